@@ -1,0 +1,36 @@
+"""Which class activation map explains an ONNX image classifier faithfully?
+
+>>> import adcc_onnx as adcc
+>>> model = adcc.load("resnet50.onnx", preprocessing="torch")
+>>> maps = adcc.explain(model, ["dog.jpg"], method="gradcam")     # [1, H, W] in [0, 1]
+>>> result = adcc.evaluate(model, "photos/", methods=["gradcam", "scorecam"])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from adcc_onnx.api import evaluate, explain, load
+    from adcc_onnx.errors import AdccError
+    from adcc_onnx.graph.expose import expose
+
+# Resolved on first use: `import adcc_onnx` (and `adcc-onnx --help`) must not pay for onnxruntime.
+_HOME = {
+    "AdccError": "adcc_onnx.errors",
+    "evaluate": "adcc_onnx.api",
+    "explain": "adcc_onnx.api",
+    "expose": "adcc_onnx.graph.expose",
+    "load": "adcc_onnx.api",
+}
+
+__all__ = ["AdccError", "__version__", "evaluate", "explain", "expose", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'adcc_onnx' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

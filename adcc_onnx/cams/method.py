@@ -1,0 +1,90 @@
+"""What a CAM method is: what it needs to see, and how it turns that into a map.
+
+A method never runs a model, normalises, upsamples or scores; it reads `Evidence` and returns one
+raw map an image. ReLU belongs to the method (some have none); min-max and upsampling do not.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+class Need(enum.Enum):
+    """What a method must be shown; the planner exposes only that."""
+
+    ACTIVATIONS = "activations"
+    GRADIENTS = "gradients"
+    NOISY_GRADIENTS = "gradients of noisy copies"
+    MASKED_SCORES = "scores of masked images"
+
+
+class Evidence(Protocol):
+    """What the model shows of one batch of images; every attribute is computed on first use.
+
+    N images, C input channels of H x W, K channels of the layer at h x w, `classes` scores.
+    """
+
+    @property
+    def images(self) -> Floats:
+        """The normalised input tensors, [N, C, H, W]."""
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The explained class of each image, [N]."""
+
+    @property
+    def activations(self) -> Floats:
+        """A: the layer's values, [N, K, h, w]."""
+
+    @property
+    def gradients(self) -> Floats:
+        """g = d y_c / d A, y_c the logit of the explained class, [N, K, h, w]."""
+
+    def noisy_gradients(self, copies: int, sigma: float) -> list[Floats]:
+        """g on `copies` noisy copies of the images: `copies` arrays [N, K, h, w].
+
+        The noise is normal with standard deviation sigma * (max x - min x) of each *clean* image
+        x, and the same on every call for one image, also where the image is masked.
+        """
+
+    def masked_scores(self, image: int, masks: Floats) -> Floats:
+        """Logits [M, classes] of image number `image` times each mask, `masks` [M, h, w].
+
+        The masks must lie in [0, 1]; the model upsamples them bilinearly to H x W.
+        """
+
+    def blank_scores(self) -> Floats:
+        """Logits [classes] of the zero image (every pixel masked away)."""
+
+
+class Method(ABC):
+    """A class activation mapping method."""
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+    summary: ClassVar[str]
+    needs: ClassVar[frozenset[Need]]
+
+    @abstractmethod
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        """The maps before min-max normalisation, [N, h, w] (or already [N, H, W])."""
+
+
+class WeightedMethod(Method):
+    """A method of the form ReLU(sum_k w_k A_k): it gives the weights alone."""
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        from adcc_onnx.kernels.assembly import weighted_sum
+
+        return weighted_sum(evidence.activations, self.weights(evidence))
+
+    @abstractmethod
+    def weights(self, evidence: Evidence) -> Floats:
+        """One weight a channel, [N, K]."""
