@@ -1,0 +1,145 @@
+"""A model that gives its scores, its layers' activations and their gradients in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from adcc_onnx.errors import ModelError, OptionError
+from adcc_onnx.graph.build import INT64, Builder, Tensor, dims_of
+from adcc_onnx.graph.classifier import Classifier, read_classifier
+from adcc_onnx.graph.gradient import gradients
+from adcc_onnx.graph.layers import default_layer, find_value
+from adcc_onnx.graph.loading import infer_shapes, prepare, read_model, to_proto
+from adcc_onnx.graph.prune import prune
+
+PREFIX = "adcc/"
+TARGET = "target"
+
+
+def expose(
+    model: str | Path | onnx.ModelProto,
+    layers: Sequence[str] | None = None,
+    scores: str = "logits",
+    size: tuple[int, int] | None = None,
+) -> onnx.ModelProto:
+    """Differentiate a classifier: activations and gradients as ordinary outputs.
+
+    Args:
+        model: an ONNX file, or a model in memory.
+        layers: names of tensors, nodes or exporter's module paths; the default layer if None.
+        scores: differentiate the "logits" or the "probabilities".
+        size: (height, width) of the input in pixels, where the model leaves it open.
+
+    Returns:
+        A model of standard operators (and what custom ones the model had) with the model's own
+        inputs and `target` (int64 [batch]; -1 is the predicted class), and with the model's own
+        outputs first, then for every layer L, in the order asked, `L.activation` and
+        `L.gradient`: d score[n, target[n]] / d L, per sample, of L's shape, float32 where the
+        model is of lower precision.
+
+    Raises:
+        ModelError: its subclasses say what the model lacks; see `adcc_onnx.errors`.
+        OptionError: `scores` is neither of the two.
+    """
+    if scores not in ("logits", "probabilities"):
+        raise OptionError(f"scores must be 'logits' or 'probabilities', not '{scores}'")
+    source = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else read_model(model)
+    graph_model = prepare(source)
+    classifier = read_classifier(graph_model)
+    if size is not None:
+        fix_size(classifier, size)
+    names = list(layers) if layers else [default_layer(classifier).name]
+    values = [find_value(graph_model, name) for name in names]
+    builder = Builder(graph_model.graph, PREFIX)
+    score = class_scores(builder, classifier, scores)
+    target = add_target(builder, classifier)
+    found = gradients(builder, score.value, one_hot(score, target), values)
+    for name, value, gradient in zip(names, values, found, strict=True):
+        add_output(builder, builder.wrap(value), f"{name}.activation", dims_of(value))
+        add_output(builder, gradient, f"{name}.gradient", dims_of(value))
+    prune(graph_model)
+    infer_shapes(graph_model)
+    graph_model.metadata_props["adcc_onnx.layers"] = "\n".join(names)
+    graph_model.metadata_props["adcc_onnx.scores"] = scores
+    return to_proto(graph_model)
+
+
+def save(proto: onnx.ModelProto, path: str | Path) -> None:
+    """Write a model; weights of 2 GiB and more go to a file beside it."""
+    model = ir.from_proto(proto)
+    path = Path(path)
+    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
+    external = f"{path.name}.data" if size >= 2**31 - 2**24 else None
+    ir.save(model, path, external_data=external)
+
+
+def fix_size(classifier: Classifier, size: tuple[int, int]) -> None:
+    """Fix the spatial size of the image input, in place.
+
+    Raises:
+        ModelError: the model is fixed to another size.
+    """
+    image, first = classifier.image, 2 if classifier.layout == "NCHW" else 1
+    dims = list(dims_of(image) or ())
+    for axis, pixels in zip((first, first + 1), size, strict=True):
+        fixed = dims[axis]
+        if isinstance(fixed, int) and fixed != pixels:
+            own = " x ".join(str(d) for d in dims[first : first + 2])
+            raise ModelError(
+                f"the model takes images of {own} pixels, not of {size[0]} x {size[1]}"
+            )
+        dims[axis] = pixels
+    image.shape = ir.Shape(dims)
+    infer_shapes(classifier.model)
+
+
+def class_scores(builder: Builder, classifier: Classifier, scores: str) -> Tensor:
+    """The differentiated scores, [batch, classes], float32 (float64 in a model of that type)."""
+    logits = builder.widened(classifier.logits)
+    if classifier.scores_kind == "probabilities" and classifier.logits is classifier.scores:
+        # Probabilities with no softmax in the graph: their logarithm is as good a logit.
+        logits = logits.op("Log")
+    flat = logits
+    if len(dims_of(classifier.logits) or ()) != 2:
+        flat = logits.reshape([0, classifier.classes])
+    if scores == "logits":
+        return flat
+    return flat.op("Sigmoid") if classifier.scores_kind == "sigmoid" else flat.op("Softmax", axis=1)
+
+
+def add_target(builder: Builder, classifier: Classifier) -> Tensor:
+    """The input `target`, int64 [batch]."""
+    if any(value.name == TARGET for value in builder.graph.inputs):
+        raise ModelError(f"the model has an input of its own called '{TARGET}': rename it")
+    batch = (dims_of(classifier.image) or (None,))[0]
+    value = ir.val(TARGET, dtype=INT64, shape=[batch])
+    builder.graph.inputs.append(value)
+    return builder.wrap(value)
+
+
+def one_hot(score: Tensor, target: Tensor) -> Tensor:
+    """[batch, classes]: 1 at the target, at the highest score where the target is -1."""
+    builder = score.builder
+    predicted = score.op("ArgMax", axis=1, keepdims=0)
+    chosen = builder.op("Where", target < 0, predicted, target)
+    depth = score.op("Shape", start=1, end=2)
+    switch = builder.constant(np.array([0, 1]), score.dtype)
+    hot = builder.op("OneHot", chosen, depth, switch, axis=1)
+    hot.dtype = score.dtype
+    hot.value.type = ir.TensorType(score.dtype)
+    return hot
+
+
+def add_output(
+    builder: Builder, tensor: Tensor, name: str, dims: Sequence[int | str | None] | None
+) -> None:
+    """Append a graph output of this name."""
+    named = tensor.op("Identity")
+    named.value.name = name
+    named.value.shape = None if dims is None else ir.Shape(dims)
+    builder.graph.outputs.append(named.value)
