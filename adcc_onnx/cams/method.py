@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -47,8 +48,8 @@ class Evidence(Protocol):
     def gradients(self) -> Floats:
         """g = d y_c / d A, y_c the logit of the explained class, [N, K, h, w]."""
 
-    def noisy_gradients(self, copies: int, sigma: float) -> list[Floats]:
-        """g on `copies` noisy copies of the images: `copies` arrays [N, K, h, w].
+    def noisy_gradients(self, copies: int, sigma: float) -> Iterable[Floats]:
+        """g on `copies` noisy copies of the images: `copies` arrays [N, K, h, w], one by one.
 
         The noise is normal with standard deviation sigma * (max x - min x) of each *clean* image
         x, and the same on every call for one image, also where the image is masked.
@@ -65,7 +66,14 @@ class Evidence(Protocol):
 
 
 class Method(ABC):
-    """A class activation mapping method."""
+    """A class activation mapping method; its options are the arguments of its constructor.
+
+    Attributes:
+        name: as asked for and stored.
+        family: gradient, score, control or custom.
+        summary: one line for a list of methods.
+        needs: what `raw_maps` reads of the evidence.
+    """
 
     name: ClassVar[str]
     family: ClassVar[str]
@@ -74,7 +82,10 @@ class Method(ABC):
 
     @abstractmethod
     def raw_maps(self, evidence: Evidence) -> Floats:
-        """The maps before min-max normalisation, [N, h, w] (or already [N, H, W])."""
+        """The maps before min-max normalisation, [N, h, w] (or already [N, H, W]).
+
+        What is NaN or infinite in the evidence must stay so in the map: it marks a failed image.
+        """
 
 
 class WeightedMethod(Method):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +35,7 @@ def concat(g: Tensor, n: Call, index: int) -> Tensor:
         end = sum(fixed)
         return g.op("Slice", ints(end - fixed[-1]), ints(end), ints(axis))
     sizes = [n[i].op("Shape", start=axis, end=axis + 1) for i in range(index + 1)]
-    start = n.builder.op("Sum", *sizes[:-1]) if index else ints(0)
+    start = functools.reduce(operator.add, sizes[:-1], ints(0))
     return g.op("Slice", start, start + sizes[-1], ints(axis))
 
 

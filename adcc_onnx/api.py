@@ -1,0 +1,145 @@
+"""The Python interface: load a model, explain images, evaluate methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcc_onnx.cams.method import Floats, Method
+from adcc_onnx.cams.registry import get_method
+from adcc_onnx.errors import OptionError
+from adcc_onnx.evaluation.evidence import Observation
+from adcc_onnx.evaluation.maps import maps_of
+from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.run import Progress, check_target, evaluate_into
+from adcc_onnx.evaluation.store import Store
+from adcc_onnx.evaluation.stream import require_preprocessing, tensor_of
+from adcc_onnx.images.sources import Source, open_arrays, open_paths, open_source
+from adcc_onnx.model import Model, load
+from adcc_onnx.report.summary import RunSummary, summarise
+
+__all__ = ["Model", "evaluate", "explain", "load"]
+
+Images = str | Path | Sequence[str | Path] | NDArray[np.floating]
+
+
+def explain(
+    model: Model,
+    images: Images,
+    method: str | Method = "gradcam",
+    target: int | Sequence[int] | None = None,
+) -> Floats:
+    """The class activation maps of some images.
+
+    Args:
+        model: from `load`.
+        images: paths, a folder, list or `.npz`, or a preprocessed array [N, C, H, W].
+        method: a name with its options ("smoothgradcam++(n=4)"), or a `Method`.
+        target: the explained class, one for all or one each; the predicted class if None.
+
+    Returns:
+        float32 [N, H, W] in [0, 1] at the input's size; zeros where a map is constant.
+
+    Raises:
+        AdccError: an unknown method, an unreadable image, a class out of range.
+    """
+    source = as_source(images)
+    require_preprocessing(source, model)
+    chosen = get_method(method) if isinstance(method, str) else method
+    classes = None if target is None else _classes(target, len(source), model)
+    plan = make_plan([])
+    maps = []
+    for positions, tensors, names in _chunks(source, model):
+        wanted = None if classes is None else classes[positions]
+        keys = [plan.key(name) for name in names]
+        seen = Observation(model, tensors, wanted, chosen.needs, keys)
+        maps.append(maps_of(chosen, seen).maps)
+    return np.concatenate(maps)
+
+
+def evaluate(
+    model: Model,
+    images: Images,
+    methods: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    *,
+    target: str | int = "predicted",
+    protocol: str = "poppi2021",
+    limit: int | None = None,
+    seed: int = 0,
+    output: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress = lambda images: None,
+) -> RunSummary:
+    """Score methods on images.
+
+    Args:
+        model: from `load`.
+        images: as for `explain`.
+        methods: names with options; the paper's six if empty.
+        metrics: names; the ADCC family if empty.
+        target: "predicted", "label" or a class index.
+        protocol: "poppi2021".
+        limit: at most so many images.
+        seed: of everything that is drawn at random.
+        output: an SQLite file to keep the run in; nothing is kept if None.
+        resume: continue the run in `output`.
+        progress: called with the number of images just finished.
+
+    Returns:
+        The dataset's figures, fractions in [0, 1], by method.
+
+    Raises:
+        AdccError: see `adcc_onnx.errors`; a single image's failure is counted instead.
+    """
+    plan = make_plan(methods, metrics, target, protocol, seed)
+    source = as_source(images, limit)
+    with open_store(output, resume) as store:
+        run = evaluate_into(store, model, source, plan, describe_source(images), progress)
+        return summarise(store.runs()[run - 1])
+
+
+def open_store(output: str | Path | None, resume: bool) -> Store:
+    """The store a run goes to: in memory, a new file, or one to continue."""
+    if output is None:
+        return Store.create(None)
+    return Store.resume(Path(output)) if resume else Store.create(Path(output))
+
+
+def as_source(images: Images, limit: int | None = None) -> Source:
+    """Whatever holds images, as a source of them."""
+    if isinstance(images, np.ndarray):
+        return open_arrays(images, limit)
+    if isinstance(images, str | Path):
+        return open_source(images, limit)
+    return open_paths([Path(path) for path in images], limit)
+
+
+def describe_source(images: Images) -> str:
+    """The source in a run's record: its name, never a path of this machine."""
+    return Path(images).name if isinstance(images, str | Path) else f"{len(images)} images"
+
+
+def _classes(target: int | Sequence[int], count: int, model: Model) -> NDArray[np.int64]:
+    classes = np.broadcast_to(np.asarray(target, np.int64), (count,))
+    for index in classes:
+        if not 0 <= index < model.classifier.classes:
+            raise OptionError(
+                f"there is no class {index}: the model has {model.classifier.classes} classes"
+            )
+    return classes
+
+
+def _chunks(
+    source: Source, model: Model
+) -> Iterator[tuple[NDArray[np.int64], Floats, list[str]]]:
+    """(positions, tensors, names) of up to a batch of images."""
+    records = list(source)
+    for start in range(0, len(records), model.batch):
+        group = records[start : start + model.batch]
+        tensors = np.stack([tensor_of(record, source.ready, model) for record in group])
+        positions = np.arange(start, start + len(group))
+        yield positions, tensors, [record.name for record in group]

@@ -1,0 +1,1 @@
+"""Class activation mapping methods: what each needs to see, and how it weighs it."""

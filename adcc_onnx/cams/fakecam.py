@@ -1,0 +1,31 @@
+"""Fake-CAM, the control that explains nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adcc_onnx.cams.method import Evidence, Floats, Method
+from adcc_onnx.cams.registry import method
+
+
+@method
+@dataclass(frozen=True)
+class FakeCAM(Method):
+    """Ones everywhere but the top-left pixel, which is 0, at the image's H x W.
+
+    It drops almost no score, so that the average drop alone would crown it.
+    Poppi et al., CVPRW 2021, https://arxiv.org/abs/2104.10252.
+    """
+
+    name = "fakecam"
+    family = "control"
+    summary = "the whole image but one pixel: what average drop alone rewards"
+    needs = frozenset()
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        count, _, height, width = evidence.images.shape
+        maps = np.ones((count, height, width), np.float32)
+        maps[:, 0, 0] = 0.0
+        return maps

@@ -1,0 +1,26 @@
+"""Grad-CAM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
+from adcc_onnx.cams.registry import method
+from adcc_onnx.kernels.assembly import gradient_means
+
+
+@method
+@dataclass(frozen=True)
+class GradCAM(WeightedMethod):
+    """ReLU(sum_k w_k A_k) with w_k = mean_ij g_k.
+
+    Selvaraju et al., ICCV 2017, https://arxiv.org/abs/1610.02391.
+    """
+
+    name = "gradcam"
+    family = "gradient"
+    summary = "channels weighted by their mean gradient"
+    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
+
+    def weights(self, evidence: Evidence) -> Floats:
+        return gradient_means(evidence.gradients)

@@ -1,0 +1,28 @@
+"""Grad-CAM++."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
+from adcc_onnx.cams.registry import method
+from adcc_onnx.kernels.assembly import gradcam_pp_weights
+
+
+@method
+@dataclass(frozen=True)
+class GradCAMPP(WeightedMethod):
+    """ReLU(sum_k w_k A_k) with w_k = sum_ij alpha_k ReLU(g_k).
+
+    alpha_k = g_k^2 / (2 g_k^2 + S_k g_k^3) with S_k = sum_ij A_k, and 0 where the denominator
+    is 0; no epsilon. The powers stand for the derivatives of exp(y_c), whose common factor cancels.
+    Chattopadhay et al., WACV 2018, https://arxiv.org/abs/1710.11063.
+    """
+
+    name = "gradcam++"
+    family = "gradient"
+    summary = "positive gradients, each location by its share of the score"
+    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
+
+    def weights(self, evidence: Evidence) -> Floats:
+        return gradcam_pp_weights(evidence.activations, evidence.gradients)

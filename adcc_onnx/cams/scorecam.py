@@ -1,0 +1,69 @@
+"""Score-CAM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.registry import method
+from adcc_onnx.kernels.assembly import weighted_sum
+from adcc_onnx.kernels.normalise import min_max
+
+
+@method
+@dataclass(frozen=True)
+class ScoreCAM(Method):
+    """ReLU(sum_k w_k A_k) with w = softmax over k of s_c(x * up(minmax(A_k))).
+
+    Wang et al., CVPR Workshops 2020, https://arxiv.org/abs/1910.01279. The paper subtracts the
+    score of a black image, which cancels under the softmax. A_k is normalised at the layer's
+    resolution, before it is upsampled. A constant channel has no normalised form: its mask is zero
+    everywhere, so that all of them share the one score of the zero image.
+
+    Attributes:
+        scores: what s_c is, "logits" (y_c) or "probabilities" (softmax over the classes, c's).
+        weights: "softmax" of s_c over the channels, or "raw": the increase s_c(masked) - s_c(0)
+            over the zero image itself, negative where the mask lowers the score.
+    """
+
+    name = "scorecam"
+    family = "score"
+    summary = "channels weighted by the score of the image seen through them"
+    needs = frozenset({Need.ACTIVATIONS, Need.MASKED_SCORES})
+
+    scores: Literal["logits", "probabilities"] = "logits"
+    weights: Literal["softmax", "raw"] = "softmax"
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        images = range(len(evidence.images))
+        weights = np.stack([self._weights_of(evidence, image) for image in images])
+        return weighted_sum(evidence.activations, weights)
+
+    def _weights_of(self, evidence: Evidence, image: int) -> NDArray[np.float64]:
+        target = evidence.targets[image]
+        masks, constant = min_max(evidence.activations[image])
+        blank = self._score(evidence.blank_scores(), target)
+        scores = np.full(len(masks), blank)
+        if not constant.all():
+            scores[~constant] = self._score(evidence.masked_scores(image, masks[~constant]), target)
+        return scores - blank if self.weights == "raw" else softmax(scores)
+
+    def _score(self, logits: Floats, target: np.int64) -> NDArray[np.float64]:
+        """s_c of logits [..., classes]: [...]."""
+        wide = logits.astype(np.float64)
+        if self.scores == "probabilities":
+            wide = softmax(wide)
+        chosen: NDArray[np.float64] = wide[..., target]
+        return chosen
+
+
+def softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Softmax over the last axis; NaN where a value is NaN or the greatest one infinite."""
+    with np.errstate(invalid="ignore"):
+        powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return shares

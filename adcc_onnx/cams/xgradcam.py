@@ -1,0 +1,26 @@
+"""XGrad-CAM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
+from adcc_onnx.cams.registry import method
+from adcc_onnx.kernels.assembly import xgradcam_weights
+
+
+@method
+@dataclass(frozen=True)
+class XGradCAM(WeightedMethod):
+    """ReLU(sum_k w_k A_k) with w_k = sum_ij g_k A_k / sum_ij A_k, and 0 where the divisor is 0.
+
+    Fu et al., BMVC 2020, https://arxiv.org/abs/2008.02312.
+    """
+
+    name = "xgradcam"
+    family = "gradient"
+    summary = "channels weighted by the mean of their gradient where they are active"
+    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
+
+    def weights(self, evidence: Evidence) -> Floats:
+        return xgradcam_weights(evidence.activations, evidence.gradients)

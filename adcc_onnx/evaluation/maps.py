@@ -1,0 +1,38 @@
+"""From a method's raw maps to maps in [0, 1] at the image's size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcc_onnx.cams.method import Evidence, Floats, Method
+from adcc_onnx.kernels.normalise import min_max
+from adcc_onnx.kernels.upsample import upsample
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Maps of one method for a batch.
+
+    Attributes:
+        maps: [N, H, W] in [0, 1]; zeros where degenerate or failed.
+        degenerate: [N], the raw map was constant.
+        failed: [N], the raw map held NaN or Inf.
+    """
+
+    maps: Floats
+    degenerate: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+
+
+def maps_of(method: Method, evidence: Evidence) -> Maps:
+    """The method's maps: min-max at the layer's resolution, then bilinear to H x W."""
+    raw = np.ascontiguousarray(method.raw_maps(evidence), dtype=np.float32)
+    failed = ~np.isfinite(raw).all(axis=(1, 2))
+    if failed.any():
+        raw = np.where(failed[:, None, None], np.float32(0), raw)
+    normalised, degenerate = min_max(raw)
+    height, width = evidence.images.shape[2:]
+    return Maps(upsample(normalised, (height, width)), degenerate & ~failed, failed)

@@ -1,0 +1,124 @@
+"""The classifier as the evaluator runs it, whatever the model looked like.
+
+Input `image` is float32 [batch, C, H, W] and `target` int64 [batch]; outputs are `logits`
+[batch, classes] and, where asked for, `activations` and `gradients` of one layer, folded to
+[batch, K, h, w]. Layout and precision of the model are adapted inside the graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from adcc_onnx.graph.batch import BATCH
+from adcc_onnx.graph.build import FLOAT, Builder, Dim, Tensor, dims_of
+from adcc_onnx.graph.classifier import Classifier
+from adcc_onnx.graph.expose import PREFIX, add_output, add_target, class_scores, one_hot
+from adcc_onnx.graph.gradient import gradients
+from adcc_onnx.graph.layers import Layer
+from adcc_onnx.graph.prune import prune
+
+IMAGE, LOGITS, ACTIVATIONS, GRADIENTS = "image", "logits", "activations", "gradients"
+
+
+def build_probe(
+    classifier: Classifier, layer: Layer | None = None, with_gradients: bool = False
+) -> ir.Model:
+    """A model of `logits`, with a layer also of its `activations`, and of its `gradients` if asked.
+
+    The gradient is d y_c / d A with y_c the logit of the target.
+
+    Raises:
+        GradientError: the way from the layer to the logits cannot be differentiated.
+    """
+    copy, layer = copy_of(classifier, layer)
+    builder = Builder(copy.model.graph, PREFIX)
+    outputs: list[tuple[str, Tensor, tuple[Dim, ...]]] = []
+    score = class_scores(builder, copy, "logits")
+    batch = batch_of(copy)
+    outputs.append((LOGITS, score.cast(FLOAT), (batch, copy.classes)))
+    inputs: list[ir.Value] = []
+    if layer is not None:
+        dims = (batch, layer.channels, *layer.grid)
+        values = builder.widened(layer.value)
+        outputs.append((ACTIVATIONS, fold(values, layer).cast(FLOAT), dims))
+        if with_gradients:
+            target = add_target(builder, copy)
+            inputs.append(target.value)
+            seed = one_hot(score, target)
+            (gradient,) = gradients(builder, score.value, seed, [layer.value])
+            outputs.append((GRADIENTS, fold(gradient, layer).cast(FLOAT), dims))
+    image = new_input(IMAGE, copy)
+    feed(builder, copy, builder.wrap(image))
+    return finish(builder, copy.model, [image, *inputs], outputs)
+
+
+def fold(tensor: Tensor, layer: Layer) -> Tensor:
+    """A tensor of the layer's shape as [batch, K, h, w]; prefix tokens are dropped."""
+    if layer.kind == "feature_map":
+        return tensor if layer.layout == "NCHW" else tensor.transpose([0, 3, 1, 2])
+    ints = tensor.builder.ints
+    last = layer.prefix + layer.grid[0] * layer.grid[1]
+    patches = (
+        tensor.op("Slice", ints(layer.prefix), ints(last), ints(1)) if layer.prefix else tensor
+    )
+    return patches.reshape([0, *layer.grid, layer.channels]).transpose([0, 3, 1, 2])
+
+
+def new_input(name: str, classifier: Classifier) -> ir.Value:
+    """A float32 input [batch, C, H, W] of the classifier's image size."""
+    shape = [batch_of(classifier), classifier.channels, *image_size(classifier)]
+    return ir.val(name, dtype=FLOAT, shape=shape)
+
+
+def image_size(classifier: Classifier) -> tuple[int, int]:
+    """(H, W), which must have been fixed before a probe is built."""
+    assert classifier.size is not None
+    return classifier.size
+
+
+def batch_of(classifier: Classifier) -> Dim:
+    """The batch axis: its name, or the size that it is fixed to."""
+    return (dims_of(classifier.image) or (BATCH,))[0]
+
+
+def feed(builder: Builder, classifier: Classifier, images: Tensor) -> None:
+    """Let the classifier read `images`, float32 [batch, C, H, W], instead of its own input."""
+    own = classifier.image
+    adapted = images if classifier.layout == "NCHW" else images.transpose([0, 2, 3, 1])
+    adapted = adapted.cast(own.dtype or FLOAT)
+    own.replace_all_uses_with(adapted.value)
+
+
+def finish(
+    builder: Builder,
+    model: ir.Model,
+    inputs: list[ir.Value],
+    outputs: list[tuple[str, Tensor, tuple[Dim, ...]]],
+) -> ir.Model:
+    """Give the model exactly these inputs and outputs, and drop what they do not need."""
+    graph = builder.graph
+    graph.outputs.clear()
+    for name, tensor, dims in outputs:
+        add_output(builder, tensor, name, dims)
+    graph.inputs.clear()
+    graph.inputs.extend(inputs)
+    graph.sort()
+    prune(model)
+    return model
+
+
+def copy_of(classifier: Classifier, layer: Layer | None = None) -> tuple[Classifier, Layer | None]:
+    """The same classifier and layer in a clone of the model (the weights are shared)."""
+    model = classifier.model.clone()
+    by_name = {v.name: v for node in model.graph for v in node.outputs}
+    by_name.update({v.name: v for v in model.graph.inputs})
+    copy = replace(
+        classifier,
+        model=model,
+        image=by_name[classifier.image.name],
+        scores=by_name[classifier.scores.name],
+        logits=by_name[classifier.logits.name],
+    )
+    return copy, None if layer is None else replace(layer, value=by_name[layer.value.name])

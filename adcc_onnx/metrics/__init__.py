@@ -1,0 +1,1 @@
+"""Metrics of explanations: what each needs, and how it scores."""

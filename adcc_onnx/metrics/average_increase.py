@@ -1,0 +1,22 @@
+"""Average increase: how often the explanation map alone scores higher than the image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores, masked_probability
+
+
+class AverageIncrease(Metric):
+    """1 if p(x) < p(e), else 0.
+
+    Chattopadhay et al., Grad-CAM++, WACV 2018, https://arxiv.org/abs/1710.11063.
+    """
+
+    name = "average_increase"
+    title = "Avg increase"
+    higher_is_better = True
+    needs = frozenset({Need.MASKED_SCORE})
+
+    def score(self, explained: Explained) -> Scores:
+        return (explained.probability < masked_probability(explained)).astype(np.float64)

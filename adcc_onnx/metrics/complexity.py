@@ -1,0 +1,20 @@
+"""Complexity: how much of the image the map keeps."""
+
+from __future__ import annotations
+
+from adcc_onnx.kernels.agreement import mean_abs
+from adcc_onnx.metrics.metric import Explained, Metric, Scores, maps
+
+
+class Complexity(Metric):
+    """sum |M| / (H W): the L1 norm of the map, as a share of the image.
+
+    Poppi et al., CVPRW 2021, https://arxiv.org/abs/2104.10252.
+    """
+
+    name = "complexity"
+    title = "Complexity"
+    higher_is_better = False
+
+    def score(self, explained: Explained) -> Scores:
+        return mean_abs(maps(explained))

@@ -1,0 +1,212 @@
+"""A classifier ready to be explained: the graph, how images reach it, and where it runs."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcc_onnx.errors import ModelError, PreprocessingError
+from adcc_onnx.graph.batch import fixed_batch, free_batch
+from adcc_onnx.graph.classifier import Classifier, read_classifier
+from adcc_onnx.graph.expose import fix_size
+from adcc_onnx.graph.layers import Layer, default_layer, read_layer
+from adcc_onnx.graph.loading import prepare, read_model
+from adcc_onnx.graph.perturb import build_masked
+from adcc_onnx.graph.probe import IMAGE, LOGITS, build_probe
+from adcc_onnx.images.cards import ModelCard, card_beside, read_card
+from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
+from adcc_onnx.runtime.batching import takes_any_batch
+from adcc_onnx.runtime.devices import Device, choose_device
+from adcc_onnx.runtime.session import Session
+
+_BATCH = {"cpu": 8, "cuda": 32}
+
+
+class Pass(enum.Enum):
+    """The graphs made of one classifier; each runs in a session of its own."""
+
+    FORWARD = "scores"
+    ACTIVATIONS = "scores and activations"
+    GRADIENTS = "scores, activations and gradients"
+    MASKED = "scores of one image behind many masks"
+
+
+@dataclass
+class Model:
+    """An image classifier under onnxruntime.
+
+    Attributes:
+        name: the file's name without its suffix.
+        sha256: of the file.
+        classifier: the graph; its image size is fixed.
+        preprocessing: from pixels to tensors; None if only ready tensors can be given.
+        labels: the names of the classes, if known.
+        layer_name: the layer asked for; the default layer if None.
+        device: where it runs.
+        batch: images a run.
+        any_batch: False if the model takes no other batch than `batch`.
+    """
+
+    name: str
+    sha256: str
+    classifier: Classifier
+    preprocessing: Preprocessing | None
+    labels: tuple[str, ...] | None
+    layer_name: str | None
+    device: Device
+    batch: int
+    any_batch: bool
+    _sessions: dict[Pass, Session] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def layer(self) -> Layer:
+        """The explained layer."""
+        if self.layer_name is None:
+            return default_layer(self.classifier)
+        return read_layer(self.classifier, self.layer_name)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the input in pixels."""
+        assert self.classifier.size is not None
+        return self.classifier.size
+
+    def session(self, kind: Pass) -> Session:
+        """The session of one kind of pass, built when first asked for."""
+        if kind not in self._sessions:
+            graph = self._build(kind)
+            self._sessions[kind] = Session(graph, self.device, self.batch, not self.any_batch)
+        return self._sessions[kind]
+
+    @cached_property
+    def blank_logits(self) -> NDArray[np.float32]:
+        """Logits [classes] of the zero image."""
+        zero = np.zeros((1, self.classifier.channels, *self.size), np.float32)
+        logits: NDArray[np.float32] = self.session(Pass.FORWARD).run({IMAGE: zero})[LOGITS][0]
+        return logits
+
+    def describe(self) -> dict[str, Any]:
+        """What identifies the model in a run's record."""
+        return {
+            "model": self.name,
+            "sha256": self.sha256,
+            "layer": self.layer.name,
+            "scores": self.classifier.scores_kind,
+            "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
+        }
+
+    def _build(self, kind: Pass) -> Any:
+        if kind is Pass.FORWARD:
+            return build_probe(self.classifier)
+        if kind is Pass.MASKED:
+            return build_masked(self.classifier)
+        return build_probe(self.classifier, self.layer, with_gradients=kind is Pass.GRADIENTS)
+
+
+def load(
+    path: str | Path,
+    preprocessing: str | Path | Preprocessing | None = None,
+    *,
+    layer: str | None = None,
+    size: tuple[int, int] | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+) -> Model:
+    """Read an ONNX image classifier.
+
+    Args:
+        path: the model; a card `model.toml` beside `model.onnx` is read.
+        preprocessing: "torch", "tf", "caffe", "unit", a card's path, or a `Preprocessing`; the
+            card beside the model if None. Needed for photos, not for ready tensors.
+        layer: a tensor's or node's name, or a module path; the card's or the default layer if None.
+        size: (height, width) of the input, where neither the model nor a card fixes it.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        batch_size: images a run; 8 on a CPU and 32 on a GPU if None.
+
+    Raises:
+        ModelError, PreprocessingError, DeviceError: see `adcc_onnx.errors`.
+    """
+    path = Path(path)
+    chosen = choose_device(device)
+    card = _card_for(path, preprocessing)
+    source = read_model(path)
+    classifier = _read_classifier(source, card, size)
+    classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
+    assert classifier.size is not None
+    return Model(
+        name=path.stem,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        classifier=classifier,
+        preprocessing=_preprocessing(preprocessing, card, classifier.size),
+        labels=None if card is None or card.labels is None else tuple(card.labels),
+        layer_name=layer or (card.layer if card is not None else None),
+        device=chosen,
+        batch=batch,
+        any_batch=any_batch,
+    )
+
+
+def _card_for(path: Path, preprocessing: str | Path | Preprocessing | None) -> ModelCard | None:
+    """The card named by the user, else the one beside the model."""
+    named = preprocessing is not None and not isinstance(preprocessing, Preprocessing)
+    if named and str(preprocessing) not in PRESETS:
+        return read_card(Path(str(preprocessing)))
+    return card_beside(path) if path.is_file() else None
+
+
+def _read_classifier(
+    source: Any, card: ModelCard | None, size: tuple[int, int] | None
+) -> Classifier:
+    """The prepared classifier, its image size fixed by the user, the card or itself."""
+    layout, scores = (None, None) if card is None else (card.layout, card.scores)
+    classifier = read_classifier(prepare(source), layout, scores)
+    wanted = size or (card.size if card is not None else None) or classifier.size
+    if wanted is None:
+        raise ModelError(
+            "the model leaves the image size open; give --size HxW, or `size` in its card"
+        )
+    fix_size(classifier, wanted)
+    return classifier
+
+
+def _batched(
+    classifier: Classifier, device: Device, asked: int | None
+) -> tuple[Classifier, bool, int]:
+    """(classifier, whether it takes any batch, images a run), freed of a fixed batch if it can be."""
+    fixed = fixed_batch(classifier.image)
+    wanted = asked or _BATCH[device.name.split(":")[0]]
+    freed = _freed(classifier)
+    if fixed is None or takes_any_batch(freed, device):
+        return freed, True, wanted
+    return classifier, False, fixed
+
+
+def _freed(classifier: Classifier) -> Classifier:
+    from adcc_onnx.graph.probe import copy_of
+
+    copy, _ = copy_of(classifier)
+    free_batch(copy.model, copy.image)
+    return copy
+
+
+def _preprocessing(
+    asked: str | Path | Preprocessing | None, card: ModelCard | None, size: tuple[int, int]
+) -> Preprocessing | None:
+    """What the user asked for, else what the card says, for the model's size."""
+    if isinstance(asked, Preprocessing):
+        if asked.size != size:
+            raise PreprocessingError(
+                f"the preprocessing gives images of {asked.size[0]} x {asked.size[1]} pixels, "
+                f"the model takes {size[0]} x {size[1]}"
+            )
+        return asked
+    if asked is not None and str(asked) in PRESETS:
+        return Preprocessing.preset(str(asked), size)
+    return None if card is None else card.preprocessing(size)

@@ -1,0 +1,65 @@
+"""Maps laid over their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adcc_onnx.errors import StoreError
+
+Picture = NDArray[np.uint8]
+
+_OPACITY = 0.55
+_MARGIN, _CAPTION = 6, 22  # pixels
+_SMALLEST = 160  # panels of smaller pictures are enlarged to this many pixels
+
+
+def overlay(picture: Picture, heat: NDArray[np.float32]) -> Picture:
+    """A map in [0, 1], [H, W], over its picture, uint8 RGB [H, W, 3].
+
+    The colours are matplotlib's inferno, which is perceptually uniform: equal steps of the map
+    look equal (a rainbow map draws edges that are not there).
+    """
+    levels = np.round(np.clip(heat, 0.0, 1.0) * 255.0).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    blended: Picture = cv2.addWeighted(colours, _OPACITY, picture, 1.0 - _OPACITY, 0.0)
+    return blended
+
+
+def sheet(picture: Picture, maps: Mapping[str, NDArray[np.float32]]) -> Picture:
+    """The picture and, beside it, each map over it, with their names below."""
+    panels = [_panel(picture, "image")]
+    panels += [_panel(overlay(picture, heat), name) for name, heat in maps.items()]
+    joined: Picture = np.concatenate(panels, axis=1)
+    return joined
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Write a picture, uint8 RGB.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert encoded
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _panel(picture: Picture, name: str) -> Picture:
+    """A picture with a margin and a caption."""
+    factor = max(1, -(-_SMALLEST // picture.shape[1]))
+    enlarged = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    framed = cv2.copyMakeBorder(
+        enlarged, _MARGIN, _CAPTION, _MARGIN, _MARGIN, cv2.BORDER_CONSTANT, value=(255, 255, 255)
+    )
+    place = (_MARGIN, framed.shape[0] - _MARGIN)
+    cv2.putText(framed, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+    captioned: Picture = framed
+    return captioned

@@ -1,0 +1,88 @@
+"""One onnxruntime session: arrays in, arrays out, whatever batch the model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+from numpy.typing import NDArray
+
+from adcc_onnx.errors import ModelError
+from adcc_onnx.graph.loading import to_proto
+from adcc_onnx.runtime.devices import Device
+
+Arrays = dict[str, NDArray[Any]]
+_ERRORS_ONLY = 3
+
+
+class Session:
+    """A model under onnxruntime.
+
+    Args:
+        model: any graph whose batched inputs have the batch in front.
+        device: where it runs.
+        batch: the most samples a run takes; for a model of fixed batch exactly so many, the last
+            run filled up with copies.
+        fixed: whether the model takes no other batch.
+
+    Raises:
+        ModelError: onnxruntime refuses the model.
+    """
+
+    def __init__(self, model: ir.Model, device: Device, batch: int, fixed: bool = False) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            self._session = onnxruntime.InferenceSession(
+                to_proto(model).SerializeToString(), options, providers=device.providers
+            )
+        except Exception as error:
+            raise ModelError(f"onnxruntime refuses the model: {_first_line(error)}") from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._batch, self._fixed = batch, fixed
+
+    def run(self, batched: Arrays, shared: Mapping[str, NDArray[Any]] | None = None) -> Arrays:
+        """All outputs for the samples of `batched`; `shared` inputs go whole to every run.
+
+        Raises:
+            ModelError: onnxruntime fails while running.
+        """
+        parts = list(self.stream(batched, shared))
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+
+    def stream(
+        self, batched: Arrays, shared: Mapping[str, NDArray[Any]] | None = None
+    ) -> Iterator[Arrays]:
+        """The same, a run's worth of samples at a time."""
+        count = len(next(iter(batched.values())))
+        for start in range(0, count, self._batch):
+            feeds = {name: array[start : start + self._batch] for name, array in batched.items()}
+            used = min(self._batch, count - start)
+            if self._fixed and used < self._batch:
+                feeds = {name: _fill(array, self._batch) for name, array in feeds.items()}
+            results = self._run({**feeds, **(shared or {})})
+            yield {name: result[:used] for name, result in zip(self._outputs, results, strict=True)}
+
+    def _run(self, feeds: Arrays) -> list[NDArray[Any]]:
+        try:
+            results: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
+        except Exception as error:
+            raise ModelError(
+                f"onnxruntime failed to run the model: {_first_line(error)}"
+            ) from error
+        return results
+
+
+def _fill(array: NDArray[Any], batch: int) -> NDArray[Any]:
+    """The samples repeated until they fill a batch."""
+    return np.resize(array, (batch, *array.shape[1:]))
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__

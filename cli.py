@@ -1,0 +1,3 @@
+from adcc_onnx.cli import main
+
+main()
