@@ -61,7 +61,6 @@ def prepare(model: ir.Model) -> ir.Model:
         model.graph.sort()
         infer_shapes(model)
         replace_constants(model)
-        common.RemoveUnusedNodesPass()(model)
         infer_shapes(model)
     except ModelError:
         raise
@@ -84,7 +83,8 @@ def replace_constants(model: ir.Model) -> None:
     optimizer.fold_constants(folded, onnx_shape_inference=True)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(folded)
     constants = folded.graph.initializers
-    for node in list(model.graph):
+    used = [node for node in model.graph if _is_used(node)]
+    for node in used:
         for value in node.outputs:
             known = constants.get(value.name or "")
             if known is None or known.const_value is None or value.is_graph_output():
@@ -93,6 +93,14 @@ def replace_constants(model: ir.Model) -> None:
             value.name = f"{value.name}/computed"
             model.graph.register_initializer(initializer)
             value.replace_all_uses_with(initializer)
+    # Nodes that no output needed in the first place stay: they can be asked for by name.
+    for node in reversed(used):
+        if not _is_used(node):
+            model.graph.remove(node)
+
+
+def _is_used(node: ir.Node) -> bool:
+    return any(value.uses() or value.is_graph_output() for value in node.outputs)
 
 
 def _check_external_data(model: ir.Model, path: Path) -> None:

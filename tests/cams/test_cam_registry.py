@@ -26,6 +26,7 @@ from adcc_onnx.errors import OptionError
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch):
+    list_methods()  # the built-in ones register once, when their modules are first imported
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
 
 

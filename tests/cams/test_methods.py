@@ -26,9 +26,7 @@ def _scores(images: np.ndarray) -> np.ndarray:
 
 def _resized(mask: np.ndarray) -> np.ndarray:
     """A mask [h, w] at the image's size: bilinear, half-pixel centres, by scipy in float64."""
-    centres = [
-        (np.arange(t) + 0.5) * s / t - 0.5 for s, t in zip(mask.shape, IMAGE, strict=True)
-    ]
+    centres = [(np.arange(t) + 0.5) * s / t - 0.5 for s, t in zip(mask.shape, IMAGE, strict=True)]
     grid = np.meshgrid(*centres, indexing="ij")
     return ndimage.map_coordinates(mask.astype(np.float64), grid, order=1, mode="nearest")
 
@@ -142,9 +140,7 @@ def test_xgradcam():
     shown = _shown()
     shown.activations[:, 3] = 0
     g = shown.gradients.astype(np.float64)
-    expected = _loop(
-        shown, lambda n, k, a: (g[n, k] * a).sum() / a.sum() if a.sum() != 0 else 0.0
-    )
+    expected = _loop(shown, lambda n, k, a: (g[n, k] * a).sum() / a.sum() if a.sum() != 0 else 0.0)
     _check("xgradcam", shown, expected)
 
 

@@ -29,7 +29,9 @@ def test_the_formula(scale, offset):
     assert (normalised.max(axis=(1, 2)) == 1).all()
 
 
-@pytest.mark.parametrize("pair", [(-HUGE, HUGE), (0.0, TINY), (1.0, np.nextafter(1, 2, dtype="f4"))])
+@pytest.mark.parametrize(
+    "pair", [(-HUGE, HUGE), (0.0, TINY), (1.0, np.nextafter(1, 2, dtype="f4"))]
+)
 def test_the_widest_and_the_narrowest_span(pair):
     maps = np.array([[pair, pair]], np.float32)
     normalised, degenerate = min_max(maps)

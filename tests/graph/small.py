@@ -1,0 +1,54 @@
+"""A small convolutional classifier as ONNX text, in the shapes that exporters give it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+_BODY = """
+<ir_version: {ir}, opset_import: ["" : {opset}]>
+classifier ({kind}[{batch},3,8,8] image) => ({kind}[{batch},5{after}] scores) {{
+  features = Conv <pads = [1, 1, 1, 1]> (image, kernel)
+  active = Relu (features)
+  pooled = GlobalAveragePool (active)
+  {head}
+}}
+"""
+HEADS = {
+    "logits": "flat = Flatten (pooled) scores = Gemm <transB = 1> (flat, weights)",
+    "softmax": """flat = Flatten (pooled) logits = Gemm <transB = 1> (flat, weights)
+        scores = Softmax <axis = 1> (logits)""",
+    "softmax_behind_reshape": """flat = Flatten (pooled)
+        logits = Gemm <transB = 1> (flat, weights)
+        soft = Softmax <axis = 1> (logits)
+        shape = Constant <value = int64[2] {0, 5}> ()
+        scores = Reshape (soft, shape)""",
+    "softmax_behind_cast": """flat = Flatten (pooled) logits = Gemm <transB = 1> (flat, weights)
+        soft = Softmax <axis = 1> (logits) half = Cast <to = 10> (soft)
+        scores = Cast <to = 1> (half)""",
+    "log_softmax": """flat = Flatten (pooled) logits = Gemm <transB = 1> (flat, weights)
+        scores = LogSoftmax <axis = 1> (logits)""",
+    "reshape_to_one": """shape = Constant <value = int64[2] {1, 4}> ()
+        flat = Reshape (pooled, shape) scores = Gemm <transB = 1> (flat, weights)""",
+    "reshape_with_minus_one": """shape = Constant <value = int64[2] {1, -1}> ()
+        flat = Reshape (pooled, shape) scores = Gemm <transB = 1> (flat, weights)""",
+}
+
+
+def small(
+    head: str = "logits", batch: str | int = "batch", opset: int = 18, kind: str = "float"
+) -> onnx.ModelProto:
+    """A Conv, a ReLU, global average pooling and one of `HEADS`, with random weights."""
+    text = _BODY.format(
+        ir=8, opset=opset, kind=kind, batch=batch, after="", head=HEADS.get(head, head)
+    )
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    dtype = np.float16 if kind == "float16" else np.float32
+    weights = {"kernel": (4, 3, 3, 3), "weights": (5, 4)}
+    model.graph.initializer.extend(
+        numpy_helper.from_array(rng.standard_normal(shape).astype(dtype), name)
+        for name, shape in weights.items()
+    )
+    return model

@@ -1,0 +1,132 @@
+"""Reading models: what is refused, what is upgraded, and that layers keep their names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+from onnx.external_data_helper import set_external_data
+from small import HEADS, small
+
+from adcc_onnx.errors import ExternalDataError, ModelError, NotAModelError
+from adcc_onnx.graph.classifier import read_classifier
+from adcc_onnx.graph.loading import prepare, read_model, to_proto
+
+
+def _write(model: onnx.ModelProto, path: Path) -> Path:
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _external(folder: Path, location: str) -> Path:
+    """A model whose kernel lies in the file `location`."""
+    model = small()
+    kernel = model.graph.initializer[0]
+    set_external_data(kernel, location, length=len(kernel.raw_data))
+    kernel.ClearField("raw_data")
+    return _write(model, folder / "model.onnx")
+
+
+def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
+    whole = small().SerializeToString()
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    (tmp_path / "text.onnx").write_bytes(b"not a model, but some text\n" * 40)
+    (tmp_path / "short.onnx").write_bytes(whole[: len(whole) // 2])
+    for name in ("absent.onnx", "empty.onnx", "text.onnx", "short.onnx"):
+        with pytest.raises(NotAModelError) as caught:
+            read_model(tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_external_weights_beside_the_model_are_read(tmp_path: Path) -> None:
+    kernel = small().graph.initializer[0]
+    (tmp_path / "weights.bin").write_bytes(kernel.raw_data)
+    model = read_model(_external(tmp_path, "weights.bin"))
+    read = model.graph.initializers["kernel"].const_value
+    assert read is not None
+    np.testing.assert_array_equal(read.numpy(), onnx.numpy_helper.to_array(kernel))
+
+
+def test_external_weights_never_come_from_outside_the_folder(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "model", tmp_path / "secret.bin"
+    folder.mkdir()
+    outside.write_bytes(small().graph.initializer[0].raw_data)
+    os.symlink(outside, folder / "link.bin")
+    for location in ("../secret.bin", str(outside), "link.bin", "absent.bin"):
+        with pytest.raises((ExternalDataError, NotAModelError)) as caught:
+            read_model(_external(folder, location))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_logits_are_found_before_the_softmax(head: str) -> None:
+    kinds = {"log_softmax": "log-probabilities"}
+    expected = kinds.get(head, "probabilities" if "soft" in head else "logits")
+    model = prepare(ir.from_proto(small(head, batch=1)))
+    classifier = read_classifier(model)
+    assert classifier.scores_kind == expected
+    assert classifier.logits.name == ("logits" if "soft" in head else "scores")
+    assert (classifier.classes, classifier.layout, classifier.size) == (5, "NCHW", (8, 8))
+
+
+@pytest.mark.parametrize("opset", [11, 13, 15, 17])
+def test_upgrading_changes_no_name_and_no_number(opset: int) -> None:
+    old = small("softmax", opset=opset)
+    images = np.random.default_rng(1).standard_normal((2, 3, 8, 8), np.float32)
+    new = to_proto(prepare(ir.from_proto(old)))
+    assert new.opset_import[0].version >= 18
+    names = {name for node in old.graph.node for name in node.output}
+    assert names <= {name for node in new.graph.node for name in node.output}
+    before, after = (
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
+        ).run(None, {"image": images})[0]
+        for model in (old, new)
+    )
+    np.testing.assert_array_equal(before, after)
+
+
+def test_local_functions_are_inlined() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 18, "own" : 1]>
+        g (float[batch,3,8,8] image) => (float[batch,5] scores)
+          <float[5,3] weights = {1,2,3,4,5,6,7,8,9,1,2,3,4,5,6}> {
+            pooled = GlobalAveragePool (image)
+            scores = own.Head (pooled, weights)
+        }
+        <domain: "own", opset_import: ["" : 18]>
+        Head (x, w) => (y) { flat = Flatten (x) y = Gemm <transB = 1> (flat, w) }
+    """)
+    prepared = prepare(ir.from_proto(model))
+    assert [node.op_type for node in prepared.graph] == ["GlobalAveragePool", "Flatten", "Gemm"]
+
+
+def test_shape_arithmetic_becomes_constant_and_layers_stay() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[batch,3,8,8] image) => (float[batch,192] scores) {
+            kept = Identity (image)
+            dropped = Dropout (kept)
+            sizes = Shape <start = 1> (dropped)
+            wide = ReduceProd <keepdims = 1> (sizes)
+            any = Constant <value = int64[1] {-1}> ()
+            shape = Concat <axis = 0> (any, wide)
+            scores = Reshape (dropped, shape)
+        }
+    """)
+    prepared = prepare(ir.from_proto(model))
+    assert [n.op_type for n in prepared.graph] == ["Identity", "Dropout", "Reshape"]
+    shape = prepared.graph.initializers["shape"].const_value
+    assert shape is not None and list(shape.numpy()) == [-1, 192]
+
+
+def test_a_cycle_is_refused() -> None:
+    model = small()
+    model.graph.node[0].input[0] = "active"
+    with pytest.raises(ModelError):
+        prepare(ir.from_proto(model))

@@ -1,0 +1,254 @@
+"""Metrics against scipy, the standard library and closed forms."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from adcc_onnx.errors import OptionError
+from adcc_onnx.metrics import adcc as adcc_module
+from adcc_onnx.metrics import coherency as coherency_module
+from adcc_onnx.metrics.metric import Explained, Metric, Need
+from adcc_onnx.metrics.registry import (
+    ADCC_FAMILY,
+    dataset_figures,
+    get_metrics,
+    metric_names,
+    score_all,
+)
+
+N, SIZE = 16, (20, 17)
+
+
+def _explained(seed: int = 0) -> Explained:
+    rng = np.random.default_rng(seed)
+    maps = rng.random((N, *SIZE), dtype=np.float32)
+    mixed = (0.6 * maps + 0.4 * rng.random(maps.shape)).astype(np.float32)
+    return Explained(rng.random(N), rng.random(N), maps, mixed)
+
+
+def _scores(name: str, explained: Explained) -> np.ndarray:
+    return score_all(get_metrics([name]), explained)[name]
+
+
+def _probabilities(p: list[float], masked: list[float]) -> Explained:
+    return Explained(np.array(p), np.array(masked))
+
+
+def _fakecam(height: int, width: int, p: float = 0.9) -> Explained:
+    maps = np.ones((1, height, width), np.float32)
+    maps[:, 0, 0] = 0
+    return Explained(np.array([p]), np.array([p]), maps, maps)
+
+
+@pytest.mark.parametrize(
+    ("p", "masked", "drop", "increase", "gain"),
+    [
+        (0.8, 0.2, 0.75, 0, 0),
+        (0.5, 0.75, 0, 1, 0.5),
+        (0.5, 0.5, 0, 0, 0),
+        (0.0, 0.5, 0, 1, 0.5),
+        (0.0, 0.0, 0, 0, 0),
+        (1.0, 0.25, 0.75, 0, 0),
+        (1.0, 1.0, 0, 0, 0),
+        (0.25, 0.0, 1, 0, 0),
+        (5e-324, 0.0, 1, 0, 0),
+        (0.5, 1.0, 0, 1, 1),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_drop_increase_and_gain(p, masked, drop, increase, gain):
+    explained = _probabilities([p], [masked])
+    assert _scores("average_drop", explained)[0] == pytest.approx(drop, abs=1e-15)
+    assert _scores("average_increase", explained)[0] == increase
+    assert _scores("average_gain", explained)[0] == pytest.approx(gain, abs=1e-15)
+
+
+def test_coherency_against_scipy():
+    explained = _explained()
+    expected = [
+        (1 + stats.pearsonr(b.ravel().astype("f8"), a.ravel().astype("f8")).statistic) / 2
+        for a, b in zip(explained.maps, explained.second_maps, strict=True)
+    ]
+    np.testing.assert_allclose(_scores("coherency", explained), expected, rtol=1e-12)
+
+
+def test_coherency_where_a_map_has_no_variance_is_zero():
+    maps = _explained().maps
+    flat = np.zeros_like(maps)
+    for first, second in ((maps, flat), (flat, maps), (flat, flat)):
+        assert not _scores("coherency", Explained(np.ones(N), None, first, second)).any()
+
+
+def test_coherency_of_the_same_and_of_the_opposite_map():
+    maps = _explained().maps
+    assert (_scores("coherency", Explained(np.ones(N), None, maps, maps)) == 1).all()
+    assert (_scores("coherency", Explained(np.ones(N), None, maps, 1 - maps)) < 1e-6).all()
+
+
+def test_complexity():
+    explained = _explained()
+    expected = np.abs(explained.maps).sum(axis=(1, 2), dtype=np.float64) / (SIZE[0] * SIZE[1])
+    np.testing.assert_allclose(_scores("complexity", explained), expected, rtol=1e-13)
+
+
+def test_adcc_per_image_against_the_standard_library():
+    explained = _explained(1)
+    values = score_all(get_metrics(["adcc"]), explained)
+    expected = [
+        statistics.harmonic_mean([c, 1 - x, 1 - d])
+        for c, x, d in zip(
+            values["coherency"], values["complexity"], values["average_drop"], strict=True
+        )
+    ]
+    np.testing.assert_allclose(values["adcc"], expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("drop", "coherency", "complexity", "expected"),
+    [
+        (1.0, 0.9, 0.1, 0.0),
+        (0.1, 0.0, 0.1, 0.0),
+        (0.1, 0.9, 1.0, 0.0),
+        (1.0, 0.0, 1.0, 0.0),
+        (0.0, 1.0, 0.0, 1.0),
+        (0.5, 0.5, 0.5, 0.5),
+        (0.0, 1e-320, 0.0, 3e-320),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_adcc_at_the_ends(drop, coherency, complexity, expected):
+    values = {"average_drop": drop, "coherency": coherency, "complexity": complexity}
+    found = adcc_module.ADCC().combine({k: np.array([v]) for k, v in values.items()})
+    np.testing.assert_allclose(found, [expected], rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", [(224, 224), (7, 5), (2, 2)])
+def test_fakecam_in_closed_form(size):
+    """Coherency 1, complexity 1 - 1/(HW), drop 0: ADCC = 3 / (2 + HW)."""
+    pixels = size[0] * size[1]
+    figures = dataset_figures(
+        get_metrics(ADCC_FAMILY), score_all(get_metrics(ADCC_FAMILY), _fakecam(*size))
+    )
+    assert figures["coherency"] == 1
+    assert figures["average_drop"] == figures["average_increase"] == 0
+    assert figures["complexity"] == pytest.approx(1 - 1 / pixels, rel=1e-15)
+    for name in ("adcc", "adcc_per_image"):
+        assert figures[name] == pytest.approx(3 / (2 + pixels), rel=1e-10)
+    if size == (224, 224):
+        assert figures["adcc"] == pytest.approx(6e-5, rel=0.01)
+
+
+def test_dataset_figures():
+    """Plain means, but for ADCC: the harmonic mean of three means beside the mean of its own."""
+    metrics = get_metrics([*ADCC_FAMILY, "average_gain"])
+    values = score_all(metrics, _explained(2))
+    figures = dataset_figures(metrics, values)
+    assert list(figures) == [*ADCC_FAMILY, "adcc_per_image", "average_gain"]
+    for name in (*ADCC_FAMILY[:4], "average_gain"):
+        assert figures[name] == pytest.approx(statistics.fmean(values[name]), rel=1e-14)
+    terms = [
+        figures["coherency"],
+        1 - figures["complexity"],
+        1 - figures["average_drop"],
+    ]
+    assert figures["adcc"] == pytest.approx(statistics.harmonic_mean(terms), rel=1e-13)
+    assert figures["adcc_per_image"] == pytest.approx(statistics.fmean(values["adcc"]), rel=1e-14)
+    assert abs(figures["adcc"] - figures["adcc_per_image"]) > 0.01
+
+
+def test_values_of_many_batches_give_the_same_figures_as_one():
+    metrics = get_metrics(ADCC_FAMILY)
+    whole = _explained(3)
+    parts = [
+        score_all(
+            metrics, Explained(*(getattr(whole, f)[rows] for f in whole.__dataclass_fields__))
+        )
+        for rows in (slice(0, 5), slice(5, 6), slice(6, N))
+    ]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    assert dataset_figures(metrics, joined) == dataset_figures(metrics, score_all(metrics, whole))
+
+
+def test_without_a_sound_image_there_are_no_figures():
+    metrics = get_metrics(ADCC_FAMILY)
+    assert dataset_figures(metrics, {name: np.array([]) for name in ADCC_FAMILY}) == {}
+    assert dataset_figures(metrics, {}) == {}
+
+
+@pytest.mark.parametrize("order", [ADCC_FAMILY, ADCC_FAMILY[::-1], ["adcc"]])
+def test_pearson_is_computed_once_in_any_order(monkeypatch, order):
+    explained, calls = _explained(4), []
+    expected = score_all(get_metrics(ADCC_FAMILY), explained)
+    whole = coherency_module.pearson
+    monkeypatch.setattr(coherency_module, "pearson", lambda *a: calls.append(1) or whole(*a))
+    found = score_all(get_metrics(order), explained)
+    assert len(calls) == 1
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
+def test_adcc_alone_gives_its_parts_values_but_only_its_own_figures():
+    metrics = get_metrics(["adcc"])
+    values = score_all(metrics, _explained(5))
+    assert set(values) == {"average_drop", "coherency", "complexity", "adcc"}
+    assert list(dataset_figures(metrics, values)) == ["adcc", "adcc_per_image"]
+    np.testing.assert_array_equal(metrics[0].score(_explained(5)), values["adcc"])
+
+
+def test_needs():
+    needs = {metric.name: metric.needs for metric in get_metrics(metric_names())}
+    masked, second = Need.MASKED_SCORE, Need.SECOND_MAP
+    assert needs == {
+        "average_drop": {masked},
+        "average_increase": {masked},
+        "average_gain": {masked},
+        "coherency": {second},
+        "complexity": set(),
+        "adcc": {masked, second},
+    }
+
+
+@pytest.mark.parametrize("name", metric_names())
+def test_every_value_lies_in_the_range_and_the_better_end_is_better(name):
+    (metric,) = get_metrics([name])
+    low, high = metric.value_range
+    values = _scores(name, _explained(6))
+    assert values.shape == (N,) and values.dtype == np.float64
+    assert (values >= low).all() and (values <= high).all()
+    assert metric.title
+    good = Explained(np.array([0.5]), np.array([0.6]), *[np.eye(9, dtype=np.float32)[None]] * 2)
+    bad = Explained(
+        np.array([0.5]),
+        np.array([0.1]),
+        1 - np.eye(9, dtype=np.float32)[None],
+        np.eye(9, dtype=np.float32)[None],
+    )
+    assert (_scores(name, good) > _scores(name, bad))[0] == metric.higher_is_better
+
+
+@pytest.mark.parametrize("name", ["average_drop", "complexity", "coherency"])
+def test_what_was_not_computed_is_named(name):
+    with pytest.raises(ValueError, match=r"was not computed|were not given"):
+        _scores(name, Explained(np.ones(2)))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("avg_drop", "did you mean 'average_drop'"),
+        ("ADCC", "did you mean 'adcc'"),
+        ("", "no metric"),
+    ],
+)
+def test_an_unknown_metric_names_close_ones(name, said):
+    with pytest.raises(OptionError, match=said):
+        get_metrics(["complexity", name])
+
+
+def test_metrics_come_once_and_in_the_order_asked():
+    found: list[Metric] = get_metrics(["adcc", "coherency", "adcc"])
+    assert [metric.name for metric in found] == ["adcc", "coherency"]
