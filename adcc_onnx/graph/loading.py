@@ -96,7 +96,7 @@ def replace_constants(model: ir.Model) -> None:
     # Nodes that no output needed in the first place stay: they can be asked for by name.
     for node in reversed(used):
         if not _is_used(node):
-            model.graph.remove(node)
+            model.graph.remove(node, safe=True)
 
 
 def _is_used(node: ir.Node) -> bool:
