@@ -32,7 +32,7 @@ def test_gradients_equal_torch_autograd(name: str, torchvision: ModuleType) -> N
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
     model = torchvision.models.get_model(name, weights=None, **options)
     # One image in three asks for another class: batch and target are per sample.
-    share = 0.6 if name == "vgg11_bn" else 0.5
+    share = 0.75 if name == "vgg11_bn" else 0.5
     for layer, _, error in architectures.worst_errors(
         architectures.randomise(model), MODELS[name], share
     ):

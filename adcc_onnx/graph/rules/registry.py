@@ -23,6 +23,8 @@ _FAMILIES = (
     "reductions",
     "shapes",
     "selection",
+    "einsum",
+    "resampling",
 )
 
 # Operators through which no gradient flows: their output is of whole numbers, of truth values,
