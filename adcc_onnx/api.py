@@ -14,7 +14,7 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.evaluation.maps import maps_of
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run import Progress, check_target, evaluate_into
+from adcc_onnx.evaluation.run import Progress, evaluate_into
 from adcc_onnx.evaluation.store import Store
 from adcc_onnx.evaluation.stream import require_preprocessing, tensor_of
 from adcc_onnx.images.sources import Source, open_arrays, open_paths, open_source
@@ -99,7 +99,7 @@ def evaluate(
     source = as_source(images, limit)
     with open_store(output, resume) as store:
         run = evaluate_into(store, model, source, plan, describe_source(images), progress)
-        return summarise(store.runs()[run - 1])
+        return summarise(store.run(run))
 
 
 def open_store(output: str | Path | None, resume: bool) -> Store:
@@ -133,9 +133,7 @@ def _classes(target: int | Sequence[int], count: int, model: Model) -> NDArray[n
     return classes
 
 
-def _chunks(
-    source: Source, model: Model
-) -> Iterator[tuple[NDArray[np.int64], Floats, list[str]]]:
+def _chunks(source: Source, model: Model) -> Iterator[tuple[NDArray[np.int64], Floats, list[str]]]:
     """(positions, tensors, names) of up to a batch of images."""
     records = list(source)
     for start in range(0, len(records), model.batch):

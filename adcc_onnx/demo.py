@@ -45,7 +45,7 @@ def run_demo(folder: Path, bar: Bar, say: Callable[[str], None]) -> None:
             source = open_arrays(tensors, labels=labels)
             run = evaluate_into(store, model, source, plan, "built-in drawings", advance)
         say(render(store, "table"))
-        methods = summarise(store.runs()[run - 1]).methods
+        methods = summarise(store.run(run)).methods
     folder.mkdir(parents=True, exist_ok=True)
     maps = {name: explain(model, tensors[:_PICTURES], name) for name in plan.methods}
     for i, drawing in enumerate(drawn[:_PICTURES]):

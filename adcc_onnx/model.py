@@ -179,7 +179,7 @@ def _read_classifier(
 def _batched(
     classifier: Classifier, device: Device, asked: int | None
 ) -> tuple[Classifier, bool, int]:
-    """(classifier, whether it takes any batch, images a run), freed of a fixed batch if it can be."""
+    """(classifier, freed of a fixed batch if it can be; whether it is free; images a run)."""
     fixed = fixed_batch(classifier.image)
     wanted = asked or _BATCH[device.name.split(":")[0]]
     freed = _freed(classifier)

@@ -30,7 +30,7 @@ class Maps:
 def maps_of(method: Method, evidence: Evidence) -> Maps:
     """The method's maps: min-max at the layer's resolution, then bilinear to H x W."""
     raw = np.ascontiguousarray(method.raw_maps(evidence), dtype=np.float32)
-    failed = ~np.isfinite(raw).all(axis=(1, 2))
+    failed: NDArray[np.bool_] = np.logical_not(np.isfinite(raw).all(axis=(1, 2)))
     if failed.any():
         raw = np.where(failed[:, None, None], np.float32(0), raw)
     normalised, degenerate = min_max(raw)

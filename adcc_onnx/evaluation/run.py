@@ -160,7 +160,8 @@ class Batch:
             sound = np.isfinite(masked)
             if plan.second_map:
                 again = maps_of(method, seen)
-                second, sound = again.maps, sound & ~again.failed
+                second = again.maps
+                sound = np.logical_and(sound, np.logical_not(again.failed))
         explained = Explained(self.probability, masked, maps.maps, second)
         return maps, score_all(plan.metrics, explained), sound
 

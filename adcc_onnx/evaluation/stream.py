@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from adcc_onnx.cams.method import Floats
 from adcc_onnx.errors import ImageError, PreprocessingError
+from adcc_onnx.images.labels import label_index as index_among
 from adcc_onnx.images.sources import Record, Source
-from adcc_onnx.images.sources import label_index as index_among
 from adcc_onnx.model import Model
 
 # ImageNet models of the TensorFlow line put a background class first.
@@ -29,9 +26,7 @@ class Sample:
     failure: str | None = None
 
 
-def samples(
-    source: Source, model: Model, done: Iterable[int] = ()
-) -> Iterator[Sample]:
+def samples(source: Source, model: Model, done: Iterable[int] = ()) -> Iterator[Sample]:
     """Every image of the source that is not done yet; an undecodable one carries its reason.
 
     Raises:
@@ -79,8 +74,8 @@ def tensor_of(record: Record, ready: bool, model: Model) -> Floats:
     wanted = (model.classifier.channels, *model.size)
     if loaded.shape != wanted:
         raise PreprocessingError(
-            f"the ready tensors are {_sizes(loaded)}, the model takes {' x '.join(map(str, wanted))}"
-            " (channels x height x width)"
+            f"the ready tensors are {_sizes(loaded.shape)}, the model takes {_sizes(wanted)} "
+            "(channels x height x width)"
         )
     tensor: Floats = loaded
     return tensor
@@ -103,5 +98,5 @@ def _sample(position: int, record: Record, ready: bool, model: Model) -> Sample:
     return Sample(position, record.name, label, tensor)
 
 
-def _sizes(array: NDArray[np.generic]) -> str:
-    return " x ".join(str(size) for size in array.shape)
+def _sizes(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape)

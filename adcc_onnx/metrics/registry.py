@@ -36,6 +36,11 @@ def metric_names() -> list[str]:
     return list(_METRICS)
 
 
+def find_metric(name: str) -> Metric | None:
+    """The metric of this name, None where there is none."""
+    return _METRICS.get(name)
+
+
 def get_metrics(names: Iterable[str]) -> list[Metric]:
     """The metrics of these names, in the order asked, each once.
 

@@ -1,0 +1,80 @@
+"""From files to pixels: only whole pictures of known formats come through."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from adcc_onnx.errors import ImageError
+
+Picture = NDArray[np.uint8]
+
+# The only decoders that ever run: none of them interprets a program, as the one for EPS does.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+# Checked from the header, before anything is decoded: 8 times a 20-megapixel photo.
+MOST_PIXELS = 180_000_000
+_DEEP_GREYS = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+
+def read_image(path: Path) -> Picture:
+    """The pixels of a picture file, RGB [H, W, 3].
+
+    Raises:
+        ImageError: missing, empty, cut short, too large, or no picture of a known format.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path.name}: cannot be read ({error.strerror or error})") from error
+    return decode_image(data, path.name)
+
+
+def decode_image(data: bytes, name: str) -> Picture:
+    """The pixels of an encoded picture, RGB [H, W, 3], upright by its EXIF orientation.
+
+    Grey, palette and CMYK pictures are converted, 16-bit ones scaled to 8 bits, an alpha channel
+    dropped (as torchvision's loader does), and the first frame of an animation taken.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    if not data:
+        raise ImageError(f"{name}: the file is empty")
+    try:
+        with warnings.catch_warnings():
+            # Our own limit is checked below, with a message of its own.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(image, name)
+                image.load()
+                return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: no picture of a known format ({', '.join(FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: more than {MOST_PIXELS:,} pixels") from error
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise whatever a broken file leads them to
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(f"{name}: cut short or broken ({reason})") from error
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    if image.width * image.height > MOST_PIXELS:
+        raise ImageError(
+            f"{name}: {image.width} x {image.height} are more than {MOST_PIXELS:,} pixels"
+        )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP_GREYS:
+        # Pillow clips 16 bits to 8; they are scaled here.
+        deep = np.asarray(image).astype(np.float64)
+        grey = np.round(np.clip(deep, 0, 65535) / 257.0).astype(np.uint8)
+        image = Image.fromarray(grey)
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,0 +1,141 @@
+"""From pixels to the tensor a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from adcc_onnx.errors import ImageError, OptionError, PreprocessingError, did_you_mean
+
+Picture = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Triple = tuple[float, float, float]
+
+INTERPOLATIONS: Mapping[str, Image.Resampling] = MappingProxyType(
+    {
+        "bilinear": Image.Resampling.BILINEAR,
+        "bicubic": Image.Resampling.BICUBIC,
+        "nearest": Image.Resampling.NEAREST,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """x = (pixel / scale - mean) / std, after resizing and cropping.
+
+    Attributes:
+        size: (H, W) of the model's input, in pixels.
+        resize: what the shorter side is resized to before the crop, in pixels.
+        crop: take the centre after resizing; if False, resize straight to `size`.
+        interpolation: "bilinear", "bicubic" (both antialiased) or "nearest".
+        scale: what 0..255 is divided by.
+        mean, std: of each channel, in the order of `channels`.
+        channels: "RGB" or "BGR".
+
+    Raises:
+        PreprocessingError: a value that makes no sense, or a crop larger than the picture.
+    """
+
+    size: tuple[int, int]
+    resize: int
+    crop: bool = True
+    interpolation: str = "bilinear"
+    scale: float = 255.0
+    mean: Triple = (0.0, 0.0, 0.0)
+    std: Triple = (1.0, 1.0, 1.0)
+    channels: str = "RGB"
+
+    def __post_init__(self) -> None:
+        if min(*self.size, self.resize) < 1:
+            raise PreprocessingError("size and resize must be at least 1 pixel")
+        if self.crop and self.resize < max(self.size):
+            raise PreprocessingError(
+                f"resize = {self.resize} is smaller than the size {self.size[0]} x {self.size[1]} "
+                "that is cropped from it"
+            )
+        if self.interpolation not in INTERPOLATIONS:
+            known = ", ".join(INTERPOLATIONS)
+            raise PreprocessingError(f"no interpolation '{self.interpolation}'; there is {known}")
+        if self.channels not in ("RGB", "BGR"):
+            raise PreprocessingError(f"channels must be RGB or BGR, not '{self.channels}'")
+        if self.scale == 0 or 0 in self.std:
+            raise PreprocessingError("scale and std must not be 0")
+
+    @classmethod
+    def preset(cls, name: str, size: tuple[int, int]) -> Preprocessing:
+        """A preset of `PRESETS` for a model's input size; resizes to 256 for 224, in proportion.
+
+        Raises:
+            OptionError: no such preset.
+        """
+        if name not in PRESETS:
+            raise OptionError(f"no preset '{name}'{did_you_mean(name, PRESETS)}")
+        return cls(size=size, resize=round(max(size) * 256 / 224), **PRESETS[name])
+
+    def with_size(self, size: tuple[int, int]) -> Preprocessing:
+        """The same for another input size, the shorter side resized in proportion."""
+        return replace(self, size=size, resize=round(self.resize * max(size) / max(self.size)))
+
+    def __call__(self, image: Picture) -> Floats:
+        """The tensor [3, H, W] of a picture [h, w, 3]."""
+        return self.normalise(self.crop_image(image))
+
+    def crop_image(self, image: Picture) -> Picture:
+        """What the model sees of a picture: uint8 [H, W, 3].
+
+        Equals torchvision's Resize(resize, antialias) and CenterCrop(size) on a PIL image.
+
+        Raises:
+            ImageError: the picture is so long and thin that resizing it would fill the memory.
+        """
+        height, width = self.size
+        if not self.crop:
+            return self._resized(image, (width, height))
+        scaled = self._resized(image, _scaled(image.shape[1], image.shape[0], self.resize))
+        top = round((scaled.shape[0] - height) / 2.0)
+        left = round((scaled.shape[1] - width) / 2.0)
+        return scaled[top : top + height, left : left + width]
+
+    def normalise(self, image: Picture) -> Floats:
+        """The tensor [3, H, W] of a picture of the model's size."""
+        ordered = image if self.channels == "RGB" else image[:, :, ::-1]
+        pixels = ordered.astype(np.float32) / np.float32(self.scale)
+        shifted = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return np.ascontiguousarray(shifted.transpose(2, 0, 1))
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that changes a number, for the record of a run."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def _resized(self, image: Picture, size: tuple[int, int]) -> Picture:
+        """To (width, height)."""
+        if size[0] * size[1] > _MOST_PIXELS:
+            raise ImageError(f"resizing it to {size[0]} x {size[1]} pixels takes too much memory")
+        method = INTERPOLATIONS[self.interpolation]
+        return np.asarray(Image.fromarray(image).resize(size, method))
+
+
+_MOST_PIXELS = 180_000_000
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "torch": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+        "tf": {"scale": 127.5, "mean": (1.0, 1.0, 1.0)},
+        "caffe": {"scale": 1.0, "mean": (104.0, 117.0, 123.0), "channels": "BGR"},
+        "unit": {},
+    }
+)
+
+
+def _scaled(width: int, height: int, short: int) -> tuple[int, int]:
+    """(width, height) with the shorter side `short` and the longer rounded down."""
+    if width <= height:
+        return short, int(short * height / width)
+    return int(short * width / height), short
