@@ -14,7 +14,7 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.evaluation.maps import maps_of
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run import Progress, evaluate_into
+from adcc_onnx.evaluation.run import Progress, check, evaluate_into
 from adcc_onnx.evaluation.store import Store
 from adcc_onnx.evaluation.stream import require_preprocessing, tensor_of
 from adcc_onnx.images.sources import Source, open_arrays, open_paths, open_source
@@ -97,6 +97,7 @@ def evaluate(
     """
     plan = make_plan(methods, metrics, target, protocol, seed)
     source = as_source(images, limit)
+    check(model, source, plan)
     with open_store(output, resume) as store:
         run = evaluate_into(store, model, source, plan, describe_source(images), progress)
         return summarise(store.run(run))

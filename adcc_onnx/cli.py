@@ -84,7 +84,7 @@ def evaluate(
     """Score methods on images and print the ranked table."""
     from adcc_onnx.api import describe_source, open_store
     from adcc_onnx.evaluation.plan import make_plan
-    from adcc_onnx.evaluation.run import evaluate_into
+    from adcc_onnx.evaluation.run import check, evaluate_into
     from adcc_onnx.images.sources import open_source
     from adcc_onnx.report import render
 
@@ -93,6 +93,8 @@ def evaluate(
     plan = make_plan(methods, metrics, target, protocol, seed)
     source = open_source(images, limit)
     loaded = [_load(path, options) for path in models]
+    for model in loaded:
+        check(model, source, plan)
     with open_store(output, resume) as store:
         for model in loaded:
             with _progress(model.name, len(source)) as advance:

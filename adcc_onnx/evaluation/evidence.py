@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from adcc_onnx.cams.method import Floats, Need
 from adcc_onnx.errors import OptionError
 from adcc_onnx.graph.expose import TARGET
-from adcc_onnx.graph.perturb import MASKS
-from adcc_onnx.graph.probe import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS
+from adcc_onnx.graph.probe import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, MASKS
 from adcc_onnx.model import Model, Pass
 
 _PREDICTED = -1

@@ -14,11 +14,17 @@ from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Floats, Method
 from adcc_onnx.errors import AdccError, OptionError
-from adcc_onnx.evaluation.evidence import Observation
+from adcc_onnx.evaluation.evidence import Observation, pass_for
 from adcc_onnx.evaluation.maps import Maps, maps_of
 from adcc_onnx.evaluation.plan import LABEL, PREDICTED, Plan
 from adcc_onnx.evaluation.store import ImageRow, ScoreRow, Store
-from adcc_onnx.evaluation.stream import Sample, batches, samples
+from adcc_onnx.evaluation.stream import (
+    Sample,
+    batches,
+    require_preprocessing,
+    samples,
+    tensor_of,
+)
 from adcc_onnx.images.sources import Source
 from adcc_onnx.metrics.metric import Explained
 from adcc_onnx.metrics.registry import score_all
@@ -39,14 +45,13 @@ def evaluate_into(
 
     Args:
         store: takes the rows as they come.
-        model, source, plan: what to evaluate, on what, and how.
+        model, source, plan: what to evaluate, on what, and how; as `check` let them pass.
         described_as: the source in the run's record.
         progress: called with the number of images just finished.
 
     Returns:
         The run's number in the store.
     """
-    check_target(plan, model)
     run = store.begin(plan.config(model, described_as))
     done = store.finished_images(run)
     progress(len(done))
@@ -58,7 +63,22 @@ def evaluate_into(
     return run
 
 
-def check_target(plan: Plan, model: Model) -> None:
+def check(model: Model, source: Source, plan: Plan) -> None:
+    """Whether the evaluation can run at all; called before anything is written.
+
+    Raises:
+        OptionError: the target is no class of the model.
+        PreprocessingError: the images cannot become the model's tensors.
+        ModelError: there is no such layer, or the way from it cannot be differentiated.
+    """
+    _check_target(plan, model)
+    require_preprocessing(source, model)
+    if source.ready:
+        tensor_of(next(iter(source)), True, model)
+    model.session(pass_for(plan.needs))
+
+
+def _check_target(plan: Plan, model: Model) -> None:
     """A class given by index must be one of the model's."""
     if isinstance(plan.target, int) and plan.target >= model.classifier.classes:
         raise OptionError(
@@ -148,7 +168,7 @@ class Batch:
         """(maps, value of every metric, whether the second pass gave finite numbers)."""
         plan, maps = self.plan, maps_of(method, self.first)
         masked = second = None
-        sound = np.ones(len(self.samples), bool)
+        sound: NDArray[np.bool_] = np.ones(len(self.samples), bool)
         if plan.masked_score or plan.second_map:
             explanation: Floats = self.first.images * maps.maps[:, None]
             needs = method.needs if plan.second_map else frozenset()

@@ -14,6 +14,7 @@ from adcc_onnx.graph.expose import PREFIX, class_scores
 from adcc_onnx.graph.probe import (
     IMAGE,
     LOGITS,
+    MASKS,
     batch_of,
     copy_of,
     feed,
@@ -21,8 +22,6 @@ from adcc_onnx.graph.probe import (
     image_size,
     new_input,
 )
-
-MASKS = "masks"
 
 
 def build_masked(classifier: Classifier) -> ir.Model:

@@ -14,12 +14,14 @@ import onnx_ir as ir
 from adcc_onnx.graph.batch import BATCH
 from adcc_onnx.graph.build import FLOAT, Builder, Dim, Tensor, dims_of
 from adcc_onnx.graph.classifier import Classifier
-from adcc_onnx.graph.expose import PREFIX, add_output, add_target, class_scores, one_hot
+from adcc_onnx.graph.expose import PREFIX, TARGET, add_output, add_target, class_scores, one_hot
 from adcc_onnx.graph.gradient import gradients
 from adcc_onnx.graph.layers import Layer
 from adcc_onnx.graph.prune import prune
 
 IMAGE, LOGITS, ACTIVATIONS, GRADIENTS = "image", "logits", "activations", "gradients"
+MASKS = "masks"
+_RESERVED = {IMAGE, LOGITS, ACTIVATIONS, GRADIENTS, MASKS, TARGET}
 
 
 def build_probe(
@@ -114,6 +116,9 @@ def copy_of(classifier: Classifier, layer: Layer | None = None) -> tuple[Classif
     model = classifier.model.clone()
     by_name = {v.name: v for node in model.graph for v in node.outputs}
     by_name.update({v.name: v for v in model.graph.inputs})
+    by_name.update(model.graph.initializers)
+    if layer is not None:
+        layer = replace(layer, value=by_name[layer.value.name])
     copy = replace(
         classifier,
         model=model,
@@ -121,4 +126,8 @@ def copy_of(classifier: Classifier, layer: Layer | None = None) -> tuple[Classif
         scores=by_name[classifier.scores.name],
         logits=by_name[classifier.logits.name],
     )
-    return copy, None if layer is None else replace(layer, value=by_name[layer.value.name])
+    for value in by_name.values():
+        # The probe's own names; a model may well have values of the same.
+        if value.name in _RESERVED:
+            value.name = f"{PREFIX}own/{value.name}"
+    return copy, layer

@@ -51,7 +51,9 @@ class PlainModel:
         """(logits, A), one image a run."""
         name = self.session.get_inputs()[0].name
         parts = [self.session.run(None, {name: image[None]}) for image in images]
-        logits, maps = (np.concatenate(each).astype(np.float64) for each in zip(*parts, strict=True))
+        logits, maps = (
+            np.concatenate(each).astype(np.float64) for each in zip(*parts, strict=True)
+        )
         return logits, maps
 
 
@@ -70,9 +72,7 @@ def _crop(path: Path) -> Array:
     image = Image.open(path).convert("RGB")
     width, height = image.size
     short = min(width, height)
-    size = (
-        (256, int(256 * height / width)) if width == short else (int(256 * width / height), 256)
-    )
+    size = (256, int(256 * height / width)) if width == short else (int(256 * width / height), 256)
     image = image.resize(size, Image.Resampling.BILINEAR)
     left, top = round((size[0] - 224) / 2.0), round((size[1] - 224) / 2.0)
     return np.asarray(image.crop((left, top, left + 224, top + 224)), np.float64)
@@ -151,7 +151,10 @@ def table(model: PlainModel, images: Array, methods: list[str]) -> dict[str, dic
             "p": p,
             "p_masked": softmax(again, axis=1)[np.arange(len(images)), targets],
             "coherency": np.array(
-                [(1 + pearsonr(b.ravel(), a.ravel())[0]) / 2 for a, b in zip(first, second, strict=True)]
+                [
+                    (1 + pearsonr(b.ravel(), a.ravel())[0]) / 2
+                    for a, b in zip(first, second, strict=True)
+                ]
             ),
             "complexity": np.abs(first).mean(axis=(1, 2)),
         }

@@ -18,7 +18,12 @@ MODELS = {
         "classifier.1.weight",
         plain_loop.torch_preset,
     ),
-    "bvlc_googlenet": ("caffe", "inception_5b/output", "loss3/classifier_w", plain_loop.caffe_preset),
+    "bvlc_googlenet": (
+        "caffe",
+        "inception_5b/output",
+        "loss3/classifier_w",
+        plain_loop.caffe_preset,
+    ),
 }
 
 
