@@ -87,9 +87,7 @@ def test_its_maps_find_the_object(drawn: list[Drawing], tensors: np.ndarray) -> 
     )
     layer = onnx.ValueInfoProto(name=pooling.input[0])
     model.graph.output.append(layer)
-    session = ort.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (activations,) = session.run([layer.name], {"image": tensors[:200]})
     labels = [drawing.label for drawing in drawn[:200]]
     maps = np.maximum(np.einsum("nkhw,nk->nhw", activations, weights[labels]), 0)

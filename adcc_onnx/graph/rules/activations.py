@@ -37,9 +37,9 @@ def hard_sigmoid(g: Tensor, n: Call) -> Tensor:
 
 
 def hard_swish(g: Tensor, n: Call) -> Tensor:
-    """0 below -3, x / 3 + 1 / 2 up to 3, 1 above"""
+    """0 up to -3, x / 3 + 1 / 2 between, 1 from 3 on"""
     slope = g * (n.x / 3.0 + 0.5)
-    return (n.x < -3.0).where(0.0, (n.x <= 3.0).where(slope, g))
+    return (n.x <= -3.0).where(0.0, (n.x < 3.0).where(slope, g))
 
 
 def gelu(g: Tensor, n: Call) -> Tensor:

@@ -23,15 +23,16 @@ def resize(g: Tensor, n: Call) -> Tensor:
     """Y = R_h X R_w^T: dX = R_h^T g R_w, axis by axis.
 
     Each R is found by resizing the identity matrix along one axis: no interpolation formula is
-    written down twice. The runtime folds it to a constant.
+    written down twice. The runtime folds it to a constant. The batch axis is never resized.
     """
     if n.attribute("coordinate_transformation_mode") == "tf_crop_and_resize":
         raise RefusalError("its coordinate mode tf_crop_and_resize has no rule")
     dims, full = n.dims(0), n.y.dims
     if dims is None or full is None:
         raise RefusalError("the shape of its input or output is unknown")
+    resized = [axis % len(dims) for axis in n.attribute("axes") or range(1, len(dims))]
     for axis, (small, large) in enumerate(zip(dims, full, strict=True)):
-        if small == large:
+        if small == large or axis not in resized:
             continue
         if not (isinstance(small, int) and isinstance(large, int)):
             raise RefusalError(f"the size of its axis {axis} is not fixed (give --size)")

@@ -1,0 +1,86 @@
+"""Coloured textures: plain, stripes, checks, dots and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+_CONTRAST = 80.0  # the widest a texture swings in one colour channel
+
+
+def _plain(rng: np.random.Generator, size: int) -> Floats:
+    return np.full((size, size), 0.5, np.float32)
+
+
+def _waves(rng: np.random.Generator, size: int) -> tuple[Floats, Floats]:
+    """Two waves at a right angle, each in [-1, 1]."""
+    angle, phase_u, phase_v = rng.uniform(0, 2 * np.pi, 3)
+    turns = rng.uniform(4, 14)
+    at = np.arange(size, dtype=np.float32) * np.float32(2 * np.pi * turns / size)
+    x, y = at[None, :], at[:, None]
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    along = np.sin(x * cos + y * sin + np.float32(phase_u))
+    across = np.sin(y * cos - x * sin + np.float32(phase_v))
+    return along, across
+
+
+def _sharp(wave: Floats) -> Floats:
+    """A wave's sign with a soft step, in [0, 1]."""
+    step: Floats = np.clip(wave * np.float32(2.5) + np.float32(0.5), 0, 1)
+    return step
+
+
+def _stripes(rng: np.random.Generator, size: int) -> Floats:
+    return _sharp(_waves(rng, size)[0])
+
+
+def _checks(rng: np.random.Generator, size: int) -> Floats:
+    along, across = _waves(rng, size)
+    return _sharp(along * across)
+
+
+def _dots(rng: np.random.Generator, size: int) -> Floats:
+    along, across = _waves(rng, size)
+    return _sharp(along + across - np.float32(0.6))
+
+
+def _noise(rng: np.random.Generator, size: int) -> Floats:
+    cells = int(rng.integers(4, 28))
+    coarse = rng.random((cells, cells), np.float32)
+    smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(smooth, 0, 1), np.float32)
+
+
+_PATTERNS: tuple[Callable[[np.random.Generator, int], Floats], ...] = (
+    _plain,
+    _stripes,
+    _checks,
+    _dots,
+    _noise,
+)
+
+
+def colour(rng: np.random.Generator) -> Floats:
+    """A random colour, [3], each channel in [20, 235)."""
+    return rng.uniform(20, 235, 3).astype(np.float32)
+
+
+def colour_apart(rng: np.random.Generator, other: Floats, distance: float) -> Floats:
+    """A random colour at least `distance` (below 180, in 0..255 RGB) from another one."""
+    while True:
+        found = colour(rng)
+        if np.linalg.norm(found - other) >= distance:
+            return found
+
+
+def texture(rng: np.random.Generator, size: int, base: Floats) -> Floats:
+    """A random pattern that swings around the colour `base`, [size, size, 3] in 0..255."""
+    pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, size)
+    swing = rng.uniform(-_CONTRAST, _CONTRAST, 3).astype(np.float32)
+    painted = base[:, None, None] + (pattern - np.float32(0.5)) * swing[:, None, None]
+    return np.asarray(cv2.merge(list(np.clip(painted, 0, 255))), np.float32)
