@@ -1,6 +1,6 @@
 """Trains the built-in classifier on drawings and writes it into the package.
 
-Run from a checkout: ``python models/train_drawings.py`` (torch and onnx, CPU, a few minutes). The
+Run from a checkout: ``python models/train_drawings.py`` (torch and onnx, CPU, about a quarter of an hour). The
 same torch on the same kind of machine gives the same bytes.
 """
 
@@ -171,8 +171,8 @@ def write(model: bytes, folder: Path) -> None:
 def main() -> None:
     """Train, measure, and write only what is good enough."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=10_000, help="drawings to train on")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--images", type=int, default=20_000, help="drawings to train on")
+    parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the order")
     parser.add_argument("--out", type=Path, default=classifier_path().parent, help="folder")
     options = parser.parse_args()

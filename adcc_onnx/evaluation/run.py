@@ -199,7 +199,7 @@ def probabilities(logits: Floats, targets: NDArray[np.int64], kind: str) -> NDAr
     """
     wide = logits.astype(np.float64)
     chosen = np.arange(len(wide)), targets
-    sound: NDArray[np.bool_] = np.isfinite(wide).all(axis=1)
+    sound = np.asarray(np.isfinite(wide).all(axis=1))
     wide = np.where(sound[:, None], wide, 0.0)
     if kind == "sigmoid":
         p: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-wide[chosen]))

@@ -75,7 +75,7 @@ def open_source(spec: str | Path, limit: int | None = None) -> Source:
     if suffix in _LISTS:
         return Source(_in_list(path)[:limit])
     if suffix in SUFFIXES:
-        return open_paths([path])
+        return Source([Record(path.name, None, partial(read_image, path))])
     kinds = ", ".join((*_LISTS, ".npz", *SUFFIXES))
     raise SourceError(f"{path} is neither a folder nor one of {kinds}")
 

@@ -1,0 +1,106 @@
+"""Preprocessing is torchvision's, to the last bit of every pixel; the presets are the published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adcc_onnx.errors import OptionError, PreprocessingError
+from adcc_onnx.images.decoding import read_image
+from adcc_onnx.images.preprocessing import Preprocessing
+
+SIZES = [(224, 224, 256), (299, 299, 342), (160, 224, 256)]
+PICTURES = [(375, 500), (500, 375), (256, 256), (90, 130), (1001, 333)]
+
+
+def reference(torchvision: ModuleType, pixels: np.ndarray, height: int, width: int, short: int):
+    transforms = torchvision.transforms
+    steps = [transforms.Resize(short, antialias=True), transforms.CenterCrop((height, width))]
+    return np.asarray(transforms.Compose(steps)(Image.fromarray(pixels)))
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize(("height", "width", "short"), SIZES)
+def test_resize_and_crop_are_torchvisions(
+    picture: tuple[int, int], height: int, width: int, short: int, torchvision: ModuleType
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*picture, 3), dtype=np.uint8)
+    found = Preprocessing((height, width), short).crop_image(pixels)
+    np.testing.assert_array_equal(found, reference(torchvision, pixels, height, width, short))
+
+
+def test_torch_preset_on_photos_is_torchvisions(torchvision: ModuleType, data: Path) -> None:
+    """Within 1/255 of a torchvision pipeline, whichever of its two backends resizes."""
+    transforms = torchvision.transforms
+    normalise = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    on_pictures = transforms.Compose(
+        [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), normalise]
+    )
+    on_tensors = transforms.Compose(
+        [
+            transforms.ToTensor(),
+            transforms.Resize(256, antialias=True),
+            transforms.CenterCrop(224),
+            normalise,
+        ]
+    )
+    ours = Preprocessing.preset("torch", (224, 224))
+    std = np.array([0.229, 0.224, 0.225])[:, None, None]
+    for path in sorted((data / "photos").iterdir())[:10]:
+        found, photo = ours(read_image(path)), Image.open(path).convert("RGB")
+        np.testing.assert_allclose(found, on_pictures(photo).numpy(), atol=1e-6)
+        assert np.abs((found - on_tensors(photo).numpy()) * std).max() <= 1.001 / 255
+
+
+def test_presets_are_the_published_arithmetic() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    planes = pixels.astype(np.float64).transpose(2, 0, 1)
+    mean = np.array([0.485, 0.456, 0.406])[:, None, None]
+    std = np.array([0.229, 0.224, 0.225])[:, None, None]
+    wanted = {
+        "torch": (planes / 255 - mean) / std,
+        "tf": planes / 127.5 - 1,
+        "caffe": planes[::-1] - np.array([104.0, 117.0, 123.0])[:, None, None],
+        "unit": planes / 255,
+    }
+    for name, values in wanted.items():
+        found = Preprocessing.preset(name, (8, 8)).normalise(pixels)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, values, atol=1e-5 if name == "caffe" else 1e-6)
+
+
+def test_the_shorter_side_is_in_proportion() -> None:
+    assert Preprocessing.preset("torch", (224, 224)).resize == 256
+    assert Preprocessing.preset("torch", (299, 299)).resize == 342
+    assert Preprocessing.preset("tf", (112, 112)).resize == 128
+
+
+def test_without_a_crop_the_whole_picture_is_seen() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (40, 70, 3), dtype=np.uint8)
+    whole = Preprocessing((16, 16), 16, crop=False, interpolation="bicubic")
+    wanted = Image.fromarray(pixels).resize((16, 16), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(whole.crop_image(pixels), np.asarray(wanted))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"resize": 100}, "smaller than the size"),
+        ({"interpolation": "lanczos"}, "bilinear"),
+        ({"channels": "RBG"}, "RGB or BGR"),
+        ({"std": (1.0, 0.0, 1.0)}, "must not be 0"),
+        ({"size": (0, 224)}, "at least 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(given: dict, words: str) -> None:
+    with pytest.raises(PreprocessingError, match=words):
+        Preprocessing(**{"size": (224, 224), "resize": 256, **given})
+
+
+def test_an_unknown_preset_is_answered_by_name() -> None:
+    with pytest.raises(OptionError, match="did you mean 'torch'"):
+        Preprocessing.preset("torhc", (224, 224))
