@@ -1,7 +1,7 @@
 """Trains the built-in classifier on drawings and writes it into the package.
 
-Run from a checkout: ``python models/train_drawings.py`` (torch and onnx, CPU, about a quarter of an hour). The
-same torch on the same kind of machine gives the same bytes.
+Run from a checkout: ``python models/train_drawings.py`` (torch and onnx, CPU, about a quarter of an
+hour). The same torch on the same kind of machine gives the same bytes.
 """
 
 from __future__ import annotations

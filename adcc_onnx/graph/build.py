@@ -13,6 +13,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
+from adcc_onnx.graph.inference import infer_outputs
+from adcc_onnx.graph.upgrade import LOWEST_OPSET
+
 Dim = int | str | None  # a fixed size, a named one ("batch"), or unknown
 Scalar = float | int
 
@@ -125,20 +128,13 @@ class Tensor:
         return self._binary("And", other)
 
 
-# Operators whose output is of another type than their first input.
-_OUTPUT_TYPE = {
-    **dict.fromkeys(("Shape", "Size", "ArgMax", "NonZero"), INT64),
-    **dict.fromkeys(("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"), BOOL),
-}
-_POSITIONS_SECOND = {"MaxPool", "TopK"}
-
-
 class Builder:
     """Appends nodes to one graph; constants are shared, names are unique and tell their origin."""
 
     def __init__(self, graph: ir.Graph, prefix: str) -> None:
         self.graph = graph
         self._prefix = prefix
+        self._opset = graph.opset_imports.get("", LOWEST_OPSET)
         self._scope = ""
         self._serial = 0
         self._taken = _all_names(graph)
@@ -175,13 +171,10 @@ class Builder:
             name=name,
         )
         self.graph.append(node)
-        outputs = []
         for index, value in enumerate(node.outputs):
             value.name = name if index == 0 else f"{name}:{index}"
-            dtype = self._output_type(op_type, index, inputs, attributes)
-            value.type = ir.TensorType(dtype)
-            outputs.append(Tensor(self, value, dtype))
-        return outputs
+        infer_outputs(node, self._opset)
+        return [self.wrap(value) for value in node.outputs]
 
     def wrap(self, value: ir.Value) -> Tensor:
         """An existing value of the graph, as a Tensor of its own type."""
@@ -219,25 +212,7 @@ class Builder:
     def zeros(self, shape: Tensor, dtype: ir.DataType = FLOAT) -> Tensor:
         """Zeros of a shape that is known when the graph runs."""
         zero = ir.tensor(np.zeros(1, dtype.numpy()))
-        filled = self.op("ConstantOfShape", shape, value=zero)
-        filled.dtype = dtype
-        filled.value.type = ir.TensorType(dtype)
-        return filled
-
-    def _output_type(
-        self,
-        op_type: str,
-        index: int,
-        inputs: Sequence[Tensor | None],
-        attributes: dict[str, Any],
-    ) -> ir.DataType:
-        if op_type == "Cast":
-            return ir.DataType(attributes["to"])
-        if index > 0 and op_type in _POSITIONS_SECOND:
-            return INT64
-        first = inputs[1] if op_type == "Where" else inputs[0]
-        assert first is not None
-        return _OUTPUT_TYPE.get(op_type, first.dtype)
+        return self.op("ConstantOfShape", shape, value=zero)
 
     def _new_name(self, what: str) -> str:
         while True:

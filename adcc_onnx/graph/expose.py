@@ -129,10 +129,7 @@ def one_hot(score: Tensor, target: Tensor) -> Tensor:
     chosen = builder.op("Where", target < 0, predicted, target)
     depth = score.op("Shape", start=1, end=2)
     switch = builder.constant(np.array([0, 1]), score.dtype)
-    hot = builder.op("OneHot", chosen, depth, switch, axis=1)
-    hot.dtype = score.dtype
-    hot.value.type = ir.TensorType(score.dtype)
-    return hot
+    return builder.op("OneHot", chosen, depth, switch, axis=1)
 
 
 def add_output(

@@ -9,7 +9,7 @@ from onnx import version_converter
 from adcc_onnx.errors import ModelError
 
 # The first opset in which reductions, Split and Pad all take their axes as inputs.
-OPSET = 18
+LOWEST_OPSET = 18
 # IR version that came with it.
 _IR_VERSION = 8
 _SMALL = 1024  # elements; larger weights do not travel through the converter
@@ -24,8 +24,8 @@ def upgrade_opset(model: ir.Model) -> ir.Model:
     Raises:
         ModelError: the converter does not know how to raise one of the operators.
     """
-    version = model.opset_imports.get("", model.opset_imports.get("ai.onnx", OPSET))
-    if version >= OPSET:
+    version = model.opset_imports.get("", model.opset_imports.get("ai.onnx", LOWEST_OPSET))
+    if version >= LOWEST_OPSET:
         return model
     # Before IR version 4 an initializer had to be an input too, which they are no longer.
     model.ir_version = max(model.ir_version, _IR_VERSION)
@@ -37,11 +37,11 @@ def upgrade_opset(model: ir.Model) -> ir.Model:
     }
     try:
         proto: onnx.ModelProto = ir.to_proto(model)
-        raised = ir.from_proto(version_converter.convert_version(proto, OPSET))
+        raised = ir.from_proto(version_converter.convert_version(proto, LOWEST_OPSET))
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"operators of opset {version} cannot be raised to {OPSET}: {reason}"
+            f"operators of opset {version} cannot be raised to {LOWEST_OPSET}: {reason}"
         ) from error
     _put_weights(raised, weights)
     for node in raised.graph:

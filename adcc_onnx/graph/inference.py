@@ -1,0 +1,51 @@
+"""Types and shapes of a single new node, by ONNX's own rules."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+from onnx import helper, numpy_helper, shape_inference
+
+_SMALL = 1024  # elements: constants that say something of shapes are short
+
+
+def infer_outputs(node: ir.Node, opset: int) -> None:
+    """Set type and shape of a standard node's outputs as far as its inputs tell them."""
+    schema = onnx.defs.get_schema(node.op_type, opset)
+    types, constants = {}, {}
+    for value in node.inputs:
+        if value is None or value.name is None:
+            continue
+        types[value.name] = _type_of(value)
+        constant = value.const_value
+        if constant is not None and constant.size <= _SMALL:
+            constants[value.name] = numpy_helper.from_array(constant.numpy(), value.name)
+    imports = [helper.make_opsetid("", opset)]
+    try:
+        found = shape_inference.infer_node_outputs(
+            schema, ir.to_proto(node), types, constants, opset_imports=imports
+        )
+    except (shape_inference.InferenceError, onnx.checker.ValidationError):
+        found = {}  # an input's type is not known: neither is the output's
+    for value in node.outputs:
+        if value.name in found:
+            _set_type(value, found[value.name])
+
+
+def _type_of(value: ir.Value) -> onnx.TypeProto:
+    dims = (
+        None if value.shape is None else [d if isinstance(d, int) else d.value for d in value.shape]
+    )
+    return helper.make_tensor_type_proto(int(value.dtype or ir.DataType.FLOAT), dims)
+
+
+def _set_type(value: ir.Value, found: onnx.TypeProto) -> None:
+    tensor = found.tensor_type
+    value.type = ir.TensorType(ir.DataType(tensor.elem_type))
+    if tensor.HasField("shape"):
+        value.shape = ir.Shape(
+            [
+                d.dim_value if d.HasField("dim_value") else d.dim_param or None
+                for d in tensor.shape.dim
+            ]
+        )
