@@ -43,6 +43,10 @@ class NoGradientRuleError(GradientError):
     """An operator on the way from the layer to the scores has no gradient rule."""
 
 
+class ControlFlowError(NoGradientRuleError):
+    """A branch or loop between the layer and the scores depends on the image."""
+
+
 class NoGradientPathError(GradientError):
     """The scores do not depend on the layer through differentiable operators."""
 

@@ -103,3 +103,18 @@ class Call:
         value = self.node.inputs[index]
         assert value is not None
         return value
+
+
+class Cut(Call):
+    """A node cut off from what its inputs are computed from: they are read from `leaves`.
+
+    A formula written on it is a function of the leaves alone.
+    """
+
+    def __init__(self, builder: Builder, node: ir.Node, leaves: dict[int, Tensor]) -> None:
+        super().__init__(builder, node)
+        self.leaves = leaves
+
+    def _input(self, index: int) -> ir.Value:
+        leaf = self.leaves.get(index)
+        return super()._input(index) if leaf is None else leaf.value

@@ -10,16 +10,17 @@ Source: Griewank and Walther, *Evaluating Derivatives*, 2nd ed. (SIAM 2008), cha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import onnx_ir as ir
 
-from adcc_onnx.errors import NoGradientPathError, NoGradientRuleError
+from adcc_onnx.errors import ControlFlowError, NoGradientPathError, NoGradientRuleError
 from adcc_onnx.graph.broadcast import unbroadcast
-from adcc_onnx.graph.build import Builder, Tensor
-from adcc_onnx.graph.call import Call, RefusalError
-from adcc_onnx.graph.rules import NO_GRADIENT, find_rule
-from adcc_onnx.graph.rules.registry import Rule
+from adcc_onnx.graph.build import FLOAT, QUANTISED, Builder, Tensor
+from adcc_onnx.graph.call import Call, Cut, RefusalError
+from adcc_onnx.graph.control import CONTROL_FLOW
+from adcc_onnx.graph.rules import NO_GRADIENT, STRAIGHT_THROUGH, find_rule
+from adcc_onnx.graph.rules.registry import Formula, Rule
 
 _DIFFERENTIABLE = {
     ir.DataType.FLOAT,
@@ -47,18 +48,8 @@ def gradients(
         NoGradientRuleError: an operator on a path has no rule, or its rule refuses it.
         NoGradientPathError: the score does not depend on one of the values.
     """
-    # Counted before anything is appended: the backward nodes must not be walked themselves.
-    path = path_nodes(score, wrt)
-    downstream = {value for node in path for value in node.outputs} | set(wrt)
-    cotangents: dict[ir.Value, list[Tensor]] = {score: [seed]}
-    for node in reversed(path):
-        arrived = [_total(builder, cotangents, value) for value in node.outputs]
-        if any(g is not None for g in arrived):
-            with builder.scope(node.name):
-                _visit(Call(builder, node, arrived), downstream, cotangents)
     totals = []
-    for value in wrt:
-        total = _total(builder, cotangents, value)
+    for value, total in zip(wrt, _walk(builder, {score: seed}, wrt), strict=True):
         if total is None:
             raise NoGradientPathError(
                 f"the scores do not depend on '{value.name}' through operators that have a "
@@ -68,17 +59,29 @@ def gradients(
     return totals
 
 
-def path_nodes(score: ir.Value, wrt: Iterable[ir.Value]) -> list[ir.Node]:
-    """The nodes on differentiable paths from any of `wrt` to the score, in topological order."""
-    upstream = _ancestors(score)
+def _walk(
+    builder: Builder, seeds: dict[ir.Value, Tensor], wrt: Sequence[ir.Value]
+) -> list[Tensor | None]:
+    """The gradient of each of `wrt`, None where nothing arrives."""
+    # Counted before anything is appended: the backward nodes must not be walked themselves.
+    path = path_nodes(seeds, wrt)
+    downstream = {value for node in path for value in _carriers(node)} | set(wrt)
+    cotangents = {value: [seed] for value, seed in seeds.items()}
+    for node in reversed(path):
+        arrived = [_total(builder, cotangents, value) for value in node.outputs]
+        if any(g is not None for g in arrived):
+            with builder.scope(node.name):
+                _visit(Call(builder, node, arrived), downstream, cotangents)
+    return [_total(builder, cotangents, value) for value in wrt]
+
+
+def path_nodes(scores: Iterable[ir.Value], wrt: Iterable[ir.Value]) -> list[ir.Node]:
+    """The nodes on differentiable paths from any of `wrt` to any score, in topological order."""
     reached = set(wrt)
     path = []
-    for node in upstream:
-        if not carries_gradient(node):
-            continue
-        if any(value in reached for value in node.inputs):
-            outputs = [v for v in node.outputs if v.dtype is None or v.dtype in _DIFFERENTIABLE]
-            reached.update(outputs)
+    for node in _ancestors(scores):
+        if carries_gradient(node) and any(value in reached for value in _reads(node)):
+            reached.update(_carriers(node))
             path.append(node)
     return path
 
@@ -90,19 +93,39 @@ def carries_gradient(node: ir.Node) -> bool:
 
 def missing_rules(score: ir.Value, wrt: Iterable[ir.Value]) -> list[ir.Node]:
     """The nodes between `wrt` and the score that have no gradient rule."""
-    return [n for n in path_nodes(score, wrt) if find_rule(n.domain, n.op_type) is None]
+    return [n for n in path_nodes([score], wrt) if find_rule(n.domain, n.op_type) is None]
 
 
-def _ancestors(score: ir.Value) -> list[ir.Node]:
-    """The nodes that the score is computed from, in the graph's (topological) order."""
+def _carriers(node: ir.Node) -> list[ir.Value]:
+    """The outputs that carry a gradient: real numbers, and what a quantiser has made of them."""
+    if node.op_type in STRAIGHT_THROUGH:
+        return [node.outputs[0]]
+    moved = QUANTISED if node.op_type != "Cast" else set()
+    kinds = _DIFFERENTIABLE | moved | {None}
+    return [value for value in node.outputs if value.dtype in kinds]
+
+
+def _reads(node: ir.Node) -> Iterator[ir.Value]:
+    """The inputs of a node, and what the bodies of a control flow node read from around it."""
+    yield from (value for value in node.inputs if value is not None)
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            body = attribute.as_graph()
+            for inner in body:
+                yield from (value for value in _reads(inner) if value.graph is not body)
+            yield from (value for value in body.outputs if value.graph is not body)
+
+
+def _ancestors(scores: Iterable[ir.Value]) -> list[ir.Node]:
+    """The nodes that the scores are computed from, in the graph's (topological) order."""
     seen: set[ir.Node] = set()
-    pending = [score.producer()]
+    pending = [score.producer() for score in scores]
     while pending:
         node = pending.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        pending.extend(value.producer() for value in node.inputs if value is not None)
+        pending.extend(value.producer() for value in _reads(node))
     first = next(iter(seen), None)
     return [] if first is None or first.graph is None else [n for n in first.graph if n in seen]
 
@@ -122,13 +145,42 @@ def _total(
 def _visit(call: Call, downstream: set[ir.Value], cotangents: dict[ir.Value, list[Tensor]]) -> None:
     """Send the gradient through one node to those of its inputs that lead to an asked value."""
     rule = _rule_for(call)
-    for index, value in enumerate(call.node.inputs):
-        if value is not None and value in downstream:
-            cotangents.setdefault(value, []).append(_product(rule, call, index))
+    asked = [i for i, v in enumerate(call.node.inputs) if v is not None and v in downstream]
+    if rule.formula is not None:
+        products = _through_formula(rule.formula, call, asked)
+    else:
+        products = [_product(rule, call, index) for index in asked]
+    for index, product in zip(asked, products, strict=True):
+        value = call.node.inputs[index]
+        if product is not None and value is not None:
+            cotangents.setdefault(value, []).append(product)
+
+
+def _through_formula(formula: Formula, call: Call, asked: Sequence[int]) -> list[Tensor | None]:
+    """Write the node once more in simpler operators, on leaves of its own, and walk back there."""
+    leaves = {index: call[index].cast(FLOAT).op("Identity") for index in asked}
+    try:
+        results = formula(Cut(call.builder, call.node, leaves))
+    except RefusalError as reason:
+        raise _refused(call, str(reason)) from None
+    outputs = results if isinstance(results, list) else [results]
+    seeds = {}
+    for number, gradient in enumerate(call.gradients):
+        result = outputs[number] if number < len(outputs) else None
+        if gradient is not None and result is None:
+            raise _refused(call, f"the scores depend on its output number {number + 1}")
+        if gradient is not None and result is not None:
+            seeds[result.value] = gradient
+    return _walk(call.builder, seeds, [leaf.value for leaf in leaves.values()])
 
 
 def _rule_for(call: Call) -> Rule:
     rule = find_rule(call.node.domain, call.node.op_type)
+    if call.node.op_type in CONTROL_FLOW and not call.node.domain:
+        raise ControlFlowError(
+            f"operator {_describe(call.node)} cannot be differentiated: "
+            f"{CONTROL_FLOW[call.node.op_type]}"
+        )
     if rule is None:
         raise NoGradientRuleError(
             f"operator {_describe(call.node)} has no gradient rule; methods that need no gradient "

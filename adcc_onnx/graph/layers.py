@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from adcc_onnx.errors import LayerShapeError, ModelError, UnknownLayerError, did_you_mean
-from adcc_onnx.graph.build import Dim, dims_of
+from adcc_onnx.graph.build import QUANTISED, Dim, dims_of
 from adcc_onnx.graph.classifier import Classifier
 from adcc_onnx.graph.gradient import path_nodes
 
@@ -52,7 +52,17 @@ def find_value(model: ir.Model, name: str) -> ir.Value:
     if name not in by_name:
         hint = did_you_mean(name, by_name) or "; `adcc-onnx inspect` lists the layers"
         raise UnknownLayerError(f"the model has no layer '{name}'{hint}")
-    return by_name[name]
+    return _real_value(by_name[name], name)
+
+
+def _real_value(value: ir.Value, name: str) -> ir.Value:
+    """A tensor of whole numbers as the real one that is made of it."""
+    if value.dtype not in QUANTISED:
+        return value
+    turned = [n.outputs[0] for n in value.consumers() if n.op_type == "DequantizeLinear"]
+    if len(turned) != 1:
+        raise LayerShapeError(f"layer '{name}' is quantised; name the real tensor next to it")
+    return turned[0]
 
 
 def layer_names(model: ir.Model) -> dict[str, ir.Value]:
@@ -153,7 +163,7 @@ def _token_grid(classifier: Classifier, tokens: int, name: str) -> tuple[int, tu
 
 
 def _image_path(classifier: Classifier) -> list[ir.Node]:
-    return path_nodes(classifier.logits, [classifier.image])
+    return path_nodes([classifier.logits], [classifier.image])
 
 
 def _head_input(classifier: Classifier) -> ir.Value:

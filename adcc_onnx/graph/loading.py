@@ -1,8 +1,9 @@
 """From a file to a graph that the rest can work on, with every tensor still under its own name.
 
 `read_model` parses safely; `prepare` brings any model to one form: operators of opset 18 or later,
-no local functions, constants as initializers, shapes inferred. Values that depend on the image
-keep their names and their place: the constant folder is only asked what is constant.
+no local functions, no control flow that is known beforehand, constants as initializers, shapes
+inferred. Values that depend on the image keep their names and their place: the constant folder is
+only asked what is constant.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from adcc_onnx.errors import ExternalDataError, ModelError, NotAModelError
+from adcc_onnx.graph.control import CONTROL_FLOW, resolve_control_flow
+from adcc_onnx.graph.custom_shapes import infer_custom_shapes
+from adcc_onnx.graph.dequantise import dequantise
 from adcc_onnx.graph.upgrade import upgrade_opset
 
 # The folder reports each operator it leaves alone; users are not its audience.
 logging.getLogger("onnxscript").setLevel(logging.ERROR)
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)
+
+# Branches within branches; each round of resolving opens one more.
+_NESTED_CONTROL_FLOW = 16
 
 
 def read_model(path: str | Path) -> ir.Model:
@@ -57,11 +64,12 @@ def prepare(model: ir.Model) -> ir.Model:
         if model.functions:
             common.InlinePass()(model)
         model = upgrade_opset(model)
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        model.graph.sort()
-        infer_shapes(model)
-        replace_constants(model)
-        infer_shapes(model)
+        _simplify(model)
+        # What has become constant may decide further branches.
+        for _ in range(_NESTED_CONTROL_FLOW):
+            if not resolve_control_flow(model):
+                break
+            _simplify(model)
     except ModelError:
         raise
     except Exception as error:
@@ -69,9 +77,20 @@ def prepare(model: ir.Model) -> ir.Model:
     return model
 
 
+def _simplify(model: ir.Model) -> None:
+    """Constants as initializers, quantised operators as real ones, shapes where they are known."""
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    dequantise(model)
+    model.graph.sort()
+    infer_shapes(model)
+    replace_constants(model)
+    infer_shapes(model)
+
+
 def infer_shapes(model: ir.Model) -> None:
     """Infer what shapes can be inferred, in place; what cannot stays unknown."""
     common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    infer_custom_shapes(model)
 
 
 def replace_constants(model: ir.Model) -> None:
@@ -80,6 +99,8 @@ def replace_constants(model: ir.Model) -> None:
     The folder also removes and redirects nodes, which would lose layers: it works on a clone.
     """
     folded = model.clone()
+    # The folder would choose branches itself, and lose the conditions that tell us which.
+    folded.graph.outputs.extend(_conditions(folded.graph))
     optimizer.fold_constants(folded, onnx_shape_inference=True)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(folded)
     constants = folded.graph.initializers
@@ -97,6 +118,13 @@ def replace_constants(model: ir.Model) -> None:
     for node in reversed(used):
         if not _is_used(node):
             model.graph.remove(node, safe=True)
+
+
+def _conditions(graph: ir.Graph) -> list[ir.Value]:
+    """What control flow depends on."""
+    inputs = (value for node in graph if node.op_type in CONTROL_FLOW for value in node.inputs[:2])
+    computed = (v for v in inputs if v is not None and v.producer() is not None)
+    return list(dict.fromkeys(v for v in computed if not v.is_graph_output()))
 
 
 def _is_used(node: ir.Node) -> bool:

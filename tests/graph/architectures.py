@@ -65,7 +65,7 @@ def export(model: torch.nn.Module, images: torch.Tensor, dynamo: bool = False) -
 def default_and_earlier(proto: onnx.ModelProto, share: float) -> list[str]:
     """The default layer, and the last feature map within the first `share` of the nodes."""
     classifier = read_classifier(prepare(ir.from_proto(proto)))
-    path = path_nodes(classifier.logits, [classifier.image])
+    path = path_nodes([classifier.logits], [classifier.image])
     early = [
         node.outputs[0]
         for node in path[: int(len(path) * share)]

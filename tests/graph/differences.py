@@ -70,8 +70,9 @@ class Case:
         values = {
             n: v.astype(dtype) if v.dtype.kind == "f" else v for n, v in self.values().items()
         }
-        head = f'<ir_version: 10, opset_import: ["" : {self.opset}]> g () => () {{ {self.nodes} }}'
-        model = onnx.parser.parse_model(head)
+        opsets = f'["" : {self.opset}, "com.microsoft" : 1]'
+        text = f"<ir_version: 10, opset_import: {opsets}> g () => () {{ {self.nodes} }}"
+        model = onnx.parser.parse_model(text)
         graph = model.graph
         for name, value in values.items():
             if name in self.wrt:

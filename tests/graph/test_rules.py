@@ -498,7 +498,124 @@ SELECTION = [
     ),
     Case("y = ScatterND (x, i, z)", {"x": X, "i": AXES([[0, 1], [1, 2]]), "z": (2, 4)}, ("x", "z")),
 ]
+SDPA = F.scaled_dot_product_attention
+HEADS = (2, 3, 4, 6)  # batch, heads, tokens, channels
+
+
+def heads_of(x: Any, heads: int) -> Any:
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def packed(forward: Any, heads: int) -> Any:
+    """Attention on [batch, tokens, heads * channels]."""
+
+    def run(*parts: Any) -> Any:
+        return forward(*(heads_of(part, heads) for part in parts)).transpose(1, 2).flatten(2)
+
+    return run
+
+
+def masked_sdpa(q: Any, k: Any, v: Any, mask: Any) -> Any:
+    return SDPA(q, k, v, attn_mask=mask)
+
+
+def sampled(**options: Any) -> Any:
+    return lambda x, grid: F.grid_sample(x, grid, **options)
+
+
+GRID = np.random.default_rng(8).uniform(-1.4, 1.4, (2, 3, 4, 2))
+MASK = np.random.default_rng(9).random((4, 5)) < 0.7
+QKV, ALL = {"x": HEADS, "k": (2, 3, 5, 6), "v": (2, 3, 5, 7)}, ("x", "k", "v")
+FORMULAS = [
+    Case("y = Attention (x, k, v)", QKV, ALL, 23, SDPA),
+    Case("y = Attention <scale = 0.3> (x, k, v)", QKV, ALL, 23, partial(SDPA, scale=0.3)),
+    Case("y = Attention <is_causal = 1> (x, k, v)", QKV, ALL, 23, partial(SDPA, is_causal=True)),
+    Case("y = Attention (x, k, v, m)", QKV | {"m": (4, 5)}, (*ALL, "m"), 23, masked_sdpa),
+    Case(
+        "y = Attention (x, k, v, m)",
+        QKV | {"m": MASK},
+        ALL,
+        23,
+        masked_sdpa,
+        label="Attention, boolean mask",
+    ),
+    Case(
+        "y = Attention <q_num_heads = 2, kv_num_heads = 2> (x, k, v)",
+        {"x": (2, 4, 6), "k": (2, 5, 6), "v": (2, 5, 8)},
+        ALL,
+        23,
+        packed(SDPA, 2),
+    ),
+    Case(
+        "y = Attention (x, k, v)",
+        {"x": (2, 6, 4, 5), "k": (2, 3, 4, 5), "v": (2, 3, 4, 5)},
+        ALL,
+        23,
+        partial(SDPA, enable_gqa=True),
+        label="Attention, shared keys",
+    ),
+    *(
+        Case(
+            f'y = GridSample <mode = "{mode}", padding_mode = "{padding}", '
+            f"align_corners = {aligned}> (x, z)",
+            {"x": (2, 2, 5, 6), "z": GRID},
+            wrt,
+            20,
+            sampled(mode=old, padding_mode=padding, align_corners=bool(aligned)),
+        )
+        for mode, old, padding, aligned, wrt in [
+            ("linear", "bilinear", "zeros", 0, ("x", "z")),
+            ("linear", "bilinear", "border", 1, ("x", "z")),
+            ("linear", "bilinear", "reflection", 0, ("x", "z")),
+            ("nearest", "nearest", "zeros", 1, ("x",)),
+            ("cubic", "bicubic", "zeros", 0, ("x", "z")),
+            ("cubic", "bicubic", "border", 0, ("x", "z")),
+        ]
+    ),
+]
+
+
+def microsoft(text: str, inputs: dict[str, Any], forward: Any, wrt: Any = ("x",)) -> Case:
+    return Case(f"y = com.microsoft.{text}", inputs, tuple(wrt), forward=forward)
+
+
+def skip_norm(x: Any, z: Any, s: Any, b: Any, c: Any) -> Any:
+    return F.layer_norm(x + z + c, (4,), s, b, 1e-5)
+
+
+def packed_weights(heads: int) -> Any:
+    def run(x: Any, w: Any, b: Any) -> Any:
+        return packed(SDPA, heads)(*(x @ w + b).chunk(3, 2))
+
+    return run
+
+
+MICROSOFT = [
+    microsoft("Gelu (x)", {"x": X}, F.gelu),
+    microsoft("QuickGelu (x)", {"x": X}, lambda x: x * torch.sigmoid(1.702 * x)),
+    microsoft("FastGelu (x, z)", {"x": X, "z": (4,)},
+              lambda x, z: F.gelu(x + z, approximate="tanh"), ("x", "z")),
+    microsoft("BiasGelu (x, z)", {"x": X, "z": (4,)}, lambda x, z: F.gelu(x + z), ("x", "z")),
+    microsoft('FusedConv <activation = "Relu", pads = [1, 1, 1, 1]> (x, w, b)',
+              {"x": IMAGE, "w": (3, 4, 3, 3), "b": (3,)},
+              lambda x, w, b: torch.relu(F.conv2d(x, w, b, padding=1))),
+    microsoft('FusedConv <activation = "Clip", activation_params = [-0.5, 1.5]> (x, w, b, z)',
+              {"x": IMAGE, "w": (3, 4, 3, 3), "b": (3,), "z": (2, 3, 3, 4)},
+              lambda x, w, b, z: (F.conv2d(x, w, b) + z).clamp(-0.5, 1.5), ("x", "z")),
+    microsoft('FusedGemm <activation = "LeakyRelu", activation_alpha = 0.1, transB = 1> (x, b, c)',
+              {"x": (3, 4), "b": (5, 4), "c": (5,)},
+              lambda x, b, c: F.leaky_relu(x @ b.T + c, 0.1), ("x", "b")),
+    microsoft("FusedMatMul <transB = 1, alpha = 0.5> (x, z)", {"x": X, "z": (2, 5, 4)},
+              lambda x, z: 0.5 * x @ z.transpose(1, 2), ("x", "z")),
+    microsoft("SkipLayerNormalization <epsilon = 0.00001> (x, z, s, b, c)",
+              {"x": X, "z": X, "s": (4,), "b": (4,), "c": (4,)}, skip_norm, ("x", "z")),
+    microsoft("Attention <num_heads = 2> (x, w, b)", {"x": (2, 4, 6), "w": (6, 18), "b": (18,)},
+              packed_weights(2)),
+    microsoft("MultiHeadAttention <num_heads = 2> (x, k, v)",
+              {"x": (2, 4, 6), "k": (2, 5, 6), "v": (2, 5, 6)}, packed(SDPA, 2), ALL),
+]  # fmt: skip
 CASES = [
+    *FORMULAS, *MICROSOFT,
     *ELEMENTWISE, *ACTIVATIONS, *LINEAR, *CONVOLUTIONS, *POOLS,
     *NORMALISATIONS, *REDUCTIONS, *SHAPES, *SELECTION,
 ]  # fmt: skip
@@ -546,8 +663,9 @@ def test_rule_without_known_shapes(case: Case) -> None:
 
 def test_every_rule_has_a_case() -> None:
     text = " ".join(case.nodes for case in CASES)
-    missing = [op for domain, op in known_operators() if not domain and f"{op} " not in text]
-    assert not missing
+    names = [f"{domain}.{op}" if domain else op for domain, op in known_operators()]
+    missing = [name for name in names if f" {name} " not in text]
+    assert set(missing) == {"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
 
 
 TIES = {

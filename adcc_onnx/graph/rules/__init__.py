@@ -8,6 +8,11 @@ broadcasts, it may return the output's shape: un-broadcasting is done by the eng
 
 from __future__ import annotations
 
-from adcc_onnx.graph.rules.registry import NO_GRADIENT, find_rule, known_operators
+from adcc_onnx.graph.rules.registry import (
+    NO_GRADIENT,
+    STRAIGHT_THROUGH,
+    find_rule,
+    known_operators,
+)
 
-__all__ = ["NO_GRADIENT", "find_rule", "known_operators"]
+__all__ = ["NO_GRADIENT", "STRAIGHT_THROUGH", "find_rule", "known_operators"]

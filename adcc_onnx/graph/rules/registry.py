@@ -12,6 +12,8 @@ from adcc_onnx.graph.call import Call
 
 Vjp = Callable[[Tensor, Call], Tensor]
 VariadicVjp = Callable[[Tensor, Call, int], Tensor]
+Formula = Callable[[Call], Tensor | list[Tensor | None]]
+MICROSOFT = "com.microsoft"
 
 _FAMILIES = (
     "elementwise",
@@ -25,6 +27,10 @@ _FAMILIES = (
     "selection",
     "einsum",
     "resampling",
+    "sampling",
+    "quantisation",
+    "attention",
+    "microsoft",
 )
 
 # Operators through which no gradient flows: their output is of whole numbers, of truth values,
@@ -68,6 +74,11 @@ NO_GRADIENT = frozenset(
 )
 
 
+# Operators whose first output is of whole numbers and yet carries a gradient: rounding counts as
+# the identity (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
+STRAIGHT_THROUGH = frozenset(("QuantizeLinear", "DynamicQuantizeLinear"))
+
+
 @dataclass(frozen=True)
 class Rule:
     """How the gradient passes one operator.
@@ -77,12 +88,15 @@ class Rule:
         each: the product of any input of a variadic operator, instead of `arguments`.
         broadcasts: the inputs are broadcast against each other.
         outputs: how many leading outputs may carry a gradient; None for all of them.
+        formula: the operator written in simpler ones, which the engine differentiates, instead of
+            products; a list gives several outputs, None those that carry no gradient.
     """
 
     arguments: tuple[Vjp | None, ...] = ()
     each: VariadicVjp | None = None
     broadcasts: bool = False
     outputs: int | None = 1
+    formula: Formula | None = None
 
     def product(self, argument: int) -> Vjp | None:
         """The vector-Jacobian product with respect to input number `argument`."""
@@ -106,6 +120,12 @@ def vjp(
     """Enter the rule of one operator: one product an input, in the order of the inputs."""
     assert (domain, op_type) not in _RULES, f"{op_type} has two rules"
     _RULES[domain, op_type] = Rule(arguments, each, broadcasts, outputs)
+
+
+def by_formula(op_type: str, formula: Formula, domain: str = "") -> None:
+    """Enter the rule of an operator that is made of simpler ones."""
+    assert (domain, op_type) not in _RULES, f"{op_type} has two rules"
+    _RULES[domain, op_type] = Rule(formula=formula, outputs=None)
 
 
 @cache
