@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Floats, Method
+from adcc_onnx.cams.method import Floats, Method, Need
 from adcc_onnx.cams.registry import get_method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.evidence import Observation
@@ -17,11 +18,12 @@ from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.evaluation.run import Progress, check, evaluate_into
 from adcc_onnx.evaluation.store import Store
 from adcc_onnx.evaluation.stream import require_preprocessing, tensor_of
+from adcc_onnx.graph.bake import bake_maps
 from adcc_onnx.images.sources import Source, open_arrays, open_paths, open_source
 from adcc_onnx.model import Model, load
 from adcc_onnx.report.summary import RunSummary, summarise
 
-__all__ = ["Model", "evaluate", "explain", "load"]
+__all__ = ["Model", "bake", "evaluate", "explain", "load"]
 
 Images = str | Path | Sequence[str | Path] | NDArray[np.floating]
 
@@ -56,7 +58,7 @@ def explain(
         wanted = None if classes is None else classes[positions]
         keys = [plan.key(name) for name in names]
         seen = Observation(model, tensors, wanted, chosen.needs, keys)
-        maps.append(maps_of(chosen, seen).maps)
+        maps.append(maps_of(chosen, seen, model.fuse).maps)
     return np.concatenate(maps)
 
 
@@ -101,6 +103,49 @@ def evaluate(
     with open_store(output, resume) as store:
         run = evaluate_into(store, model, source, plan, describe_source(images), progress)
         return summarise(store.run(run))
+
+
+def bake(
+    model: str | Path | onnx.ModelProto,
+    method: str | Method = "gradcam",
+    layers: Sequence[str] | None = None,
+    target: int | None = None,
+    *,
+    fuse: str = "mean",
+    size: tuple[int, int] | None = None,
+    output: str | None = None,
+) -> onnx.ModelProto:
+    """A model with the heatmap built in: it runs in any onnxruntime, with nothing of ours.
+
+    Args:
+        model: an ONNX file, or a model in memory.
+        method: a method of one forward and one backward pass.
+        layers: as for `expose`; maps of several are fused.
+        target: the explained class; the predicted one if None.
+        fuse: "mean" of the normalised maps of several layers, or their "max".
+        size: (height, width) of the input in pixels, where the model leaves it open.
+        output: the model's output with the class scores; found by itself if None.
+
+    Returns:
+        The model with one more output, `heatmap`, float32 [batch, H, W] in [0, 1]: what `explain`
+        gives, to 1e-5.
+
+    Raises:
+        OptionError: the method takes more passes, or there is no such class.
+        ModelError: see `adcc_onnx.errors`.
+    """
+    chosen = get_method(method) if isinstance(method, str) else method
+    needs_gradients = Need.GRADIENTS in chosen.needs
+    return bake_maps(
+        model,
+        chosen.graph_maps,
+        needs_gradients,
+        layers,
+        target,
+        fuse=fuse,
+        size=size,
+        output=output,
+    )
 
 
 def open_store(output: str | Path | None, resume: bool) -> Store:

@@ -40,16 +40,39 @@ def main() -> None:
     """Which class activation map explains your ONNX image classifier faithfully?"""
 
 
+layer_option = click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    help="Tensor, node, module path or `input`; may be repeated. Default: found by itself.",
+)
+fuse_option = click.option(
+    "--fuse",
+    default="mean",
+    show_default=True,
+    type=click.Choice(["mean", "max"]),
+    help="How maps of several layers become one.",
+)
+output_option = click.option(
+    "--output", metavar="NAME", help="The model's output with the class scores."
+)
+size_option = click.option(
+    "--size", metavar="HxW", help="Input size, where the model leaves it open."
+)
+
+
 def model_options(command: _Command) -> _Command:
     """Options of every command that runs a model."""
     options = [
-        click.option("--layer", help="Tensor, node or module path; default: found by itself."),
+        layer_option,
+        fuse_option,
+        output_option,
         click.option(
             "--preprocess",
             metavar="torch|tf|caffe|unit|CARD.toml",
             help="From pixels to tensors; default: the card model.toml beside model.onnx.",
         ),
-        click.option("--size", metavar="HxW", help="Input size, where the model leaves it open."),
+        size_option,
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1"),
         click.option("--batch-size", default="auto", show_default=True, metavar="auto|N"),
     ]
@@ -65,8 +88,8 @@ def model_options(command: _Command) -> _Command:
 @click.option("--target", default="predicted", show_default=True, metavar="predicted|label|INDEX")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many images.")
 @click.option("--seed", default=0, show_default=True, help="Of everything drawn at random.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Keep the run: RUN.sqlite.")
-@click.option("--resume", is_flag=True, help="Continue the run in --output.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep the run: RUN.sqlite.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @model_options
 def evaluate(
     models: tuple[str, ...],
@@ -77,9 +100,9 @@ def evaluate(
     target: str,
     limit: int | None,
     seed: int,
-    output: Path | None,
+    out: Path | None,
     resume: bool,
-    **options: str | None,
+    **options: Any,
 ) -> None:
     """Score methods on images and print the ranked table."""
     from adcc_onnx.api import describe_source, open_store
@@ -88,20 +111,20 @@ def evaluate(
     from adcc_onnx.images.sources import open_source
     from adcc_onnx.report import render
 
-    if resume and output is None:
+    if resume and out is None:
         raise click.UsageError("--resume needs the run to continue: -o RUN.sqlite")
     plan = make_plan(methods, metrics, target, protocol, seed)
     source = open_source(images, limit)
     loaded = [_load(path, options) for path in models]
     for model in loaded:
         check(model, source, plan)
-    with open_store(output, resume) as store:
+    with open_store(out, resume) as store:
         for model in loaded:
             with _progress(model.name, len(source)) as advance:
                 evaluate_into(store, model, source, plan, describe_source(images), advance)
         click.echo(render(store, "table"))
-    if output is not None:
-        click.echo(f"kept in {output}: adcc-onnx report {output} --format table|csv|json", err=True)
+    if out is not None:
+        click.echo(f"kept in {out}: adcc-onnx report {out} --format table|csv|json", err=True)
 
 
 @main.command()
@@ -124,8 +147,24 @@ def report(run: Path, style: str) -> None:
 
 @main.command()
 @click.argument("model")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
-@click.option("--layer", "layers", multiple=True, help="May be repeated; default: found by itself.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@output_option
+@size_option
+def inspect(model: str, as_json: bool, output: str | None, size: str | None) -> None:
+    """Show MODEL's image, scores and layers, and which can be differentiated."""
+    import json
+
+    from adcc_onnx.graph.inspection import inspect as look_at
+    from adcc_onnx.report.inspection import to_text
+
+    found = look_at(model, _size(size), output)
+    click.echo(json.dumps(found, indent=2) + "\n" if as_json else to_text(found), nl=False)
+
+
+@main.command()
+@click.argument("model")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path))
+@layer_option
 @click.option(
     "--scores",
     default="logits",
@@ -133,9 +172,15 @@ def report(run: Path, style: str) -> None:
     type=click.Choice(["logits", "probabilities"]),
     help="What is differentiated.",
 )
-@click.option("--size", metavar="HxW", help="Input size, where the model leaves it open.")
+@output_option
+@size_option
 def expose(
-    model: str, output: Path, layers: tuple[str, ...], scores: str, size: str | None
+    model: str,
+    out: Path,
+    layers: tuple[str, ...],
+    scores: str,
+    output: str | None,
+    size: str | None,
 ) -> None:
     """Write MODEL with its layers' activations and gradients as outputs.
 
@@ -145,10 +190,40 @@ def expose(
     from adcc_onnx.graph.expose import expose as differentiate
     from adcc_onnx.graph.expose import save
 
-    exposed = differentiate(model, layers, scores, _size(size))
-    save(exposed, output)
-    added = [value.name for value in exposed.graph.output if "." in value.name]
-    click.echo(f"{output}: {', '.join(added[-2 * max(len(layers), 1) :])}")
+    exposed = differentiate(model, layers, scores, _size(size), output)
+    save(exposed, out)
+    added = [value.name for value in exposed.graph.output][-2 * max(len(layers), 1) :]
+    click.echo(f"{out}: {', '.join(added)}")
+
+
+@main.command()
+@click.argument("model")
+@click.option("--method", default="gradcam", show_default=True)
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path))
+@click.option("--class", "target", type=int, help="Explain this class; default: the predicted.")
+@layer_option
+@fuse_option
+@output_option
+@size_option
+def bake(
+    model: str,
+    method: str,
+    out: Path,
+    target: int | None,
+    layers: tuple[str, ...],
+    fuse: str,
+    output: str | None,
+    size: str | None,
+) -> None:
+    """Write MODEL with a method's heatmap as one more output, [batch, H, W] in [0, 1].
+
+    The new model runs in any onnxruntime, with nothing of ours installed.
+    """
+    from adcc_onnx.api import bake as build
+    from adcc_onnx.graph.expose import save
+
+    save(build(model, method, layers, target, fuse=fuse, size=_size(size), output=output), out)
+    click.echo(f"{out}: heatmap of {method}")
 
 
 @main.command()
@@ -163,27 +238,29 @@ def methods() -> None:
 @main.command()
 @click.option(
     "-o",
-    "--output",
+    "--out",
     default="adcc-demo",
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the pictures.",
 )
-def demo(output: Path) -> None:
+def demo(out: Path) -> None:
     """The main job on a small built-in classifier and built-in images, offline."""
     from adcc_onnx.demo import run_demo
 
-    run_demo(output, lambda total: _progress("demo", total), click.echo)
+    run_demo(out, lambda total: _progress("demo", total), click.echo)
 
 
-def _load(path: str, options: dict[str, str | None]) -> Model:
+def _load(path: str, options: dict[str, Any]) -> Model:
     """Load a model by the options of `model_options`, and say where it runs."""
     from adcc_onnx.model import load
 
     model = load(
         path,
         options["preprocess"],
-        layer=options["layer"],
+        layer=options["layers"] or None,
+        fuse=options["fuse"],
+        output=options["output"],
         size=_size(options["size"]),
         device=options["device"] or "auto",
         batch_size=_batch_size(options["batch_size"] or "auto"),

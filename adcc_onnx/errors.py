@@ -40,7 +40,15 @@ class GradientError(ModelError):
 
 
 class NoGradientRuleError(GradientError):
-    """An operator on the way from the layer to the scores has no gradient rule."""
+    """An operator on the way from the layer to the scores has no gradient rule.
+
+    Attributes:
+        output: the first output of the operator's node.
+    """
+
+    def __init__(self, text: str, output: str = "") -> None:
+        super().__init__(text)
+        self.output = output
 
 
 class ControlFlowError(NoGradientRuleError):

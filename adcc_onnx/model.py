@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
-from adcc_onnx.errors import ModelError, PreprocessingError
+from adcc_onnx.errors import ModelError, OptionError, PreprocessingError
 from adcc_onnx.graph.batch import fixed_batch, free_batch
 from adcc_onnx.graph.classifier import Classifier, read_classifier
 from adcc_onnx.graph.expose import fix_size
 from adcc_onnx.graph.layers import Layer, default_layer, read_layer
 from adcc_onnx.graph.loading import prepare, read_model
 from adcc_onnx.graph.perturb import build_masked
-from adcc_onnx.graph.probe import IMAGE, LOGITS, build_probe
+from adcc_onnx.graph.probe import IMAGE, LOGITS, build_probe, copy_of
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
 from adcc_onnx.runtime.batching import takes_any_batch
 from adcc_onnx.runtime.devices import Device, choose_device
 from adcc_onnx.runtime.session import Session
 
+FUSIONS = ("mean", "max")
 _BATCH = {"cpu": 8, "cuda": 32}
 
 
@@ -48,7 +51,8 @@ class Model:
         classifier: the graph; its image size is fixed.
         preprocessing: from pixels to tensors; None if only ready tensors can be given.
         labels: the names of the classes, if known.
-        layer_name: the layer asked for; the default layer if None.
+        layer_names: the layers asked for; the default layer if there are none.
+        fuse: how maps of several layers become one, by their "mean" or "max".
         device: where it runs.
         batch: images a run.
         any_batch: False if the model takes no other batch than `batch`.
@@ -59,18 +63,19 @@ class Model:
     classifier: Classifier
     preprocessing: Preprocessing | None
     labels: tuple[str, ...] | None
-    layer_name: str | None
+    layer_names: tuple[str, ...]
+    fuse: str
     device: Device
     batch: int
     any_batch: bool
     _sessions: dict[Pass, Session] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def layer(self) -> Layer:
-        """The explained layer."""
-        if self.layer_name is None:
-            return default_layer(self.classifier)
-        return read_layer(self.classifier, self.layer_name)
+    def layers(self) -> list[Layer]:
+        """The explained layers; mostly one."""
+        if not self.layer_names:
+            return [default_layer(self.classifier)]
+        return [read_layer(self.classifier, name) for name in self.layer_names]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,7 +102,7 @@ class Model:
         return {
             "model": self.name,
             "sha256": self.sha256,
-            "layer": self.layer.name,
+            "layer": f" {self.fuse} ".join(layer.name for layer in self.layers),
             "scores": self.classifier.scores_kind,
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
         }
@@ -107,14 +112,16 @@ class Model:
             return build_probe(self.classifier)
         if kind is Pass.MASKED:
             return build_masked(self.classifier)
-        return build_probe(self.classifier, self.layer, with_gradients=kind is Pass.GRADIENTS)
+        return build_probe(self.classifier, self.layers, with_gradients=kind is Pass.GRADIENTS)
 
 
 def load(
     path: str | Path,
     preprocessing: str | Path | Preprocessing | None = None,
     *,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    fuse: str = "mean",
+    output: str | None = None,
     size: tuple[int, int] | None = None,
     device: str = "auto",
     batch_size: int | None = None,
@@ -125,7 +132,10 @@ def load(
         path: the model; a card `model.toml` beside `model.onnx` is read.
         preprocessing: "torch", "tf", "caffe", "unit", a card's path, or a `Preprocessing`; the
             card beside the model if None. Needed for photos, not for ready tensors.
-        layer: a tensor's or node's name, or a module path; the card's or the default layer if None.
+        layer: a tensor's or node's name, a module path, or "input", or several of them, whose maps
+            are fused; the card's or the default layer if None.
+        fuse: "mean" of the normalised maps of several layers, or their "max".
+        output: the model's output with the class scores; found by itself if None.
         size: (height, width) of the input, where neither the model nor a card fixes it.
         device: "auto", "cpu", "cuda" or "cuda:1".
         batch_size: images a run; 8 on a CPU and 32 on a GPU if None.
@@ -136,17 +146,21 @@ def load(
     path = Path(path)
     chosen = choose_device(device)
     card = _card_for(path, preprocessing)
+    if fuse not in FUSIONS:
+        raise OptionError(f"maps are fused by {' or '.join(FUSIONS)}, not by '{fuse}'")
     source = read_model(path)
-    classifier = _read_classifier(source, card, size)
+    digest = _digest(path, source)
+    classifier = _read_classifier(source, card, size, output)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     assert classifier.size is not None
     return Model(
         name=path.stem,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=digest,
         classifier=classifier,
         preprocessing=_preprocessing(preprocessing, card, classifier.size),
         labels=None if card is None or card.labels is None else tuple(card.labels),
-        layer_name=layer or (card.layer if card is not None else None),
+        layer_names=_layer_names(layer, card),
+        fuse=fuse,
         device=chosen,
         batch=batch,
         any_batch=any_batch,
@@ -162,11 +176,11 @@ def _card_for(path: Path, preprocessing: str | Path | Preprocessing | None) -> M
 
 
 def _read_classifier(
-    source: Any, card: ModelCard | None, size: tuple[int, int] | None
+    source: Any, card: ModelCard | None, size: tuple[int, int] | None, output: str | None
 ) -> Classifier:
     """The prepared classifier, its image size fixed by the user, the card or itself."""
     layout, scores = (None, None) if card is None else (card.layout, card.scores)
-    classifier = read_classifier(prepare(source), layout, scores)
+    classifier = read_classifier(prepare(source), layout, scores, output)
     wanted = size or (card.size if card is not None else None) or classifier.size
     if wanted is None:
         raise ModelError(
@@ -174,6 +188,24 @@ def _read_classifier(
         )
     fix_size(classifier, wanted)
     return classifier
+
+
+def _digest(path: Path, source: ir.Model) -> str:
+    """SHA-256 of the model's file and of the files its external weights lie in."""
+    tensors = (value.const_value for value in source.graph.initializers.values())
+    elsewhere = {Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)}
+    digest = hashlib.sha256()
+    for file in [path, *sorted(elsewhere)]:
+        with file.open("rb") as stream:
+            while block := stream.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _layer_names(asked: str | Sequence[str] | None, card: ModelCard | None) -> tuple[str, ...]:
+    if asked is None:
+        return () if card is None or card.layer is None else (card.layer,)
+    return (asked,) if isinstance(asked, str) else tuple(asked)
 
 
 def _batched(
@@ -189,8 +221,6 @@ def _batched(
 
 
 def _freed(classifier: Classifier) -> Classifier:
-    from adcc_onnx.graph.probe import copy_of
-
     copy, _ = copy_of(classifier)
     free_batch(copy.model, copy.image)
     return copy

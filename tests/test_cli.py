@@ -132,7 +132,7 @@ def test_an_operator_without_a_rule_is_named(folder: Path) -> None:
     refused(
         run("expose", folder / "own.onnx", "-o", folder / "out.onnx", "--layer", "active"),
         "unknown.Blend",
-        "has no gradient rule",
+        "it has no gradient rule",
     )
     assert not (folder / "out.onnx").exists()
 

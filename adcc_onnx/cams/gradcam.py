@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
 from adcc_onnx.cams.registry import method
 from adcc_onnx.kernels.assembly import gradient_means
+
+if TYPE_CHECKING:
+    from adcc_onnx.graph.build import Tensor
 
 
 @method
@@ -24,3 +28,7 @@ class GradCAM(WeightedMethod):
 
     def weights(self, evidence: Evidence) -> Floats:
         return gradient_means(evidence.gradients)
+
+    def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        assert gradients is not None
+        return gradients.mean([2, 3])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
 from adcc_onnx.cams.registry import method
 from adcc_onnx.kernels.assembly import gradcam_pp_weights
+
+if TYPE_CHECKING:
+    from adcc_onnx.graph.build import Tensor
 
 
 @method
@@ -26,3 +30,11 @@ class GradCAMPP(WeightedMethod):
 
     def weights(self, evidence: Evidence) -> Floats:
         return gradcam_pp_weights(evidence.activations, evidence.gradients)
+
+    def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        assert gradients is not None
+        # g^2 / (2 g^2 + S g^3) = 1 / (2 + S g) wherever g is not 0, and elsewhere ReLU(g) is.
+        total = activations.sum([2, 3])
+        divisor = 2.0 + total * gradients
+        share = gradients.op("Relu") / divisor
+        return divisor.equals(0.0).where(0.0, share).sum([2, 3])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
 from adcc_onnx.cams.registry import method
 from adcc_onnx.kernels.assembly import location_weighted_sum
+
+if TYPE_CHECKING:
+    from adcc_onnx.graph.build import Tensor
 
 
 @method
@@ -25,3 +29,7 @@ class LayerCAM(Method):
 
     def raw_maps(self, evidence: Evidence) -> Floats:
         return location_weighted_sum(evidence.activations, evidence.gradients, positive_only=True)
+
+    def graph_maps(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        assert gradients is not None
+        return (gradients.op("Relu") * activations).sum([1], keepdims=False).op("Relu")

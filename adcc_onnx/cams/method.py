@@ -9,10 +9,15 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from adcc_onnx.errors import OptionError
+
+if TYPE_CHECKING:
+    from adcc_onnx.graph.build import Tensor
 
 Floats = NDArray[np.float32]
 
@@ -87,6 +92,21 @@ class Method(ABC):
         What is NaN or infinite in the evidence must stay so in the map: it marks a failed image.
         """
 
+    def graph_maps(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        """The same maps [N, h, w] as nodes of a graph, so that a model can hold them (`bake`).
+
+        Args:
+            activations: A, [N, K, h, w].
+            gradients: g, of the same shape, where the method needs them.
+
+        Raises:
+            OptionError: the method takes more than one pass through the model.
+        """
+        raise OptionError(
+            f"{self.name} cannot be baked into a model: it takes more than one forward and one "
+            "backward pass"
+        )
+
 
 class WeightedMethod(Method):
     """A method of the form ReLU(sum_k w_k A_k): it gives the weights alone."""
@@ -95,6 +115,14 @@ class WeightedMethod(Method):
         from adcc_onnx.kernels.assembly import weighted_sum
 
         return weighted_sum(evidence.activations, self.weights(evidence))
+
+    def graph_maps(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        weighted = activations * self.graph_weights(activations, gradients)
+        return weighted.sum([1], keepdims=False).op("Relu")
+
+    def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        """The weights as nodes of a graph, [N, K, 1, 1] (or one a place, [N, K, h, w])."""
+        return super().graph_maps(activations, gradients)
 
     @abstractmethod
     def weights(self, evidence: Evidence) -> Floats:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
 from adcc_onnx.cams.registry import method
 from adcc_onnx.kernels.assembly import xgradcam_weights
+
+if TYPE_CHECKING:
+    from adcc_onnx.graph.build import Tensor
 
 
 @method
@@ -24,3 +28,9 @@ class XGradCAM(WeightedMethod):
 
     def weights(self, evidence: Evidence) -> Floats:
         return xgradcam_weights(evidence.activations, evidence.gradients)
+
+    def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        assert gradients is not None
+        total = activations.sum([2, 3])
+        mean = (gradients * activations).sum([2, 3]) / total
+        return total.equals(0.0).where(0.0, mean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from adcc_onnx.cams.method import Floats, Need
 from adcc_onnx.errors import OptionError
 from adcc_onnx.graph.expose import TARGET
-from adcc_onnx.graph.probe import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, MASKS
+from adcc_onnx.graph.probe import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, MASKS, of_layer
 from adcc_onnx.model import Model, Pass
 
 _PREDICTED = -1
@@ -38,6 +39,7 @@ class Observation:
         clean: Floats | None = None,
     ) -> None:
         self.images = images
+        self._layer = 0
         self._model = model
         self._needs = needs
         self._keys = keys
@@ -50,6 +52,13 @@ class Observation:
         self.logits: Floats = self._seen[LOGITS]
         self.predicted: NDArray[np.int64] = self.logits.argmax(axis=1)
         self.targets: NDArray[np.int64] = self.predicted if targets is None else targets
+
+    def layers(self) -> Iterator[Observation]:
+        """The same run as each of the model's layers shows it."""
+        for index in range(len(self._model.layers)):
+            view = copy.copy(self)
+            view._layer = index
+            yield view
 
     @property
     def activations(self) -> Floats:
@@ -67,7 +76,8 @@ class Observation:
         for _ in range(copies):
             noise = [rng.standard_normal(self.images.shape[1:], np.float32) for rng in sources]
             feeds = {IMAGE: self.images + scale * np.stack(noise), TARGET: self.targets}
-            yield self._model.session(Pass.GRADIENTS).run(feeds)[GRADIENTS]
+            seen = self._model.session(Pass.GRADIENTS).run(feeds)
+            yield seen[of_layer(GRADIENTS, self._layer)]
 
     def masked_scores(self, image: int, masks: Floats) -> Floats:
         self._declared(Need.MASKED_SCORES)
@@ -81,7 +91,7 @@ class Observation:
 
     def _read(self, output: str, need: Need) -> Floats:
         self._declared(need)
-        values: Floats = self._seen[output]
+        values: Floats = self._seen[of_layer(output, self._layer)]
         return values
 
     def _declared(self, need: Need) -> None:

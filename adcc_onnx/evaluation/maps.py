@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Evidence, Floats, Method
+from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.kernels.normalise import min_max
 from adcc_onnx.kernels.upsample import upsample
 
@@ -27,8 +28,23 @@ class Maps:
     failed: NDArray[np.bool_]
 
 
-def maps_of(method: Method, evidence: Evidence) -> Maps:
-    """The method's maps: min-max at the layer's resolution, then bilinear to H x W."""
+def maps_of(method: Method, observation: Observation, fuse: str = "mean") -> Maps:
+    """The method's maps: min-max at the layer's resolution, then bilinear to H x W.
+
+    Maps of several layers are fused by their mean, or where `fuse` is "max" by their maximum, and
+    normalised again.
+    """
+    maps = [_of_layer(method, view) for view in observation.layers()]
+    if len(maps) == 1:
+        return maps[0]
+    failed = np.logical_or.reduce([one.failed for one in maps])
+    stacked = np.stack([one.maps for one in maps])
+    fused = stacked.max(axis=0) if fuse == "max" else stacked.mean(axis=0)
+    normalised, degenerate = min_max(np.where(failed[:, None, None], np.float32(0), fused))
+    return Maps(normalised, degenerate & ~failed, failed)
+
+
+def _of_layer(method: Method, evidence: Evidence) -> Maps:
     raw = np.ascontiguousarray(method.raw_maps(evidence), dtype=np.float32)
     failed: NDArray[np.bool_] = np.logical_not(np.isfinite(raw).all(axis=(1, 2)))
     if failed.any():

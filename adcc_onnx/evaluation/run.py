@@ -166,7 +166,7 @@ class Batch:
         self, method: Method
     ) -> tuple[Maps, dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
         """(maps, value of every metric, whether the second pass gave finite numbers)."""
-        plan, maps = self.plan, maps_of(method, self.first)
+        plan, maps = self.plan, maps_of(method, self.first, self.model.fuse)
         masked = second = None
         sound: NDArray[np.bool_] = np.ones(len(self.samples), bool)
         if plan.masked_score or plan.second_map:
@@ -179,7 +179,7 @@ class Batch:
             masked = probabilities(seen.logits, seen.targets, kind)
             sound = np.isfinite(masked)
             if plan.second_map:
-                again = maps_of(method, seen)
+                again = maps_of(method, seen, self.model.fuse)
                 second = again.maps
                 sound = np.logical_and(sound, np.logical_not(again.failed))
         explained = Explained(self.probability, masked, maps.maps, second)

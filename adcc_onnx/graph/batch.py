@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from adcc_onnx.graph.loading import infer_shapes
+from adcc_onnx.graph.resolve import resolve_shapes
 
 BATCH = "batch"
 
@@ -31,6 +32,7 @@ def free_batch(model: ir.Model, image: ir.Value) -> None:
             _free_reshape(model.graph, node, size)
     _forget_shapes(model, keep=image)
     infer_shapes(model)
+    resolve_shapes(model, image)
 
 
 def _free_reshape(graph: ir.Graph, node: ir.Node, size: int) -> None:

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from adcc_onnx.errors import NoClassScoresError, NoImageInputError
+from adcc_onnx.errors import NoClassScoresError, NoImageInputError, did_you_mean
 from adcc_onnx.graph.build import Dim, dims_of
+from adcc_onnx.graph.resolve import resolve_shapes
 
 # Operators that move scores about without changing them.
 _CARRIERS = {
     "Cast",
+    "DequantizeLinear",
     "Dropout",
     "Flatten",
     "Identity",
+    "QuantizeLinear",
     "Reshape",
     "Squeeze",
     "Transpose",
@@ -30,6 +33,7 @@ _IMAGE_TYPES = {
 }
 _FLOATS = _IMAGE_TYPES - {ir.DataType.UINT8}
 _COLOURS = (3, 1, 4)
+_SCORE_WORDS = ("logit", "prob", "score", "class", "softmax", "pred")
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Classifier:
         layout: "NCHW" or "NHWC".
         scores: the model's own output with one score a class.
         scores_kind: "logits", "probabilities", "log-probabilities" or "sigmoid".
-        logits: the value the scores are a softmax (or sigmoid) of; the scores where they are none.
+        logits: the value the scores are a softmax (or sigmoid, or quantisation) of; the scores
+            where they are none.
         classes: how many classes there are.
     """
 
@@ -69,7 +74,10 @@ class Classifier:
 
 
 def read_classifier(
-    model: ir.Model, layout: str | None = None, scores_kind: str | None = None
+    model: ir.Model,
+    layout: str | None = None,
+    scores_kind: str | None = None,
+    output: str | None = None,
 ) -> Classifier:
     """Find the image input and the class scores of a prepared model.
 
@@ -77,12 +85,14 @@ def read_classifier(
         model: as `prepare` returns it.
         layout: "NCHW" or "NHWC" where a card says so; else told from the shapes.
         scores_kind: what a card says of the scores; else told from the graph's end.
+        output: the name of the output with the class scores, where it is not to be found by itself.
 
     Raises:
         NoImageInputError, NoClassScoresError: naming what the model has instead.
     """
-    image = _image_input(model)
-    scores = _score_output(model)
+    image = image_of(model)
+    resolve_shapes(model, image)
+    scores = _score_output(model, output)
     kind, logits = _logits_of(scores)
     dims = dims_of(scores) or ()
     return Classifier(
@@ -96,7 +106,12 @@ def read_classifier(
     )
 
 
-def _image_input(model: ir.Model) -> ir.Value:
+def image_of(model: ir.Model) -> ir.Value:
+    """The input that takes the images.
+
+    Raises:
+        NoImageInputError: none does, or there are others to be fed.
+    """
     inputs = list(model.graph.inputs)
     images = [v for v in inputs if len(dims_of(v) or ()) == 4 and v.dtype in _IMAGE_TYPES]
     if len(images) == 1 and len(inputs) == 1:
@@ -107,15 +122,34 @@ def _image_input(model: ir.Model) -> ir.Value:
     raise NoImageInputError(f"the model must have {wanted}; it has {_listing(inputs)}")
 
 
-def _score_output(model: ir.Model) -> ir.Value:
+def _score_output(model: ir.Model, name: str | None) -> ir.Value:
+    """The output of that name, else the one that looks most like class scores."""
     outputs = list(model.graph.outputs)
-    for value in outputs:
-        if value.dtype in _FLOATS and (_classes(dims_of(value) or ()) or 0) > 1:
-            return value
+    rows = [v for v in outputs if v.dtype in _FLOATS and (_classes(dims_of(v) or ()) or 0) > 1]
+    named = [value for value in rows if value.name == name]
+    if named or (rows and name is None):
+        return max(named or rows, key=_likeness)
+    if any(value.name == name for value in outputs):
+        raise NoClassScoresError(
+            f"output '{name}' is no row of class scores, [batch, classes]; "
+            f"the model has {_listing(outputs)}"
+        )
+    if name is not None:
+        known = [value.name or "" for value in outputs]
+        raise NoClassScoresError(
+            f"the model has no output '{name}'{did_you_mean(name, known)}; "
+            f"it has {_listing(outputs)}"
+        )
     raise NoClassScoresError(
         "no output of the model is a row of class scores, [batch, classes]; "
         f"it has {_listing(outputs)}"
     )
+
+
+def _likeness(scores: ir.Value) -> tuple[bool, bool]:
+    """Ends in a softmax or sigmoid; is called like scores. Of equals, the first is taken."""
+    called = (scores.name or "").lower()
+    return _logits_of(scores)[0] != "logits", any(word in called for word in _SCORE_WORDS)
 
 
 def _classes(dims: tuple[Dim, ...]) -> int | None:
@@ -125,17 +159,20 @@ def _classes(dims: tuple[Dim, ...]) -> int | None:
 
 
 def _logits_of(scores: ir.Value) -> tuple[str, ir.Value]:
-    """The kind of the scores, and the value before a final softmax or sigmoid."""
-    value = scores
-    while (node := value.producer()) is not None and node.domain == "":
+    """The kind of the scores, and the value before a final softmax, sigmoid or quantisation.
+
+    A quantisation of the scores may saturate at the highest one, and hide its gradient.
+    """
+    value, logits = scores, scores
+    while (node := value.producer()) is not None and node.domain == "" and node.inputs[0]:
         if node.op_type in _KINDS:
-            before = node.inputs[0]
-            assert before is not None
-            return _KINDS[node.op_type], before
-        if node.op_type not in _CARRIERS or node.inputs[0] is None:
+            return _KINDS[node.op_type], node.inputs[0]
+        if node.op_type not in _CARRIERS:
             break
         value = node.inputs[0]
-    return "logits", scores
+        if node.op_type == "QuantizeLinear":
+            logits = value
+    return "logits", logits
 
 
 def _layout_of(image: ir.Value) -> str:

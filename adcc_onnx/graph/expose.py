@@ -16,6 +16,7 @@ from adcc_onnx.graph.gradient import gradients
 from adcc_onnx.graph.layers import default_layer, find_value
 from adcc_onnx.graph.loading import infer_shapes, prepare, read_model, to_proto
 from adcc_onnx.graph.prune import prune
+from adcc_onnx.graph.resolve import resolve_shapes
 
 PREFIX = "adcc/"
 TARGET = "target"
@@ -26,6 +27,7 @@ def expose(
     layers: Sequence[str] | None = None,
     scores: str = "logits",
     size: tuple[int, int] | None = None,
+    output: str | None = None,
 ) -> onnx.ModelProto:
     """Differentiate a classifier: activations and gradients as ordinary outputs.
 
@@ -34,6 +36,7 @@ def expose(
         layers: names of tensors, nodes or exporter's module paths; the default layer if None.
         scores: differentiate the "logits" or the "probabilities".
         size: (height, width) of the input in pixels, where the model leaves it open.
+        output: the model's output with the class scores; found by itself if None.
 
     Returns:
         A model of standard operators (and what custom ones the model had) with the model's own
@@ -48,11 +51,8 @@ def expose(
     """
     if scores not in ("logits", "probabilities"):
         raise OptionError(f"scores must be 'logits' or 'probabilities', not '{scores}'")
-    source = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else read_model(model)
-    graph_model = prepare(source)
-    classifier = read_classifier(graph_model)
-    if size is not None:
-        fix_size(classifier, size)
+    classifier = open_classifier(model, size, output)
+    graph_model = classifier.model
     names = list(layers) if layers else [default_layer(classifier).name]
     values = [find_value(graph_model, name) for name in names]
     builder = Builder(graph_model.graph, PREFIX)
@@ -62,11 +62,31 @@ def expose(
     for name, value, gradient in zip(names, values, found, strict=True):
         add_output(builder, builder.wrap(value), f"{name}.activation", dims_of(value))
         add_output(builder, gradient, f"{name}.gradient", dims_of(value))
-    prune(graph_model)
-    infer_shapes(graph_model)
-    graph_model.metadata_props["adcc_onnx.layers"] = "\n".join(names)
-    graph_model.metadata_props["adcc_onnx.scores"] = scores
-    return to_proto(graph_model)
+    return finish_output(graph_model, names, scores)
+
+
+def open_classifier(
+    model: str | Path | onnx.ModelProto, size: tuple[int, int] | None, output: str | None
+) -> Classifier:
+    """Read and prepare a classifier, its image size fixed if `size` is given.
+
+    Raises:
+        ModelError: its subclasses say what the model lacks.
+    """
+    source = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else read_model(model)
+    classifier = read_classifier(prepare(source), output=output)
+    if size is not None:
+        fix_size(classifier, size)
+    return classifier
+
+
+def finish_output(model: ir.Model, layers: Sequence[str], scores: str) -> onnx.ModelProto:
+    """Drop what no output needs, and say in the model's metadata what was done to it."""
+    prune(model)
+    infer_shapes(model)
+    model.metadata_props["adcc_onnx.layers"] = "\n".join(layers)
+    model.metadata_props["adcc_onnx.scores"] = scores
+    return to_proto(model)
 
 
 def save(proto: onnx.ModelProto, path: str | Path) -> None:
@@ -94,8 +114,10 @@ def fix_size(classifier: Classifier, size: tuple[int, int]) -> None:
                 f"the model takes images of {own} pixels, not of {size[0]} x {size[1]}"
             )
         dims[axis] = pixels
-    image.shape = ir.Shape(dims)
-    infer_shapes(classifier.model)
+    if tuple(dims) != dims_of(image):
+        image.shape = ir.Shape(dims)
+        infer_shapes(classifier.model)
+        resolve_shapes(classifier.model, image)
 
 
 def class_scores(builder: Builder, classifier: Classifier, scores: str) -> Tensor:

@@ -80,7 +80,7 @@ def path_nodes(scores: Iterable[ir.Value], wrt: Iterable[ir.Value]) -> list[ir.N
     reached = set(wrt)
     path = []
     for node in _ancestors(scores):
-        if carries_gradient(node) and any(value in reached for value in _reads(node)):
+        if carries_gradient(node) and any(value in reached for value in reads(node)):
             reached.update(_carriers(node))
             path.append(node)
     return path
@@ -105,14 +105,14 @@ def _carriers(node: ir.Node) -> list[ir.Value]:
     return [value for value in node.outputs if value.dtype in kinds]
 
 
-def _reads(node: ir.Node) -> Iterator[ir.Value]:
+def reads(node: ir.Node) -> Iterator[ir.Value]:
     """The inputs of a node, and what the bodies of a control flow node read from around it."""
     yield from (value for value in node.inputs if value is not None)
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
             body = attribute.as_graph()
             for inner in body:
-                yield from (value for value in _reads(inner) if value.graph is not body)
+                yield from (value for value in reads(inner) if value.graph is not body)
             yield from (value for value in body.outputs if value.graph is not body)
 
 
@@ -125,7 +125,7 @@ def _ancestors(scores: Iterable[ir.Value]) -> list[ir.Node]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        pending.extend(value.producer() for value in _reads(node))
+        pending.extend(value.producer() for value in reads(node))
     first = next(iter(seen), None)
     return [] if first is None or first.graph is None else [n for n in first.graph if n in seen]
 
@@ -177,14 +177,11 @@ def _through_formula(formula: Formula, call: Call, asked: Sequence[int]) -> list
 def _rule_for(call: Call) -> Rule:
     rule = find_rule(call.node.domain, call.node.op_type)
     if call.node.op_type in CONTROL_FLOW and not call.node.domain:
-        raise ControlFlowError(
-            f"operator {_describe(call.node)} cannot be differentiated: "
-            f"{CONTROL_FLOW[call.node.op_type]}"
-        )
+        raise _refused(call, CONTROL_FLOW[call.node.op_type], ControlFlowError)
     if rule is None:
-        raise NoGradientRuleError(
-            f"operator {_describe(call.node)} has no gradient rule; methods that need no gradient "
-            "(scorecam, fakecam) still run"
+        raise _refused(
+            call,
+            "it has no gradient rule; methods that need no gradient (scorecam, fakecam) still run",
         )
     limit = len(call.node.outputs) if rule.outputs is None else rule.outputs
     if any(g is not None for g in call.gradients[limit:]):
@@ -204,10 +201,11 @@ def _product(rule: Rule, call: Call, index: int) -> Tensor:
         raise _refused(call, str(reason)) from None
 
 
-def _refused(call: Call, reason: str) -> NoGradientRuleError:
-    return NoGradientRuleError(
-        f"operator {_describe(call.node)} cannot be differentiated: {reason}"
-    )
+def _refused(
+    call: Call, reason: str, kind: type[NoGradientRuleError] = NoGradientRuleError
+) -> NoGradientRuleError:
+    text = f"operator {_describe(call.node)} cannot be differentiated: {reason}"
+    return kind(text, call.node.outputs[0].name or "")
 
 
 def _describe(node: ir.Node) -> str:

@@ -11,11 +11,13 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import LayerShapeError, ModelError, UnknownLayerError, did_you_mean
 from adcc_onnx.graph.build import QUANTISED, Dim, dims_of
-from adcc_onnx.graph.classifier import Classifier
+from adcc_onnx.graph.classifier import Classifier, image_of
 from adcc_onnx.graph.gradient import path_nodes
+from adcc_onnx.graph.layout import MAPS, TOKENS, layouts
 
 # More class and register tokens than any published transformer puts before its patches.
 _MOST_PREFIX_TOKENS = 16
+INPUT = "input"  # the image, as a layer
 _SCOPES = "pkg.torch.onnx.name_scopes"  # where the torch exporter records module paths
 
 
@@ -27,7 +29,7 @@ class Layer:
         name: as the user asked for it, or the tensor's name.
         value: the tensor.
         kind: "feature_map" (rank 4) or "tokens" ([batch, tokens, channels]).
-        layout: "NCHW" or "NHWC" of a feature map, "NTC" of tokens.
+        layout: "NCHW" or "NHWC" of a feature map, "NTC" or "NCT" of tokens.
         channels: K, the number of channels.
         grid: (h, w), the size of its map.
         prefix: tokens before the grid's (class and register tokens), dropped when folded.
@@ -49,6 +51,8 @@ def find_value(model: ir.Model, name: str) -> ir.Value:
         UnknownLayerError: with the closest names there are.
     """
     by_name = layer_names(model)
+    if name == INPUT and name not in by_name:
+        return image_of(model)
     if name not in by_name:
         hint = did_you_mean(name, by_name) or "; `adcc-onnx inspect` lists the layers"
         raise UnknownLayerError(f"the model has no layer '{name}'{hint}")
@@ -111,41 +115,85 @@ def read_layer(classifier: Classifier, name: str) -> Layer:
 
 
 def default_layer(classifier: Classifier) -> Layer:
+    """The layer explained where none is asked for; see `choose_default`."""
+    return choose_default(classifier)[0]
+
+
+def choose_default(classifier: Classifier) -> tuple[Layer, str]:
     """The last feature map before global pooling or flattening, or the last block's tokens.
 
     A map whose channels are the classes (SqueezeNet) is passed over for the one before the
     convolution that makes it: behind it all gradient methods coincide.
 
+    Returns:
+        The layer, and in a few words why it is the one.
+
     Raises:
         ModelError: the scores depend on no such value; name one by --layer.
     """
-    value = _head_input(classifier)
-    dims = dims_of(value) or ()
-    if len(dims) == 3:
-        value = _last_attention_input(classifier, value)
-    elif classifier.classes in (dims[1], dims[3]):
+    known = known_layouts(classifier)
+    value = _before_unrolling(_head_input(classifier, known), known)
+    why = "the last feature map before it is pooled or flattened"
+    if known[value] in TOKENS:
+        entering = _last_attention_input(classifier, value)
+        why = "the tokens entering the last attention"
+        if entering is None:
+            why = "the last tokens before they are pooled"
+        value = entering or value
+    elif classifier.classes == _channels(value, known[value]):
         value = _before_class_maps(value)
-    return as_layer(classifier, value, value.name or "")
+        why = "the last feature map before the one whose channels are the classes"
+    return as_layer(classifier, value, value.name or "", known), why
 
 
-def as_layer(classifier: Classifier, value: ir.Value, name: str) -> Layer:
-    """Tell the kind of a tensor and how it folds to a map."""
-    dims = dims_of(value)
-    if dims is not None and len(dims) == 4:
-        layout = classifier.layout if value is classifier.image else "NCHW"
-        channels, height, width = dims[1:] if layout == "NCHW" else (dims[3], dims[1], dims[2])
-        if isinstance(channels, int) and isinstance(height, int) and isinstance(width, int):
-            return Layer(name, value, "feature_map", layout, channels, (height, width))
-    if dims is not None and len(dims) == 3:
-        tokens, channels = dims[1], dims[2]
-        if isinstance(tokens, int) and isinstance(channels, int):
-            prefix, grid = _token_grid(classifier, tokens, name)
-            return Layer(name, value, "tokens", "NTC", channels, grid, prefix)
-    shape = "unknown" if dims is None else str(list(dims))
+def explainable(classifier: Classifier) -> list[Layer]:
+    """Every value between the image and the scores that folds to a map, in the graph's order."""
+    known = known_layouts(classifier)
+    found = []
+    for value in known:
+        try:
+            layer = as_layer(classifier, value, value.name or "", known)
+        except LayerShapeError:
+            continue
+        if math.prod(layer.grid) > 1:
+            found.append(layer)
+    return found
+
+
+def known_layouts(classifier: Classifier) -> dict[ir.Value, str]:
+    """The layout of every value on the way from the image to the scores, where it is known."""
+    return layouts(classifier.image, classifier.layout, _image_path(classifier))
+
+
+def as_layer(
+    classifier: Classifier, value: ir.Value, name: str, known: dict[ir.Value, str] | None = None
+) -> Layer:
+    """Tell the kind of a tensor and how it folds to a map.
+
+    Raises:
+        LayerShapeError: it folds to none.
+    """
+    dims = dims_of(value) or ()
+    fixed = all(isinstance(size, int) for size in dims[1:])
+    layout = (known_layouts(classifier) if known is None else known).get(value)
+    # What the axes of an operator of one's own mean is not known: then as most have them.
+    layout = layout or {3: "NTC", 4: "NCHW"}.get(len(dims))
+    if fixed and layout in MAPS:
+        channels, height, width = (int(dims[layout.index(axis)] or 0) for axis in "CHW")
+        return Layer(name, value, "feature_map", layout, channels, (height, width))
+    if fixed and layout in TOKENS:
+        channels, tokens = (int(dims[layout.index(axis)] or 0) for axis in "CT")
+        prefix, grid = _token_grid(classifier, tokens, name)
+        return Layer(name, value, "tokens", layout, channels, grid, prefix)
+    shape = f"[{', '.join(str(size or '?') for size in dims)}]" if dims else "unknown"
     raise LayerShapeError(
         f"layer '{name}' has shape {shape}: a map needs [batch, channels, height, width] or "
         "[batch, tokens, channels] of fixed size (give --size if the input's is not)"
     )
+
+
+def _channels(value: ir.Value, layout: str) -> Dim:
+    return (dims_of(value) or ())[layout.index("C")]
 
 
 def _token_grid(classifier: Classifier, tokens: int, name: str) -> tuple[int, tuple[int, int]]:
@@ -166,7 +214,7 @@ def _image_path(classifier: Classifier) -> list[ir.Node]:
     return path_nodes([classifier.logits], [classifier.image])
 
 
-def _head_input(classifier: Classifier) -> ir.Value:
+def _head_input(classifier: Classifier, known: dict[ir.Value, str]) -> ir.Value:
     """Walking back from the logits, the last value that still has an extent in space."""
     order = {node: place for place, node in enumerate(_image_path(classifier))}
     pending, seen = [classifier.logits], {classifier.logits}
@@ -174,7 +222,7 @@ def _head_input(classifier: Classifier) -> ir.Value:
     while pending:
         value = pending.pop()
         node = value.producer()
-        if _has_extent(dims_of(value)):
+        if value in known and _has_extent(value, known[value]):
             found.append(value)
         elif node in order:
             inputs = {v for v in node.inputs if v is not None} - seen
@@ -189,13 +237,24 @@ def _head_input(classifier: Classifier) -> ir.Value:
     return max(place, key=place.__getitem__)
 
 
-def _has_extent(dims: tuple[Dim, ...] | None) -> bool:
-    """A map larger than one pixel, or more than one token."""
-    if dims is None or len(dims) not in (3, 4):
-        return False
-    space = dims[2:] if len(dims) == 4 else dims[1:2]
-    sizes = [size for size in space if isinstance(size, int)]
-    return len(sizes) == len(space) and math.prod(sizes) > 1
+def _has_extent(value: ir.Value, layout: str) -> bool:
+    """A map larger than one pixel, or more than one token, of real numbers."""
+    dims = dims_of(value) or ()
+    sizes = [dims[layout.index(axis)] for axis in "HWT" if axis in layout]
+    known = [size for size in sizes if isinstance(size, int)]
+    return value.dtype not in QUANTISED and len(known) == len(sizes) and math.prod(known) > 1
+
+
+def _before_unrolling(value: ir.Value, known: dict[ir.Value, str]) -> ir.Value:
+    """The feature map that tokens are only another view of."""
+    seen: ir.Value | None = value
+    while seen is not None:
+        if known.get(seen) in MAPS:
+            return seen
+        node = seen.producer()
+        moves = node is not None and node.op_type in ("Reshape", "Transpose", "Flatten", "Squeeze")
+        seen = node.inputs[0] if node is not None and moves else None
+    return value
 
 
 def _before_class_maps(value: ir.Value) -> ir.Value:
@@ -208,21 +267,31 @@ def _before_class_maps(value: ir.Value) -> ir.Value:
     return value if before is None or before.is_graph_input() else before
 
 
-def _last_attention_input(classifier: Classifier, tokens: ir.Value) -> ir.Value:
+def _last_attention_input(classifier: Classifier, tokens: ir.Value) -> ir.Value | None:
     """The tokens that the queries, keys and values of the last attention are all made from."""
     path = _image_path(classifier)
     shape = (dims_of(tokens) or ())[1:]
-    softmaxes = [n for n in path if n.op_type == "Softmax" and len(dims_of(n.outputs[0]) or ()) > 2]
-    product = next((n for n in softmaxes[-1].outputs[0].consumers()), None) if softmaxes else None
-    if product is None:
-        return tokens
-    sides = [_made_from(v, set(path)) for v in product.inputs if v is not None]
-    common = set.intersection(*sides)
+    parts = next(filter(None, map(_attention_parts, reversed(path))), None)
+    if parts is None:
+        return None
+    sides = [_made_from(value, set(path)) for value in parts]
+    # Learned queries, as of a pooling attention, are made from nothing.
+    common = set.intersection(*[side for side in sides if classifier.image in side])
     for node in reversed(path):
         for value in node.outputs:
             if value in common and (dims_of(value) or ())[1:] == shape:
                 return value
-    return tokens
+    return None
+
+
+def _attention_parts(node: ir.Node) -> list[ir.Value] | None:
+    """What an attention works on: its inputs, or the two sides of softmax(...) V."""
+    if node.op_type in ("Attention", "MultiHeadAttention"):
+        return [value for value in node.inputs[:3] if value is not None]
+    if node.op_type != "Softmax" or len(dims_of(node.outputs[0]) or ()) < 3:
+        return None
+    product = next((n for n in node.outputs[0].consumers()), None)
+    return None if product is None else [v for v in product.inputs if v is not None]
 
 
 def _made_from(value: ir.Value, path: set[ir.Node]) -> set[ir.Value]:

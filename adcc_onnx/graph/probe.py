@@ -1,12 +1,13 @@
 """The classifier as the evaluator runs it, whatever the model looked like.
 
 Input `image` is float32 [batch, C, H, W] and `target` int64 [batch]; outputs are `logits`
-[batch, classes] and, where asked for, `activations` and `gradients` of one layer, folded to
+[batch, classes] and, where asked for, `activations` and `gradients` of layers, each folded to
 [batch, K, h, w]. Layout and precision of the model are adapted inside the graph.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -24,33 +25,39 @@ MASKS = "masks"
 _RESERVED = {IMAGE, LOGITS, ACTIVATIONS, GRADIENTS, MASKS, TARGET}
 
 
-def build_probe(
-    classifier: Classifier, layer: Layer | None = None, with_gradients: bool = False
-) -> ir.Model:
-    """A model of `logits`, with a layer also of its `activations`, and of its `gradients` if asked.
+def of_layer(output: str, index: int) -> str:
+    """The name of an output that every layer has, for layer number `index`."""
+    return f"{output}/{index}" if index else output
 
-    The gradient is d y_c / d A with y_c the logit of the target.
+
+def build_probe(
+    classifier: Classifier, layers: Sequence[Layer] = (), with_gradients: bool = False
+) -> ir.Model:
+    """A model of `logits`, with layers also of their `activations`, and of `gradients` if asked.
+
+    The gradient is d y_c / d A with y_c the logit of the target. Outputs of the second layer and
+    all further ones are named by `of_layer`.
 
     Raises:
-        GradientError: the way from the layer to the logits cannot be differentiated.
+        GradientError: the way from a layer to the logits cannot be differentiated.
     """
-    copy, layer = copy_of(classifier, layer)
+    copy, layers = copy_of(classifier, layers)
     builder = Builder(copy.model.graph, PREFIX)
     outputs: list[tuple[str, Tensor, tuple[Dim, ...]]] = []
     score = class_scores(builder, copy, "logits")
     batch = batch_of(copy)
     outputs.append((LOGITS, score.cast(FLOAT), (batch, copy.classes)))
     inputs: list[ir.Value] = []
-    if layer is not None:
-        dims = (batch, layer.channels, *layer.grid)
-        values = builder.widened(layer.value)
-        outputs.append((ACTIVATIONS, fold(values, layer).cast(FLOAT), dims))
-        if with_gradients:
-            target = add_target(builder, copy)
-            inputs.append(target.value)
-            seed = one_hot(score, target)
-            (gradient,) = gradients(builder, score.value, seed, [layer.value])
-            outputs.append((GRADIENTS, fold(gradient, layer).cast(FLOAT), dims))
+    shown = {ACTIVATIONS: [builder.widened(layer.value) for layer in layers]}
+    if with_gradients:
+        target = add_target(builder, copy)
+        inputs.append(target.value)
+        seed = one_hot(score, target)
+        shown[GRADIENTS] = gradients(builder, score.value, seed, [layer.value for layer in layers])
+    for name, tensors in shown.items():
+        for index, (layer, tensor) in enumerate(zip(layers, tensors, strict=True)):
+            folded = fold(tensor, layer).cast(FLOAT)
+            outputs.append((of_layer(name, index), folded, (batch, layer.channels, *layer.grid)))
     image = new_input(IMAGE, copy)
     feed(builder, copy, builder.wrap(image))
     return finish(builder, copy.model, [image, *inputs], outputs)
@@ -61,10 +68,11 @@ def fold(tensor: Tensor, layer: Layer) -> Tensor:
     if layer.kind == "feature_map":
         return tensor if layer.layout == "NCHW" else tensor.transpose([0, 3, 1, 2])
     ints = tensor.builder.ints
-    last = layer.prefix + layer.grid[0] * layer.grid[1]
-    patches = (
-        tensor.op("Slice", ints(layer.prefix), ints(last), ints(1)) if layer.prefix else tensor
-    )
+    first, last = layer.prefix, layer.prefix + layer.grid[0] * layer.grid[1]
+    axis = layer.layout.index("T")
+    patches = tensor.op("Slice", ints(first), ints(last), ints(axis)) if first else tensor
+    if layer.layout == "NCT":
+        return patches.reshape([0, layer.channels, *layer.grid])
     return patches.reshape([0, *layer.grid, layer.channels]).transpose([0, 3, 1, 2])
 
 
@@ -111,14 +119,13 @@ def finish(
     return model
 
 
-def copy_of(classifier: Classifier, layer: Layer | None = None) -> tuple[Classifier, Layer | None]:
-    """The same classifier and layer in a clone of the model (the weights are shared)."""
+def copy_of(classifier: Classifier, layers: Sequence[Layer] = ()) -> tuple[Classifier, list[Layer]]:
+    """The same classifier and layers in a clone of the model (the weights are shared)."""
     model = classifier.model.clone()
     by_name = {v.name: v for node in model.graph for v in node.outputs}
     by_name.update({v.name: v for v in model.graph.inputs})
     by_name.update(model.graph.initializers)
-    if layer is not None:
-        layer = replace(layer, value=by_name[layer.value.name])
+    copied = [replace(layer, value=by_name[layer.value.name]) for layer in layers]
     copy = replace(
         classifier,
         model=model,
@@ -130,4 +137,4 @@ def copy_of(classifier: Classifier, layer: Layer | None = None) -> tuple[Classif
         # The probe's own names; a model may well have values of the same.
         if value.name in _RESERVED:
             value.name = f"{PREFIX}own/{value.name}"
-    return copy, layer
+    return copy, copied

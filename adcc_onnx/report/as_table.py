@@ -47,8 +47,7 @@ def _rows(run: RunSummary) -> list[str]:
     counts = [c for c in ("degenerate", "failed") if any(getattr(m, c) for _, m in methods)]
     header = ["method", *map(_title, figures), *counts]
     body = [[name, *_cells(method, figures, counts)] for name, method in methods]
-    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
-    return [_aligned(row, widths) for row in [header, ["-" * w for w in widths], *body]]
+    return aligned_rows([header, *body], left=(0,))
 
 
 def _cells(method: MethodSummary, figures: Sequence[str], counts: Sequence[str]) -> list[str]:
@@ -70,10 +69,17 @@ def _percent(value: float) -> str:
     return f"{100.0 * value:.1f}"
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [row[0].ljust(widths[0])]
-    cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-    return "  ".join(cells).rstrip()
+def aligned_rows(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
+    """Lines of columns, the first row underlined; columns in `left` flush left, others right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
+    return [
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in ruled
+    ]
 
 
 def _failures(failures: Sequence[Failure]) -> list[str]:

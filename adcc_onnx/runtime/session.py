@@ -16,6 +16,9 @@ from adcc_onnx.runtime.devices import Device
 
 Arrays = dict[str, NDArray[Any]]
 _ERRORS_ONLY = 3
+_SMALL = 1024  # bytes; smaller weights may be shapes and axes, which the graph must hold itself
+_ELSEWHERE = "in memory"  # the name of a file that is never opened
+_NUMPY_TYPES = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8}
 
 
 class Session:
@@ -36,9 +39,9 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         try:
-            self._session = onnxruntime.InferenceSession(
-                to_proto(model).SerializeToString(), options, providers=device.providers
-            )
+            graph, weights = _without_weights(model)
+            options.add_external_initializers(list(weights), list(weights.values()))
+            self._session = onnxruntime.InferenceSession(graph, options, providers=device.providers)
         except Exception as error:
             raise ModelError(f"onnxruntime refuses the model: {_first_line(error)}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -76,6 +79,34 @@ class Session:
                 f"onnxruntime failed to run the model: {_first_line(error)}"
             ) from error
         return results
+
+
+def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
+    """(the graph as protobuf, its large weights as they lie in memory).
+
+    Protobuf ends at 2 GiB, and the sessions of one model share their weights.
+    """
+    weights = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is not None and tensor.nbytes > _SMALL and tensor.dtype in _NUMPY_TYPES:
+            weights[name] = tensor
+    for name, tensor in weights.items():
+        shape = ir.Shape(tensor.shape.numpy())
+        elsewhere = ir.ExternalTensor(
+            _ELSEWHERE, 0, tensor.nbytes, tensor.dtype, shape=shape, name=name
+        )
+        model.graph.initializers[name].const_value = elsewhere
+    try:
+        graph = to_proto(model).SerializeToString()
+    finally:
+        for name, tensor in weights.items():
+            model.graph.initializers[name].const_value = tensor
+    values = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(tensor.numpy()))
+        for name, tensor in weights.items()
+    }
+    return graph, values
 
 
 def _fill(array: NDArray[Any], batch: int) -> NDArray[Any]:

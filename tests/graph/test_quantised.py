@@ -134,7 +134,8 @@ def quantised_mobilenet(data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_quantised_mobilenet_finds_the_same_regions(quantised_mobilenet: Any) -> None:
     original, quantised, tensors = quantised_mobilenet
-    assert quantised.layer.channels == 1280 and quantised.layer.grid == (7, 7)
+    (layer,) = quantised.layers
+    assert layer.channels == 1280 and layer.grid == (7, 7)
     logits = original.session(Pass.FORWARD).run({IMAGE: tensors})[LOGITS]
     targets = [int(c) for c in logits.argmax(axis=1)]
     one, other = (
