@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Floats, Method, Need
@@ -19,6 +21,8 @@ from adcc_onnx.evaluation.run import Progress, check, evaluate_into
 from adcc_onnx.evaluation.store import Store
 from adcc_onnx.evaluation.stream import require_preprocessing, tensor_of
 from adcc_onnx.graph.bake import bake_maps
+from adcc_onnx.graph.expose import with_weights
+from adcc_onnx.graph.loading import to_proto
 from adcc_onnx.images.sources import Source, open_arrays, open_paths, open_source
 from adcc_onnx.model import Model, load
 from adcc_onnx.report.summary import RunSummary, summarise
@@ -134,18 +138,21 @@ def bake(
         OptionError: the method takes more passes, or there is no such class.
         ModelError: see `adcc_onnx.errors`.
     """
+    baked = bake_graph(model, method, layers, target, fuse=fuse, size=size, output=output)
+    return to_proto(with_weights(baked))
+
+
+def bake_graph(
+    model: str | Path | onnx.ModelProto,
+    method: str | Method = "gradcam",
+    layers: Sequence[str] | None = None,
+    target: int | None = None,
+    **options: Any,
+) -> ir.Model:
+    """As `bake`; large weights stay in their file until the model is saved."""
     chosen = get_method(method) if isinstance(method, str) else method
     needs_gradients = Need.GRADIENTS in chosen.needs
-    return bake_maps(
-        model,
-        chosen.graph_maps,
-        needs_gradients,
-        layers,
-        target,
-        fuse=fuse,
-        size=size,
-        output=output,
-    )
+    return bake_maps(model, chosen.graph_maps, needs_gradients, layers, target, **options)
 
 
 def open_store(output: str | Path | None, resume: bool) -> Store:

@@ -187,12 +187,11 @@ def expose(
     The new model has one more input, `target` (int64 [batch]; -1 is the predicted class), and two
     more outputs a layer, `LAYER.activation` and `LAYER.gradient`.
     """
-    from adcc_onnx.graph.expose import expose as differentiate
-    from adcc_onnx.graph.expose import save
+    from adcc_onnx.graph.expose import expose_graph, save
 
-    exposed = differentiate(model, layers, scores, _size(size), output)
+    exposed = expose_graph(model, layers, scores, _size(size), output)
+    added = [value.name or "" for value in exposed.graph.outputs][-2 * max(len(layers), 1) :]
     save(exposed, out)
-    added = [value.name for value in exposed.graph.output][-2 * max(len(layers), 1) :]
     click.echo(f"{out}: {', '.join(added)}")
 
 
@@ -219,10 +218,11 @@ def bake(
 
     The new model runs in any onnxruntime, with nothing of ours installed.
     """
-    from adcc_onnx.api import bake as build
+    from adcc_onnx.api import bake_graph
     from adcc_onnx.graph.expose import save
 
-    save(build(model, method, layers, target, fuse=fuse, size=_size(size), output=output), out)
+    options = {"fuse": fuse, "size": _size(size), "output": output}
+    save(bake_graph(model, method, layers, target, **options), out)
     click.echo(f"{out}: heatmap of {method}")
 
 

@@ -21,6 +21,7 @@ from adcc_onnx.graph.expose import fix_size
 from adcc_onnx.graph.layers import Layer, default_layer, read_layer
 from adcc_onnx.graph.loading import prepare, read_model
 from adcc_onnx.graph.perturb import build_masked
+from adcc_onnx.graph.precision import widen_bfloat16
 from adcc_onnx.graph.probe import IMAGE, LOGITS, build_probe, copy_of
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
@@ -150,6 +151,8 @@ def load(
         raise OptionError(f"maps are fused by {' or '.join(FUSIONS)}, not by '{fuse}'")
     source = read_model(path)
     digest = _digest(path, source)
+    if chosen.name == "cpu":
+        widen_bfloat16(source)
     classifier = _read_classifier(source, card, size, output)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     assert classifier.size is not None

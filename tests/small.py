@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 _BODY = """
 <ir_version: {ir}, opset_import: ["" : {opset}]>
@@ -34,6 +34,11 @@ HEADS = {
     "reshape_with_minus_one": """shape = Constant <value = int64[2] {1, -1}> ()
         flat = Reshape (pooled, shape) scores = Gemm <transB = 1> (flat, weights)""",
 }
+_TYPES = {
+    "float": onnx.TensorProto.FLOAT,
+    "float16": onnx.TensorProto.FLOAT16,
+    "bfloat16": onnx.TensorProto.BFLOAT16,
+}
 
 
 def small(
@@ -45,7 +50,7 @@ def small(
     )
     model = onnx.parser.parse_model(text)
     rng = np.random.default_rng(0)
-    dtype = np.float16 if kind == "float16" else np.float32
+    dtype = helper.tensor_dtype_to_np_dtype(_TYPES[kind])
     weights = {"kernel": (4, 3, 3, 3), "weights": (5, 4)}
     model.graph.initializer.extend(
         numpy_helper.from_array(rng.standard_normal(shape).astype(dtype), name)

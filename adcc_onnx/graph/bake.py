@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 
 from adcc_onnx.errors import OptionError
 from adcc_onnx.graph.build import FLOAT, INT64, Builder, Tensor, dims_of
@@ -39,7 +40,7 @@ def bake_maps(
     fuse: str = "mean",
     size: tuple[int, int] | None = None,
     output: str | None = None,
-) -> onnx.ModelProto:
+) -> ir.Model:
     """The model with the output `heatmap`, float32 [batch, H, W] in [0, 1]; see `api.bake`."""
     classifier = open_classifier(model, size, output)
     if target is not None and not 0 <= target < classifier.classes:

@@ -20,6 +20,7 @@ from adcc_onnx.graph.resolve import resolve_shapes
 
 PREFIX = "adcc/"
 TARGET = "target"
+_MOST_IN_ONE_FILE = 2**31 - 2**24  # bytes of weights: protobuf ends at 2 GiB, the graph needs some
 
 
 def expose(
@@ -49,6 +50,17 @@ def expose(
         ModelError: its subclasses say what the model lacks; see `adcc_onnx.errors`.
         OptionError: `scores` is neither of the two.
     """
+    return to_proto(with_weights(expose_graph(model, layers, scores, size, output)))
+
+
+def expose_graph(
+    model: str | Path | onnx.ModelProto,
+    layers: Sequence[str] | None = None,
+    scores: str = "logits",
+    size: tuple[int, int] | None = None,
+    output: str | None = None,
+) -> ir.Model:
+    """As `expose`; large weights stay in their file until the model is saved."""
     if scores not in ("logits", "probabilities"):
         raise OptionError(f"scores must be 'logits' or 'probabilities', not '{scores}'")
     classifier = open_classifier(model, size, output)
@@ -80,22 +92,37 @@ def open_classifier(
     return classifier
 
 
-def finish_output(model: ir.Model, layers: Sequence[str], scores: str) -> onnx.ModelProto:
+def finish_output(model: ir.Model, layers: Sequence[str], scores: str) -> ir.Model:
     """Drop what no output needs, and say in the model's metadata what was done to it."""
     prune(model)
     infer_shapes(model)
     model.metadata_props["adcc_onnx.layers"] = "\n".join(layers)
     model.metadata_props["adcc_onnx.scores"] = scores
-    return to_proto(model)
+    return model
 
 
-def save(proto: onnx.ModelProto, path: str | Path) -> None:
-    """Write a model; weights of 2 GiB and more go to a file beside it."""
-    model = ir.from_proto(proto)
+def with_weights(model: ir.Model) -> ir.Model:
+    """The model with all its weights in memory."""
+    ir.external_data.load_to_model(model)
+    return model
+
+
+def save(model: onnx.ModelProto | ir.Model, path: str | Path) -> None:
+    """Write a model; weights of 2 GiB and more go to a file `NAME.data` beside it.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
+    graph = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else model
     path = Path(path)
-    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
-    external = f"{path.name}.data" if size >= 2**31 - 2**24 else None
-    ir.save(model, path, external_data=external)
+    size = sum(v.const_value.nbytes for v in graph.graph.initializers.values() if v.const_value)
+    try:
+        if size < _MOST_IN_ONE_FILE:
+            ir.save(with_weights(graph), path)
+        else:
+            ir.save(graph, path, external_data=f"{path.name}.data")
+    except OSError as error:
+        raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def fix_size(classifier: Classifier, size: tuple[int, int]) -> None:

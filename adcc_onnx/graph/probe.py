@@ -97,8 +97,13 @@ def feed(builder: Builder, classifier: Classifier, images: Tensor) -> None:
     """Let the classifier read `images`, float32 [batch, C, H, W], instead of its own input."""
     own = classifier.image
     adapted = images if classifier.layout == "NCHW" else images.transpose([0, 2, 3, 1])
-    adapted = adapted.cast(own.dtype or FLOAT)
-    own.replace_all_uses_with(adapted.value)
+    if own.dtype == ir.DataType.UINT8:
+        # Masked pixels are no whole numbers: what the model turns real anyway stays exact.
+        for node in own.consumers():
+            if node.op_type == "Cast" and node.outputs[0].dtype == FLOAT:
+                node.outputs[0].replace_all_uses_with(adapted.value)
+        adapted = adapted.op("Round")
+    own.replace_all_uses_with(adapted.cast(own.dtype or FLOAT).value)
 
 
 def finish(
