@@ -227,6 +227,24 @@ def bake(
 
 
 @main.command()
+@click.argument("network", metavar="torchvision:NAME|keras:NAME")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Default: NAME.onnx.")
+@click.option(
+    "--weights",
+    default="default",
+    show_default=True,
+    metavar="default|none|NAME|FILE",
+    help="The framework's download, random ones, or a state dict or Keras file.",
+)
+def export(network: str, out: Path | None, weights: str) -> None:
+    """Export a network of a training framework, with its card."""
+    from adcc_onnx.exporting import export as run_recipe
+
+    path = run_recipe(network, out, weights)
+    click.echo(f"{path}, with its card {path.with_suffix('.toml').name}")
+
+
+@main.command()
 def methods() -> None:
     """List the methods."""
     from adcc_onnx.cams.registry import list_methods

@@ -180,3 +180,20 @@ def test_load_gives_a_model(tmp_path: Path) -> None:
     maps = adcc.explain(model, IMAGES, "gradcam", target=[0, 1, 2, 3, 4])
     assert maps.shape == (5, 8, 8) and maps.dtype == np.float32
     assert maps.min() == 0 and maps.max() == 1
+
+
+def test_a_pad_of_zeros_before_a_max_pool_stays_zeros(tmp_path: Path) -> None:
+    """onnxruntime's own fusion of the two pads with -inf instead."""
+    body = """
+      <ir_version: 8, opset_import: ["" : 18]>
+      net (float[batch,3,4,4] image) => (float[batch,3] scores)
+      <int64[8] around = {0, 0, 1, 1, 0, 0, 1, 1}> {
+        wide = Pad (image, around)
+        most = MaxPool <kernel_shape = [3, 3], strides = [3, 3]> (wide)
+        mean = GlobalAveragePool (most)
+        scores = Flatten (mean)
+      }"""
+    model = load(saved(onnx.parser.parse_model(body), tmp_path), device="cpu")
+    images = -np.ones((2, 3, 4, 4), np.float32)
+    found = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
+    np.testing.assert_array_equal(found, np.zeros((2, 3)))

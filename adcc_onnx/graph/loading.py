@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
@@ -29,6 +30,7 @@ logging.getLogger("onnx_ir").setLevel(logging.ERROR)
 
 # Branches within branches; each round of resolving opens one more.
 _NESTED_CONTROL_FLOW = 16
+_SHORT = 64  # elements
 
 
 def read_model(path: str | Path) -> ir.Model:
@@ -101,7 +103,7 @@ def replace_constants(model: ir.Model) -> None:
     folded = model.clone()
     # The folder would choose branches itself, and lose the conditions that tell us which.
     folded.graph.outputs.extend(_conditions(folded.graph))
-    optimizer.fold_constants(folded, onnx_shape_inference=True)
+    optimizer.fold_constants(folded, onnx_shape_inference=True, should_fold=_is_short_fill)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(folded)
     constants = folded.graph.initializers
     used = [node for node in model.graph if _is_used(node)]
@@ -118,6 +120,14 @@ def replace_constants(model: ir.Model) -> None:
     for node in reversed(used):
         if not _is_used(node):
             model.graph.remove(node, safe=True)
+
+
+def _is_short_fill(node: ir.Node) -> bool | None:
+    """ConstantOfShape, which the folder leaves alone by itself, where it makes a shape or so."""
+    if node.op_type != "ConstantOfShape" or node.inputs[0] is None:
+        return None
+    shape = node.inputs[0].const_value
+    return (shape is not None and int(np.prod(shape.numpy())) <= _SHORT) or None
 
 
 def _conditions(graph: ir.Graph) -> list[ir.Value]:

@@ -16,6 +16,9 @@ from adcc_onnx.runtime.devices import Device
 
 Arrays = dict[str, NDArray[Any]]
 _ERRORS_ONLY = 3
+# Merges a Pad of zeros into a MaxPool, whose own pads are -inf: wrong where a window holds only
+# negative values (Keras' ResNet50V2; onnxruntime 1.31).
+_WRONG_FUSIONS = ["Pad_Fusion"]
 _SMALL = 1024  # bytes; smaller weights may be shapes and axes, which the graph must hold itself
 _ELSEWHERE = "in memory"  # the name of a file that is never opened
 _NUMPY_TYPES = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8}
@@ -41,7 +44,9 @@ class Session:
         try:
             graph, weights = _without_weights(model)
             options.add_external_initializers(list(weights), list(weights.values()))
-            self._session = onnxruntime.InferenceSession(graph, options, providers=device.providers)
+            self._session = onnxruntime.InferenceSession(
+                graph, options, providers=device.providers, disabled_optimizers=_WRONG_FUSIONS
+            )
         except Exception as error:
             raise ModelError(f"onnxruntime refuses the model: {_first_line(error)}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]

@@ -12,20 +12,26 @@ import onnx_ir as ir
 import onnxruntime
 import torch
 
-from adcc_onnx.graph.build import dims_of
 from adcc_onnx.graph.classifier import read_classifier
 from adcc_onnx.graph.expose import expose
-from adcc_onnx.graph.gradient import path_nodes
-from adcc_onnx.graph.layers import default_layer
+from adcc_onnx.graph.layers import default_layer, explainable
 from adcc_onnx.graph.loading import prepare
 
 
-def randomise(model: torch.nn.Module) -> torch.nn.Module:
-    """Weights of unit gain, and batch-norm statistics whose folding would be seen."""
+class IllPosedError(Exception):
+    """No images were found on which float32 has a gradient to compare with."""
+
+
+_DRAWS = 12
+_TRIED = 24  # layers looked at for one that a module gives
+
+
+def randomise(model: torch.nn.Module, weights: bool = True) -> torch.nn.Module:
+    """Weights of unit gain if wished, and batch-norm statistics whose folding would be seen."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+        if weights and isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             torch.nn.init.kaiming_normal_(module.weight)
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             for tensor, low, high in (
@@ -62,16 +68,66 @@ def export(model: torch.nn.Module, images: torch.Tensor, dynamo: bool = False) -
         return onnx.load_from_string(buffer.getvalue())
 
 
-def default_and_earlier(proto: onnx.ModelProto, share: float) -> list[str]:
-    """The default layer, and the last feature map within the first `share` of the nodes."""
+def default_and_earlier(
+    model: torch.nn.Module, proto: onnx.ModelProto, share: float, size: int
+) -> list[str]:
+    """The default layer, and the last of the first `share` of the layers that a module gives."""
     classifier = read_classifier(prepare(ir.from_proto(proto)))
-    path = path_nodes([classifier.logits], [classifier.image])
-    early = [
-        node.outputs[0]
-        for node in path[: int(len(path) * share)]
-        if len(dims_of(node.outputs[0]) or ()) == 4 and node.op_type in ("Conv", "Relu", "Clip")
+    layers = explainable(classifier)
+    first = [layer.name for layer in layers[1 : max(int(len(layers) * share), 2)]]
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    values = activations_of(proto, first[-_TRIED:], images.numpy())
+    tensors = module_tensors(model, images)[0]
+    given = [
+        name
+        for name, value in values.items()
+        if any(
+            t.shape == value.shape
+            and np.abs(t.detach().numpy() - value).max() < 1e-4 * scale_of(value)
+            for t in tensors
+        )
     ]
-    return [default_layer(classifier).name, early[-1].name or ""]
+    return [default_layer(classifier).name, given[-1]]
+
+
+def scale_of(value: np.ndarray) -> float:
+    return float(np.abs(value).max()) or 1.0
+
+
+def activations_of(
+    proto: onnx.ModelProto, names: list[str], images: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Values inside the model."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(proto)
+    shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = onnxruntime.InferenceSession(
+        shown.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    results = session.run(names, {session.get_inputs()[0].name: images})
+    return dict(zip(names, results, strict=True))
+
+
+def module_tensors(
+    model: torch.nn.Module, images: torch.Tensor
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Every tensor that a module takes or gives, and the scores; differentiable from the images."""
+    kept: list[torch.Tensor] = []
+
+    def keep(_: Any, inputs: Any, output: Any) -> None:
+        outputs = output if isinstance(output, tuple) else (output,)
+        for tensor in (*inputs, *outputs):
+            if isinstance(tensor, torch.Tensor) and tensor.requires_grad and tensor.dim() >= 3:
+                kept.append(tensor)
+
+    handles = [module.register_forward_hook(keep) for module in model.modules()]
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    scores = model(images.clone().requires_grad_())
+    for handle in handles:
+        handle.remove()
+    return kept, scores
 
 
 def exposed_gradients(
@@ -95,21 +151,8 @@ def autograd_at(
     Every tensor that modules give or take is kept; the one closest to the wanted activation is
     the layer. Returns (difference of the activations, gradient) of each.
     """
-    kept: list[torch.Tensor] = []
-
-    def keep(_: Any, inputs: Any, output: Any) -> None:
-        for tensor in (*inputs, output):
-            if isinstance(tensor, torch.Tensor) and tensor.requires_grad and tensor.dim() >= 3:
-                kept.append(tensor)
-
-    handles = [module.register_forward_hook(keep) for module in model.modules()]
-    for module in model.modules():
-        if hasattr(module, "inplace"):
-            module.inplace = False
-    source = images.clone().requires_grad_()
-    score = model(source)[torch.arange(len(images)), torch.from_numpy(targets)].sum()
-    for handle in handles:
-        handle.remove()
+    kept, scores = module_tensors(model, images)
+    score = scores[torch.arange(len(images)), torch.from_numpy(targets)].sum()
     found = []
     for value in values:
         alike = [t for t in kept if tuple(t.shape) == value.shape]
@@ -125,7 +168,7 @@ def worst_errors(
 ) -> list[tuple[str, int, float]]:
     """(layer, nodes of the model, max abs difference / max abs gradient) at two layers."""
     proto = export(model, torch.randn(3, 3, size, size), dynamo)
-    layers = default_and_earlier(proto, share)
+    layers = default_and_earlier(model, proto, share, size)
     with torch.no_grad():
         classes = model(torch.zeros(1, 3, size, size)).shape[1]
     targets = np.array([1, classes // 2, classes - 1])
@@ -145,7 +188,7 @@ def well_posed(
     layers: list[str],
     targets: np.ndarray,
     size: int,
-    tolerance: float = 2e-5,
+    tolerance: float = 5e-5,
 ) -> tuple[dict[str, np.ndarray], list[tuple[float, np.ndarray]]]:
     """Our outputs and torch's float64 gradients, at images where torch's own float32 is right.
 
@@ -154,7 +197,7 @@ def well_posed(
     Images are drawn until torch agrees with itself, also after a nudge of the size of rounding;
     our own result has no say in the choice.
     """
-    for seed in range(20):
+    for seed in range(_DRAWS):
         images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(seed))
         outputs = exposed_gradients(proto, layers, images.numpy(), targets)
         values = [outputs[f"{layer}.activation"] for layer in layers]
@@ -168,4 +211,4 @@ def well_posed(
             for (_, a), (_, b), (_, c) in zip(single, nudged, double, strict=True)
         ):
             return outputs, double
-    raise AssertionError("no well-posed images in 20 draws")
+    raise IllPosedError(f"torch misses its own float64 on {_DRAWS} draws")
