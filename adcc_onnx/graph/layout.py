@@ -10,6 +10,8 @@ from adcc_onnx.graph.build import Dim, dims_of
 
 # N the image, C channels, H and W space, T tokens.
 MAPS, TOKENS = ("NCHW", "NHWC"), ("NTC", "NCT")
+# The tokens of all images as the rows of one matrix, as some networks normalise them.
+_ROWS = "RC"
 # Operators that take and give channels in the second axis.
 _CHANNELS_FIRST = {
     "AveragePool",
@@ -40,22 +42,22 @@ def layouts(image: ir.Value, layout: str, path: Iterable[ir.Node]) -> dict[ir.Va
         for value in node.outputs:
             found = _layout_of(node, value, known)
             dims = dims_of(value)
-            if found is not None and dims is not None and dims[0] == batch:
+            if found == _ROWS or (found is not None and dims is not None and dims[0] == batch):
                 known[value] = found
-    return known
+    return {value: found for value, found in known.items() if found != _ROWS}
 
 
 def _layout_of(node: ir.Node, value: ir.Value, known: dict[ir.Value, str]) -> str | None:
     """The layout an operator gives its output, of as many letters as the output has axes."""
     dims = dims_of(value)
-    if dims is None or len(dims) not in (3, 4):
+    if dims is None or len(dims) not in (2, 3, 4):
         return None
-    if node.op_type in _CHANNELS_FIRST:
+    if node.op_type in _CHANNELS_FIRST and len(dims) > 2:
         return "NCHW" if len(dims) == 4 else "NCT"
     sources = [(v, known[v]) for v in node.inputs if v is not None and v in known]
     if node.op_type == "Transpose":
         return _transposed(node, sources)
-    if node.op_type == "Reshape":
+    if node.op_type in ("Flatten", "Reshape"):
         return _reshaped(node, dims, sources)
     for source, layout in sources:
         if len(dims_of(source) or ()) == len(dims) and _keeps(node, layout):
@@ -84,10 +86,14 @@ def _reshaped(
     layout = sources[0][1] if sources else ""
     if len(given) == len(dims) and layout:
         return layout if list(given[1:]) == list(dims[1:]) else None
-    if len(given) < 3 or not isinstance(given[-1], int):
+    if (layout != _ROWS and len(given) < 3) or not isinstance(given[-1], int):
         return None
+    if len(dims) == 2:
+        return _ROWS if layout == "NTC" and given[-1] == dims[-1] else None
     if layout in ("NCHW", "NCT") and given[1] == dims[1]:
         return "NCHW" if len(dims) == 4 else "NCT"
+    if not layout and len(given) == 4 and given[:2] == dims[:2] and len(dims) == 3:
+        return "NTC"  # the heads of an attention, [batch, tokens, heads, channels], joined
     # Also from windows, [.., C] of higher rank: what is last stays last.
     if layout != "NCHW" and layout != "NCT" and given[-1] == dims[-1]:
         return "NHWC" if len(dims) == 4 else "NTC"

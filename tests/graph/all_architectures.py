@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import architectures
@@ -43,7 +43,6 @@ TIMM = {
     "resmlp_12_224": {"img_size": 64},
     "gmlp_ti16_224": {"img_size": 64},
     "swin_tiny_patch4_window7_224": {"img_size": 224},
-    "swinv2_cr_tiny_224": {"img_size": 224},
     "convnext_atto": {},
     "convnextv2_atto": {},
     "convmixer_768_32": {},
@@ -57,10 +56,10 @@ TIMM = {
     "hrnet_w18_small": {},
     "res2net50_14w_8s": {},
     "resnest14d": {},
-    "sknet_placeholder": {},
     "dla34": {},
     "dpn48b": {},
-    "nfnet_l0": {},
+    "efficientvit_b0": {},
+    "mobilenetv4_conv_small": {},
     "repvgg_a0": {},
     "rexnet_100": {},
     "tinynet_e": {},
@@ -68,7 +67,6 @@ TIMM = {
     "fastvit_t8": {},
     "lcnet_050": {},
 }
-TIMM.pop("sknet_placeholder")
 Row = tuple[str, str, int, float, float]
 
 
@@ -76,13 +74,11 @@ def torchvision_names() -> list[str]:
     """All classifiers of torchvision, the quantised and the large ones left out."""
     from torchvision import models
 
-    names = models.list_models(module=models)
-    return [name for name in names if parameters(torchvision_model, name) <= MOST_PARAMETERS]
-
-
-def parameters(build: Callable[[str], torch.nn.Module], name: str) -> int:
-    with torch.device("meta"):
-        return sum(p.numel() for p in build(name).parameters())
+    sizes = {
+        name: models.get_model_weights(name).DEFAULT.meta["num_params"]
+        for name in models.list_models(module=models)
+    }
+    return [name for name, size in sizes.items() if size <= MOST_PARAMETERS]
 
 
 def torchvision_model(name: str) -> torch.nn.Module:
