@@ -152,7 +152,9 @@ def bake_graph(
     """As `bake`; large weights stay in their file until the model is saved."""
     chosen = get_method(method) if isinstance(method, str) else method
     needs_gradients = Need.GRADIENTS in chosen.needs
-    return bake_maps(model, chosen.graph_maps, needs_gradients, layers, target, **options)
+    baked = bake_maps(model, chosen.graph_maps, needs_gradients, layers, target, **options)
+    baked.metadata_props["adcc_onnx.method"] = method if isinstance(method, str) else chosen.name
+    return baked
 
 
 def open_store(output: str | Path | None, resume: bool) -> Store:

@@ -46,6 +46,8 @@ def test_the_heatmap_is_what_explain_gives(method: str, target: int | None, tmp_
     onnx.checker.check_model(baked, full_check=True)
     assert [value.name for value in baked.graph.output] == ["scores", "heatmap"]
     assert {opset.domain for opset in baked.opset_import} == {""}
+    facts = {prop.key: prop.value for prop in baked.metadata_props}
+    assert (facts["adcc_onnx.method"], facts["adcc_onnx.layers"]) == (method, "active")
     model = adcc.load(tmp_path / "net.onnx", layer="active", device="cpu")
     found = run(baked, IMAGES)
     wanted = adcc.explain(model, IMAGES, method, target)
