@@ -6,6 +6,7 @@ there, arithmetic on a given number does not.
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from adcc_onnx.graph.build import Dim, dims_of
@@ -26,6 +27,24 @@ def resolve_shapes(model: ir.Model, image: ir.Value) -> None:
         found = _agreed(one.get(value.name or ""), other.get(value.name or ""), batch)
         if found is not None:
             value.shape = ir.Shape(found)
+    for node in model.graph:
+        _settle_reshape(model.graph, node)
+
+
+def _settle_reshape(graph: ir.Graph, node: ir.Node) -> None:
+    """Give a Reshape of known result its sizes as constants, so that no arithmetic is left."""
+    if node.op_type != "Reshape" or node.domain or node.inputs[1] is None:
+        return
+    dims = dims_of(node.outputs[0])
+    if node.inputs[1].const_value is not None or dims is None or 0 in dims:
+        return
+    sizes = [size if isinstance(size, int) else -1 for size in dims]
+    if sizes.count(-1) > 1:
+        return
+    name = f"{node.outputs[0].name}/sizes"
+    constant = ir.val(name, const_value=ir.tensor(np.array(sizes, np.int64)))
+    graph.register_initializer(constant)
+    node.replace_input_with(1, constant)
 
 
 def _is_known(value: ir.Value, batch: Dim) -> bool:

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from small import small
 
 from adcc_onnx.errors import LayerShapeError, UnknownLayerError
+from adcc_onnx.graph.build import dims_of
 from adcc_onnx.graph.classifier import Classifier, read_classifier
 from adcc_onnx.graph.layers import default_layer, find_value, module_paths, read_layer
 from adcc_onnx.graph.loading import prepare, read_model
@@ -114,3 +115,12 @@ def test_a_layer_that_folds_to_no_map_is_refused() -> None:
         read_layer(classifier(small()), "flat")
     with pytest.raises(UnknownLayerError, match="did you mean 'features'"):
         read_layer(classifier(small()), "feature")
+
+
+def test_shapes_that_hang_on_the_batch_are_settled(data: Path) -> None:
+    """The transformer's reshapes are arithmetic on its batch; none of it is left."""
+    found = read_classifier(prepare(read_model(data / "models" / "deit_tiny_patch16_224.onnx")))
+    reshapes = [node for node in found.model.graph if node.op_type == "Reshape"]
+    assert all(node.inputs[1].const_value is not None for node in reshapes)
+    norms = [node for node in found.model.graph if node.op_type == "LayerNormalization"]
+    assert {dims_of(node.outputs[0]) for node in norms} == {("batch", 197, 192)}
