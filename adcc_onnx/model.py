@@ -18,11 +18,13 @@ from adcc_onnx.errors import ModelError, OptionError, PreprocessingError
 from adcc_onnx.graph.batch import fixed_batch, free_batch
 from adcc_onnx.graph.classifier import Classifier, read_classifier
 from adcc_onnx.graph.expose import fix_size
-from adcc_onnx.graph.layers import Layer, default_layer, read_layer
+from adcc_onnx.graph.layers import INPUT, Layer, as_layer, default_layer, read_layer
 from adcc_onnx.graph.loading import prepare, read_model
+from adcc_onnx.graph.optimise import build_share_gradient
 from adcc_onnx.graph.perturb import build_masked
 from adcc_onnx.graph.precision import widen_bfloat16
 from adcc_onnx.graph.probe import IMAGE, LOGITS, build_probe, copy_of
+from adcc_onnx.graph.tail import build_tail
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
 from adcc_onnx.runtime.batching import takes_any_batch
@@ -40,6 +42,13 @@ class Pass(enum.Enum):
     ACTIVATIONS = "scores and activations"
     GRADIENTS = "scores, activations and gradients"
     MASKED = "scores of one image behind many masks"
+    BLENDED = "scores of one image blended into another by many masks"
+    TAIL = "scores of one image with its layer behind many masks"
+    IMAGE_GRADIENTS = "scores and the gradients of the image"
+    SHARE_GRADIENTS = "the score behind a mask of shares of the channels, and its gradient"
+
+
+_OF_ONE_LAYER = (Pass.TAIL, Pass.SHARE_GRADIENTS)
 
 
 @dataclass
@@ -69,7 +78,7 @@ class Model:
     device: Device
     batch: int
     any_batch: bool
-    _sessions: dict[Pass, Session] = field(default_factory=dict, repr=False)
+    _sessions: dict[tuple[Pass, int], Session] = field(default_factory=dict, repr=False)
 
     @cached_property
     def layers(self) -> list[Layer]:
@@ -84,12 +93,18 @@ class Model:
         assert self.classifier.size is not None
         return self.classifier.size
 
-    def session(self, kind: Pass) -> Session:
-        """The session of one kind of pass, built when first asked for."""
-        if kind not in self._sessions:
-            graph = self._build(kind)
-            self._sessions[kind] = Session(graph, self.device, self.batch, not self.any_batch)
-        return self._sessions[kind]
+    def session(self, kind: Pass, layer: int = 0) -> Session:
+        """The session of one kind of pass, built when first asked for.
+
+        Args:
+            kind: what it shows.
+            layer: the number of the layer it is for, of the kinds that are for one.
+        """
+        key = (kind, layer if kind in _OF_ONE_LAYER else 0)
+        if key not in self._sessions:
+            graph = self._build(*key)
+            self._sessions[key] = Session(graph, self.device, self.batch, not self.any_batch)
+        return self._sessions[key]
 
     @cached_property
     def blank_logits(self) -> NDArray[np.float32]:
@@ -108,12 +123,21 @@ class Model:
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
         }
 
-    def _build(self, kind: Pass) -> Any:
-        if kind is Pass.FORWARD:
-            return build_probe(self.classifier)
-        if kind is Pass.MASKED:
-            return build_masked(self.classifier)
-        return build_probe(self.classifier, self.layers, with_gradients=kind is Pass.GRADIENTS)
+    def _build(self, kind: Pass, layer: int) -> ir.Model:
+        classifier = self.classifier
+        match kind:
+            case Pass.FORWARD:
+                return build_probe(classifier)
+            case Pass.MASKED | Pass.BLENDED:
+                return build_masked(classifier, over_baseline=kind is Pass.BLENDED)
+            case Pass.TAIL:
+                return build_tail(classifier, self.layers[layer])
+            case Pass.SHARE_GRADIENTS:
+                return build_share_gradient(classifier, self.layers[layer])
+            case Pass.IMAGE_GRADIENTS:
+                image = as_layer(classifier, classifier.image, INPUT)
+                return build_probe(classifier, [image], with_gradients=True)
+        return build_probe(classifier, self.layers, with_gradients=kind is Pass.GRADIENTS)
 
 
 def load(

@@ -13,7 +13,7 @@ from small import small
 
 import adcc_onnx as adcc
 from adcc_onnx.errors import ModelError, NoClassScoresError
-from adcc_onnx.evaluation.run import probabilities
+from adcc_onnx.evaluation.probability import probabilities
 from adcc_onnx.graph.expose import expose_graph, save
 from adcc_onnx.graph.probe import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.model import Model, Pass, load

@@ -16,7 +16,7 @@ from small import small
 
 import adcc_onnx as adcc
 from adcc_onnx.errors import ModelError, PreprocessingError
-from adcc_onnx.evaluation.run import probabilities
+from adcc_onnx.evaluation.probability import probabilities
 from adcc_onnx.graph.probe import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, MASKS, TARGET
 from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.kernels.upsample import upsample

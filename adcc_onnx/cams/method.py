@@ -29,6 +29,9 @@ class Need(enum.Enum):
     GRADIENTS = "gradients"
     NOISY_GRADIENTS = "gradients of noisy copies"
     MASKED_SCORES = "scores of masked images"
+    TAIL_SCORES = "scores behind a masked layer"
+    IMAGE_GRADIENTS = "gradients of the image"
+    SHARE_GRADIENTS = "gradients of shares of the channels"
 
 
 class Evidence(Protocol):
@@ -50,6 +53,10 @@ class Evidence(Protocol):
         """A: the layer's values, [N, K, h, w]."""
 
     @property
+    def tokens(self) -> bool:
+        """Whether the layer's values are tokens, as in transformers."""
+
+    @property
     def gradients(self) -> Floats:
         """g = d y_c / d A, y_c the logit of the explained class, [N, K, h, w]."""
 
@@ -60,14 +67,43 @@ class Evidence(Protocol):
         x, and the same on every call for one image, also where the image is masked.
         """
 
-    def masked_scores(self, image: int, masks: Floats) -> Floats:
-        """Logits [M, classes] of image number `image` times each mask, `masks` [M, h, w].
+    def masked_scores(self, image: int, masks: Floats, baseline: Floats | None = None) -> Floats:
+        """Logits [M, classes] of image number `image` behind each mask, `masks` [M, h, w].
 
-        The masks must lie in [0, 1]; the model upsamples them bilinearly to H x W.
+        The model upsamples the masks bilinearly to H x W, and multiplies the image by them; with a
+        `baseline` [C, H, W], it adds baseline x (1 - mask).
         """
 
     def blank_scores(self) -> Floats:
         """Logits [classes] of the zero image (every pixel masked away)."""
+
+    def tail_scores(self, image: int, masks: Floats) -> Floats:
+        """Logits [M, classes] of image number `image` with its A times each mask.
+
+        `masks` is [M, K or 1, h or 1, w or 1]; only what follows the layer is run M times.
+        """
+
+    def image_gradients(self, images: Floats) -> Floats:
+        """d y_c / d x at other images [N, C, H, W] than the explained ones, of the same shape."""
+
+    def share_gradients(self, shares: Floats) -> tuple[Floats, Floats]:
+        """(logits [N, classes], d y_c / d u [N, K]) for shares u [N, K] of the channels.
+
+        The image is seen through up(minmax(sum_k softmax(u)_k ReLU(A_k))).
+        """
+
+    def probability(self, image: int, logits: Floats) -> NDArray[np.float64]:
+        """p of the explained class of image number `image`, for logits [M, classes]: [M]."""
+
+    def generators(self, anew: bool = False) -> list[np.random.Generator]:
+        """A source of random numbers an image, the same whatever the batch, order or process.
+
+        The pass on the explanation map repeats the numbers of the pass on the image, unless they
+        are to be drawn `anew`.
+        """
+
+    def noise(self, copies: int, sigma: float) -> Iterable[Floats]:
+        """Noise for the images, `copies` arrays [N, C, H, W], as in `noisy_gradients`."""
 
 
 class Method(ABC):

@@ -6,6 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from adcc_onnx.errors import OptionError, did_you_mean
@@ -61,7 +62,9 @@ def read_options(name: str, constructor: type, given: Mapping[str, str]) -> dict
     for key, argument in arguments.items():
         if argument.default is argument.empty and key not in given:
             raise OptionError(f"{name} needs its option '{key}': write {name}({key}=...)")
-    hints = get_type_hints(constructor.__init__)  # type: ignore[misc]
+    # A dataclass may inherit fields, whose types are written in the words of another module.
+    typed = constructor if is_dataclass(constructor) else constructor.__init__  # type: ignore[misc]
+    hints = get_type_hints(typed)
     return {key: _value(name, key, text, hints.get(key, str)) for key, text in given.items()}
 
 

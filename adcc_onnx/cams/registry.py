@@ -25,6 +25,22 @@ _BUILT_IN = {
     "scorecam": "scorecam",
     "layercam": "layercam",
     "hirescam": "hirescam",
+    "eigencam": "eigencam",
+    "eigengradcam": "eigencam",
+    "kpcacam": "kpcacam",
+    "ablationcam": "ablationcam",
+    "sscam": "sscam",
+    "iscam": "iscam",
+    "groupcam": "groupcam",
+    "reciprocam": "reciprocam",
+    "opticam": "opticam",
+    "rise": "rise",
+    "saliency": "saliency",
+    "inputxgradient": "inputxgradient",
+    "smoothgrad": "smoothgrad",
+    "integratedgradients": "integratedgradients",
+    "random": "random",
+    "center": "center",
 }
 
 # What the paper compares, in the order of its tables.

@@ -44,20 +44,26 @@ class ScoreCAM(Method):
         return weighted_sum(evidence.activations, weights)
 
     def _weights_of(self, evidence: Evidence, image: int) -> NDArray[np.float64]:
-        target = evidence.targets[image]
         masks, constant = min_max(evidence.activations[image])
-        blank = self._score(evidence.blank_scores(), target)
+        blank = float(self._score(evidence, image, evidence.blank_scores()[None])[0])
         scores = np.full(len(masks), blank)
         if not constant.all():
-            scores[~constant] = self._score(evidence.masked_scores(image, masks[~constant]), target)
+            # Equal masks have equal scores: each is run once.
+            flat = masks[~constant].reshape(np.count_nonzero(~constant), -1)
+            _, first, which = np.unique(flat, axis=0, return_index=True, return_inverse=True)
+            found = self.mask_scores(evidence, image, masks[~constant][first])
+            scores[~constant] = found[which.reshape(-1)]
         return scores - blank if self.weights == "raw" else softmax(scores)
 
-    def _score(self, logits: Floats, target: np.int64) -> NDArray[np.float64]:
-        """s_c of logits [..., classes]: [...]."""
-        wide = logits.astype(np.float64)
+    def mask_scores(self, evidence: Evidence, image: int, masks: Floats) -> NDArray[np.float64]:
+        """s_c of the image behind each mask, `masks` [M, h, w] in [0, 1]: [M]."""
+        return self._score(evidence, image, evidence.masked_scores(image, masks))
+
+    def _score(self, evidence: Evidence, image: int, logits: Floats) -> NDArray[np.float64]:
+        """s_c of logits [M, classes]: [M]."""
         if self.scores == "probabilities":
-            wide = softmax(wide)
-        chosen: NDArray[np.float64] = wide[..., target]
+            return evidence.probability(image, logits)
+        chosen: NDArray[np.float64] = logits[:, evidence.targets[image]].astype(np.float64)
         return chosen
 
 

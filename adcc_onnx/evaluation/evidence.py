@@ -10,9 +10,20 @@ from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Floats, Need
 from adcc_onnx.errors import OptionError
+from adcc_onnx.evaluation.probability import probabilities
 from adcc_onnx.graph.expose import TARGET
-from adcc_onnx.graph.probe import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, MASKS, of_layer
+from adcc_onnx.graph.probe import (
+    ACTIVATIONS,
+    BASELINE,
+    GRADIENTS,
+    IMAGE,
+    LOGITS,
+    MASKS,
+    SHARES,
+    of_layer,
+)
 from adcc_onnx.model import Model, Pass
+from adcc_onnx.runtime.session import Arrays
 
 _PREDICTED = -1
 
@@ -65,25 +76,68 @@ class Observation:
         return self._read(ACTIVATIONS, Need.ACTIVATIONS)
 
     @property
+    def tokens(self) -> bool:
+        return self._model.layers[self._layer].kind == "tokens"
+
+    @property
     def gradients(self) -> Floats:
         return self._read(GRADIENTS, Need.GRADIENTS)
 
     def noisy_gradients(self, copies: int, sigma: float) -> Iterator[Floats]:
         self._declared(Need.NOISY_GRADIENTS)
+        for noise in self.noise(copies, sigma):
+            feeds = {IMAGE: self.images + noise, TARGET: self.targets}
+            seen = self._model.session(Pass.GRADIENTS).run(feeds)
+            yield seen[of_layer(GRADIENTS, self._layer)]
+
+    def noise(self, copies: int, sigma: float) -> Iterator[Floats]:
         spread = np.ptp(self._clean.reshape(len(self._clean), -1), axis=1)
         scale = (sigma * spread).astype(np.float32)[:, None, None, None]
         sources = [np.random.default_rng(key) for key in self._keys]
         for _ in range(copies):
-            noise = [rng.standard_normal(self.images.shape[1:], np.float32) for rng in sources]
-            feeds = {IMAGE: self.images + scale * np.stack(noise), TARGET: self.targets}
-            seen = self._model.session(Pass.GRADIENTS).run(feeds)
-            yield seen[of_layer(GRADIENTS, self._layer)]
+            drawn = [rng.standard_normal(self.images.shape[1:], np.float32) for rng in sources]
+            yield scale * np.stack(drawn)
 
-    def masked_scores(self, image: int, masks: Floats) -> Floats:
+    def generators(self, anew: bool = False) -> list[np.random.Generator]:
+        number = int(anew and self._clean is not self.images)
+        return [np.random.default_rng([key, number]) for key in self._keys]
+
+    def probability(self, image: int, logits: Floats) -> NDArray[np.float64]:
+        targets = np.full(len(logits), self.targets[image])
+        return probabilities(logits, targets, self._model.classifier.scores_kind)
+
+    def masked_scores(self, image: int, masks: Floats, baseline: Floats | None = None) -> Floats:
         self._declared(Need.MASKED_SCORES)
         shared = {IMAGE: self.images[image : image + 1]}
-        logits: Floats = self._model.session(Pass.MASKED).run({MASKS: masks}, shared)[LOGITS]
+        if baseline is not None:
+            shared[BASELINE] = baseline[None]
+        kind = Pass.MASKED if baseline is None else Pass.BLENDED
+        logits: Floats = self._model.session(kind).run({MASKS: masks}, shared)[LOGITS]
         return logits
+
+    def tail_scores(self, image: int, masks: Floats) -> Floats:
+        self._declared(Need.TAIL_SCORES)
+        shared = {IMAGE: self.images[image : image + 1]}
+        tail = self._model.session(Pass.TAIL, self._layer)
+        logits: Floats = tail.run({MASKS: masks}, shared)[LOGITS]
+        return logits
+
+    def image_gradients(self, images: Floats) -> Floats:
+        self._declared(Need.IMAGE_GRADIENTS)
+        session = self._model.session(Pass.IMAGE_GRADIENTS)
+        found: Floats = session.run({IMAGE: images, TARGET: self.targets})[GRADIENTS]
+        return found
+
+    def share_gradients(self, shares: Floats) -> tuple[Floats, Floats]:
+        self._declared(Need.SHARE_GRADIENTS)
+        feeds: Arrays = {
+            IMAGE: self.images,
+            ACTIVATIONS: self.activations,
+            SHARES: shares,
+            TARGET: self.targets,
+        }
+        seen = self._model.session(Pass.SHARE_GRADIENTS, self._layer).run(feeds)
+        return seen[LOGITS], seen[GRADIENTS]
 
     def blank_scores(self) -> Floats:
         self._declared(Need.MASKED_SCORES)

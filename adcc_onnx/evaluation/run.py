@@ -17,6 +17,7 @@ from adcc_onnx.errors import AdccError, OptionError
 from adcc_onnx.evaluation.evidence import Observation, pass_for
 from adcc_onnx.evaluation.maps import Maps, maps_of
 from adcc_onnx.evaluation.plan import LABEL, PREDICTED, Plan
+from adcc_onnx.evaluation.probability import probabilities
 from adcc_onnx.evaluation.store import ImageRow, ScoreRow, Store
 from adcc_onnx.evaluation.stream import (
     Sample,
@@ -190,23 +191,6 @@ class Batch:
 
     def _failed(self, i: int, method: str, reason: str) -> ScoreRow:
         return ScoreRow(self.samples[i].position, method, False, reason, {})
-
-
-def probabilities(logits: Floats, targets: NDArray[np.int64], kind: str) -> NDArray[np.float64]:
-    """p of each target [N] in float64: softmax of the logits, sigmoid for a multi-label model.
-
-    NaN where any logit is NaN or infinite.
-    """
-    wide = logits.astype(np.float64)
-    chosen = np.arange(len(wide)), targets
-    sound = np.asarray(np.isfinite(wide).all(axis=1))
-    wide = np.where(sound[:, None], wide, 0.0)
-    if kind == "sigmoid":
-        p: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-wide[chosen]))
-    else:
-        powers = np.exp(wide - wide.max(axis=1, keepdims=True))
-        p = powers[chosen] / powers.sum(axis=1)
-    return np.where(sound, p, np.nan)
 
 
 def _targets(plan: Plan, group: Sequence[Sample]) -> NDArray[np.int64] | None:

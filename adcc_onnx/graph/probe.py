@@ -21,8 +21,8 @@ from adcc_onnx.graph.layers import Layer
 from adcc_onnx.graph.prune import prune
 
 IMAGE, LOGITS, ACTIVATIONS, GRADIENTS = "image", "logits", "activations", "gradients"
-MASKS = "masks"
-_RESERVED = {IMAGE, LOGITS, ACTIVATIONS, GRADIENTS, MASKS, TARGET}
+MASKS, BASELINE, SHARES = "masks", "baseline", "shares"
+_RESERVED = {IMAGE, LOGITS, ACTIVATIONS, GRADIENTS, MASKS, BASELINE, SHARES, TARGET}
 
 
 def of_layer(output: str, index: int) -> str:
@@ -48,7 +48,9 @@ def build_probe(
     batch = batch_of(copy)
     outputs.append((LOGITS, score.cast(FLOAT), (batch, copy.classes)))
     inputs: list[ir.Value] = []
-    shown = {ACTIVATIONS: [builder.widened(layer.value) for layer in layers]}
+    # By an Identity: the layer may be the image, which is replaced below.
+    values = [builder.widened(layer.value).op("Identity") for layer in layers]
+    shown = {ACTIVATIONS: values}
     if with_gradients:
         target = add_target(builder, copy)
         inputs.append(target.value)
@@ -110,7 +112,7 @@ def finish(
     builder: Builder,
     model: ir.Model,
     inputs: list[ir.Value],
-    outputs: list[tuple[str, Tensor, tuple[Dim, ...]]],
+    outputs: Sequence[tuple[str, Tensor, tuple[Dim, ...]]],
 ) -> ir.Model:
     """Give the model exactly these inputs and outputs, and drop what they do not need."""
     graph = builder.graph

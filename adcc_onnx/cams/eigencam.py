@@ -1,0 +1,65 @@
+"""Eigen-CAM and its class-discriminative form, Eigen-Grad-CAM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.registry import method
+
+
+@method
+@dataclass(frozen=True)
+class EigenCAM(Method):
+    """The projection of A on its first right singular vector, each channel centred over space.
+
+    Places are the rows, channels the columns; the sign is chosen so that the map correlates with
+    sum_k A_k. It looks at no class. The paper does not centre; the field's implementations do.
+    Muhammad and Yeasin, IJCNN 2020, https://arxiv.org/abs/2008.00299.
+    """
+
+    name = "eigencam"
+    family = "activation"
+    summary = "the first principal component of the activations, whatever the class"
+    needs = frozenset({Need.ACTIVATIONS})
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        return np.stack([first_component(a) for a in evidence.activations])
+
+
+@method
+@dataclass(frozen=True)
+class EigenGradCAM(Method):
+    """Eigen-CAM of g A instead of A.
+
+    Gildenblat et al., pytorch-grad-cam, https://github.com/jacobgil/pytorch-grad-cam.
+    """
+
+    name = "eigengradcam"
+    family = "gradient"
+    summary = "the first principal component of gradient times activation"
+    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        pairs = zip(evidence.activations, evidence.gradients, strict=True)
+        return np.stack([first_component(a.astype(np.float64) * g) for a, g in pairs])
+
+
+def first_component(values: NDArray[np.floating]) -> Floats:
+    """The first principal component of values [K, h, w] over space, [h, w]."""
+    channels, height, width = values.shape
+    rows = values.reshape(channels, height * width).T.astype(np.float64)
+    if not np.isfinite(rows).all():
+        return np.full((height, width), np.nan, np.float32)
+    centred = rows - rows.mean(axis=0)
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    return oriented(left[:, 0] * singular[0], rows.sum(axis=1)).reshape(height, width)
+
+
+def oriented(component: NDArray[np.float64], total: NDArray[np.float64]) -> Floats:
+    """A component with the sign under which it correlates with the sum of all channels."""
+    along = float(np.dot(component, total - total.mean()))
+    return (component if along >= 0 else -component).astype(np.float32)

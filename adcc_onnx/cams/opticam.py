@@ -1,0 +1,67 @@
+"""Opti-CAM."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.registry import method
+from adcc_onnx.errors import OptionError
+
+_START, _BETA1, _BETA2, _EPSILON = 0.5, 0.9, 0.999, 1e-8
+
+
+@method
+@dataclass(frozen=True)
+class OptiCAM(Method):
+    """sum_k softmax(u)_k ReLU(A_k), u chosen to maximise y_c of the image behind this very map.
+
+    u starts at 0.5 and takes `steps` steps of Adam (Kingma and Ba 2015) with its usual constants.
+    Zhang et al., CVIU 2024, https://arxiv.org/abs/2301.07002.
+
+    Attributes:
+        steps: at least 1; each costs a forward and a backward pass.
+        rate: Adam's learning rate, above 0.
+
+    Raises:
+        OptionError: steps or rate is out of its range.
+    """
+
+    name = "opticam"
+    family = "optimisation"
+    summary = "the mixture of channels behind which the score is highest"
+    needs = frozenset({Need.ACTIVATIONS, Need.SHARE_GRADIENTS})
+
+    steps: int = 50
+    rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise OptionError(f"opticam: steps must be at least 1, not {self.steps}")
+        if not (self.rate > 0 and math.isfinite(self.rate)):
+            raise OptionError(f"opticam: rate must be above 0, not {self.rate}")
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        activations = evidence.activations
+        shares = self.optimised(evidence).astype(np.float64)
+        powers = np.exp(shares - shares.max(axis=1, keepdims=True))
+        weights = powers / powers.sum(axis=1, keepdims=True)
+        maps: Floats = np.einsum("nk,nkhw->nhw", weights, np.maximum(activations, 0))
+        return maps.astype(np.float32)
+
+    def optimised(self, evidence: Evidence) -> Floats:
+        """u [N, K] after all steps."""
+        count, channels = evidence.activations.shape[:2]
+        shares = np.full((count, channels), _START)
+        mean, square = np.zeros_like(shares), np.zeros_like(shares)
+        for step in range(1, self.steps + 1):
+            _, gradients = evidence.share_gradients(shares.astype(np.float32))
+            slope = -gradients.astype(np.float64)  # the score is to rise
+            mean = _BETA1 * mean + (1 - _BETA1) * slope
+            square = _BETA2 * square + (1 - _BETA2) * slope * slope
+            size = np.sqrt(square / (1 - _BETA2**step)) + _EPSILON
+            shares -= self.rate * mean / (1 - _BETA1**step) / size
+        return shares.astype(np.float32)

@@ -1,0 +1,25 @@
+"""Random, a control."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.registry import method
+
+
+@method
+@dataclass(frozen=True)
+class Random(Method):
+    """Uniform noise at the layer's resolution, drawn anew for the explanation map."""
+
+    name = "random"
+    family = "control"
+    summary = "noise: what a map that knows nothing scores"
+    needs = frozenset({Need.ACTIVATIONS})
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        grid = evidence.activations.shape[2:]
+        return np.stack([rng.random(grid, np.float32) for rng in evidence.generators(anew=True)])

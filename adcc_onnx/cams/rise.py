@@ -1,0 +1,73 @@
+"""RISE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.registry import method
+from adcc_onnx.errors import OptionError
+
+_CHUNK = 64  # masks in memory at a time
+
+
+@method
+@dataclass(frozen=True)
+class RISE(Method):
+    """sum_m p_c(x * M_m) M_m over random masks M_m at the image's resolution.
+
+    A mask is a grid of cells, each kept with probability `keep`, upsampled bilinearly to one cell
+    more than the image and cropped at a random place. It needs no layer.
+    Petsiuk, Das and Saenko, BMVC 2018, https://arxiv.org/abs/1806.07421.
+
+    Attributes:
+        masks: how many, at least 1; each costs a forward pass.
+        grid: cells a side, at least 2.
+        keep: the probability of keeping a cell, between 0 and 1.
+
+    Raises:
+        OptionError: an option is out of its range.
+    """
+
+    name = "rise"
+    family = "perturbation"
+    summary = "random masks weighted by the probability behind them"
+    needs = frozenset({Need.MASKED_SCORES})
+
+    masks: int = 4000
+    grid: int = 7
+    keep: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.masks < 1 or self.grid < 2 or not 0 < self.keep < 1:
+            raise OptionError("rise: masks must be at least 1, grid at least 2, keep inside (0, 1)")
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        sources = evidence.generators()
+        return np.stack([self._map_of(evidence, i, rng) for i, rng in enumerate(sources)])
+
+    def _map_of(self, evidence: Evidence, image: int, rng: np.random.Generator) -> Floats:
+        height, width = evidence.images.shape[2:]
+        total = np.zeros((height, width))
+        for masks in self.drawn(rng, height, width):
+            p = evidence.probability(image, evidence.masked_scores(image, masks))
+            total += np.tensordot(p, masks, axes=1)
+        return (total / (self.masks * self.keep)).astype(np.float32)
+
+    def drawn(self, rng: np.random.Generator, height: int, width: int) -> Iterator[Floats]:
+        """The masks, [up to 64, H, W] at a time."""
+        for start in range(0, self.masks, _CHUNK):
+            count = min(_CHUNK, self.masks - start)
+            yield np.stack([self._mask(rng, height, width) for _ in range(count)])
+
+    def _mask(self, rng: np.random.Generator, height: int, width: int) -> Floats:
+        cells = (rng.random((self.grid, self.grid)) < self.keep).astype(np.float32)
+        tall, wide = -(-height // self.grid), -(-width // self.grid)
+        size = ((self.grid + 1) * wide, (self.grid + 1) * tall)
+        large = cv2.resize(cells, size, interpolation=cv2.INTER_LINEAR)
+        top, left = int(rng.integers(tall)), int(rng.integers(wide))
+        return np.asarray(large[top : top + height, left : left + width], np.float32)

@@ -1,0 +1,49 @@
+"""SmoothGrad."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.registry import method
+from adcc_onnx.cams.saliency import largest
+from adcc_onnx.errors import OptionError
+
+
+@method
+@dataclass(frozen=True)
+class SmoothGrad(Method):
+    """Saliency of the gradient averaged over n noisy copies of the image.
+
+    Smilkov et al., 2017, https://arxiv.org/abs/1706.03825.
+
+    Attributes:
+        n: the number of noisy copies, at least 1.
+        sigma: the noise's standard deviation as a share of (max x - min x), at least 0.
+
+    Raises:
+        OptionError: n or sigma is out of its range.
+    """
+
+    name = "smoothgrad"
+    family = "pixel"
+    summary = "the size of the image's gradient, averaged over noise"
+    needs = frozenset({Need.IMAGE_GRADIENTS})
+
+    n: int = 25
+    sigma: float = 0.15
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise OptionError(f"smoothgrad: n must be at least 1, not {self.n}")
+        if not (self.sigma >= 0 and math.isfinite(self.sigma)):
+            raise OptionError(f"smoothgrad: sigma must be at least 0, not {self.sigma}")
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        total = np.zeros(evidence.images.shape)
+        for noise in evidence.noise(self.n, self.sigma):
+            total += evidence.image_gradients(evidence.images + noise)
+        return largest((total / self.n).astype(np.float32))

@@ -1,0 +1,52 @@
+"""SS-CAM."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcc_onnx.cams.method import Evidence, Floats
+from adcc_onnx.cams.registry import method
+from adcc_onnx.cams.scorecam import ScoreCAM
+from adcc_onnx.errors import OptionError
+
+
+@method
+@dataclass(frozen=True)
+class SSCAM(ScoreCAM):
+    """Score-CAM whose w_k averages the score over n noisy copies of the normalised mask.
+
+    Noise from N(0, sigma) is added at the layer's resolution, before the mask is upsampled.
+    Naidu and Michael, 2020, https://arxiv.org/abs/2006.14255.
+
+    Attributes:
+        n: noisy copies, at least 1; each costs as much as Score-CAM.
+        sigma: the noise's standard deviation, at least 0.
+        scores, weights: as in Score-CAM.
+
+    Raises:
+        OptionError: n or sigma is out of its range.
+    """
+
+    name = "sscam"
+    summary = "Score-CAM with its masks' scores averaged over noise"
+
+    n: int = 35
+    sigma: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise OptionError(f"sscam: n must be at least 1, not {self.n}")
+        if not (self.sigma >= 0 and math.isfinite(self.sigma)):
+            raise OptionError(f"sscam: sigma must be at least 0, not {self.sigma}")
+
+    def mask_scores(self, evidence: Evidence, image: int, masks: Floats) -> NDArray[np.float64]:
+        source = evidence.generators()[image]
+        total = np.zeros(len(masks))
+        for _ in range(self.n):
+            noise = source.standard_normal(masks.shape, np.float32) * np.float32(self.sigma)
+            total += super().mask_scores(evidence, image, masks + noise)
+        return total / self.n
