@@ -46,11 +46,32 @@ class Shown:
         self.asked.append((copies, sigma))
         yield from self.noisy[:copies]
 
-    def masked_scores(self, image, masks):
-        assert masks.dtype == np.float32 and masks.min() >= 0 and masks.max() <= 1
+    def masked_scores(self, image, masks, baseline=None):
+        assert masks.dtype == np.float32
         self.asked.append(len(masks))
         masked = [self.images[image] * _resized(mask) for mask in masks]
         return _scores(np.stack(masked)).astype(np.float32)
+
+    def tail_scores(self, image, masks):
+        means = (self.activations[image] * masks).mean(axis=(2, 3))
+        return means[:, :CLASSES].astype(np.float32)
+
+    def image_gradients(self, images):
+        return np.cos(images).astype(np.float32)
+
+    def share_gradients(self, shares):
+        return np.zeros((len(shares), CLASSES), np.float32), np.sin(shares)
+
+    def noise(self, copies, sigma):
+        return (np.full(self.images.shape, sigma, np.float32) for _ in range(copies))
+
+    def generators(self, anew=False):
+        return [np.random.default_rng(i) for i in range(len(self.images))]
+
+    def probability(self, image, logits):
+        return special.softmax(logits.astype(np.float64), axis=1)[:, self.targets[image]]
+
+    tokens = False
 
     def blank_scores(self):
         return _scores(np.zeros((1, 3, *IMAGE)))[0].astype(np.float32)
@@ -238,6 +259,9 @@ def test_methods_read_only_what_they_need():
         Need.GRADIENTS: "gradients",
         Need.NOISY_GRADIENTS: "noisy_gradients",
         Need.MASKED_SCORES: "masked_scores",
+        Need.TAIL_SCORES: "tail_scores",
+        Need.IMAGE_GRADIENTS: "image_gradients",
+        Need.SHARE_GRADIENTS: "share_gradients",
     }
 
     class Guarded:
@@ -250,5 +274,5 @@ def test_methods_read_only_what_they_need():
             return getattr(self._shown, name)
 
     for cls in list_methods():
-        found: Method = get_method(cls.name)
+        found: Method = get_method({"rise": "rise(masks=5)"}.get(cls.name, cls.name))
         assert found.raw_maps(Guarded(_shown(), cls.needs)).ndim == 3

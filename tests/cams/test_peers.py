@@ -8,76 +8,18 @@ a float64 loop instead: torchcam loses an in-place division there, and pytorch-g
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
-import adcc_onnx as adcc
-from adcc_onnx.cams.registry import get_method
 from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.stream import tensor_of
-from adcc_onnx.images.sources import open_paths
-from adcc_onnx.kernels.normalise import min_max
 from adcc_onnx.model import Model
 
 torch = pytest.importorskip("torch")
 
-Array = np.ndarray
-# Not the predicted class: a target of one's own must reach both sides.
-TARGETS = np.array([7, 281, 500, 950])
-# Outputs of blocks of torchvision's model (in 17, of its last ReLU6), as the file calls them.
-LAYERS = {
-    13: "/features/features.13/Add_output_0",
-    17: "/features/features.17/conv/conv.1/conv.1.1/Clip_output_0",
-    18: "/features/features.18/features.18.1/Clip_output_0",
-}
-
-
-@pytest.fixture(scope="module")
-def model(data: Path) -> Model:
-    return adcc.load(data / "models" / "mobilenet_v2.onnx", preprocessing="torch", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def images(model: Model, data: Path) -> Array:
-    photos = sorted((data / "photos").iterdir())[10:50:10]
-    return np.stack([tensor_of(record, False, model) for record in open_paths(photos)])
-
-
-@pytest.fixture(scope="module")
-def twin(data: Path, torchvision: ModuleType) -> Any:
-    """torchvision's mobilenet_v2 with the ONNX file's weights (its batch norms are folded)."""
-    proto = onnx.load(data / "models" / "mobilenet_v2.onnx")
-    tensors = {t.name: torch.tensor(numpy_helper.to_array(t)) for t in proto.graph.initializer}
-    folded = [n.input for n in proto.graph.node if n.op_type == "Conv"]
-    network = torchvision.models.mobilenet_v2(weights=None).eval()
-    convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
-    for convolution, (_, weight, bias) in zip(convolutions, folded, strict=True):
-        convolution.weight = torch.nn.Parameter(tensors[weight])
-        convolution.bias = torch.nn.Parameter(tensors[bias])
-    for parent in network.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, torch.nn.BatchNorm2d):
-                setattr(parent, name, torch.nn.Identity())
-            elif isinstance(child, torch.nn.ReLU6):
-                child.inplace = False
-    head = network.classifier[1]
-    head.weight = torch.nn.Parameter(tensors["classifier.1.weight"])
-    head.bias = torch.nn.Parameter(tensors["classifier.1.bias"])
-    return network
-
-
-def ours(model: Model, images: Array, text: str, targets: Array = TARGETS) -> Array:
-    method = get_method(text)
-    keys = [make_plan().key(str(i)) for i in range(len(images))]
-    seen = Observation(model, images, targets, method.needs, keys)
-    maps, _ = min_max(method.raw_maps(seen))
-    return maps
+from twin import TARGETS, Array, at_layer, features, ours
 
 
 def test_the_twin_computes_the_same(model: Model, images: Array, twin: Any) -> None:
@@ -130,25 +72,6 @@ def test_scorecam_equals_torchcam(model: Model, images: Array, twin: Any) -> Non
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
-def module_at(twin: Any, layer: int) -> Any:
-    block = twin.features[layer]
-    return block.conv[1] if layer == 17 else block
-
-
-def features(twin: Any, layer: int, images: Array, targets: Array) -> tuple[Array, Array]:
-    """(A, g) at the output of a module in float64, by torch autograd."""
-    double = twin.double()
-    kept: list[Any] = []
-    handle = module_at(double, layer).register_forward_hook(lambda *call: kept.append(call[2]))
-    source = torch.from_numpy(images).double().requires_grad_()
-    score = double(source)[torch.arange(len(images)), torch.from_numpy(targets)].sum()
-    (gradient,) = torch.autograd.grad(score, kept[0])
-    handle.remove()
-    activations = kept[0].detach().numpy()
-    twin.float()
-    return activations, gradient.numpy()
-
-
 def plus_plus(activations: Array, first: Array, second: Array, third: Array) -> Array:
     """Grad-CAM++ written out for one image, [K, h, w] each."""
     total = np.zeros(activations.shape[1:])
@@ -158,11 +81,6 @@ def plus_plus(activations: Array, first: Array, second: Array, third: Array) -> 
         total += (alpha * np.maximum(g1, 0)).sum() * a
     total = np.maximum(total, 0)
     return (total - total.min()) / (total.max() - total.min())
-
-
-def at_layer(data: Path, block: int) -> Model:
-    path = data / "models" / "mobilenet_v2.onnx"
-    return adcc.load(path, preprocessing="torch", layer=LAYERS[block], device="cpu")
 
 
 def test_gradcam_plus_plus_equals_a_float64_loop(data: Path, images: Array, twin: Any) -> None:

@@ -1,0 +1,282 @@
+"""Perturbation, optimisation and component methods against loops in torch, on real weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from twin import TARGETS, Array, at_layer, ours
+
+from adcc_onnx.cams.method import Need
+from adcc_onnx.cams.registry import get_method
+from adcc_onnx.cams.rise import RISE
+from adcc_onnx.evaluation.evidence import Observation
+from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.model import Model
+
+F = torch.nn.functional
+ONE = slice(1, 2)
+KEY = make_plan().key("0")  # of the only image of a batch, as `ours` names it
+
+
+@pytest.fixture(scope="module")
+def middle(data: Path, images: Array, twin: Any) -> tuple[Model, Any]:
+    """The model explained at a layer of 96 channels, and its A of the one photo."""
+    with torch.no_grad():
+        activations = twin.features[:14](torch.from_numpy(images[ONE]))
+    return at_layer(data, 13), activations
+
+
+@pytest.fixture(scope="module")
+def seen(images: Array, twin: Any) -> tuple[Any, Any, Any]:
+    """(x, A, y_c of a batch of images) of the one photo."""
+    x = torch.from_numpy(images[ONE])
+    with torch.no_grad():
+        activations = twin.features(x)
+
+    def score(batch: Any) -> Any:
+        with torch.no_grad():
+            return torch.cat([twin(part) for part in batch.split(32)])[:, TARGETS[1]]
+
+    return x, activations, score
+
+
+def minmax(values: Array) -> Array:
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low)
+
+
+def up(masks: Any) -> Any:
+    return F.interpolate(masks[:, None], (224, 224), mode="bilinear", align_corners=False)
+
+
+def normalised(activations: Any) -> Any:
+    """Each channel [K, h, w] in [0, 1]; zeros where it is constant."""
+    low, high = activations.amin((1, 2), keepdim=True), activations.amax((1, 2), keepdim=True)
+    return torch.where(high > low, (activations - low) / (high - low), 0.0)
+
+
+def head(twin: Any, activations: Any) -> Any:
+    with torch.no_grad():
+        return twin.classifier(activations.mean((2, 3)))[:, TARGETS[1]]
+
+
+def test_ablationcam(model: Model, images: Array, twin: Any, seen: Any) -> None:
+    _, a, _ = seen
+    y = head(twin, a)[0]
+    weights = []
+    for k in range(a.shape[1]):
+        without = a.clone()
+        without[:, k] = 0
+        weights.append((y - head(twin, without)[0]) / abs(y))
+    wanted = minmax(F.relu(torch.tensordot(torch.stack(weights), a[0], 1)).numpy())
+    found = ours(model, images[ONE], "ablationcam", TARGETS[ONE])[0]
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("spread", ["no", "yes"])
+def test_reciprocam(model: Model, images: Array, twin: Any, seen: Any, spread: str) -> None:
+    _, a, _ = seen
+    side = a.shape[2]
+    kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
+    scores = torch.zeros(side, side)
+    for i in range(side):
+        for j in range(side):
+            kept = torch.zeros(1, 1, side, side)
+            kept[..., i, j] = 1
+            if spread == "yes":
+                kept = F.conv2d(kept, kernel[None, None], padding=1)
+            scores[i, j] = head(twin, a * kept)[0]
+    found = ours(model, images[ONE], f"reciprocam(gaussian={spread})", TARGETS[ONE])[0]
+    np.testing.assert_allclose(found, minmax(scores.numpy()), atol=1e-3)
+
+
+def channel_map(a: Any, scores: Any) -> Array:
+    weights = torch.softmax(scores.double(), 0).float()
+    return minmax(F.relu(torch.tensordot(weights, a[0], 1)).numpy())
+
+
+def test_sscam(images: Array, seen: Any, middle: tuple[Model, Any]) -> None:
+    (x, _, score), (model, a) = seen, middle
+    masks, copies = normalised(a[0]), 2
+    live = masks.flatten(1).any(1)
+    _, first, which = np.unique(
+        masks[live].flatten(1).numpy(), axis=0, return_index=True, return_inverse=True
+    )
+    source = np.random.default_rng([KEY, 0])
+    total = torch.zeros(len(first), dtype=torch.float64)
+    for _ in range(copies):
+        noise = source.standard_normal((len(first), *masks.shape[1:]), np.float32) * np.float32(2)
+        noisy = masks[live][first] + torch.from_numpy(noise)
+        total += torch.cat([score(x * up(part)) for part in noisy.split(64)]).double()
+    scores = score(torch.zeros_like(x)).double().expand(len(masks)).clone()
+    scores[live] = (total / copies)[which.reshape(-1)]
+    found = ours(model, images[ONE], f"sscam(n={copies})", TARGETS[ONE])[0]
+    np.testing.assert_allclose(found, channel_map(a, scores), atol=1e-3)
+
+
+def test_iscam(images: Array, seen: Any, middle: tuple[Model, Any]) -> None:
+    (x, _, score), (model, a) = seen, middle
+    masks = normalised(a[0])
+    parts = [
+        torch.cat([score(x * up(part * (i / 3))) for part in masks.split(64)]) for i in (1, 2, 3)
+    ]
+    live = masks.flatten(1).any(1)
+    scores = torch.where(live, sum(parts) / 3, score(torch.zeros_like(x)))
+    found = ours(model, images[ONE], "iscam(n=3)", TARGETS[ONE])[0]
+    np.testing.assert_allclose(found, channel_map(a, scores), atol=1e-3)
+
+
+def test_groupcam(
+    model: Model, images: Array, twin: Any, seen: Any, torchvision: ModuleType
+) -> None:
+    x, a, _ = seen
+    features = a.clone().requires_grad_()
+    logit = twin.classifier(features.mean((2, 3)))[0, TARGETS[1]]
+    (g,) = torch.autograd.grad(logit, features)
+    weighted = g.mean((2, 3), keepdim=True)[0] * a[0]
+    maps = torch.stack([F.relu(part.sum(0)) for part in weighted.split(1280 // 32)])
+    masks = normalised(maps)
+    blurred = torchvision.transforms.functional.gaussian_blur(x, [51, 51], [50.0, 50.0])
+
+    def p(batch: Any) -> Any:
+        with torch.no_grad():
+            return torch.softmax(twin(batch).double(), 1)[:, TARGETS[1]]
+
+    gains = F.relu(p(x * up(masks) + blurred * (1 - up(masks))) - p(blurred))
+    wanted = minmax(torch.tensordot(gains.float(), masks, 1).numpy())
+    found = ours(model, images[ONE], "groupcam", TARGETS[ONE])[0]
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_opticam(model: Model, images: Array, twin: Any, seen: Any) -> None:
+    x, a, _ = seen
+    u = torch.full((1280,), 0.5, requires_grad=True)
+    optimiser = torch.optim.Adam([u], lr=0.1)
+    # Few steps: Adam divides by the gradient's size, so that rounding moves a channel whose
+    # gradient is next to nothing as far as any other.
+    for _ in range(4):
+        mixed = torch.tensordot(torch.softmax(u, 0), F.relu(a[0]), 1)
+        mask = (mixed - mixed.min()) / (mixed.max() - mixed.min())
+        optimiser.zero_grad()
+        (-twin(x * up(mask[None]))[0, TARGETS[1]]).backward()
+        optimiser.step()
+    wanted = torch.tensordot(torch.softmax(u, 0), F.relu(a[0]), 1).detach().numpy()
+    found = ours(model, images[ONE], "opticam(steps=4)", TARGETS[ONE])[0]
+    np.testing.assert_allclose(found, minmax(wanted), atol=1e-3)
+
+
+def test_rise(model: Model, images: Array, twin: Any, seen: Any) -> None:
+    x, _, _ = seen
+    rise = RISE(masks=96)
+    total = np.zeros((224, 224))
+    for masks in rise.drawn(np.random.default_rng([KEY, 0]), 224, 224):
+        with torch.no_grad():
+            p = torch.softmax(twin(x * torch.from_numpy(masks)[:, None]).double(), 1)
+        total += np.tensordot(p[:, TARGETS[1]].numpy(), masks, 1)
+    found = ours(model, images[ONE], "rise(masks=96)", TARGETS[ONE])[0]
+    np.testing.assert_allclose(found, minmax(total), atol=1e-3)
+
+
+def test_rise_masks_keep_what_they_should() -> None:
+    masks = np.concatenate(list(RISE(masks=3000).drawn(np.random.default_rng(0), 56, 70)))
+    assert masks.shape == (3000, 56, 70) and masks.min() >= 0 and masks.max() <= 1
+    np.testing.assert_allclose(masks.mean(axis=0), 0.5, atol=0.04)
+
+
+@pytest.mark.parametrize(
+    ("name", "peer"), [("eigencam", "EigenCAM"), ("eigengradcam", "EigenGradCAM")]
+)
+def test_eigen_methods_equal_pytorch_grad_cam(
+    name: str, peer: str, model: Model, images: Array, twin: Any
+) -> None:
+    package = pytest.importorskip("pytorch_grad_cam.utils.svd_on_activations")
+    a = twin.features(torch.from_numpy(images)).detach().requires_grad_()
+    scores = twin.classifier(a.mean((2, 3)))
+    (g,) = torch.autograd.grad(scores[torch.arange(4), torch.from_numpy(TARGETS)].sum(), a)
+    values = a.detach().numpy() * (1 if name == "eigencam" else g.numpy())
+    projected = package.get_2d_projection(values)
+    sums = values.sum(axis=1)
+    wanted = np.stack(
+        [
+            minmax(p * np.sign(np.corrcoef(p.ravel(), s.ravel())[0, 1]))
+            for p, s in zip(projected, sums, strict=True)
+        ]
+    )
+    np.testing.assert_allclose(ours(model, images, name), wanted, atol=1e-3)
+
+
+def test_kpcacam_equals_scikit_learn(model: Model, images: Array, twin: Any) -> None:
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    with torch.no_grad():
+        activations = twin.features(torch.from_numpy(images)).double().numpy()
+    wanted = []
+    for a in activations:
+        rows = a.reshape(len(a), -1).T
+        kernel = decomposition.KernelPCA(n_components=1, kernel="sigmoid", coef0=1)
+        found = kernel.fit_transform(rows - rows.mean(axis=0))[:, 0]
+        sign = np.sign(np.corrcoef(found, rows.sum(axis=1))[0, 1])
+        wanted.append(minmax(sign * found).reshape(a.shape[1:]))
+    np.testing.assert_allclose(ours(model, images, "kpcacam"), wanted, atol=1e-3)
+
+
+def test_the_tail_is_the_rest_of_a_transformer(data: Path, images: Array) -> None:
+    """Against the whole transformer run for every mask, the layer multiplied inside."""
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    import adcc_onnx as adcc
+    from adcc_onnx.graph.loading import to_proto
+
+    path = data / "models" / "deit_tiny_patch16_224.onnx"
+    model = adcc.load(path, preprocessing="torch", device="cpu")
+    (layer,) = model.layers
+    rng = np.random.default_rng(0)
+    masks = rng.random((6, 192, 14, 14)).astype(np.float32)
+    needs = frozenset({Need.ACTIVATIONS, Need.TAIL_SCORES})
+    seen = Observation(model, images[ONE], TARGETS[ONE], needs, [0])
+    found = seen.tail_scores(0, masks)
+
+    proto = to_proto(model.classifier.model)
+    name = layer.value.name
+    for node in proto.graph.node:
+        for index, value in enumerate(node.input):
+            if value == name:
+                node.input[index] = "masked"
+    proto.graph.node.append(helper.make_node("Mul", [name, "tokens"], ["masked"]))
+    proto.graph.input.append(
+        helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["batch", 197, 192])
+    )
+    ordered = onnx.ModelProto()
+    ordered.CopyFrom(proto)
+    place = next(i for i, n in enumerate(proto.graph.node) if name in n.output)
+    nodes = list(proto.graph.node)
+    del ordered.graph.node[:]
+    ordered.graph.node.extend([*nodes[: place + 1], nodes[-1], *nodes[place + 1 : -1]])
+    session = onnxruntime.InferenceSession(
+        ordered.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    tokens = np.ones((6, 197, 192), np.float32)
+    tokens[:, 1:] = masks.reshape(6, 192, 196).transpose(0, 2, 1)
+    copies = np.repeat(images[ONE], 6, axis=0)
+    wanted = session.run(None, {session.get_inputs()[0].name: copies, "tokens": tokens})[0]
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_stochastic_methods_do_not_look_at_the_batch(model: Model, images: Array) -> None:
+    """The same map whatever else is in the batch, and in whatever order."""
+    plan = make_plan()
+    for name in ("random", "rise(masks=20)", "smoothgrad(n=2)"):
+        method = get_method(name)
+        together = Observation(model, images[:2], TARGETS[:2], method.needs, [plan.key("a"), 7])
+        alone = Observation(model, images[1:2], TARGETS[1:2], method.needs, [7])
+        np.testing.assert_allclose(
+            method.raw_maps(together)[1], method.raw_maps(alone)[0], rtol=1e-4, atol=1e-7
+        )
