@@ -15,20 +15,36 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from adcc_onnx.api import bake, evaluate, explain, load
+    from adcc_onnx.cams.method import Method, Need
+    from adcc_onnx.cams.registry import method
     from adcc_onnx.errors import AdccError
     from adcc_onnx.graph.expose import expose
 
 # Resolved on first use: `import adcc_onnx` (and `adcc-onnx --help`) must not pay for onnxruntime.
 _HOME = {
     "AdccError": "adcc_onnx.errors",
+    "Method": "adcc_onnx.cams.method",
+    "Need": "adcc_onnx.cams.method",
     "bake": "adcc_onnx.api",
     "evaluate": "adcc_onnx.api",
     "explain": "adcc_onnx.api",
     "expose": "adcc_onnx.graph.expose",
     "load": "adcc_onnx.api",
+    "method": "adcc_onnx.cams.registry",
 }
 
-__all__ = ["AdccError", "__version__", "bake", "evaluate", "explain", "expose", "load"]
+__all__ = [
+    "AdccError",
+    "Method",
+    "Need",
+    "__version__",
+    "bake",
+    "evaluate",
+    "explain",
+    "expose",
+    "load",
+    "method",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -246,11 +246,46 @@ def export(network: str, out: Path | None, weights: str) -> None:
 
 @main.command()
 def methods() -> None:
-    """List the methods."""
+    """List the methods: name, family, passes through the model an image, and what they do."""
     from adcc_onnx.cams.registry import list_methods
+    from adcc_onnx.report.as_table import aligned_rows
 
-    for method in list_methods():
-        click.echo(f"{method.name:18} {method.family:12} {method.summary}")
+    rows = [[m.name, m.family, m.passes, m.summary] for m in list_methods()]
+    header = ["method", "family", "passes an image", "what it is"]
+    click.echo("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))
+
+
+@main.command()
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("--method", "methods", multiple=True, default=["gradcam"], show_default=True)
+@click.option("--class", "target", metavar="NAME|INDEX", help="Default: the predicted class.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")
+@click.option("--seed", default=0, show_default=True, help="Of everything drawn at random.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the pictures and the raw maps.",
+)
+@model_options
+def explain(
+    model: str,
+    images: tuple[str, ...],
+    methods: tuple[str, ...],
+    target: str | None,
+    labels: Path | None,
+    seed: int,
+    out: Path,
+    **options: Any,
+) -> None:
+    """Show what MODEL looks at: overlays (PNG) and maps (.npy) of images, or of folders of them."""
+    from adcc_onnx.explaining import explain_images
+
+    loaded = _load(model, options)
+    if explain_images(loaded, images, methods, target, labels, out, seed, click.echo):
+        sys.exit(1)
 
 
 @main.command()

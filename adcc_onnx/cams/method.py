@@ -111,14 +111,16 @@ class Method(ABC):
 
     Attributes:
         name: as asked for and stored.
-        family: gradient, score, control or custom.
+        family: activation, control, gradient, optimisation, perturbation, pixel, score or custom.
         summary: one line for a list of methods.
+        passes: what one map costs, in passes of the model an image.
         needs: what `raw_maps` reads of the evidence.
     """
 
     name: ClassVar[str]
     family: ClassVar[str]
     summary: ClassVar[str]
+    passes: ClassVar[str] = ""
     needs: ClassVar[frozenset[Need]]
 
     @abstractmethod

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.metadata import entry_points
 from typing import TypeVar, overload
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
@@ -15,6 +17,7 @@ MapFunction = Callable[[Evidence], Floats]
 _Class = TypeVar("_Class", bound=type[Method])
 _Function = TypeVar("_Function", bound=MapFunction)
 
+PLUGINS = "adcc_onnx.cams"  # the entry point group of other packages' methods
 # Each built-in method and the module that registers it, imported when it is first asked for.
 _BUILT_IN = {
     "fakecam": "fakecam",
@@ -106,6 +109,7 @@ def get_method(text: str) -> Method:
 
 def method_names() -> list[str]:
     """The names of all methods, the built-in ones first."""
+    _load_plugins()
     return list(dict.fromkeys([*_BUILT_IN, *_registered]))
 
 
@@ -118,11 +122,31 @@ def _find(name: str) -> type[Method]:
     if name in _BUILT_IN and name not in _registered:
         importlib.import_module(f"adcc_onnx.cams.{_BUILT_IN[name]}")
     if name not in _registered:
-        names = method_names()
+        names, broken = method_names(), _load_plugins()
+        if name in _registered:
+            return _registered[name]
+        failed = "".join(f"; the plug-in {trouble}" for trouble in broken)
         raise OptionError(
-            f"there is no method '{name}'{did_you_mean(name, names)} (methods: {', '.join(names)})"
+            f"there is no method '{name}'{did_you_mean(name, names)} "
+            f"(methods: {', '.join(names)}){failed}"
         )
     return _registered[name]
+
+
+@cache
+def _load_plugins() -> list[str]:
+    """Import what other packages register under the entry point group `adcc_onnx.cams`.
+
+    Returns:
+        What could not be imported, and why: a broken plug-in hinders no other method.
+    """
+    broken = []
+    for point in entry_points(group=PLUGINS):
+        try:
+            point.load()
+        except Exception as error:  # whatever the plug-in's own code raises
+            broken.append(f"'{point.name}' cannot be loaded ({error})")
+    return broken
 
 
 def _register(new: type[Method]) -> None:

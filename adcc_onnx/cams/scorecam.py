@@ -33,6 +33,7 @@ class ScoreCAM(Method):
     name = "scorecam"
     family = "score"
     summary = "channels weighted by the score of the image seen through them"
+    passes = "1 + live channels"
     needs = frozenset({Need.ACTIVATIONS, Need.MASKED_SCORES})
 
     scores: Literal["logits", "probabilities"] = "logits"
