@@ -250,7 +250,7 @@ def methods() -> None:
     from adcc_onnx.cams.registry import list_methods
     from adcc_onnx.report.as_table import aligned_rows
 
-    rows = [[m.name, m.family, m.passes, m.summary] for m in list_methods()]
+    rows = [[m.name, m.family, m.cost, m.summary] for m in list_methods()]
     header = ["method", "family", "passes an image", "what it is"]
     click.echo("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))
 

@@ -126,9 +126,12 @@ def _explain_batch(
     targets = None if target is None else np.full(len(group), target)
     seen = Observation(model, tensors, targets, needs, keys)
     maps: dict[str, Floats] = {}
+    told: dict[str, dict[int, str]] = {}
     for name, method in methods.items():
         try:
             maps[name] = maps_of(method, seen, model.fuse).maps
+            told[name] = dict(seen.notes)
+            seen.notes.clear()
         except AdccError as error:
             say(safe(f"failed: {name}: {error}"))
     failed = 0
@@ -143,7 +146,8 @@ def _explain_batch(
             stem = f"{sample.position:04d}_{_plain(Path(sample.name).stem)}.{_plain(name)}"
             write_png(folder / f"{stem}.png", sheet(picture, {name: found[i]}))
             np.save(folder / f"{stem}.npy", found[i], allow_pickle=False)
-            say(f"  {folder / stem}.png")
+            note = told[name].get(i)
+            say(f"  {folder / stem}.png{f' ({note})' if note else ''}")
     return failed if maps else len(group)
 
 

@@ -23,7 +23,7 @@ class AblationCAM(WeightedMethod):
     name = "ablationcam"
     family = "perturbation"
     summary = "channels weighted by how much the score falls without them"
-    passes = "1 + live channels, tail only"
+    cost = "1 + live channels, tail only"
     needs = frozenset({Need.ACTIVATIONS, Need.TAIL_SCORES})
 
     def weights(self, evidence: Evidence) -> Floats:

@@ -18,7 +18,7 @@ class Center(Method):
     name = "center"
     family = "control"
     summary = "the middle of the image, where photographers put things"
-    passes = "0"
+    cost = "0"
     needs = frozenset()
 
     def raw_maps(self, evidence: Evidence) -> Floats:

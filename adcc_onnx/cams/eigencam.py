@@ -24,7 +24,7 @@ class EigenCAM(Method):
     name = "eigencam"
     family = "activation"
     summary = "the first principal component of the activations, whatever the class"
-    passes = "1"
+    cost = "1"
     needs = frozenset({Need.ACTIVATIONS})
 
     def raw_maps(self, evidence: Evidence) -> Floats:
@@ -42,7 +42,7 @@ class EigenGradCAM(Method):
     name = "eigengradcam"
     family = "gradient"
     summary = "the first principal component of gradient times activation"
-    passes = "1 with backward"
+    cost = "1 with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
 
     def raw_maps(self, evidence: Evidence) -> Floats:

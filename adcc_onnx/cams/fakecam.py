@@ -22,7 +22,7 @@ class FakeCAM(Method):
     name = "fakecam"
     family = "control"
     summary = "the whole image but one pixel: what average drop alone rewards"
-    passes = "0"
+    cost = "0"
     needs = frozenset()
 
     def raw_maps(self, evidence: Evidence) -> Floats:

@@ -24,7 +24,7 @@ class GradCAM(WeightedMethod):
     name = "gradcam"
     family = "gradient"
     summary = "channels weighted by their mean gradient"
-    passes = "1 with backward"
+    cost = "1 with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
 
     def weights(self, evidence: Evidence) -> Floats:

@@ -26,7 +26,7 @@ class GradCAMPP(WeightedMethod):
     name = "gradcam++"
     family = "gradient"
     summary = "positive gradients, each location by its share of the score"
-    passes = "1 with backward"
+    cost = "1 with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
 
     def weights(self, evidence: Evidence) -> Floats:

@@ -36,7 +36,7 @@ class GroupCAM(Method):
     name = "groupcam"
     family = "perturbation"
     summary = "groups of channels weighted by what they restore of a blurred image's score"
-    passes = "1 with backward + groups"
+    cost = "1 with backward + groups"
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS, Need.MASKED_SCORES})
 
     groups: int = 32

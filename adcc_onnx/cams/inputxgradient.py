@@ -21,7 +21,7 @@ class InputXGradient(Method):
     name = "inputxgradient"
     family = "pixel"
     summary = "each pixel times its gradient"
-    passes = "1 with full backward"
+    cost = "1 with full backward"
     needs = frozenset({Need.IMAGE_GRADIENTS})
 
     def raw_maps(self, evidence: Evidence) -> Floats:

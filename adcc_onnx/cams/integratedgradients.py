@@ -30,7 +30,7 @@ class IntegratedGradients(Method):
     name = "integratedgradients"
     family = "pixel"
     summary = "each pixel times its gradient, averaged on the way from the zero image"
-    passes = "steps with full backward"
+    cost = "steps with full backward"
     needs = frozenset({Need.IMAGE_GRADIENTS})
 
     steps: int = 50

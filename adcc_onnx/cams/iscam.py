@@ -31,7 +31,7 @@ class ISCAM(ScoreCAM):
 
     name = "iscam"
     summary = "Score-CAM with its masks' scores averaged over their strength"
-    passes = "1 + n live channels"
+    cost = "1 + n live channels"
 
     n: int = 10
 

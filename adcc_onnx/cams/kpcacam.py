@@ -31,7 +31,7 @@ class KPCACAM(Method):
     name = "kpcacam"
     family = "activation"
     summary = "the first kernel principal component of the activations"
-    passes = "1"
+    cost = "1"
     needs = frozenset({Need.ACTIVATIONS})
 
     gamma: float = 0.0

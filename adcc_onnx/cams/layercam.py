@@ -25,7 +25,7 @@ class LayerCAM(Method):
     name = "layercam"
     family = "gradient"
     summary = "each location weighted by its own positive gradient"
-    passes = "1 with backward"
+    cost = "1 with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
 
     def raw_maps(self, evidence: Evidence) -> Floats:

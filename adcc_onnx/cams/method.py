@@ -102,6 +102,9 @@ class Evidence(Protocol):
         are to be drawn `anew`.
         """
 
+    def note(self, image: int, text: str) -> None:
+        """Something to tell the user about the map of image number `image`."""
+
     def noise(self, copies: int, sigma: float) -> Iterable[Floats]:
         """Noise for the images, `copies` arrays [N, C, H, W], as in `noisy_gradients`."""
 
@@ -113,14 +116,14 @@ class Method(ABC):
         name: as asked for and stored.
         family: activation, control, gradient, optimisation, perturbation, pixel, score or custom.
         summary: one line for a list of methods.
-        passes: what one map costs, in passes of the model an image.
+        cost: what one map costs, in passes of the model an image.
         needs: what `raw_maps` reads of the evidence.
     """
 
     name: ClassVar[str]
     family: ClassVar[str]
     summary: ClassVar[str]
-    passes: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
     needs: ClassVar[frozenset[Need]]
 
     @abstractmethod

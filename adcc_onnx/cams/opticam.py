@@ -33,7 +33,7 @@ class OptiCAM(Method):
     name = "opticam"
     family = "optimisation"
     summary = "the mixture of channels behind which the score is highest"
-    passes = "1 + steps with backward"
+    cost = "1 + steps with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.SHARE_GRADIENTS})
 
     steps: int = 50

@@ -18,7 +18,7 @@ class Random(Method):
     name = "random"
     family = "control"
     summary = "noise: what a map that knows nothing scores"
-    passes = "1"
+    cost = "1"
     needs = frozenset({Need.ACTIVATIONS})
 
     def raw_maps(self, evidence: Evidence) -> Floats:

@@ -29,7 +29,7 @@ class ReciproCAM(Method):
     name = "reciprocam"
     family = "perturbation"
     summary = "each place by the score of the layer with nothing else left"
-    passes = "1 + h w, tail only"
+    cost = "1 + h w, tail only"
     needs = frozenset({Need.ACTIVATIONS, Need.TAIL_SCORES})
 
     scores: Literal["logits", "probabilities"] = "logits"

@@ -36,7 +36,7 @@ class RISE(Method):
     name = "rise"
     family = "perturbation"
     summary = "random masks weighted by the probability behind them"
-    passes = "masks"
+    cost = "masks"
     needs = frozenset({Need.MASKED_SCORES})
 
     masks: int = 4000

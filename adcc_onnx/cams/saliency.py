@@ -21,7 +21,7 @@ class Saliency(Method):
     name = "saliency"
     family = "pixel"
     summary = "the size of the image's own gradient"
-    passes = "1 with full backward"
+    cost = "1 with full backward"
     needs = frozenset({Need.IMAGE_GRADIENTS})
 
     def raw_maps(self, evidence: Evidence) -> Floats:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
 from adcc_onnx.cams.registry import method
+from adcc_onnx.cams.surrogate import Prediction, expected_agreement, search
+from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.assembly import weighted_sum
 from adcc_onnx.kernels.normalise import min_max
 
@@ -24,20 +26,35 @@ class ScoreCAM(Method):
     resolution, before it is upsampled. A constant channel has no normalised form: its mask is zero
     everywhere, so that all of them share the one score of the zero image.
 
+    With `passes` or `agreement`, only the most promising channels are scored, and a Gaussian
+    process over the masks predicts the others (see `cams.surrogate`, docs/scorecam.md).
+
     Attributes:
         scores: what s_c is, "logits" (y_c) or "probabilities" (softmax over the classes, c's).
         weights: "softmax" of s_c over the channels, or "raw": the increase s_c(masked) - s_c(0)
             over the zero image itself, negative where the mask lowers the score.
+        passes: the most masks to score; 0 for all of them.
+        agreement: score masks until the map's Pearson correlation with the exact one is expected
+            to be at least this, below 1; 0 for all of them.
+
+    Raises:
+        OptionError: passes or agreement is out of its range.
     """
 
     name = "scorecam"
     family = "score"
     summary = "channels weighted by the score of the image seen through them"
-    passes = "1 + live channels"
+    cost = "1 + live channels"
     needs = frozenset({Need.ACTIVATIONS, Need.MASKED_SCORES})
 
     scores: Literal["logits", "probabilities"] = "logits"
     weights: Literal["softmax", "raw"] = "softmax"
+    passes: int = 0
+    agreement: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.passes < 0 or not 0 <= self.agreement < 1:
+            raise OptionError(f"{self.name}: passes must be at least 0, agreement in [0, 1)")
 
     def raw_maps(self, evidence: Evidence) -> Floats:
         images = range(len(evidence.images))
@@ -45,16 +62,64 @@ class ScoreCAM(Method):
         return weighted_sum(evidence.activations, weights)
 
     def _weights_of(self, evidence: Evidence, image: int) -> NDArray[np.float64]:
-        masks, constant = min_max(evidence.activations[image])
+        activations = evidence.activations[image]
+        masks, constant = min_max(activations)
         blank = float(self._score(evidence, image, evidence.blank_scores()[None])[0])
         scores = np.full(len(masks), blank)
         if not constant.all():
             # Equal masks have equal scores: each is run once.
             flat = masks[~constant].reshape(np.count_nonzero(~constant), -1)
             _, first, which = np.unique(flat, axis=0, return_index=True, return_inverse=True)
-            found = self.mask_scores(evidence, image, masks[~constant][first])
-            scores[~constant] = found[which.reshape(-1)]
+            groups = np.full(len(masks), len(first))
+            groups[~constant] = which.reshape(-1)
+            distinct = masks[~constant][first]
+            if self.passes or self.agreement:
+                found = self._searched(evidence, image, distinct, blank, groups)
+            else:
+                found = self.mask_scores(evidence, image, distinct)
+            scores = np.append(found, blank)[groups]
         return scores - blank if self.weights == "raw" else softmax(scores)
+
+    def _searched(
+        self,
+        evidence: Evidence,
+        image: int,
+        masks: Floats,
+        blank: float,
+        groups: NDArray[np.intp],
+    ) -> NDArray[np.float64]:
+        """Scores of the distinct masks, most of them predicted."""
+        activations = evidence.activations[image].reshape(len(groups), -1)
+        summed = np.zeros((len(masks) + 1, activations.shape[1]))
+        np.add.at(summed, groups, activations)  # channels of one mask have one weight
+
+        def agreement(found: Prediction) -> float:
+            return expected_agreement(found, lambda scores: self._map(scores, blank, summed))
+
+        found = search(
+            masks,
+            blank,
+            lambda chosen: self.mask_scores(evidence, image, masks[chosen]),
+            self.passes or len(masks),
+            lambda found: bool(self.agreement) and agreement(found) >= self.agreement,
+        )
+        used = int(found.known.sum())
+        evidence.note(
+            image, f"{used} of {len(masks)} passes, agreement about {agreement(found):.3f}"
+        )
+        return found.expected if self.weights == "softmax" else found.mean
+
+    def _map(
+        self, scores: NDArray[np.float64], blank: float, summed: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Maps [R, h w], up to a factor, of scores [R, M] of the distinct masks."""
+        whole = np.concatenate([scores, np.full((len(scores), 1), blank)], axis=1)
+        if self.weights == "raw":
+            weights = whole - blank
+        else:
+            weights = np.exp(whole - whole.max(axis=1, keepdims=True))
+        maps: NDArray[np.float64] = np.maximum(weights @ summed, 0.0)
+        return maps
 
     def mask_scores(self, evidence: Evidence, image: int, masks: Floats) -> NDArray[np.float64]:
         """s_c of the image behind each mask, `masks` [M, h, w] in [0, 1]: [M]."""

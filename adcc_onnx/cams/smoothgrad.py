@@ -31,7 +31,7 @@ class SmoothGrad(Method):
     name = "smoothgrad"
     family = "pixel"
     summary = "the size of the image's gradient, averaged over noise"
-    passes = "n with full backward"
+    cost = "n with full backward"
     needs = frozenset({Need.IMAGE_GRADIENTS})
 
     n: int = 25

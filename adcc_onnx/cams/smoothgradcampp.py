@@ -33,7 +33,7 @@ class SmoothGradCAMPP(WeightedMethod):
     name = "smoothgradcam++"
     family = "gradient"
     summary = "Grad-CAM++ on gradients averaged over noisy copies of the image"
-    passes = "1 + n with backward"
+    cost = "1 + n with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.NOISY_GRADIENTS})
 
     n: int = 25

@@ -33,7 +33,7 @@ class SSCAM(ScoreCAM):
 
     name = "sscam"
     summary = "Score-CAM with its masks' scores averaged over noise"
-    passes = "1 + n live channels"
+    cost = "1 + n live channels"
 
     n: int = 35
     sigma: float = 2.0

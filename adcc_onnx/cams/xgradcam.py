@@ -24,7 +24,7 @@ class XGradCAM(WeightedMethod):
     name = "xgradcam"
     family = "gradient"
     summary = "channels weighted by the mean of their gradient where they are active"
-    passes = "1 with backward"
+    cost = "1 with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
 
     def weights(self, evidence: Evidence) -> Floats:

@@ -38,6 +38,9 @@ class Observation:
         needs: what will be read; reading anything else is an error.
         keys: one whole number an image, from which its noise is drawn.
         clean: the images whose range scales the noise, where `images` are masked ones.
+
+    Attributes:
+        notes: what methods tell about the maps of images, by the images' numbers.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Observation:
         clean: Floats | None = None,
     ) -> None:
         self.images = images
+        self.notes: dict[int, str] = {}
         self._layer = 0
         self._model = model
         self._needs = needs
@@ -97,6 +101,9 @@ class Observation:
         for _ in range(copies):
             drawn = [rng.standard_normal(self.images.shape[1:], np.float32) for rng in sources]
             yield scale * np.stack(drawn)
+
+    def note(self, image: int, text: str) -> None:
+        self.notes[image] = text
 
     def generators(self, anew: bool = False) -> list[np.random.Generator]:
         number = int(anew and self._clean is not self.images)
