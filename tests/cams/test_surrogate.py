@@ -43,9 +43,8 @@ def test_predictions_equal_scikit_learns() -> None:
     length, slope = shape
     linear = kernels.ConstantKernel(slope) * kernels.DotProduct(sigma_0=0)
     kernel = process.variance * (kernels.RBF(length) + linear)
-    theirs = regression.GaussianProcessRegressor(
-        kernel, alpha=_NOISE * process.variance, optimizer=None
-    )
+    noise = _NOISE * process.variance
+    theirs = regression.GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)
     known, values = np.vstack([points[:20], np.zeros(12)]), np.append(scores, blank)
     theirs.fit(known, values - values.mean())
     their_mean, their_deviation = theirs.predict(points[20:], return_std=True)
