@@ -14,6 +14,7 @@ from small import HEADS, small
 
 from adcc_onnx.errors import ExternalDataError, ModelError, NotAModelError
 from adcc_onnx.graph.classifier import read_classifier
+from adcc_onnx.graph.expose import expose
 from adcc_onnx.graph.loading import prepare, read_model, to_proto
 
 
@@ -129,3 +130,28 @@ def test_a_cycle_is_refused() -> None:
     model.graph.node[0].input[0] = "active"
     with pytest.raises(ModelError):
         prepare(ir.from_proto(model))
+
+
+def test_upsample_of_old_opsets_becomes_resize() -> None:
+    """Its gradient is that of the nearest neighbour: each pixel gets those made of it."""
+    text = """
+      <ir_version: 4, opset_import: ["" : 9]>
+      net (float[N,2,3,3] image) => (float[N,2] scores) {
+        layer = Identity (image)
+        scales = Constant <value = float[4] {1.0, 1.0, 2.0, 2.0}> ()
+        large = Upsample <mode = "nearest"> (layer, scales)
+        square = Mul (large, large)
+        mean = GlobalAveragePool (square)
+        scores = Flatten (mean)
+      }"""
+    model = onnx.parser.parse_model(text)
+    exposed = expose(model, ["layer"])
+    onnx.checker.check_model(exposed, full_check=True)
+    session = onnxruntime.InferenceSession(
+        exposed.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    images = np.random.default_rng(0).standard_normal((2, 2, 3, 3)).astype(np.float32)
+    feeds = {"image": images, "target": np.array([0, 1])}
+    (gradient,) = session.run(["layer.gradient"], feeds)
+    chosen = np.eye(2)[:, :, None, None]
+    np.testing.assert_allclose(gradient, chosen * 2 * images * 4 / 36, rtol=1e-5)

@@ -1,0 +1,24 @@
+"""The long proof as a test: every architecture of `all_architectures`, whose table docs/ keeps."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+pytest.importorskip("torch")
+
+import all_architectures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["torchvision", "dynamo", "timm"])
+def test_gradients_equal_torch_autograd(family: str, torchvision: ModuleType) -> None:
+    if family == "timm":
+        pytest.importorskip("timm")
+    wrong = []
+    for name in all_architectures.names_of(family):
+        _, layer, _, late, early = all_architectures.check(family, name)
+        if not max(late, early) < 1e-4:
+            wrong.append(f"{name} at {layer}: {late:.1e}, earlier {early:.1e}")
+    assert not wrong
