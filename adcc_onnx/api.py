@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Floats, Method, Need
 from adcc_onnx.cams.registry import get_method
-from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.evaluation.maps import maps_of
 from adcc_onnx.evaluation.plan import make_plan
@@ -181,10 +180,7 @@ def describe_source(images: Images) -> str:
 def _classes(target: int | Sequence[int], count: int, model: Model) -> NDArray[np.int64]:
     classes = np.broadcast_to(np.asarray(target, np.int64), (count,))
     for index in classes:
-        if not 0 <= index < model.classifier.classes:
-            raise OptionError(
-                f"there is no class {index}: the model has {model.classifier.classes} classes"
-            )
+        model.classifier.require_class(int(index))
     return classes
 
 

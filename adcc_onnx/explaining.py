@@ -85,21 +85,16 @@ def class_index(target: str, model: Model) -> int:
     Raises:
         OptionError: there is none.
     """
-    index = label_index(int(target) if target.isdigit() else target, model.labels, _classes(model))
+    wanted = int(target) if target.isdigit() else target
+    index = label_index(wanted, model.labels, model.classifier.classes)
     if index is not None:
         return index
     if target.lstrip("-").isdigit():
-        raise OptionError(
-            f"there is no class {target}: the model has {_classes(model)} classes, numbered from 0"
-        )
+        model.classifier.require_class(int(target))
     if model.labels is None:
         raise OptionError(f"class '{target}' needs names: give --labels FILE, or a number")
     known = [name.partition(" ")[2] or name for name in model.labels]
     raise OptionError(f"there is no class '{target}'{did_you_mean(target, known)}")
-
-
-def _classes(model: Model) -> int:
-    return model.classifier.classes
 
 
 def _gathered(images: Iterable[str]) -> Source:

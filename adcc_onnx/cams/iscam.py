@@ -36,6 +36,7 @@ class ISCAM(ScoreCAM):
     n: int = 10
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n < 1:
             raise OptionError(f"iscam: n must be at least 1, not {self.n}")
 

@@ -68,6 +68,14 @@ def read_options(name: str, constructor: type, given: Mapping[str, str]) -> dict
     return {key: _value(name, key, text, hints.get(key, str)) for key, text in given.items()}
 
 
+def check_noise(name: str, n: int, sigma: float) -> None:
+    """Raise OptionError unless there is at least one copy, and sigma is at least 0 and finite."""
+    if n < 1:
+        raise OptionError(f"{name}: n must be at least 1, not {n}")
+    if not (sigma >= 0 and math.isfinite(sigma)):
+        raise OptionError(f"{name}: sigma must be at least 0, not {sigma}")
+
+
 def _arguments(constructor: type) -> dict[str, inspect.Parameter]:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(constructor).parameters

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.options import check_noise
 from adcc_onnx.cams.registry import method
 from adcc_onnx.cams.saliency import largest
-from adcc_onnx.errors import OptionError
 
 
 @method
@@ -38,10 +37,7 @@ class SmoothGrad(Method):
     sigma: float = 0.15
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise OptionError(f"smoothgrad: n must be at least 1, not {self.n}")
-        if not (self.sigma >= 0 and math.isfinite(self.sigma)):
-            raise OptionError(f"smoothgrad: sigma must be at least 0, not {self.sigma}")
+        check_noise(self.name, self.n, self.sigma)
 
     def raw_maps(self, evidence: Evidence) -> Floats:
         total = np.zeros(evidence.images.shape)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
+from adcc_onnx.cams.options import check_noise
 from adcc_onnx.cams.registry import method
-from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.assembly import Averages, averaged_gradcam_pp_weights
 
 
@@ -40,10 +39,7 @@ class SmoothGradCAMPP(WeightedMethod):
     sigma: float = 0.15
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise OptionError(f"smoothgradcam++: n must be at least 1, not {self.n}")
-        if not (self.sigma >= 0 and math.isfinite(self.sigma)):
-            raise OptionError(f"smoothgradcam++: sigma must be at least 0, not {self.sigma}")
+        check_noise(self.name, self.n, self.sigma)
 
     def weights(self, evidence: Evidence) -> Floats:
         return averaged_gradcam_pp_weights(evidence.activations, self._averages(evidence))

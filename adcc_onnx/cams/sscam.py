@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Evidence, Floats
+from adcc_onnx.cams.options import check_noise
 from adcc_onnx.cams.registry import method
 from adcc_onnx.cams.scorecam import ScoreCAM
-from adcc_onnx.errors import OptionError
 
 
 @method
@@ -39,10 +38,8 @@ class SSCAM(ScoreCAM):
     sigma: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise OptionError(f"sscam: n must be at least 1, not {self.n}")
-        if not (self.sigma >= 0 and math.isfinite(self.sigma)):
-            raise OptionError(f"sscam: sigma must be at least 0, not {self.sigma}")
+        super().__post_init__()
+        check_noise(self.name, self.n, self.sigma)
 
     def mask_scores(self, evidence: Evidence, image: int, masks: Floats) -> NDArray[np.float64]:
         source = evidence.generators()[image]

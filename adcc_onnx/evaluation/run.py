@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Floats, Method
-from adcc_onnx.errors import AdccError, OptionError
+from adcc_onnx.errors import AdccError
 from adcc_onnx.evaluation.evidence import Observation, pass_for
 from adcc_onnx.evaluation.maps import Maps, maps_of
 from adcc_onnx.evaluation.plan import LABEL, PREDICTED, Plan
@@ -81,11 +81,8 @@ def check(model: Model, source: Source, plan: Plan) -> None:
 
 def _check_target(plan: Plan, model: Model) -> None:
     """A class given by index must be one of the model's."""
-    if isinstance(plan.target, int) and plan.target >= model.classifier.classes:
-        raise OptionError(
-            f"there is no class {plan.target}: the model has {model.classifier.classes} "
-            "classes, numbered from 0"
-        )
+    if isinstance(plan.target, int):
+        model.classifier.require_class(plan.target)
 
 
 def evaluate_batch(

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from adcc_onnx.errors import OptionError
 from adcc_onnx.graph.build import FLOAT, INT64, Builder, Tensor, dims_of
 from adcc_onnx.graph.classifier import Classifier
 from adcc_onnx.graph.expose import (
@@ -43,11 +42,8 @@ def bake_maps(
 ) -> ir.Model:
     """The model with the output `heatmap`, float32 [batch, H, W] in [0, 1]; see `api.bake`."""
     classifier = open_classifier(model, size, output)
-    if target is not None and not 0 <= target < classifier.classes:
-        raise OptionError(
-            f"there is no class {target}: the model has {classifier.classes} classes, "
-            "numbered from 0"
-        )
+    if target is not None:
+        classifier.require_class(target)
     chosen = [read_layer(classifier, name) for name in layers or ()]
     chosen = chosen or [default_layer(classifier)]
     builder = Builder(classifier.model.graph, PREFIX)

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from adcc_onnx.errors import NoClassScoresError, NoImageInputError, did_you_mean
+from adcc_onnx.errors import (
+    NoClassScoresError,
+    NoImageInputError,
+    OptionError,
+    did_you_mean,
+)
 from adcc_onnx.graph.build import Dim, dims_of
 from adcc_onnx.graph.resolve import resolve_shapes
 
@@ -58,6 +63,13 @@ class Classifier:
     scores_kind: str
     logits: ir.Value
     classes: int
+
+    def require_class(self, index: int) -> None:
+        """Raise OptionError unless there is a class of this number."""
+        if not 0 <= index < self.classes:
+            raise OptionError(
+                f"there is no class {index}: the model has {self.classes} classes, numbered from 0"
+            )
 
     @property
     def channels(self) -> int:
