@@ -9,8 +9,8 @@ from importlib.metadata import entry_points
 from typing import TypeVar, overload
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
-from adcc_onnx.cams.options import is_name, read_options, split_call
 from adcc_onnx.errors import OptionError, did_you_mean
+from adcc_onnx.options import is_name, read_options, split_call
 
 MapFunction = Callable[[Evidence], Floats]
 

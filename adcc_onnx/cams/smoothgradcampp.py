@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
-from adcc_onnx.cams.options import check_noise
+from adcc_onnx.cams.noise import check_noise
 from adcc_onnx.cams.registry import method
 from adcc_onnx.kernels.assembly import Averages, averaged_gradcam_pp_weights
 

@@ -1,4 +1,4 @@
-"""The text `name(option=value, ...)` of a method, read without running any of it."""
+"""The text `name(option=value, ...)` of a method or a metric, read without running any of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_NUMBER = 18
 
 
 def is_name(text: str) -> bool:
-    """Whether a method of this name can be asked for."""
+    """Whether something of this name can be asked for."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -30,7 +30,7 @@ def split_call(text: str) -> tuple[str, dict[str, str]]:
     """
     match = _CALL.fullmatch(text)
     if match is None:
-        raise OptionError(f"'{text}' is no method: write name or name(option=value, ...)")
+        raise OptionError(f"'{text}' is not understood: write name or name(option=value, ...)")
     name, inside = match.group(1), (match.group(2) or "").strip()
     options: dict[str, str] = {}
     for part in inside.split(",") if inside else ():
@@ -66,14 +66,6 @@ def read_options(name: str, constructor: type, given: Mapping[str, str]) -> dict
     typed = constructor if is_dataclass(constructor) else constructor.__init__  # type: ignore[misc]
     hints = get_type_hints(typed)
     return {key: _value(name, key, text, hints.get(key, str)) for key, text in given.items()}
-
-
-def check_noise(name: str, n: int, sigma: float) -> None:
-    """Raise OptionError unless there is at least one copy, and sigma is at least 0 and finite."""
-    if n < 1:
-        raise OptionError(f"{name}: n must be at least 1, not {n}")
-    if not (sigma >= 0 and math.isfinite(sigma)):
-        raise OptionError(f"{name}: sigma must be at least 0, not {sigma}")
 
 
 def _arguments(constructor: type) -> dict[str, inspect.Parameter]:
