@@ -13,6 +13,7 @@ from adcc_onnx.cams.registry import method
 from adcc_onnx.cams.surrogate import Prediction, expected_agreement, search
 from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.assembly import weighted_sum
+from adcc_onnx.kernels.blas import one_thread
 from adcc_onnx.kernels.normalise import min_max
 
 
@@ -74,50 +75,47 @@ class ScoreCAM(Method):
             groups[~constant] = which.reshape(-1)
             distinct = masks[~constant][first]
             if self.passes or self.agreement:
-                found = self._searched(evidence, image, distinct, blank, groups)
+                scores = self._searched(evidence, image, distinct, blank, groups)[groups]
             else:
-                found = self.mask_scores(evidence, image, distinct)
-            scores = np.append(found, blank)[groups]
+                scores = np.append(self.mask_scores(evidence, image, distinct), blank)[groups]
         return scores - blank if self.weights == "raw" else softmax(scores)
 
     def _searched(
         self,
         evidence: Evidence,
         image: int,
-        masks: Floats,
+        distinct: Floats,
         blank: float,
         groups: NDArray[np.intp],
     ) -> NDArray[np.float64]:
-        """Scores of the distinct masks, most of them predicted."""
+        """Scores of the distinct masks, most of them predicted, and last of the zero mask."""
         activations = evidence.activations[image].reshape(len(groups), -1)
-        summed = np.zeros((len(masks) + 1, activations.shape[1]))
+        masks = np.concatenate([distinct, np.zeros_like(distinct[:1])])
+        summed = np.zeros((len(masks), activations.shape[1]))
         np.add.at(summed, groups, activations)  # channels of one mask have one weight
 
         def agreement(found: Prediction) -> float:
-            return expected_agreement(found, lambda scores: self._map(scores, blank, summed))
+            return expected_agreement(found, lambda scores: self._map(scores, summed))
 
-        found = search(
-            masks,
-            blank,
-            lambda chosen: self.mask_scores(evidence, image, masks[chosen]),
-            self.passes or len(masks),
-            lambda found: bool(self.agreement) and agreement(found) >= self.agreement,
-        )
-        used = int(found.known.sum())
-        evidence.note(
-            image, f"{used} of {len(masks)} passes, agreement about {agreement(found):.3f}"
-        )
+        with one_thread():
+            found = search(
+                masks,
+                blank,
+                lambda chosen: self.mask_scores(evidence, image, masks[chosen]),
+                self.passes or len(distinct),
+                lambda found: bool(self.agreement) and agreement(found) >= self.agreement,
+            )
+            surely = agreement(found)
+        used = int(found.known.sum()) - 1
+        evidence.note(image, f"{used} of {len(distinct)} passes, agreement above {surely:.3f}")
         return found.expected if self.weights == "softmax" else found.mean
 
-    def _map(
-        self, scores: NDArray[np.float64], blank: float, summed: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Maps [R, h w], up to a factor, of scores [R, M] of the distinct masks."""
-        whole = np.concatenate([scores, np.full((len(scores), 1), blank)], axis=1)
+    def _map(self, scores: NDArray[np.float64], summed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Maps [R, h w], up to a factor, of scores [R, M] of the distinct and the zero mask."""
         if self.weights == "raw":
-            weights = whole - blank
+            weights = scores - scores[:, -1:]
         else:
-            weights = np.exp(whole - whole.max(axis=1, keepdims=True))
+            weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         maps: NDArray[np.float64] = np.maximum(weights @ summed, 0.0)
         return maps
 

@@ -1,8 +1,9 @@
 """Scores of many masks from the scores of a few: a Gaussian process over masks.
 
 Source: Rasmussen and Williams, *Gaussian Processes for Machine Learning* (MIT Press 2006), sections
-2.2 (prediction), 5.4 (marginal likelihood); the choice of what to try next is the upper confidence
-bound of Srinivas et al., ICML 2010, https://arxiv.org/abs/0912.3995.
+2.2 (prediction), 4.2 (the rational quadratic kernel), 5.4 (marginal likelihood); the choice of what
+to try next is the upper confidence bound of Srinivas et al., ICML 2010,
+https://arxiv.org/abs/0912.3995.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _BLUR = 0.7  # cells: masks are compared after a Gaussian of that width, as pict
 _FIRST, _ROUND = 32, 8  # masks scored before the first fit, and after each
 _BOLDNESS = 1.0  # standard deviations added to the predicted score of a mask not yet tried
 _POSSIBLE = 64  # exact maps drawn to estimate the agreement
+_TOGETHER = 256  # masks whose scores are drawn together
 _NOISE = 1e-3  # of the scores' variance: keeps the matrices well conditioned
 _LENGTHS, _SLOPES = (0.5, 0.8, 1.2, 2.0, 3.5), (0.1, 1.0, 10.0)
 
@@ -35,16 +37,32 @@ class Prediction:
         mean: the score, exact where it was computed, else predicted, [M].
         deviation: the standard deviation of each, 0 where exact, [M].
         known: which were computed, [M].
+        covariance: that of the scores of the masks of these numbers [w], [w, w].
     """
 
     mean: Array
     deviation: Array
     known: NDArray[np.bool_]
+    covariance: Callable[[NDArray[np.intp]], Array]
 
     @property
     def expected(self) -> Array:
         """Scores whose exponentials are what is expected of exp(score): mean + variance / 2."""
         scores: Array = self.mean + self.deviation**2 / 2
+        return scores
+
+    def draws(self, count: int) -> Array:
+        """Scores that are still possible, [count, M].
+
+        The open masks of the highest expected scores vary together, the others each by itself.
+        """
+        source = np.random.default_rng(0)
+        scores = self.mean + self.deviation * source.standard_normal((count, len(self.mean)))
+        order = np.argsort(-self.expected, kind="stable")
+        together = order[~self.known[order]][:_TOGETHER]
+        root = np.linalg.cholesky(self.covariance(together))
+        shared = source.standard_normal((count, len(together))) @ root.T
+        scores[:, together] = self.mean[together] + shared
         return scores
 
 
@@ -54,55 +72,48 @@ def search(
     """Score up to `passes` masks, the most promising ones, and predict the others.
 
     Args:
-        masks: [M, h, w], in [0, 1].
-        blank: the score of the zero mask, which is known.
+        masks: [M, h, w], in [0, 1]; the last one is zero everywhere.
+        blank: the score of the last mask, which is known.
         score: computes the scores of the masks of these numbers.
         passes: the most masks that may be scored.
         enough: asked after each round whether the prediction is good enough.
     """
     points = features(masks)
-    chosen = spread_out(points, min(_FIRST, passes))
-    known = np.zeros(len(points), bool)
-    scores = np.zeros(len(points))
-    shape: tuple[float, float] | None = None
-    fitted_on = 0
+    scores, known = np.zeros(len(masks)), np.zeros(len(masks), bool)
+    scores[-1], known[-1] = blank, True
+    chosen = spread_out(points, min(_FIRST, passes, len(masks) - 1))
+    process, fitted_on, used = None, 0, 0
     while True:
         scores[chosen], known[chosen] = score(chosen), True
+        used += len(chosen)
         # The kernel is chosen anew whenever half as many points again have come.
-        if known.sum() >= 1.5 * fitted_on:
-            shape, fitted_on = None, int(known.sum())
-        process = Process.fit(points[known], scores[known], blank, shape)
-        shape = process.shape
-        mean, deviation = process.predict(points)
-        found = Prediction(
-            np.where(known, scores, mean), np.where(known, 0.0, deviation), known.copy()
-        )
-        left = min(_ROUND, passes - int(known.sum()), int((~known).sum()))
+        if process is None or used >= 1.5 * fitted_on:
+            chosen, fitted_on = np.flatnonzero(known), used
+            process = Process(points, likeliest_shape(points[known], scores[known]))
+        process.learn(chosen, scores[chosen])
+        found = process.predict()
+        left = min(_ROUND, passes - used, int((~known).sum()))
         if left <= 0 or enough(found):
             return found
-        promise = np.where(known, -np.inf, mean + _BOLDNESS * deviation)
+        promise = np.where(known, -np.inf, found.mean + _BOLDNESS * found.deviation)
         chosen = np.argsort(-promise, kind="stable")[:left]
 
 
 def expected_agreement(found: Prediction, maps_of: Callable[[Array], Array]) -> float:
-    """The Pearson correlation to expect between the map of a prediction and the exact map.
+    """A Pearson correlation that our map has, almost surely, with the exact one.
 
-    The exact map is drawn from what is still possible: scores that were not computed vary about
-    their prediction by its standard deviation. What is returned is undercut by one draw in ten.
+    Exact maps are drawn from what the prediction leaves possible; the least correlation with ours
+    counts.
 
     Args:
         found: the scores.
         maps_of: maps [R, p] of scores [R, M].
     """
-    source = np.random.default_rng(0)
-    draws = source.standard_normal((_POSSIBLE, len(found.mean)))
-    possible = maps_of(found.mean + found.deviation * draws)
-    ours = maps_of(found.expected[None])[0]
+    possible, ours = maps_of(found.draws(_POSSIBLE)), maps_of(found.expected[None])[0]
     centred = possible - possible.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(centred, axis=1) * np.linalg.norm(ours - ours.mean())
     products = centred @ (ours - ours.mean())
-    agreements = np.divide(products, lengths, out=np.zeros(_POSSIBLE), where=lengths > 0)
-    return float(np.quantile(agreements, 0.1))
+    return float(np.divide(products, lengths, out=np.zeros(_POSSIBLE), where=lengths > 0).min())
 
 
 def features(masks: Floats) -> Array:
@@ -117,84 +128,102 @@ def features(masks: Floats) -> Array:
 
 
 def spread_out(points: Array, count: int) -> NDArray[np.intp]:
-    """Points far from each other: first the longest, then always the farthest from all chosen."""
-    chosen = [int(np.argmax((points**2).sum(axis=1)))]
-    distance = ((points - points[chosen[0]]) ** 2).sum(axis=1)
-    while len(chosen) < min(count, len(points)):
-        chosen.append(int(np.argmax(distance)))
+    """Points far from each other, each the farthest from all before it and from the last point."""
+    distance = np.full(len(points), np.inf)
+    chosen = [len(points) - 1]
+    for _ in range(count):
         distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-    return np.array(chosen, np.intp)
+        chosen.append(int(np.argmax(distance)))
+    return np.array(chosen[1:], np.intp)
 
 
-@dataclass(frozen=True)
 class Process:
-    """A Gaussian process with the kernel variance * (exp(-d^2 / 2 l^2) + slope x.y), fitted.
+    """A Gaussian process with the kernel variance * (1 / (1 + d^2 / 2 l^2) + slope x.y).
 
-    Attributes:
-        points: what it was fitted on, [m, d].
-        inverse: of the kernel matrix's Cholesky factor, [m, m].
-        weights: kernel matrix^-1 (scores - mean), [m].
-        mean, variance: of the scores.
+    It learns the scores of some of its points, a few at a time, and predicts those of all. With
+    each point learned, the Cholesky factor L of the kernel matrix grows by a row.
+
+    Args:
+        points: [M, d].
         shape: (l, slope).
     """
 
-    points: Array
-    inverse: Array
-    weights: Array
-    mean: float
-    variance: float
-    shape: tuple[float, float]
+    def __init__(self, points: Array, shape: tuple[float, float]) -> None:
+        self._points, self._shape = points, shape
+        self._lengths = (points**2).sum(axis=1)
+        self._left = 1 + shape[1] * self._lengths  # of each point's variance
+        self._rows = np.zeros((0, len(points)))  # L^-1 kernel(known points, all points)
+        self._white = np.zeros((0, 2))  # L^-1 of the known scores, and of ones
+        self._scores = np.zeros(len(points))
+        self._known = np.zeros(len(points), bool)
 
-    @classmethod
-    def fit(
-        cls, points: Array, scores: Array, blank: float, shape: tuple[float, float] | None
-    ) -> Process:
-        """Fit to scores, and to the blank score at 0; the likeliest shape where none is given."""
-        points = np.vstack([points, np.zeros(points.shape[1])])
-        scores = np.append(scores, blank)
-        centred = scores - scores.mean()
-        squares = squared_distances(points, points)
-        typical = np.sqrt(np.median(squares)) or 1.0
-        length = float((points**2).sum(axis=1).mean()) or 1.0
-        shapes = (
-            [shape]
-            if shape is not None
-            else [
-                (typical * long, steep / length)
-                for long, steep in itertools.product(_LENGTHS, _SLOPES)
-            ]
+    def learn(self, chosen: NDArray[np.intp], scores: Array) -> None:
+        """Take in the scores of the points of these numbers."""
+        cross, above = self._open_kernel(chosen, slice(None)), self._rows[:, chosen].T
+        values = np.stack([scores, np.ones(len(scores))], axis=1) - above @ self._white
+        corner = np.linalg.cholesky(cross[:, chosen] + _NOISE * np.eye(len(chosen)))
+        rows = np.linalg.solve(corner, cross)
+        self._rows = np.vstack([self._rows, rows])
+        self._white = np.vstack([self._white, np.linalg.solve(corner, values)])
+        self._left -= (rows**2).sum(axis=0)
+        self._scores[chosen], self._known[chosen] = scores, True
+
+    def predict(self) -> Prediction:
+        """The scores of all points."""
+        average = float(self._scores[self._known].mean())
+        white = self._white[:, 0] - average * self._white[:, 1]
+        variance = likeliest_variance(white)
+        mean = average + white @ self._rows
+        deviation = np.sqrt(variance * np.maximum(self._left, 0.0))
+
+        def covariance(chosen: NDArray[np.intp]) -> Array:
+            noise = _NOISE * np.eye(len(chosen))
+            return variance * (self._open_kernel(chosen, chosen) + noise)
+
+        return Prediction(
+            np.where(self._known, self._scores, mean),
+            np.where(self._known, 0.0, deviation),
+            self._known.copy(),
+            covariance,
         )
-        best = None
-        for candidate in shapes:
-            kernel = _kernel(squares, points @ points.T, candidate)
-            inverse = np.linalg.inv(np.linalg.cholesky(kernel + _NOISE * np.eye(len(points))))
-            white = inverse @ centred
-            variance = float(white @ white) / len(points) or 1e-12
-            likelihood = np.log(np.diag(inverse)).sum() - len(points) * np.log(variance) / 2
-            if best is None or likelihood > best[0]:
-                best = (likelihood, candidate, inverse, inverse.T @ white, variance)
-        assert best is not None
-        _, found, inverse, weights, variance = best
-        return cls(points, inverse, weights, float(scores.mean()), variance, found)
 
-    def predict(self, points: Array) -> tuple[Array, Array]:
-        """(mean, standard deviation) of the scores at points [M, d]."""
-        squares = squared_distances(points, self.points)
-        cross = _kernel(squares, points @ self.points.T, self.shape)
-        mean = self.mean + cross @ self.weights
-        own = 1 + self.shape[1] * (points**2).sum(axis=1)
-        explained = ((cross @ self.inverse.T) ** 2).sum(axis=1)
-        return mean, np.sqrt(self.variance * np.maximum(own - explained, 0.0))
+    def _open_kernel(self, ones: NDArray[np.intp], others: NDArray[np.intp] | slice) -> Array:
+        """The kernel between points, less what the known points explain of it."""
+        products = self._points[ones] @ self._points[others].T
+        squares = self._lengths[ones, None] + self._lengths[others] - 2 * products
+        explained = self._rows[:, ones].T @ self._rows[:, others]
+        return kernel(squares, products, self._shape) - explained
 
 
-def _kernel(squares: Array, products: Array, shape: tuple[float, float]) -> Array:
+def likeliest_shape(points: Array, scores: Array) -> tuple[float, float]:
+    """The shape (l, slope) of a process that is the likeliest to give the points these scores."""
+    products = points @ points.T
+    lengths = np.diag(products)
+    squares = lengths[:, None] + lengths - 2 * products
+    typical = np.sqrt(max(np.median(squares), 0.0)) or 1.0
+    length = float(lengths.mean()) or 1.0
+    noise, centred = _NOISE * np.eye(len(points)), scores - scores.mean()
+
+    def likelihood(shape: tuple[float, float]) -> float:
+        factor = np.linalg.cholesky(kernel(squares, products, shape) + noise)
+        variance = likeliest_variance(np.linalg.solve(factor, centred))
+        return -float(np.log(np.diag(factor)).sum() + len(points) * np.log(variance) / 2)
+
+    shapes = itertools.product(_LENGTHS, _SLOPES)
+    return max(((typical * long, steep / length) for long, steep in shapes), key=likelihood)
+
+
+def likeliest_variance(white: Array) -> float:
+    """The scale of a process under which these whitened scores are the likeliest."""
+    return float(white @ white) / len(white) or 1e-12
+
+
+def kernel(squares: Array, products: Array, shape: tuple[float, float]) -> Array:
+    """1 / (1 + d^2 / 2 l^2) + slope x.y, of squared distances d^2 and products x.y.
+
+    The first part, a rational quadratic, mixes Gaussians of many lengths: a score changes both
+    with small and with large parts of a mask.
+    """
     length, slope = shape
-    kernel: Array = np.exp(-squares / (2 * length**2)) + slope * products
-    return kernel
-
-
-def squared_distances(one: Array, other: Array) -> Array:
-    """[n, m] of points [n, d] and [m, d]."""
-    sums = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)
-    squares: Array = np.maximum(sums - 2 * one @ other.T, 0.0)
-    return squares
+    values: Array = 1 / (1 + np.maximum(squares, 0.0) / (2 * length**2)) + slope * products
+    return values

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +21,7 @@ from adcc_onnx.cams.surrogate import (
     Process,
     expected_agreement,
     features,
+    likeliest_shape,
     search,
     spread_out,
 )
@@ -32,31 +36,67 @@ def smooth(points: np.ndarray) -> np.ndarray:
     return np.sin(points.sum(axis=1) / 3) + 0.3 * points[:, 0]
 
 
-def test_predictions_equal_scikit_learns() -> None:
+@pytest.fixture
+def theirs() -> Callable[[tuple[float, float], float], Any]:
+    """scikit-learn's process of a shape and a scale."""
     regression = pytest.importorskip("sklearn.gaussian_process")
     kernels = pytest.importorskip("sklearn.gaussian_process.kernels")
-    points = features(MASKS)
-    scores, blank, shape = smooth(points[:20]), 0.4, (1.3, 0.02)
-    process = Process.fit(points[:20], scores, blank, shape)
-    mean, deviation = process.predict(points[20:])
 
-    length, slope = shape
-    linear = kernels.ConstantKernel(slope) * kernels.DotProduct(sigma_0=0)
-    kernel = process.variance * (kernels.RBF(length) + linear)
-    noise = _NOISE * process.variance
-    theirs = regression.GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)
-    known, values = np.vstack([points[:20], np.zeros(12)]), np.append(scores, blank)
-    theirs.fit(known, values - values.mean())
-    their_mean, their_deviation = theirs.predict(points[20:], return_std=True)
-    np.testing.assert_allclose(mean, their_mean + values.mean(), rtol=1e-6)
-    np.testing.assert_allclose(deviation, their_deviation, rtol=1e-5)
+    def build(shape: tuple[float, float], variance: float) -> Any:
+        length, slope = shape
+        linear = kernels.ConstantKernel(slope) * kernels.DotProduct(sigma_0=0)
+        kernel = variance * (kernels.RationalQuadratic(length, alpha=1) + linear)
+        noise = _NOISE * variance
+        return regression.GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)
+
+    return build
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_predictions_equal_scikit_learns(theirs: Callable[..., Any]) -> None:
+    """Also where the scores are learned a few at a time."""
+    points, shape = features(MASKS), (1.3, 0.02)
+    scores, known = smooth(points), np.array([59, 3, 7, 20, 21, 22, 30, 1, 50, 8])
+    open_ = np.setdiff1d(np.arange(60), known)
+    process = Process(points, shape)
+    for part in (known[:1], known[1:6], known[6:]):
+        process.learn(part, scores[part])
+    found = process.predict()
+    white = np.linalg.cholesky(theirs(shape, 1.0).kernel(points[known]) + _NOISE * np.eye(10))
+    centred = scores[known] - scores[known].mean()
+    variance = (np.linalg.solve(white, centred) ** 2).mean()
+    wanted = theirs(shape, variance).fit(points[known], centred)
+    mean, deviation = wanted.predict(points[open_], return_std=True)
+    _, covariance = wanted.predict(points[open_], return_cov=True)
+    np.testing.assert_array_equal(np.flatnonzero(found.known), np.sort(known))
+    np.testing.assert_array_equal(found.mean[known], scores[known])
+    np.testing.assert_allclose(found.mean[open_], mean + scores[known].mean(), rtol=1e-6)
+    np.testing.assert_allclose(found.deviation[open_], deviation, rtol=1e-5)
+    noise = _NOISE * variance * np.eye(50)
+    np.testing.assert_allclose(found.covariance(open_), covariance + noise, atol=1e-7)
     # The scale is the likeliest one for this shape.
-    best = theirs.log_marginal_likelihood_value_
+    best = wanted.log_marginal_likelihood_value_
     for factor in (0.9, 1.1):
-        other = regression.GaussianProcessRegressor(
-            factor * kernel, alpha=factor * noise, optimizer=None
-        ).fit(known, values - values.mean())
+        other = theirs(shape, variance * factor).fit(points[known], centred)
         assert other.log_marginal_likelihood_value_ < best
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_the_shape_is_the_likeliest_of_those_tried(theirs: Callable[..., Any]) -> None:
+    points = features(MASKS)
+    scores = smooth(points)
+    centred = scores - scores.mean()
+    length, slope = likeliest_shape(points, scores)
+
+    def likelihood(shape: tuple[float, float]) -> float:
+        gram = theirs(shape, 1.0).kernel(points) + _NOISE * np.eye(60)
+        white = np.linalg.solve(np.linalg.cholesky(gram), centred)
+        variance = (white**2).mean()
+        return float(theirs(shape, variance).fit(points, centred).log_marginal_likelihood_value_)
+
+    best = likelihood((length, slope))
+    for other in ((length * 1.6, slope), (length / 1.6, slope), (length, slope * 10)):
+        assert likelihood(other) <= best
 
 
 def test_distances_are_those_of_blurred_masks() -> None:
@@ -69,12 +109,13 @@ def test_distances_are_those_of_blurred_masks() -> None:
 
 
 def test_first_points_are_far_apart() -> None:
-    points = np.array([[0.0, 0], [9, 9], [9.1, 9], [0, 9], [0.1, 9]])
-    assert set(spread_out(points, 3)) in ({0, 2, 3}, {0, 2, 4})
+    points = np.array([[9.0, 9], [9.1, 9], [0, 9], [0.1, 9], [0, 0]])
+    assert list(spread_out(points, 2)) == [1, 2]
 
 
 def test_the_search_scores_no_more_than_it_may_and_finds_the_highest() -> None:
-    masks = RNG.random((400, 3, 4)).astype(np.float32)
+    masks = RNG.random((401, 3, 4)).astype(np.float32)
+    masks[-1] = 0
     exact = 5 * smooth(features(masks))
     asked: list[int] = []
 
@@ -82,18 +123,31 @@ def test_the_search_scores_no_more_than_it_may_and_finds_the_highest() -> None:
         asked.extend(chosen.tolist())
         return exact[chosen]
 
-    found = search(masks, 0.0, score, 60, lambda found: False)
-    assert len(asked) == len(set(asked)) == found.known.sum() == 60
+    found = search(masks, exact[-1], score, 60, lambda found: False)
+    assert len(asked) == len(set(asked)) == found.known.sum() - 1 == 60
     np.testing.assert_array_equal(found.mean[found.known], exact[found.known])
     assert set(np.argsort(exact)[-10:]) <= set(asked)
     assert np.corrcoef(found.mean, exact)[0, 1] > 0.99
 
 
+def test_possible_scores_vary_as_the_process_has_it() -> None:
+    points = features(MASKS)
+    process = Process(points, (1.3, 0.02))
+    process.learn(np.arange(10), smooth(points[:10]))
+    found = process.predict()
+    draws = found.draws(20_000)
+    np.testing.assert_array_equal(draws[:, :10], np.tile(found.mean[:10], (20_000, 1)))
+    wanted = found.covariance(np.arange(10, 60))
+    error = np.cov(draws[:, 10:].T) - wanted
+    assert np.abs(error).max() < 0.05 * wanted.max()
+    np.testing.assert_allclose(draws.mean(axis=0), found.mean, atol=0.05 * wanted.max() ** 0.5)
+
+
 def test_the_agreement_of_what_is_known_is_one() -> None:
     maps = RNG.random((5, 7))
-    known = Prediction(RNG.random(5), np.zeros(5), np.ones(5, bool))
+    known = Prediction(RNG.random(5), np.zeros(5), np.ones(5, bool), lambda some: np.eye(len(some)))
     assert expected_agreement(known, lambda s: s @ maps) == pytest.approx(1.0)
-    open_ = Prediction(known.mean, np.full(5, 3.0), np.zeros(5, bool))
+    open_ = replace(known, deviation=np.full(5, 3.0), known=np.zeros(5, bool))
     assert expected_agreement(open_, lambda s: s @ maps) < 0.9
 
 

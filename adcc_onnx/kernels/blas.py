@@ -1,0 +1,23 @@
+"""Small matrices on one core."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import AbstractContextManager
+
+from threadpoolctl import ThreadpoolController
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """A context in which NumPy's linear algebra takes one thread.
+
+    Spread over all cores, matrices of a hundred rows take longer, many times so where the cores
+    are busy: the library's threads wait for each other in loops.
+    """
+    context: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
+    return context
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
