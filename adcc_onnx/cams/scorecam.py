@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,7 +106,7 @@ class ScoreCAM(Method):
                 self.passes or len(distinct),
                 lambda found: bool(self.agreement) and agreement(found) >= self.agreement,
             )
-            surely = agreement(found)
+            surely = math.floor(1000 * agreement(found)) / 1000  # "above" must stay true
         used = int(found.known.sum()) - 1
         evidence.note(image, f"{used} of {len(distinct)} passes, agreement above {surely:.3f}")
         return found.expected if self.weights == "softmax" else found.mean
