@@ -21,7 +21,7 @@ from adcc_onnx.graph.expose import fix_size
 from adcc_onnx.graph.layers import INPUT, Layer, as_layer, default_layer, read_layer
 from adcc_onnx.graph.loading import prepare, read_model
 from adcc_onnx.graph.optimise import build_share_gradient
-from adcc_onnx.graph.perturb import build_masked
+from adcc_onnx.graph.perturb import build_masked, build_ranked
 from adcc_onnx.graph.precision import widen_bfloat16
 from adcc_onnx.graph.probe import IMAGE, LOGITS, build_probe, copy_of
 from adcc_onnx.graph.tail import build_tail
@@ -43,6 +43,7 @@ class Pass(enum.Enum):
     GRADIENTS = "scores, activations and gradients"
     MASKED = "scores of one image behind many masks"
     BLENDED = "scores of one image blended into another by many masks"
+    RANKED = "scores of one image with its first pixels replaced"
     TAIL = "scores of one image with its layer behind many masks"
     IMAGE_GRADIENTS = "scores and the gradients of the image"
     SHARE_GRADIENTS = "the score behind a mask of shares of the channels, and its gradient"
@@ -130,6 +131,8 @@ class Model:
                 return build_probe(classifier)
             case Pass.MASKED | Pass.BLENDED:
                 return build_masked(classifier, over_baseline=kind is Pass.BLENDED)
+            case Pass.RANKED:
+                return build_ranked(classifier)
             case Pass.TAIL:
                 return build_tail(classifier, self.layers[layer])
             case Pass.SHARE_GRADIENTS:

@@ -37,10 +37,11 @@ class Observation:
         targets: the explained classes [N]; the predicted ones if None.
         needs: what will be read; reading anything else is an error.
         keys: one whole number an image, from which its noise is drawn.
-        clean: the images whose range scales the noise, where `images` are masked ones.
+        clean: the images whose range scales the noise, where `images` are changed ones.
 
     Attributes:
         notes: what methods tell about the maps of images, by the images' numbers.
+        passes: how often the model was run on each image, [N]; one with its backward half is one.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class Observation:
     ) -> None:
         self.images = images
         self.notes: dict[int, str] = {}
+        self.passes = np.ones(len(images), np.int64)
+        self.keys = keys
         self._layer = 0
         self._model = model
         self._needs = needs
-        self._keys = keys
         self._clean = images if clean is None else clean
         kind = pass_for(needs)
         feeds: dict[str, NDArray[np.generic]] = {IMAGE: images}
@@ -67,6 +69,16 @@ class Observation:
         self.logits: Floats = self._seen[LOGITS]
         self.predicted: NDArray[np.int64] = self.logits.argmax(axis=1)
         self.targets: NDArray[np.int64] = self.predicted if targets is None else targets
+
+    def anew(self) -> Observation:
+        """The same run for another method, with passes and notes of its own."""
+        view = copy.copy(self)
+        view.notes, view.passes = {}, np.ones(len(self.images), np.int64)
+        return view
+
+    def of_others(self, images: Floats, needs: frozenset[Need]) -> Observation:
+        """A run on changed versions of the images, [N, C, H, W]: the same classes and noise."""
+        return Observation(self._model, images, self.targets, needs, self.keys, self._clean)
 
     def layers(self) -> Iterator[Observation]:
         """The same run as each of the model's layers shows it."""
@@ -90,6 +102,7 @@ class Observation:
     def noisy_gradients(self, copies: int, sigma: float) -> Iterator[Floats]:
         self._declared(Need.NOISY_GRADIENTS)
         for noise in self.noise(copies, sigma):
+            self.passes += 1
             feeds = {IMAGE: self.images + noise, TARGET: self.targets}
             seen = self._model.session(Pass.GRADIENTS).run(feeds)
             yield seen[of_layer(GRADIENTS, self._layer)]
@@ -97,7 +110,7 @@ class Observation:
     def noise(self, copies: int, sigma: float) -> Iterator[Floats]:
         spread = np.ptp(self._clean.reshape(len(self._clean), -1), axis=1)
         scale = (sigma * spread).astype(np.float32)[:, None, None, None]
-        sources = [np.random.default_rng(key) for key in self._keys]
+        sources = [np.random.default_rng(key) for key in self.keys]
         for _ in range(copies):
             drawn = [rng.standard_normal(self.images.shape[1:], np.float32) for rng in sources]
             yield scale * np.stack(drawn)
@@ -107,7 +120,7 @@ class Observation:
 
     def generators(self, anew: bool = False) -> list[np.random.Generator]:
         number = int(anew and self._clean is not self.images)
-        return [np.random.default_rng([key, number]) for key in self._keys]
+        return [np.random.default_rng([key, number]) for key in self.keys]
 
     def probability(self, image: int, logits: Floats) -> NDArray[np.float64]:
         targets = np.full(len(logits), self.targets[image])
@@ -115,6 +128,7 @@ class Observation:
 
     def masked_scores(self, image: int, masks: Floats, baseline: Floats | None = None) -> Floats:
         self._declared(Need.MASKED_SCORES)
+        self.passes[image] += len(masks)
         shared = {IMAGE: self.images[image : image + 1]}
         if baseline is not None:
             shared[BASELINE] = baseline[None]
@@ -124,6 +138,7 @@ class Observation:
 
     def tail_scores(self, image: int, masks: Floats) -> Floats:
         self._declared(Need.TAIL_SCORES)
+        self.passes[image] += len(masks)
         shared = {IMAGE: self.images[image : image + 1]}
         tail = self._model.session(Pass.TAIL, self._layer)
         logits: Floats = tail.run({MASKS: masks}, shared)[LOGITS]
@@ -131,12 +146,14 @@ class Observation:
 
     def image_gradients(self, images: Floats) -> Floats:
         self._declared(Need.IMAGE_GRADIENTS)
+        self.passes += 1
         session = self._model.session(Pass.IMAGE_GRADIENTS)
         found: Floats = session.run({IMAGE: images, TARGET: self.targets})[GRADIENTS]
         return found
 
     def share_gradients(self, shares: Floats) -> tuple[Floats, Floats]:
         self._declared(Need.SHARE_GRADIENTS)
+        self.passes += 1
         feeds: Arrays = {
             IMAGE: self.images,
             ACTIVATIONS: self.activations,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,18 @@ class Maps:
     Attributes:
         maps: [N, H, W] in [0, 1]; zeros where degenerate or failed.
         degenerate: [N], the raw map was constant.
-        failed: [N], the raw map held NaN or Inf.
+        failed: [N], there is no sound map.
+        reasons: why, by the image's number, where it is not that the raw map held NaN or Inf.
     """
 
     maps: Floats
     degenerate: NDArray[np.bool_]
     failed: NDArray[np.bool_]
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def reason(self, image: int) -> str:
+        """Why image number `image` failed."""
+        return self.reasons.get(image, "the map holds NaN or infinite values")
 
 
 def maps_of(method: Method, observation: Observation, fuse: str = "mean") -> Maps:

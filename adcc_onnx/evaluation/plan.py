@@ -11,12 +11,13 @@ from adcc_onnx import __version__
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.cams.registry import PAPER_METHODS, get_method
 from adcc_onnx.errors import OptionError
+from adcc_onnx.evaluation.protocols import Fill, fill_of
+from adcc_onnx.evaluation.ready_maps import ReadyMaps
 from adcc_onnx.metrics.metric import Metric
 from adcc_onnx.metrics.metric import Need as MetricNeed
 from adcc_onnx.metrics.registry import ADCC_FAMILY, get_metrics
 from adcc_onnx.model import Model
 
-PROTOCOLS = ("poppi2021",)
 PREDICTED, LABEL = "predicted", "label"
 
 
@@ -26,16 +27,18 @@ class Plan:
 
     Attributes:
         methods: name as asked (with its options) -> the method.
-        metrics: in the order asked.
+        metrics: name as asked (with its options) -> the metric, in the order asked.
         target: "predicted", "label", or the index of a class.
         protocol: which definitions hold; see docs.
+        fill: what shows where a map is 0; the protocol's unless asked otherwise.
         seed: of everything that is drawn at random.
     """
 
     methods: dict[str, Method]
-    metrics: list[Metric]
+    metrics: dict[str, Metric]
     target: str | int
     protocol: str
+    fill: Fill
     seed: int
 
     @property
@@ -44,14 +47,18 @@ class Plan:
         return frozenset().union(*(method.needs for method in self.methods.values()))
 
     @property
-    def masked_score(self) -> bool:
-        """Whether any metric needs the score of the explanation map, p(e)."""
-        return self._needed(MetricNeed.MASKED_SCORE)
+    def truth(self) -> bool:
+        """Whether any metric needs to know where the object is."""
+        return any(MetricNeed.TRUTH in metric.needs for metric in self.metrics.values())
 
-    @property
-    def second_map(self) -> bool:
-        """Whether any metric needs the map of the explanation map, CAM_c(e)."""
-        return self._needed(MetricNeed.SECOND_MAP)
+    def metrics_of(self, method: Method) -> dict[str, Metric]:
+        """The metrics that can be had of a method: ready maps are of no other images."""
+        if not isinstance(method, ReadyMaps):
+            return self.metrics
+        missing = {MetricNeed.OTHER_MAPS}
+        if method.second_folder is None:
+            missing.add(MetricNeed.SECOND_MAP)
+        return {name: m for name, m in self.metrics.items() if not m.needs & missing}
 
     def key(self, name: str) -> int:
         """What the noise of one image is drawn from: the same in any order, batch or process."""
@@ -63,9 +70,10 @@ class Plan:
         return {
             **model.describe(),
             "protocol": self.protocol,
+            "fill": self.fill,
             "target": self.target,
             "methods": list(self.methods),
-            "metrics": [metric.name for metric in self.metrics],
+            "metrics": list(self.metrics),
             "seed": self.seed,
             "images": source,
             "versions": versions(),
@@ -73,26 +81,41 @@ class Plan:
             "batch_size": model.batch,
         }
 
-    def _needed(self, need: MetricNeed) -> bool:
-        return any(need in metric.needs for metric in self.metrics)
-
 
 def make_plan(
     methods: Sequence[str] = (),
     metrics: Sequence[str] = (),
     target: str | int = PREDICTED,
-    protocol: str = PROTOCOLS[0],
+    protocol: str = "poppi2021",
     seed: int = 0,
+    *,
+    fill: str | None = None,
+    maps: Sequence[ReadyMaps] = (),
 ) -> Plan:
-    """A plan from names: the paper's six methods and the ADCC family where none are given.
+    """A plan from names.
+
+    Args:
+        methods: the paper's six where neither methods nor maps are given.
+        metrics: the ADCC family where none are given.
+        target: "predicted", "label" or a class index.
+        protocol: "poppi2021" or "openvino".
+        seed: of everything that is drawn at random.
+        fill: "zero" or "black"; the protocol's if None.
+        maps: made by other tools; each stands in the table under its folder's name.
 
     Raises:
         OptionError: an unknown name or value, with the closest there are.
     """
-    if protocol not in PROTOCOLS:
-        raise OptionError(f"no protocol '{protocol}'; there is {', '.join(PROTOCOLS)}")
-    chosen = {name: get_method(name) for name in methods or PAPER_METHODS}
-    return Plan(chosen, get_metrics(metrics or ADCC_FAMILY), _target(target), protocol, seed)
+    chosen: dict[str, Method] = {
+        name: get_method(name) for name in methods or (() if maps else PAPER_METHODS)
+    }
+    for ready in maps:
+        name = ready.folder.resolve().name
+        if name in chosen:
+            raise OptionError(f"two methods are called '{name}': rename the folder {ready.folder}")
+        chosen[name] = ready
+    measured = get_metrics(metrics or ADCC_FAMILY)
+    return Plan(chosen, measured, _target(target), protocol, fill_of(protocol, fill), seed)
 
 
 def _target(asked: str | int) -> str | int:

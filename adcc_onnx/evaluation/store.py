@@ -1,23 +1,29 @@
 """Runs on disk: one SQLite file, one row an image and one an image and method.
 
-Rows are written in a transaction a batch, so that what is in the file is always whole batches.
+Rows are written in transactions as they come; a pair of image and method that is in the file is
+finished, and never computed again.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adcc_onnx.errors import StoreError
 
 # "ADCC" in the file's header, and the version of the tables below.
-_APPLICATION, _VERSION = 0x41444343, 1
+_APPLICATION, _VERSION = 0x41444343, 2
 # What may differ when a run is continued: it says where numbers were made, not which.
 MAY_CHANGE = ("batch_size", "device", "versions")
 _TABLES = """
@@ -32,11 +38,18 @@ CREATE TABLE image (
 ) WITHOUT ROWID;
 CREATE TABLE score (
     run INTEGER NOT NULL, position INTEGER NOT NULL, method TEXT NOT NULL,
-    degenerate INTEGER NOT NULL, failure TEXT, figures TEXT NOT NULL,
+    degenerate INTEGER NOT NULL, failure TEXT, figures TEXT NOT NULL, seconds REAL NOT NULL,
     PRIMARY KEY (run, position, method),
     FOREIGN KEY (run, position) REFERENCES image
 ) WITHOUT ROWID;
+CREATE TABLE curve (
+    run INTEGER NOT NULL, position INTEGER NOT NULL, method TEXT NOT NULL, name TEXT NOT NULL,
+    points BLOB NOT NULL,
+    PRIMARY KEY (run, position, method, name),
+    FOREIGN KEY (run, position, method) REFERENCES score
+) WITHOUT ROWID;
 """
+_CURVE_TYPE = np.dtype("<f4")
 
 
 @dataclass(frozen=True)
@@ -54,23 +67,82 @@ class ImageRow:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One image under one method: the value of each metric, or why there is none."""
+    """One image under one method: the value of each metric, or why there is none.
+
+    `seconds` is the image's share of the time that its batch took; `curves` are what metrics kept.
+    """
 
     position: int
     method: str
     degenerate: bool
     failure: str | None
     values: dict[str, float]
+    seconds: float = 0.0
+    curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The images that one method did not fail on, in their order.
+
+    Attributes:
+        positions: [n].
+        values: by metric, [n]; NaN where an image has none.
+        degenerate: [n], whether the map was constant.
+        seconds: the time each image took, [n].
+    """
+
+    positions: NDArray[np.int64]
+    values: dict[str, NDArray[np.float64]]
+    degenerate: NDArray[np.bool_]
+    seconds: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FailedRow:
+    """An image that failed, or (with its name) a method that failed on it."""
+
+    image: str
+    method: str | None
+    reason: str
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as it was kept; images and scores in the order of the images."""
+    """A run as it was kept.
 
+    Attributes:
+        number: of the run in its store.
+        config: everything that changes a number.
+        complete: whether it came to its end.
+        images: how many were taken up, failed ones included.
+        failed: images that could not be read or scored at all.
+        top1: the share of labelled images whose predicted class is the label; None without labels.
+        failures: every failure, images first, in the order of the images.
+        methods: the values of each method, by name.
+    """
+
+    number: int
     config: dict[str, Any]
     complete: bool
-    images: list[ImageRow]
-    scores: list[ScoreRow]
+    images: int
+    failed: int
+    top1: float | None
+    failures: list[FailedRow]
+    methods: dict[str, Columns]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        finished: positions of images with nothing left to do.
+        partial: the methods that are finished, of images with something left to do.
+    """
+
+    finished: set[int]
+    partial: dict[int, frozenset[str]]
 
 
 class Store:
@@ -131,6 +203,8 @@ class Store:
         with store._errors():
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA journal_mode = WAL")
+            # In WAL mode this survives a killed process, and needs no sync a transaction.
+            connection.execute("PRAGMA synchronous = NORMAL")
         return store
 
     def begin(self, config: Mapping[str, Any]) -> int:
@@ -153,22 +227,40 @@ class Store:
         _refuse_differences(self._place, json.loads(found[1]), json.loads(json.dumps(config)))
         return int(found[0])
 
-    def write(self, run: int, images: Sequence[ImageRow], scores: Sequence[ScoreRow]) -> None:
-        """Keep the rows of one batch, all of them or none."""
+    def write(
+        self, run: int, images: Sequence[ImageRow] = (), scores: Sequence[ScoreRow] = ()
+    ) -> None:
+        """Keep rows, all of them or none. An image's row comes before, or with, its scores."""
         image_rows = [(run, *vars(row).values()) for row in images]
         score_rows = [
-            (run, s.position, s.method, s.degenerate, s.failure, json.dumps(s.values))
+            (run, s.position, s.method, s.degenerate, s.failure, json.dumps(s.values), s.seconds)
             for s in scores
+        ]
+        curves = [
+            (run, s.position, s.method, name, curve.astype(_CURVE_TYPE).tobytes())
+            for s in scores
+            for name, curve in s.curves.items()
         ]
         with self._errors(), self._transaction():
             self._connection.executemany("INSERT INTO image VALUES (?,?,?,?,?,?,?,?)", image_rows)
-            self._connection.executemany("INSERT INTO score VALUES (?,?,?,?,?,?)", score_rows)
+            self._connection.executemany("INSERT INTO score VALUES (?,?,?,?,?,?,?)", score_rows)
+            self._connection.executemany("INSERT INTO curve VALUES (?,?,?,?,?)", curves)
 
-    def finished_images(self, run: int) -> set[int]:
-        """The positions of the images that are kept."""
+    def progress(self, run: int, methods: Sequence[str]) -> Progress:
+        """How far a run of these methods has come."""
+        pairs = "SELECT position, failure, (SELECT group_concat(method, char(10)) FROM score "
+        pairs += "WHERE score.run = image.run AND score.position = image.position) "
         with self._errors():
-            rows = self._connection.execute("SELECT position FROM image WHERE run = ?", (run,))
-            return {position for (position,) in rows}
+            rows = self._connection.execute(f"{pairs} FROM image WHERE run = ?", (run,))
+            finished: set[int] = set()
+            partial: dict[int, frozenset[str]] = {}
+            for position, failure, found in rows:
+                done = frozenset((found or "").split("\n")) - {""}
+                if failure is not None or done >= set(methods):
+                    finished.add(position)
+                else:
+                    partial[position] = done
+        return Progress(finished, partial)
 
     def finish(self, run: int) -> None:
         """Mark a run as complete."""
@@ -178,16 +270,38 @@ class Store:
     def runs(self) -> list[StoredRun]:
         """All runs, in the order they were begun."""
         with self._errors():
-            rows = self._connection.execute("SELECT id, config, complete FROM run ORDER BY id")
-            return [self._read(*row) for row in rows.fetchall()]
+            numbers = self._connection.execute("SELECT id FROM run ORDER BY id").fetchall()
+        return [self.run(number) for (number,) in numbers]
 
     def run(self, number: int) -> StoredRun:
         """One run by its number."""
+        one = self._connection.execute
         with self._errors():
-            row = self._connection.execute(
-                "SELECT id, config, complete FROM run WHERE id = ?", (number,)
+            config, complete = one(
+                "SELECT config, complete FROM run WHERE id = ?", (number,)
             ).fetchone()
-            return self._read(*row)
+            images, failed, top1 = one(
+                "SELECT count(*), count(failure), avg(predicted = label) FROM image WHERE run = ?",
+                (number,),
+            ).fetchone()
+            settings = json.loads(config)
+            methods = {name: self._columns(number, name) for name in settings["methods"]}
+            failures = self._failures(number)
+        return StoredRun(number, settings, bool(complete), images, failed, top1, failures, methods)
+
+    def mean_curves(self, run: int, method: str) -> dict[str, NDArray[np.float64]]:
+        """The mean over the images of every curve that the metrics kept for a method."""
+        sums: dict[str, tuple[int, NDArray[np.float64]]] = {}
+        with self._errors():
+            rows = self._connection.execute(
+                "SELECT name, points FROM curve WHERE run = ? AND method = ? ORDER BY position",
+                (run, method),
+            )
+            for name, points in rows:
+                curve = np.frombuffer(points, _CURVE_TYPE).astype(np.float64)
+                count, total = sums.get(name, (0, np.zeros_like(curve)))
+                sums[name] = count + 1, total + curve
+        return {name: total / count for name, (count, total) in sums.items()}
 
     def close(self) -> None:
         self._connection.close()
@@ -203,23 +317,44 @@ class Store:
     ) -> None:
         self.close()
 
-    def _read(self, number: int, config: str, complete: int) -> StoredRun:
+    def _columns(self, run: int, method: str) -> Columns:
+        positions, degenerate, seconds = array("q"), array("b"), array("d")
+        values: dict[str, array[float]] = {}
+        rows = self._connection.execute(
+            "SELECT position, degenerate, seconds, figures FROM score "
+            "WHERE run = ? AND method = ? AND failure IS NULL ORDER BY position",
+            (run, method),
+        )
+        for position, constant, taken, figures in rows:
+            for name, value in json.loads(figures).items():
+                column = values.setdefault(name, array("d"))
+                column.extend([math.nan] * (len(positions) - len(column)))
+                column.append(value)
+            positions.append(position)
+            degenerate.append(constant)
+            seconds.append(taken)
+        for column in values.values():
+            column.extend([math.nan] * (len(positions) - len(column)))
+        return Columns(
+            np.array(positions),
+            {name: np.array(column) for name, column in values.items()},
+            np.array(degenerate, bool),
+            np.array(seconds),
+        )
+
+    def _failures(self, run: int) -> list[FailedRow]:
         images = self._connection.execute(
-            "SELECT position, name, label, target, predicted, probability, failure "
-            "FROM image WHERE run = ? ORDER BY position",
-            (number,),
+            "SELECT name, NULL, failure FROM image WHERE run = ? AND failure IS NOT NULL "
+            "ORDER BY position",
+            (run,),
         )
         scores = self._connection.execute(
-            "SELECT position, method, degenerate, failure, figures "
-            "FROM score WHERE run = ? ORDER BY position",
-            (number,),
+            "SELECT image.name, score.method, score.failure FROM score JOIN image "
+            "USING (run, position) WHERE run = ? AND score.failure IS NOT NULL "
+            "ORDER BY position, method",
+            (run,),
         )
-        return StoredRun(
-            json.loads(config),
-            bool(complete),
-            [ImageRow(*row) for row in images],
-            [ScoreRow(p, m, bool(d), f, json.loads(values)) for p, m, d, f, values in scores],
-        )
+        return [FailedRow(*row) for row in [*images, *scores]]
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

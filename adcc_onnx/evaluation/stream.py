@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Floats
 from adcc_onnx.errors import ImageError, PreprocessingError
+from adcc_onnx.evaluation.store import Progress
 from adcc_onnx.images.labels import label_index as index_among
 from adcc_onnx.images.sources import Record, Source
 from adcc_onnx.model import Model
@@ -17,31 +21,57 @@ _WITH_BACKGROUND = 1001
 
 @dataclass(frozen=True)
 class Sample:
-    """One image: its place in the source, and its tensor [C, H, W] or why there is none."""
+    """One image.
+
+    Attributes:
+        position: its place in the source.
+        name: unique in the source.
+        label: the class that its label means in the model's scores.
+        tensor: [C, H, W], or None if there is none.
+        failure: why there is none.
+        truth: where the object is, bool [H, W]; None where that is not known or not asked.
+        done: the methods that are finished, where a run is continued.
+    """
 
     position: int
     name: str
     label: int | None
     tensor: Floats | None
     failure: str | None = None
+    truth: NDArray[np.bool_] | None = None
+    done: frozenset[str] = frozenset()
 
 
-def samples(source: Source, model: Model, done: Iterable[int] = ()) -> Iterator[Sample]:
-    """Every image of the source that is not done yet; an undecodable one carries its reason.
+def samples(
+    source: Source, model: Model, done: Progress | None = None, truth: bool = False
+) -> Iterator[Sample]:
+    """Every image of the source that is not finished; an undecodable one carries its reason.
+
+    Args:
+        source, model: whose tensors are wanted.
+        done: how far the run has come.
+        truth: whether to say where the object is.
 
     Raises:
         PreprocessingError: ready tensors of another shape than the model takes.
     """
-    skip = set(done)
+    finished, partial = (set(), {}) if done is None else (done.finished, done.partial)
     for position, record in enumerate(source):
-        if position not in skip:
-            yield _sample(position, record, source.ready, model)
+        if position not in finished:
+            sample = _sample(position, record, source.ready, model, truth)
+            yield replace(sample, done=partial.get(position, frozenset()))
 
 
 def batches(stream: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
-    """Groups of `size` samples that have a tensor, each with the failed ones met on the way."""
+    """Groups of `size` samples that have a tensor, each with the failed ones met on the way.
+
+    All of a group have the same methods left to do.
+    """
     group: list[Sample] = []
     for sample in stream:
+        if group and sample.done != group[0].done:
+            yield group
+            group = []
         group.append(sample)
         if sum(s.tensor is not None for s in group) == size:
             yield group
@@ -80,6 +110,25 @@ def tensor_of(record: Record, ready: bool, model: Model) -> Floats:
     return tensor
 
 
+def truth_of(record: Record, ready: bool, model: Model) -> NDArray[np.bool_] | None:
+    """Where the object of one record is in its tensor, bool [H, W]; None where not known.
+
+    Raises:
+        ImageError: the truth does not fit the picture.
+    """
+    if record.truth is None:
+        return None
+    place = record.truth()
+    if not ready:
+        assert model.preprocessing is not None
+        place = model.preprocessing.crop_mask(place)
+    if place.shape != model.size:
+        raise ImageError(
+            f"{record.name}: its mask is {_sizes(place.shape)}, the image {_sizes(model.size)}"
+        )
+    return place
+
+
 def label_index(label: int | str | None, model: Model) -> int | None:
     """The class a label means in this model's scores."""
     classes = model.classifier.classes
@@ -88,13 +137,14 @@ def label_index(label: int | str | None, model: Model) -> int | None:
     return None if label is None else index_among(label, model.labels, classes)
 
 
-def _sample(position: int, record: Record, ready: bool, model: Model) -> Sample:
+def _sample(position: int, record: Record, ready: bool, model: Model, truth: bool) -> Sample:
     label = label_index(record.label, model)
     try:
         tensor = tensor_of(record, ready, model)
+        place = truth_of(record, ready, model) if truth else None
     except ImageError as error:
         return Sample(position, record.name, label, None, str(error))
-    return Sample(position, record.name, label, tensor)
+    return Sample(position, record.name, label, tensor, None, place)
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

@@ -22,7 +22,8 @@ from adcc_onnx.graph.prune import prune
 
 IMAGE, LOGITS, ACTIVATIONS, GRADIENTS = "image", "logits", "activations", "gradients"
 MASKS, BASELINE, SHARES = "masks", "baseline", "shares"
-_RESERVED = {IMAGE, LOGITS, ACTIVATIONS, GRADIENTS, MASKS, BASELINE, SHARES, TARGET}
+RANKS, COUNTS = "ranks", "counts"
+_RESERVED = {IMAGE, LOGITS, ACTIVATIONS, GRADIENTS, MASKS, BASELINE, SHARES, RANKS, COUNTS, TARGET}
 
 
 def of_layer(output: str, index: int) -> str:

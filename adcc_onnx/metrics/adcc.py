@@ -22,6 +22,7 @@ class ADCC(CompositeMetric):
 
     name = "adcc"
     title = "ADCC"
+    summary = "average drop, coherency and complexity in one number"
     higher_is_better = True
     parts = (AverageDrop(), Coherency(), Complexity())
     needs = frozenset().union(*(part.needs for part in parts))
@@ -33,12 +34,8 @@ class ADCC(CompositeMetric):
             1.0 - values[AverageDrop.name],
         )
 
-    def dataset(self, values: Mapping[str, Scores]) -> dict[str, float]:
-        means = {part.name: values[part.name].mean(keepdims=True) for part in self.parts}
-        return {
-            self.name: float(self.combine(means)[0]),
-            f"{self.name}_per_image": float(values[self.name].mean()),
-        }
+    def figures(self, means: Mapping[str, Scores]) -> dict[str, Scores]:
+        return {self.name: self.combine(means), f"{self.name}_per_image": means[self.name]}
 
 
 def harmonic_mean(*terms: Scores) -> Scores:

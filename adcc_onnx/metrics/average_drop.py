@@ -15,6 +15,7 @@ class AverageDrop(Metric):
 
     name = "average_drop"
     title = "Avg drop"
+    summary = "how much of the class's probability the explanation map loses"
     higher_is_better = False
     needs = frozenset({Need.MASKED_SCORE})
 

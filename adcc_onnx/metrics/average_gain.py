@@ -15,6 +15,7 @@ class AverageGain(Metric):
 
     name = "average_gain"
     title = "Avg gain"
+    summary = "how much of the missing probability the explanation map wins"
     higher_is_better = True
     needs = frozenset({Need.MASKED_SCORE})
 

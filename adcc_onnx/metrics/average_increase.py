@@ -15,6 +15,7 @@ class AverageIncrease(Metric):
 
     name = "average_increase"
     title = "Avg increase"
+    summary = "how often the explanation map is more probable than the image"
     higher_is_better = True
     needs = frozenset({Need.MASKED_SCORE})
 

@@ -15,6 +15,7 @@ class Coherency(Metric):
 
     name = "coherency"
     title = "Coherency"
+    summary = "whether the map of the explanation map is the same map"
     higher_is_better = True
     needs = frozenset({Need.SECOND_MAP})
 

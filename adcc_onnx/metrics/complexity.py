@@ -14,6 +14,7 @@ class Complexity(Metric):
 
     name = "complexity"
     title = "Complexity"
+    summary = "how much of the image the map keeps"
     higher_is_better = False
 
     def score(self, explained: Explained) -> Scores:

@@ -1,7 +1,7 @@
 """What a metric is: what it needs to see, and how it scores one explanation.
 
-A metric never runs a model or makes a map; it reads `Explained` and returns one number an image.
-All figures are fractions.
+A metric never loads a model or makes a map; it reads `Explained` and returns one number an image.
+Figures are fractions unless their metric says otherwise.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 
 class Need(enum.Enum):
@@ -23,6 +24,48 @@ class Need(enum.Enum):
 
     MASKED_SCORE = "the score of the explanation map"
     SECOND_MAP = "the map of the explanation map"
+    OTHER_SCORES = "scores of changed images"
+    OTHER_MAPS = "maps of changed images"
+    TRUTH = "where the object is"
+
+
+class View(Protocol):
+    """The model, as metrics may use it on the N explained images.
+
+    Every score is p, the probability of the image's explained class.
+    """
+
+    @property
+    def images(self) -> Floats:
+        """x, the normalised input tensors, [N, C, H, W]."""
+
+    def scores(self, image: int, others: Floats) -> Scores:
+        """p of the class of image number `image` on other images [M, C, H, W]: [M]."""
+
+    def replaced_scores(
+        self, image: int, ranks: NDArray[np.int64], counts: NDArray[np.int64], baseline: Floats
+    ) -> Scores:
+        """p of image number `image` with its first pixels replaced by those of a baseline: [T].
+
+        Args:
+            ranks: the place of each pixel in the order of replacement, [H, W].
+            counts: how many pixels are replaced, [T].
+            baseline: [C, H, W].
+        """
+
+    def restored_scores(
+        self, image: int, ranks: NDArray[np.int64], counts: NDArray[np.int64], baseline: Floats
+    ) -> Scores:
+        """The same the other way round: p of the baseline with the image's first pixels in it."""
+
+    def maps(self, others: Floats) -> Floats:
+        """The same method's maps of other images [N, C, H, W], the classes kept: [N, H, W]."""
+
+    def generators(self) -> list[np.random.Generator]:
+        """A source of random numbers an image, the same whatever the batch, order or process."""
+
+    def keep(self, image: int, name: str, curve: Scores) -> None:
+        """Keep a curve of image number `image` with its figures."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +77,27 @@ class Explained:
         masked_probability: p(e), [N] float64; None where no metric needs it.
         maps: M in [0, 1], [N, H, W] float32; None where no metric needs it.
         second_maps: CAM_c(e), [N, H, W] float32; None where no metric needs it.
+        truth: where the object is, [N, H, W] bool; all False where that is not known.
+        passes: runs of the model on an image that its map took, [N]; backward runs count as one.
+        view: the model, for metrics that need scores or maps of changed images.
     """
 
     probability: Scores
     masked_probability: Scores | None = None
-    maps: NDArray[np.float32] | None = None
-    second_maps: NDArray[np.float32] | None = None
+    maps: Floats | None = None
+    second_maps: Floats | None = None
+    truth: NDArray[np.bool_] | None = None
+    passes: NDArray[np.int64] | None = None
+    view: View | None = None
 
 
 class Metric(ABC):
-    """A measure of explanations.
+    """A measure of explanations; its options are the arguments of its constructor.
 
     Attributes:
         name: as asked for and stored.
         title: the head of its column in tables.
+        summary: one line for a list of metrics.
         higher_is_better: which end of the range is the good one.
         value_range: the least and the greatest value possible.
         needs: what `score` reads beside p(x) and the maps.
@@ -55,21 +105,23 @@ class Metric(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    summary: ClassVar[str] = ""
     higher_is_better: ClassVar[bool]
     value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     @abstractmethod
     def score(self, explained: Explained) -> Scores:
-        """The value of each image, [N] float64."""
+        """The value of each image, [N] float64; NaN where the image has none."""
 
-    def dataset(self, values: Mapping[str, Scores]) -> dict[str, float]:
-        """The figures of a data set from the values of its images, by metric.
+    def figures(self, means: Mapping[str, Scores]) -> dict[str, Scores]:
+        """The figures of data sets from the means over their images, by name.
 
-        `values` holds this metric's own values, and those of its parts where it has some; at
-        least one image. The default is the mean, under the metric's name.
+        `means` holds the mean of this metric's own values under its name, and those of its parts
+        where it has some, one for each of R data sets (a bootstrap makes many): [R]. The default
+        is the mean itself.
         """
-        return {self.name: float(values[self.name].mean())}
+        return {self.name: means[self.name]}
 
 
 class CompositeMetric(Metric):
@@ -91,20 +143,33 @@ class CompositeMetric(Metric):
 
 def masked_probability(explained: Explained) -> Scores:
     """p(e), for a metric that declares MASKED_SCORE."""
-    if explained.masked_probability is None:
-        raise ValueError("a metric reads p(e), which was not computed: is it in its `needs`?")
-    return explained.masked_probability
+    return _given(explained.masked_probability, "p(e)")
 
 
-def maps(explained: Explained) -> NDArray[np.float32]:
+def maps(explained: Explained) -> Floats:
     """M, [N, H, W]."""
-    if explained.maps is None:
-        raise ValueError("a metric reads the maps, which were not given")
-    return explained.maps
+    return _given(explained.maps, "the maps")
 
 
-def second_maps(explained: Explained) -> NDArray[np.float32]:
+def second_maps(explained: Explained) -> Floats:
     """CAM_c(e), for a metric that declares SECOND_MAP."""
-    if explained.second_maps is None:
-        raise ValueError("a metric reads CAM(e), which was not computed: is it in its `needs`?")
-    return explained.second_maps
+    return _given(explained.second_maps, "CAM(e)")
+
+
+def truth(explained: Explained) -> NDArray[np.bool_]:
+    """Where the object is, [N, H, W], for a metric that declares TRUTH."""
+    return _given(explained.truth, "the truth")
+
+
+def view(explained: Explained) -> View:
+    """The model, for a metric that declares OTHER_SCORES or OTHER_MAPS."""
+    return _given(explained.view, "the model")
+
+
+_Shown = TypeVar("_Shown")
+
+
+def _given(shown: _Shown | None, what: str) -> _Shown:
+    if shown is None:
+        raise ValueError(f"a metric reads {what}, which was not given: is it in its `needs`?")
+    return shown

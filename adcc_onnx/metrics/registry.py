@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import importlib
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from adcc_onnx.errors import OptionError, did_you_mean
-from adcc_onnx.metrics.adcc import ADCC
-from adcc_onnx.metrics.average_drop import AverageDrop
-from adcc_onnx.metrics.average_gain import AverageGain
-from adcc_onnx.metrics.average_increase import AverageIncrease
-from adcc_onnx.metrics.coherency import Coherency
-from adcc_onnx.metrics.complexity import Complexity
 from adcc_onnx.metrics.metric import CompositeMetric, Explained, Metric, Scores
+from adcc_onnx.options import read_options, split_call
 
-_METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        AverageDrop(),
-        AverageIncrease(),
-        AverageGain(),
-        Coherency(),
-        Complexity(),
-        ADCC(),
-    )
+Metrics = Mapping[str, Metric]
+
+# Each metric's class and the module it stands in, imported when it is first asked for.
+_METRICS = {
+    "average_drop": ("average_drop", "AverageDrop"),
+    "average_increase": ("average_increase", "AverageIncrease"),
+    "average_gain": ("average_gain", "AverageGain"),
+    "coherency": ("coherency", "Coherency"),
+    "complexity": ("complexity", "Complexity"),
+    "adcc": ("adcc", "ADCC"),
+    "deletion": ("pixel_curve", "Deletion"),
+    "insertion": ("pixel_curve", "Insertion"),
+    "road_morf": ("road", "RoadMorf"),
+    "road_lerf": ("road", "RoadLerf"),
+    "road": ("road", "Road"),
+    "sparseness": ("sparseness", "Sparseness"),
+    "entropy": ("entropy", "Entropy"),
+    "max_sensitivity": ("max_sensitivity", "MaxSensitivity"),
+    "infidelity": ("infidelity", "Infidelity"),
+    "passes": ("passes", "Passes"),
+    "pointing_game": ("pointing_game", "PointingGame"),
+    "energy_pointing_game": ("energy_pointing_game", "EnergyPointingGame"),
+    "iou": ("iou", "IoU"),
+    "best_iou": ("iou", "BestIoU"),
 }
 
 # What the paper reports, in the order of its tables.
@@ -36,58 +46,78 @@ def metric_names() -> list[str]:
     return list(_METRICS)
 
 
-def find_metric(name: str) -> Metric | None:
-    """The metric of this name, None where there is none."""
-    return _METRICS.get(name)
+def list_metrics() -> list[type[Metric]]:
+    """The classes of all metrics, in the order of their names."""
+    return [_find(name) for name in _METRICS]
 
 
-def get_metrics(names: Iterable[str]) -> list[Metric]:
-    """The metrics of these names, in the order asked, each once.
+def get_metric(text: str) -> Metric:
+    """The metric a user asks for: `"adcc"`, or with options `"deletion(steps=56)"`.
 
     Raises:
-        OptionError: an unknown name, with the closest there are.
+        OptionError: an unknown metric or option, with the closest there are, or a wrong value.
     """
-    return [_get(name) for name in dict.fromkeys(names)]
+    name, options = split_call(text)
+    found = _find(name)
+    return found(**read_options(name, found, options))
 
 
-def score_all(metrics: Sequence[Metric], explained: Explained) -> dict[str, Scores]:
+def get_metrics(texts: Iterable[str]) -> dict[str, Metric]:
+    """The metrics a user asks for by what was asked, in that order, each once.
+
+    Raises:
+        OptionError: as `get_metric`.
+    """
+    return {text: get_metric(text) for text in dict.fromkeys(texts)}
+
+
+def score_all(metrics: Metrics, explained: Explained) -> dict[str, Scores]:
     """The values [N] of the metrics by name, and of the parts of composite ones, each once."""
     values: dict[str, Scores] = {}
-    for metric in metrics:
-        _score_into(values, metric, explained)
+    for name, metric in metrics.items():
+        _score_into(values, name, metric, explained)
     return values
 
 
-def dataset_figures(metrics: Sequence[Metric], values: Mapping[str, Scores]) -> dict[str, float]:
-    """The figures of a data set, by name, in the order of the metrics.
+def dataset_figures(metrics: Metrics, means: Mapping[str, Scores]) -> dict[str, Scores]:
+    """The figures of R data sets, by name, in the order of the metrics: [R] each.
 
     Args:
         metrics: those asked for.
-        values: their values by name, as `score_all` gives them, of every sound image. With no
-            sound image there are no figures: the result is empty, never NaN.
+        means: the means over the images of what `score_all` gives, [R] each; a metric whose
+            mean, or that of one of its parts, is not there has no figure.
     """
-    figures: dict[str, float] = {}
-    for metric in metrics:
-        if np.size(values.get(metric.name, ())):
-            figures.update(metric.dataset(values))
-    return figures
+    found: dict[str, Scores] = {}
+    for name, metric in metrics.items():
+        if name in means:
+            figures = metric.figures({**means, metric.name: means[name]})
+            found.update({name + key.removeprefix(metric.name): figures[key] for key in figures})
+    return found
 
 
-def _get(name: str) -> Metric:
+def mean_values(values: Mapping[str, Scores]) -> dict[str, Scores]:
+    """The mean over the images that have a value, [1] each; nothing where no image has one."""
+    sound = {name: column[~np.isnan(column)] for name, column in values.items()}
+    return {name: column.mean(keepdims=True) for name, column in sound.items() if len(column)}
+
+
+def _find(name: str) -> type[Metric]:
     if name not in _METRICS:
         raise OptionError(
             f"there is no metric '{name}'{did_you_mean(name, _METRICS)} "
             f"(metrics: {', '.join(_METRICS)})"
         )
-    return _METRICS[name]
+    module, cls = _METRICS[name]
+    found: type[Metric] = getattr(importlib.import_module(f"adcc_onnx.metrics.{module}"), cls)
+    return found
 
 
-def _score_into(values: dict[str, Scores], metric: Metric, explained: Explained) -> None:
-    if metric.name in values:
+def _score_into(values: dict[str, Scores], name: str, metric: Metric, explained: Explained) -> None:
+    if name in values:
         return
     if isinstance(metric, CompositeMetric):
         for part in metric.parts:
-            _score_into(values, part, explained)
-        values[metric.name] = metric.combine(values)
+            _score_into(values, part.name, part, explained)
+        values[name] = metric.combine(values)
     else:
-        values[metric.name] = metric.score(explained)
+        values[name] = metric.score(explained)

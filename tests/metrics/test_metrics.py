@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -11,16 +12,20 @@ from scipy import stats
 from adcc_onnx.errors import OptionError
 from adcc_onnx.metrics import adcc as adcc_module
 from adcc_onnx.metrics import coherency as coherency_module
-from adcc_onnx.metrics.metric import Explained, Metric, Need
+from adcc_onnx.metrics.metric import Explained, Need
 from adcc_onnx.metrics.registry import (
     ADCC_FAMILY,
     dataset_figures,
+    get_metric,
     get_metrics,
+    list_metrics,
+    mean_values,
     metric_names,
     score_all,
 )
 
 N, SIZE = 16, (20, 17)
+PLAIN = [*ADCC_FAMILY, "average_gain"]
 
 
 def _explained(seed: int = 0) -> Explained:
@@ -32,6 +37,12 @@ def _explained(seed: int = 0) -> Explained:
 
 def _scores(name: str, explained: Explained) -> np.ndarray:
     return score_all(get_metrics([name]), explained)[name]
+
+
+def _figures(names: Iterable[str], explained: Explained) -> dict[str, float]:
+    metrics = get_metrics(names)
+    found = dataset_figures(metrics, mean_values(score_all(metrics, explained)))
+    return {name: float(figure[0]) for name, figure in found.items()}
 
 
 def _probabilities(p: list[float], masked: list[float]) -> Explained:
@@ -130,9 +141,7 @@ def test_adcc_at_the_ends(drop, coherency, complexity, expected):
 def test_fakecam_in_closed_form(size):
     """Coherency 1, complexity 1 - 1/(HW), drop 0: ADCC = 3 / (2 + HW)."""
     pixels = size[0] * size[1]
-    figures = dataset_figures(
-        get_metrics(ADCC_FAMILY), score_all(get_metrics(ADCC_FAMILY), _fakecam(*size))
-    )
+    figures = _figures(ADCC_FAMILY, _fakecam(*size))
     assert figures["coherency"] == 1
     assert figures["average_drop"] == figures["average_increase"] == 0
     assert figures["complexity"] == pytest.approx(1 - 1 / pixels, rel=1e-15)
@@ -144,9 +153,9 @@ def test_fakecam_in_closed_form(size):
 
 def test_dataset_figures():
     """Plain means, but for ADCC: the harmonic mean of three means beside the mean of its own."""
-    metrics = get_metrics([*ADCC_FAMILY, "average_gain"])
-    values = score_all(metrics, _explained(2))
-    figures = dataset_figures(metrics, values)
+    names = [*ADCC_FAMILY, "average_gain"]
+    values = score_all(get_metrics(names), _explained(2))
+    figures = _figures(names, _explained(2))
     assert list(figures) == [*ADCC_FAMILY, "adcc_per_image", "average_gain"]
     for name in (*ADCC_FAMILY[:4], "average_gain"):
         assert figures[name] == pytest.approx(statistics.fmean(values[name]), rel=1e-14)
@@ -163,19 +172,39 @@ def test_dataset_figures():
 def test_values_of_many_batches_give_the_same_figures_as_one():
     metrics = get_metrics(ADCC_FAMILY)
     whole = _explained(3)
+    given = [f for f in whole.__dataclass_fields__ if getattr(whole, f) is not None]
     parts = [
-        score_all(
-            metrics, Explained(*(getattr(whole, f)[rows] for f in whole.__dataclass_fields__))
-        )
+        score_all(metrics, Explained(*(getattr(whole, f)[rows] for f in given)))
         for rows in (slice(0, 5), slice(5, 6), slice(6, N))
     ]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    assert dataset_figures(metrics, joined) == dataset_figures(metrics, score_all(metrics, whole))
+    together = score_all(metrics, whole)
+    for name, column in together.items():
+        np.testing.assert_array_equal(joined[name], column)
+
+
+def test_figures_of_many_data_sets_at_once():
+    """As a bootstrap asks for them: the means of R data sets give R figures each."""
+    metrics, rng = get_metrics(["adcc", "complexity"]), np.random.default_rng(0)
+    names = ["average_drop", "coherency", "complexity", "adcc"]
+    means = {name: rng.random(7) for name in names}
+    together = dataset_figures(metrics, means)
+    for r in range(7):
+        one = dataset_figures(metrics, {name: means[name][r : r + 1] for name in names})
+        assert {name: column[r] for name, column in together.items()} == {
+            name: column[0] for name, column in one.items()
+        }
+
+
+def test_images_without_a_value_do_not_count():
+    found = mean_values({"iou": np.array([0.25, np.nan, 0.75]), "none": np.full(3, np.nan)})
+    assert found == {"iou": np.array([0.5])}
 
 
 def test_without_a_sound_image_there_are_no_figures():
     metrics = get_metrics(ADCC_FAMILY)
-    assert dataset_figures(metrics, {name: np.array([]) for name in ADCC_FAMILY}) == {}
+    nothing = {name: np.array([]) for name in ADCC_FAMILY}
+    assert dataset_figures(metrics, mean_values(nothing)) == {}
     assert dataset_figures(metrics, {}) == {}
 
 
@@ -195,12 +224,12 @@ def test_adcc_alone_gives_its_parts_values_but_only_its_own_figures():
     metrics = get_metrics(["adcc"])
     values = score_all(metrics, _explained(5))
     assert set(values) == {"average_drop", "coherency", "complexity", "adcc"}
-    assert list(dataset_figures(metrics, values)) == ["adcc", "adcc_per_image"]
-    np.testing.assert_array_equal(metrics[0].score(_explained(5)), values["adcc"])
+    assert list(_figures(["adcc"], _explained(5))) == ["adcc", "adcc_per_image"]
+    np.testing.assert_array_equal(metrics["adcc"].score(_explained(5)), values["adcc"])
 
 
 def test_needs():
-    needs = {metric.name: metric.needs for metric in get_metrics(metric_names())}
+    needs = {name: metric.needs for name, metric in get_metrics(PLAIN).items()}
     masked, second = Need.MASKED_SCORE, Need.SECOND_MAP
     assert needs == {
         "average_drop": {masked},
@@ -212,9 +241,9 @@ def test_needs():
     }
 
 
-@pytest.mark.parametrize("name", metric_names())
+@pytest.mark.parametrize("name", PLAIN)
 def test_every_value_lies_in_the_range_and_the_better_end_is_better(name):
-    (metric,) = get_metrics([name])
+    metric = get_metric(name)
     low, high = metric.value_range
     values = _scores(name, _explained(6))
     assert values.shape == (N,) and values.dtype == np.float64
@@ -232,7 +261,7 @@ def test_every_value_lies_in_the_range_and_the_better_end_is_better(name):
 
 @pytest.mark.parametrize("name", ["average_drop", "complexity", "coherency"])
 def test_what_was_not_computed_is_named(name):
-    with pytest.raises(ValueError, match=r"was not computed|were not given"):
+    with pytest.raises(ValueError, match=r"which was not given"):
         _scores(name, Explained(np.ones(2)))
 
 
@@ -241,7 +270,7 @@ def test_what_was_not_computed_is_named(name):
     [
         ("avg_drop", "did you mean 'average_drop'"),
         ("ADCC", "did you mean 'adcc'"),
-        ("", "no metric"),
+        ("", "write name or name"),
     ],
 )
 def test_an_unknown_metric_names_close_ones(name, said):
@@ -250,5 +279,23 @@ def test_an_unknown_metric_names_close_ones(name, said):
 
 
 def test_metrics_come_once_and_in_the_order_asked():
-    found: list[Metric] = get_metrics(["adcc", "coherency", "adcc"])
-    assert [metric.name for metric in found] == ["adcc", "coherency"]
+    assert list(get_metrics(["adcc", "coherency", "adcc"])) == ["adcc", "coherency"]
+
+
+def test_every_metric_says_what_it_is():
+    for name, cls in zip(metric_names(), list_metrics(), strict=True):
+        assert cls.name == name and cls.title and cls.summary and cls.__doc__
+        low, high = cls.value_range
+        assert low < high and isinstance(cls.higher_is_better, bool)
+        assert isinstance(get_metric(name), cls)
+
+
+def test_the_same_metric_twice_with_other_options():
+    metrics = get_metrics(["deletion", "deletion(steps=4)"])
+    figures = dataset_figures(
+        metrics, {"deletion": np.array([0.5]), "deletion(steps=4)": np.array([0.25])}
+    )
+    assert {name: float(f[0]) for name, f in figures.items()} == {
+        "deletion": 0.5,
+        "deletion(steps=4)": 0.25,
+    }
