@@ -102,3 +102,9 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     if not close:
         return ""
     return "; did you mean " + " or ".join(repr(by_folded[folded]) for folded in close) + "?"
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, in a line: its text's first one, or its kind."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -19,7 +19,7 @@ from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.evaluation.probability import probabilities
 from adcc_onnx.evaluation.stream import Sample, batches, require_preprocessing, samples
 from adcc_onnx.images.labels import label_index, read_labels
-from adcc_onnx.images.sources import Source, open_source
+from adcc_onnx.images.sources import Source, joined, open_source
 from adcc_onnx.model import Model
 from adcc_onnx.report.as_table import safe
 from adcc_onnx.report.overlay import sheet, write_png
@@ -102,7 +102,7 @@ def _gathered(images: Iterable[str]) -> Source:
     sources = [open_source(image) for image in images]
     if any(source.ready for source in sources):
         raise SourceError("explain shows pictures: ready tensors have none")
-    return Source([record for source in sources for record in source.records])
+    return joined(sources)
 
 
 def _explain_batch(
@@ -159,7 +159,7 @@ def _predictions(model: Model, logits: Floats) -> str:
 def _shown(model: Model, source: Source, sample: Sample) -> NDArray[np.uint8]:
     """What the model saw of the picture."""
     assert model.preprocessing is not None
-    return model.preprocessing.crop_image(source.records[sample.position].load())
+    return model.preprocessing.crop_image(next(source.at([sample.position])).load())
 
 
 def _plain(name: str) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from adcc_onnx.errors import ImageError
+from adcc_onnx.errors import ImageError, first_line
+from adcc_onnx.images.files import read_bytes
 
 Picture = NDArray[np.uint8]
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 # The only decoders that ever run: none of them interprets a program, as the one for EPS does.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Checked from the header, before anything is decoded: 8 times a 20-megapixel photo.
@@ -21,17 +25,18 @@ MOST_PIXELS = 180_000_000
 _DEEP_GREYS = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
-def read_image(path: Path) -> Picture:
+def read_image(path: Path, name: str = "") -> Picture:
     """The pixels of a picture file, RGB [H, W, 3].
+
+    Args:
+        path: the file.
+        name: of the image, for messages; the file's if empty.
 
     Raises:
         ImageError: missing, empty, cut short, too large, or no picture of a known format.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path.name}: cannot be read ({error.strerror or error})") from error
-    return decode_image(data, path.name)
+    name = name or path.name
+    return decode_image(read_bytes(path, name), name)
 
 
 def decode_image(data: bytes, name: str) -> Picture:
@@ -43,25 +48,37 @@ def decode_image(data: bytes, name: str) -> Picture:
     Raises:
         ImageError: as `read_image`.
     """
+    with opened(data, name) as image:
+        return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+
+
+@contextmanager
+def opened(
+    data: bytes, name: str, formats: tuple[str, ...] = FORMATS
+) -> Generator[Image.Image, None, None]:
+    """An encoded picture, decoded; what goes wrong with it within the block is an `ImageError`.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
     if not data:
         raise ImageError(f"{name}: the file is empty")
     try:
         with warnings.catch_warnings():
             # Our own limit is checked below, with a message of its own.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=formats) as image:
                 _check_size(image, name)
                 image.load()
-                return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+                yield image
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: no picture of a known format ({', '.join(FORMATS)})") from error
+        raise ImageError(f"{name}: no picture of a known format ({', '.join(formats)})") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: more than {MOST_PIXELS:,} pixels") from error
     except ImageError:
         raise
     except Exception as error:  # decoders raise whatever a broken file leads them to
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(f"{name}: cut short or broken ({reason})") from error
+        raise ImageError(f"{name}: cut short or broken ({first_line(error)})") from error
 
 
 def _check_size(image: Image.Image, name: str) -> None:

@@ -95,13 +95,17 @@ class Preprocessing:
         Raises:
             ImageError: the picture is so long and thin that resizing it would fill the memory.
         """
-        height, width = self.size
-        if not self.crop:
-            return self._resized(image, (width, height))
-        scaled = self._resized(image, _scaled(image.shape[1], image.shape[0], self.resize))
-        top = round((scaled.shape[0] - height) / 2.0)
-        left = round((scaled.shape[1] - width) / 2.0)
-        return scaled[top : top + height, left : left + width]
+        return self._cropped(image, INTERPOLATIONS[self.interpolation])
+
+    def crop_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What is left of a mask [h, w] of a picture in what the model sees of it: [H, W].
+
+        The geometry of `crop_image`; every pixel takes the nearest one's value.
+
+        Raises:
+            ImageError: as `crop_image`.
+        """
+        return self._cropped(mask.astype(np.uint8), Image.Resampling.NEAREST).astype(bool)
 
     def normalise(self, image: Picture) -> Floats:
         """The tensor [3, H, W] of a picture of the model's size."""
@@ -114,12 +118,14 @@ class Preprocessing:
         """Everything that changes a number, for the record of a run."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
-    def _resized(self, image: Picture, size: tuple[int, int]) -> Picture:
-        """To (width, height)."""
-        if size[0] * size[1] > _MOST_PIXELS:
-            raise ImageError(f"resizing it to {size[0]} x {size[1]} pixels takes too much memory")
-        method = INTERPOLATIONS[self.interpolation]
-        return np.asarray(Image.fromarray(image).resize(size, method))
+    def _cropped(self, image: Picture, method: Image.Resampling) -> Picture:
+        height, width = self.size
+        if not self.crop:
+            return _resized(image, (width, height), method)
+        scaled = _resized(image, _scaled(image.shape[1], image.shape[0], self.resize), method)
+        top = round((scaled.shape[0] - height) / 2.0)
+        left = round((scaled.shape[1] - width) / 2.0)
+        return scaled[top : top + height, left : left + width]
 
 
 _MOST_PIXELS = 180_000_000
@@ -132,6 +138,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "unit": {},
     }
 )
+
+
+def _resized(image: Picture, size: tuple[int, int], method: Image.Resampling) -> Picture:
+    """To (width, height)."""
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise ImageError(f"resizing it to {size[0]} x {size[1]} pixels takes too much memory")
+    return np.asarray(Image.fromarray(image).resize(size, method))
 
 
 def _scaled(width: int, height: int, short: int) -> tuple[int, int]:

@@ -1,172 +1,106 @@
-"""Where images come from: a folder, a list, one file, or tensors made elsewhere."""
+"""Where images come from, by how the place is named."""
 
 from __future__ import annotations
 
-import csv
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import SourceError
-from adcc_onnx.images.decoding import read_image
+from adcc_onnx.images.archives import in_tar
+from adcc_onnx.images.decoding import SUFFIXES
+from adcc_onnx.images.folders import files, in_folder, in_list
+from adcc_onnx.images.labelling import with_labels
+from adcc_onnx.images.parquet import in_parquet
+from adcc_onnx.images.sampling import sampled
+from adcc_onnx.images.shards import expand
+from adcc_onnx.images.source import Record, Source, joined
+from adcc_onnx.images.tensors import from_arrays, in_npz
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+__all__ = ["Record", "Source", "joined", "open_arrays", "open_paths", "open_source"]
+
 _LISTS = (".csv", ".txt", ".lst")
+# What may come in numbered files, all together one source.
+_SHARDS: dict[str, Callable[[Path, str], Source]] = {".tar": in_tar, ".parquet": in_parquet}
 
 
-@dataclass(frozen=True)
-class Record:
-    """One image of a source.
-
-    Attributes:
-        name: unique in the source and the same on every machine.
-        label: a class number or name, if one is given.
-        load: the picture, uint8 [H, W, 3], or of a ready source the tensor, float32 [C, H, W].
-    """
-
-    name: str
-    label: int | str | None
-    load: Callable[[], NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A sequence of images.
-
-    Attributes:
-        records: in the order they are evaluated.
-        ready: the records load preprocessed tensors.
-    """
-
-    records: Sequence[Record]
-    ready: bool = False
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __iter__(self) -> Iterator[Record]:
-        return iter(self.records)
-
-
-def open_source(spec: str | Path, limit: int | None = None) -> Source:
-    """A folder (flat or one folder a class), a picture, a list or CSV `path[,label]`, or an `.npz`.
+def open_source(
+    spec: str | Path,
+    limit: int | None = None,
+    seed: int | None = None,
+    stratified: bool = False,
+    labels: Path | None = None,
+) -> Source:
+    """The images of a place: see docs/sources.md for every kind.
 
     Args:
-        spec: where.
-        limit: at most so many images, the first ones.
+        spec: a folder (flat or one folder a class), a picture, a list or CSV `path[,label]`, an
+            `.npz` of ready tensors, a `.tar` or `.parquet`, or several numbered ones
+            ("shard-{000000..000049}.tar").
+        limit: at most so many images.
+        seed: take them at random; the first ones where None.
+        stratified: take them in proportion from every label.
+        labels: a file that gives the labels (see `with_labels`).
 
     Raises:
         SourceError: it is missing, empty or malformed.
+        OptionError: the limit is not at least 1.
     """
-    path = Path(spec)
-    if not path.exists():
-        raise SourceError(f"no such file or folder: {path}")
-    if path.is_dir():
-        return Source(_in_folder(path)[:limit])
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        return _in_npz(path, limit)
-    if suffix in _LISTS:
-        return Source(_in_list(path)[:limit])
-    if suffix in SUFFIXES:
-        return Source([Record(path.name, None, partial(read_image, path))])
-    kinds = ", ".join((*_LISTS, ".npz", *SUFFIXES))
-    raise SourceError(f"{path} is neither a folder nor one of {kinds}")
+    source = _open(spec)
+    if labels is not None:
+        source = with_labels(source, labels)
+    return sampled(source, limit, seed, stratified)
 
 
 def open_paths(paths: Sequence[Path], limit: int | None = None) -> Source:
-    """Pictures by their paths."""
+    """Pictures by their paths.
+
+    Raises:
+        SourceError: there is none.
+    """
     if not paths:
         raise SourceError("no image was given")
-    return Source([Record(str(p), None, partial(read_image, p)) for p in paths][:limit])
+    return sampled(files(Path(), [str(path) for path in paths], [None] * len(paths)), limit)
 
 
 def open_arrays(
-    tensors: NDArray[Any], limit: int | None = None, labels: NDArray[Any] | None = None
+    tensors: NDArray[Any],
+    limit: int | None = None,
+    labels: NDArray[Any] | None = None,
+    masks: NDArray[Any] | None = None,
 ) -> Source:
-    """Preprocessed tensors [N, C, H, W], with perhaps a label each.
+    """Preprocessed tensors [N, C, H, W], with perhaps a label and a mask [N, H, W] each.
 
     Raises:
-        SourceError: another rank or type, or another number of labels.
+        SourceError: another rank or type, or another number of labels or size of masks.
     """
-    if tensors.ndim != 4 or tensors.dtype.kind != "f" or not len(tensors):
-        shape = " x ".join(str(size) for size in tensors.shape)
-        raise SourceError(
-            f"ready tensors must be floating point [N, C, H, W], not {tensors.dtype} [{shape}]"
-        )
-    if labels is not None and len(labels) != len(tensors):
-        raise SourceError(f"there are {len(tensors)} tensors but {len(labels)} labels")
-    records = [
-        Record(str(i), None if labels is None else int(labels[i]), partial(_tensor, tensors, i))
-        for i in range(len(tensors))
-    ]
-    return Source(records[:limit], ready=True)
+    return sampled(from_arrays(tensors, labels, masks), limit)
 
 
-def _tensor(tensors: NDArray[Any], index: int) -> NDArray[np.float32]:
-    return np.ascontiguousarray(tensors[index], dtype=np.float32)
+def _open(spec: str | Path) -> Source:
+    path = Path(spec)
+    if not path.exists():
+        shards = expand(str(spec))
+        if shards is None:
+            raise SourceError(f"no such file or folder: {path}")
+        return joined([_opener(shard)(shard, f"{shard.stem}/") for shard in shards])
+    if path.is_dir():
+        return in_folder(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return in_npz(path)
+    if suffix in _LISTS:
+        return in_list(path)
+    if suffix in SUFFIXES:
+        return files(path.parent, [path.name], [None])
+    return _opener(path)(path, "")
 
 
-def _in_folder(folder: Path) -> list[Record]:
-    """Pictures of the folder; if it has none, those of its folders, each labelled by its name."""
-    flat = [Record(p.name, None, partial(read_image, p)) for p in _pictures(folder)]
-    if flat:
-        return flat
-    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    records = [
-        Record(f"{c.name}/{p.name}", c.name, partial(read_image, p))
-        for c in classes
-        for p in _pictures(c)
-    ]
-    if not records:
-        raise SourceError(f"no image in {folder} (looked for {', '.join(SUFFIXES)})")
-    return records
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
-    )
-
-
-def _in_list(path: Path) -> list[Record]:
-    """Lines `path[,label]`, with or without a header, relative to the list's folder."""
+def _opener(path: Path) -> Callable[[Path, str], Source]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [(number, row) for number, row in enumerate(csv.reader(stream), 1) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"the list {path} cannot be read: {error}") from error
-    if rows and rows[0][1][0].strip().lower() in ("path", "file", "filename", "image"):
-        rows = rows[1:]
-    if not rows:
-        raise SourceError(f"the list {path} names no image")
-    return [_listed(path, number, row) for number, row in rows]
-
-
-def _listed(path: Path, number: int, row: list[str]) -> Record:
-    name, label = row[0].strip(), row[1].strip() if len(row) > 1 else ""
-    if not name:
-        raise SourceError(f"{path}, line {number}: no path")
-    known: int | str | None = label or None
-    if label.lstrip("-").isdigit():
-        known = int(label)
-    return Record(name, known, partial(read_image, path.parent / name))
-
-
-def _in_npz(path: Path, limit: int | None) -> Source:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if "x" not in archive:
-                raise SourceError(f"{path} holds no array 'x' [N, C, H, W]")
-            labels = archive["label"].reshape(-1) if "label" in archive else None
-            return open_arrays(archive["x"], limit, labels)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise SourceError(f"{path} cannot be read as .npz: {error}") from error
+        return _SHARDS[path.suffix.lower()]
+    except KeyError:
+        kinds = ", ".join((*_LISTS, ".npz", *_SHARDS, *SUFFIXES))
+        raise SourceError(f"{path} is neither a folder nor one of {kinds}") from None
