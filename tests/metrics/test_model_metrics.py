@@ -199,7 +199,8 @@ def test_max_sensitivity_equals_captums(model: Model) -> None:
     def maps(batch: Any) -> Any:
         given = batch[0] if isinstance(batch, tuple) else batch
         chosen = shown.view._first.targets if len(given) == N else classes
-        return torch.tensor(adcc.explain(model, given.numpy(), target=chosen), dtype=torch.float64)
+        found = adcc.explain(model, given.numpy(), target=chosen)
+        return (torch.tensor(found, dtype=torch.float64),)
 
     theirs = captum.sensitivity_max(
         maps,
