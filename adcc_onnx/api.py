@@ -16,6 +16,7 @@ from adcc_onnx.cams.registry import get_method
 from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.evaluation.maps import maps_of
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.ready_maps import pair
 from adcc_onnx.evaluation.run import Progress, check, evaluate_into
 from adcc_onnx.evaluation.store import Store
 from adcc_onnx.evaluation.stream import require_preprocessing, tensor_of
@@ -23,6 +24,7 @@ from adcc_onnx.graph.bake import bake_maps
 from adcc_onnx.graph.expose import with_weights
 from adcc_onnx.graph.loading import to_proto
 from adcc_onnx.images.sources import Source, open_arrays, open_paths, open_source
+from adcc_onnx.images.truth import with_truth
 from adcc_onnx.model import Model, load
 from adcc_onnx.report.summary import RunSummary, summarise
 
@@ -75,6 +77,9 @@ def evaluate(
     protocol: str = "poppi2021",
     limit: int | None = None,
     seed: int = 0,
+    truth: str | Path | None = None,
+    maps: Sequence[str | Path] = (),
+    second_maps: Sequence[str | Path] = (),
     output: str | Path | None = None,
     resume: bool = False,
     progress: Progress = lambda images: None,
@@ -84,12 +89,15 @@ def evaluate(
     Args:
         model: from `load`.
         images: as for `explain`.
-        methods: names with options; the paper's six if empty.
-        metrics: names; the ADCC family if empty.
+        methods: names with options; the paper's six if neither methods nor maps are given.
+        metrics: names with options; the ADCC family if empty.
         target: "predicted", "label" or a class index.
-        protocol: "poppi2021".
+        protocol: "poppi2021" or "openvino".
         limit: at most so many images.
         seed: of everything that is drawn at random.
+        truth: where the objects are: a folder of Pascal VOC files or of masks, or a COCO file.
+        maps: folders of maps made by other tools, one `.npy` an image.
+        second_maps: a folder for each of them, of the maps of x * M.
         output: an SQLite file to keep the run in; nothing is kept if None.
         resume: continue the run in `output`.
         progress: called with the number of images just finished.
@@ -100,8 +108,10 @@ def evaluate(
     Raises:
         AdccError: see `adcc_onnx.errors`; a single image's failure is counted instead.
     """
-    plan = make_plan(methods, metrics, target, protocol, seed)
+    plan = make_plan(methods, metrics, target, protocol, seed, maps=pair(maps, second_maps))
     source = as_source(images, limit)
+    if truth is not None:
+        source = with_truth(source, Path(truth))
     check(model, source, plan)
     with open_store(output, resume) as store:
         run = evaluate_into(store, model, source, plan, describe_source(images), progress)

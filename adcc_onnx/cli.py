@@ -17,6 +17,8 @@ from adcc_onnx import __version__
 from adcc_onnx.errors import AdccError
 
 if TYPE_CHECKING:
+    from adcc_onnx.evaluation.plan import Plan
+    from adcc_onnx.images.source import Source
     from adcc_onnx.model import Model
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -79,49 +81,76 @@ def model_options(command: _Command) -> _Command:
     return functools.reduce(lambda f, option: option(f), reversed(options), command)
 
 
+def source_options(command: _Command) -> _Command:
+    """Options of every command that reads a source of images."""
+    file = click.Path(path_type=Path)
+    options = [
+        click.option(
+            "--images",
+            required=True,
+            help="Folder, image, CSV `path[,label]`, .npz, .tar, .parquet, or shards {00..49}.tar.",
+        ),
+        click.option("--labels", type=file, help="File of labels; see docs/sources.md."),
+        click.option("--truth", type=file, help="Boxes or masks: VOC or PNG folder, COCO JSON."),
+        click.option("--limit", type=click.IntRange(min=1), help="At most so many images."),
+        click.option(
+            "--sample",
+            default="first",
+            show_default=True,
+            type=click.Choice(["first", "random", "stratified"]),
+            help="Which ones: random and stratified (by label) ones are drawn by --seed.",
+        ),
+    ]
+    return functools.reduce(lambda f, option: option(f), reversed(options), command)
+
+
+def plan_options(command: _Command) -> _Command:
+    """Options that say what is measured, and how."""
+    folder = click.Path(path_type=Path, file_okay=False)
+    options = [
+        click.option("--method", "methods", multiple=True, help="Default: the paper's six."),
+        click.option("--metric", "metrics", multiple=True, help="Default: ADCC and its parts."),
+        click.option("--maps", multiple=True, type=folder, help="Ready maps, one .npy an image."),
+        click.option("--second-maps", multiple=True, type=folder, help="Those of x * M."),
+        click.option("--protocol", default="poppi2021", show_default=True),
+        click.option("--fill", help="Behind the mask: zero or black; default: the protocol's."),
+        click.option("--baseline", help="Of insertion and deletion: zero, blur or mean."),
+        click.option("--steps", type=click.IntRange(min=1), help="Of insertion and deletion."),
+        click.option(
+            "--target", default="predicted", show_default=True, metavar="predicted|label|INDEX"
+        ),
+        click.option("--seed", default=0, show_default=True, help="Of everything drawn at random."),
+    ]
+    return functools.reduce(lambda f, option: option(f), reversed(options), command)
+
+
 @main.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--images", required=True, help="Folder, image, CSV `path[,label]`, or .npz.")
-@click.option("--method", "methods", multiple=True, help="May be repeated; default: the paper's.")
-@click.option("--metric", "metrics", multiple=True, help="May be repeated; default: ADCC's.")
-@click.option("--protocol", default="poppi2021", show_default=True)
-@click.option("--target", default="predicted", show_default=True, metavar="predicted|label|INDEX")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many images.")
-@click.option("--seed", default=0, show_default=True, help="Of everything drawn at random.")
+@source_options
+@plan_options
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep the run: RUN.sqlite.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @model_options
-def evaluate(
-    models: tuple[str, ...],
-    images: str,
-    methods: tuple[str, ...],
-    metrics: tuple[str, ...],
-    protocol: str,
-    target: str,
-    limit: int | None,
-    seed: int,
-    out: Path | None,
-    resume: bool,
-    **options: Any,
-) -> None:
-    """Score methods on images and print the ranked table."""
+def evaluate(models: tuple[str, ...], out: Path | None, resume: bool, **options: Any) -> None:
+    """Score methods on images and print the ranked table.
+
+    Metrics and methods may be repeated, and take options: `--metric "deletion(steps=56)"`.
+    """
     from adcc_onnx.api import describe_source, open_store
-    from adcc_onnx.evaluation.plan import make_plan
     from adcc_onnx.evaluation.run import check, evaluate_into
-    from adcc_onnx.images.sources import open_source
     from adcc_onnx.report import render
 
     if resume and out is None:
         raise click.UsageError("--resume needs the run to continue: -o RUN.sqlite")
-    plan = make_plan(methods, metrics, target, protocol, seed)
-    source = open_source(images, limit)
+    plan, source = _plan(options), _source(options)
     loaded = [_load(path, options) for path in models]
     for model in loaded:
         check(model, source, plan)
+    described = describe_source(options["images"])
     with open_store(out, resume) as store:
         for model in loaded:
             with _progress(model.name, len(source)) as advance:
-                evaluate_into(store, model, source, plan, describe_source(images), advance)
+                evaluate_into(store, model, source, plan, described, advance)
         click.echo(render(store, "table"))
     if out is not None:
         click.echo(f"kept in {out}: adcc-onnx report {out} --format table|csv|json", err=True)
@@ -256,6 +285,25 @@ def methods() -> None:
 
 
 @main.command()
+def metrics() -> None:
+    """List the metrics: name, range, which end is better, and what they measure."""
+    from adcc_onnx.metrics.registry import list_metrics
+    from adcc_onnx.report.as_table import aligned_rows
+
+    rows = [
+        [
+            m.name,
+            "{:g} to {:g}".format(*m.value_range),
+            "↑" if m.higher_is_better else "↓",
+            m.summary,
+        ]
+        for m in list_metrics()
+    ]
+    header = ["metric", "range", "better", "what it is"]
+    click.echo("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))
+
+
+@main.command()
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--method", "methods", multiple=True, default=["gradcam"], show_default=True)
@@ -302,6 +350,32 @@ def demo(out: Path) -> None:
     from adcc_onnx.demo import run_demo
 
     run_demo(out, lambda total: _progress("demo", total), click.echo)
+
+
+def _source(options: dict[str, Any]) -> Source:
+    """The source of images that `source_options` name."""
+    from adcc_onnx.images.sources import open_source
+    from adcc_onnx.images.truth import with_truth
+
+    drawn = options["sample"] != "first"
+    source = open_source(
+        options["images"],
+        options["limit"],
+        options["seed"] if drawn else None,
+        options["sample"] == "stratified",
+        options["labels"],
+    )
+    return source if options["truth"] is None else with_truth(source, options["truth"])
+
+
+def _plan(options: dict[str, Any]) -> Plan:
+    """What `plan_options` ask for."""
+    from adcc_onnx.evaluation.plan import make_plan
+    from adcc_onnx.evaluation.ready_maps import pair
+
+    named = ("methods", "metrics", "target", "protocol", "seed", "fill", "baseline", "steps")
+    maps = pair(options["maps"], options["second_maps"])
+    return make_plan(**{name: options[name] for name in named}, maps=maps)
 
 
 def _load(path: str, options: dict[str, Any]) -> Model:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from adcc_onnx.evaluation.protocols import Fill, fill_of
 from adcc_onnx.evaluation.ready_maps import ReadyMaps
 from adcc_onnx.metrics.metric import Metric
 from adcc_onnx.metrics.metric import Need as MetricNeed
-from adcc_onnx.metrics.registry import ADCC_FAMILY, get_metrics
+from adcc_onnx.metrics.registry import ADCC_FAMILY, PIXEL_CURVES, get_metrics
 from adcc_onnx.model import Model
 
 PREDICTED, LABEL = "predicted", "label"
@@ -90,6 +90,8 @@ def make_plan(
     seed: int = 0,
     *,
     fill: str | None = None,
+    baseline: str | None = None,
+    steps: int | None = None,
     maps: Sequence[ReadyMaps] = (),
 ) -> Plan:
     """A plan from names.
@@ -101,6 +103,7 @@ def make_plan(
         protocol: "poppi2021" or "openvino".
         seed: of everything that is drawn at random.
         fill: "zero" or "black"; the protocol's if None.
+        baseline, steps: of insertion and deletion, where these are asked for without options.
         maps: made by other tools; each stands in the table under its folder's name.
 
     Raises:
@@ -114,8 +117,15 @@ def make_plan(
         if name in chosen:
             raise OptionError(f"two methods are called '{name}': rename the folder {ready.folder}")
         chosen[name] = ready
-    measured = get_metrics(metrics or ADCC_FAMILY)
+    options = {"baseline": baseline, "steps": steps}
+    measured = get_metrics([_with_options(text, options) for text in metrics or ADCC_FAMILY])
     return Plan(chosen, measured, _target(target), protocol, fill_of(protocol, fill), seed)
+
+
+def _with_options(text: str, options: Mapping[str, object]) -> str:
+    """A metric as asked, with options that it was asked for without."""
+    given = ", ".join(f"{key}={value}" for key, value in options.items() if value is not None)
+    return f"{text}({given})" if given and text in PIXEL_CURVES else text
 
 
 def _target(asked: str | int) -> str | int:

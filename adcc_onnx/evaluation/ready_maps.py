@@ -74,6 +74,20 @@ class ReadyMaps(Method):
         return Maps(maps, (np.ptp(flat, axis=1) == 0) & ~failed, failed, reasons)
 
 
+def pair(folders: Sequence[str | Path], second: Sequence[str | Path]) -> list[ReadyMaps]:
+    """Folders of maps with their folders of second maps, if there are any.
+
+    Raises:
+        OptionError: there are second maps, but not one folder for each folder of maps.
+    """
+    if second and len(second) != len(folders):
+        raise OptionError(
+            f"{len(folders)} folders of maps but {len(second)} of second maps: give one for each"
+        )
+    seconds = [Path(folder) for folder in second] or [None] * len(folders)
+    return [ReadyMaps(Path(f), s) for f, s in zip(folders, seconds, strict=True)]
+
+
 def _path_of(folder: Path, name: str) -> Path:
     """The file of an image's map, which never lies outside the folder."""
     parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part != "/"]

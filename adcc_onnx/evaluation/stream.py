@@ -56,10 +56,10 @@ def samples(
         PreprocessingError: ready tensors of another shape than the model takes.
     """
     finished, partial = (set(), {}) if done is None else (done.finished, done.partial)
-    for position, record in enumerate(source):
-        if position not in finished:
-            sample = _sample(position, record, source.ready, model, truth)
-            yield replace(sample, done=partial.get(position, frozenset()))
+    left = [position for position in range(len(source)) if position not in finished]
+    for position, record in zip(left, source.at(left), strict=True):
+        sample = _sample(position, record, source.ready, model, truth)
+        yield replace(sample, done=partial.get(position, frozenset()))
 
 
 def batches(stream: Iterable[Sample], size: int) -> Iterator[list[Sample]]:

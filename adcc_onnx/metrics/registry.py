@@ -39,6 +39,8 @@ _METRICS = {
 
 # What the paper reports, in the order of its tables.
 ADCC_FAMILY = ("average_drop", "average_increase", "coherency", "complexity", "adcc")
+# Those that exchange pixels step by step.
+PIXEL_CURVES = ("deletion", "insertion")
 
 
 def metric_names() -> list[str]:
