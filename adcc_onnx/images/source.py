@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 Label = int | str
 Load = Callable[[], NDArray[Any]]
 Mask = NDArray[np.bool_]
+# Draws the mask of a picture of (height, width).
+Draw = Callable[[tuple[int, int]], Mask]
 
 
 @dataclass(frozen=True)

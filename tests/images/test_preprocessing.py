@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -84,6 +85,35 @@ def test_without_a_crop_the_whole_picture_is_seen() -> None:
     whole = Preprocessing((16, 16), 16, crop=False, interpolation="bicubic")
     wanted = Image.fromarray(pixels).resize((16, 16), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(whole.crop_image(pixels), np.asarray(wanted))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+@pytest.mark.parametrize("crop", [True, False])
+@pytest.mark.parametrize("picture", [*PICTURES, (224, 224)])
+def test_masks_are_cropped_as_pictures_are(
+    picture: tuple[int, int], crop: bool, interpolation: str
+) -> None:
+    """A painted picture and its mask part company by no more than the pixels along the edge."""
+    rng = np.random.default_rng(3)
+    mask = cv2.GaussianBlur(rng.standard_normal(picture), (0, 0), min(picture) / 8) > 0
+    mask[: picture[0] // 7] = True
+    painted = np.repeat(np.where(mask, 255, 0).astype(np.uint8)[:, :, None], 3, axis=2)
+    steps = Preprocessing((192, 224), 256, crop=crop, interpolation=interpolation)
+    found, seen = steps.crop_mask(mask), steps.crop_image(painted)[:, :, 0]
+    assert found.shape == (192, 224) and found.dtype == np.bool_
+    wanted = seen > 127
+    if interpolation == "nearest":
+        np.testing.assert_array_equal(found, wanted)
+    square = np.ones((3, 3), np.uint8)
+    edge = cv2.morphologyEx(wanted.astype(np.uint8), cv2.MORPH_GRADIENT, square).astype(bool)
+    np.testing.assert_array_equal(found[~edge], wanted[~edge])
+    assert abs(int(found.sum()) - int(wanted.sum())) < 0.01 * wanted.size
+
+
+def test_without_resizing_a_mask_is_cut_to_the_pixel() -> None:
+    mask = np.random.default_rng(4).random((256, 300)) < 0.5
+    found = Preprocessing((224, 224), 256).crop_mask(mask)
+    np.testing.assert_array_equal(found, mask[16:240, 38:262])
 
 
 @pytest.mark.parametrize(
