@@ -207,6 +207,19 @@ def test_scorecam(probabilities, raw):
     assert shown.asked == [K - 2, K - 1, K], "constant channels take no pass of their own"
 
 
+def test_scorecam_runs_equal_masks_once():
+    """Channels of one mask, whatever their scale, share a pass; the map is the one without that."""
+    shown = _shown()
+    shown.activations[:, 5] = shown.activations[:, 3]
+    shown.activations[:2, 8] = 4 * shown.activations[:2, 3]
+    shown.activations[0, 9] = shown.activations[0, 2]
+    shown.activations[1, 7] = 1.5
+    scores, _ = _score_of_masks(shown, False)
+    weights = special.softmax(scores, axis=1)
+    _check("scorecam", shown, _loop(shown, lambda n, k, a: weights[n, k]))
+    assert shown.asked == [K - 3, K - 3, K - 1]
+
+
 def test_scorecam_does_not_depend_on_the_blank_score_under_softmax():
     """The paper's baseline cancels: w = softmax(s_k - s_0) = softmax(s_k)."""
     shown = _shown()
