@@ -1,0 +1,45 @@
+"""How many images are enough: the width of the interval against their number."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from adcc_onnx.statistics.intervals import Figures, estimate
+from adcc_onnx.statistics.resampling import Floats, Resampling
+
+_PARTS = (8, 4, 2, 1)
+
+
+def widths(values: Floats, figures: Figures, resampling: Resampling) -> dict[int, Floats]:
+    """The widths [F] of the figures' intervals on an eighth, a quarter, half and all of the images.
+
+    Each part holds the ones before it; which images it holds is drawn once. Parts of fewer than two
+    images are left out.
+
+    Args:
+        values, figures, resampling: as for `estimate`.
+
+    Returns:
+        By the number of images.
+    """
+    images = values.shape[1]
+    shuffled = values[:, np.random.default_rng(resampling.seed).permutation(images)]
+    found = {}
+    for size in dict.fromkeys(images // part for part in _PARTS):
+        if size > 1:
+            part = estimate(shuffled[:, :size], figures, resampling)
+            found[size] = part.high - part.low
+    return found
+
+
+def images_for(width: float, images: int, wanted: float) -> int:
+    """About how many images bring an interval to the width `wanted`: widths go as 1/sqrt(n).
+
+    Args:
+        width: of the interval on `images` images.
+        images: how many there are.
+        wanted: the width to come to, above 0.
+    """
+    return math.ceil(images * (width / wanted) ** 2)

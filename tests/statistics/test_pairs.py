@@ -1,0 +1,117 @@
+"""Paired differences, permutation p-values and Holm's correction, against scipy and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from simulations import adcc_of_means, explained, false_alarms
+
+from adcc_onnx.statistics.pairs import difference, holm, swap_p_value
+from adcc_onnx.statistics.resampling import Resampling
+
+
+def mean_of(found: np.ndarray) -> np.ndarray:
+    return found[0]
+
+
+def adcc_of(found: np.ndarray) -> np.ndarray:
+    return adcc_of_means(found)[0]
+
+
+@pytest.fixture
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    first = rng.beta(2.0, 2.0, (1, 30))
+    return first, np.clip(first + rng.normal(0.03, 0.1, (1, 30)), 0, 1)
+
+
+def test_a_difference_of_means_is_that_of_the_images_differences(
+    pair: tuple[np.ndarray, np.ndarray],
+) -> None:
+    first, second = pair
+    many = Resampling(replicates=50_000)
+    found = difference(first, second, mean_of, many)
+    wanted = stats.bootstrap(
+        ((first - second)[0],), np.mean, n_resamples=50_000, rng=np.random.default_rng(2)
+    ).confidence_interval
+    assert found.images == 30
+    assert found.value == pytest.approx((first - second).mean())
+    assert found.interval == pytest.approx(tuple(wanted), abs=1.5e-3)
+
+
+def test_p_is_that_of_scipy(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    first, second = pair
+    many = Resampling(permutations=99_999)
+    wanted = stats.permutation_test(
+        (first[0], second[0]),
+        lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=99_999,
+        rng=np.random.default_rng(3),
+    ).pvalue
+    error = np.sqrt(wanted * (1 - wanted) / 99_999)
+    assert swap_p_value(first, second, mean_of, many) == pytest.approx(wanted, abs=5 * error)
+
+
+def test_p_of_a_few_images_is_that_of_all_their_swaps() -> None:
+    rng = np.random.default_rng(5)
+    first, second = explained(rng, 8), explained(rng, 8)
+    observed = abs(adcc_of(first.mean(axis=1)) - adcc_of(second.mean(axis=1)))
+    extreme = 0
+    for swaps in range(256):
+        swapped = np.array([swaps >> i & 1 for i in range(8)], bool)
+        one = np.where(swapped, second, first).mean(axis=1)
+        other = np.where(swapped, first, second).mean(axis=1)
+        extreme += abs(adcc_of(one) - adcc_of(other)) >= observed - 1e-12
+    found = swap_p_value(first, second, adcc_of, Resampling(permutations=99_999))
+    assert found == pytest.approx(extreme / 256, abs=0.006)
+
+
+def test_a_method_against_itself_is_never_told_apart() -> None:
+    values = explained(np.random.default_rng(0), 50)
+    found = difference(values, values.copy(), adcc_of, Resampling())
+    assert (found.value, found.interval, found.p) == (0.0, (0.0, 0.0), 1.0)
+
+
+def test_a_clear_difference_has_the_least_p_there_is() -> None:
+    rng = np.random.default_rng(0)
+    worse = explained(rng, 200)
+    better = worse * np.array([[0.5], [1.0], [1.0]])
+    found = difference(better, worse, adcc_of, Resampling(permutations=999))
+    assert found.value > 0 and found.interval is not None and found.interval[0] > 0
+    assert found.p == 1 / 1000
+    swapped = difference(worse, better, adcc_of, Resampling(permutations=999))
+    assert swapped.value == -found.value and swapped.p == found.p
+
+
+def test_few_images_tell_nothing() -> None:
+    one = difference(np.array([[0.9]]), np.array([[0.1]]), mean_of, Resampling())
+    assert one.interval is None and one.p == 1.0 and one.value == pytest.approx(0.8)
+    none = difference(np.empty((1, 0)), np.empty((1, 0)), mean_of, Resampling())
+    assert none.interval is None and none.p == 1.0 and np.isnan(none.value)
+
+
+def test_p_is_uniform_where_nothing_differs() -> None:
+    rng, p = np.random.default_rng(9), []
+    for seed in range(300):
+        one, other = explained(rng, 40), explained(rng, 40)
+        p.append(swap_p_value(one, other, adcc_of, Resampling(seed=seed, permutations=499)))
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 = 0.04, 0.06, 0.06, 0.04: never falling.
+    found = holm(np.array([0.04, 0.01, 0.03, 0.02]))
+    np.testing.assert_allclose(found, [0.06, 0.04, 0.06, 0.06])
+    np.testing.assert_allclose(holm(np.array([0.5, 0.9])), [1.0, 1.0])
+    # Two of three possible: times 3, 2.
+    np.testing.assert_allclose(holm(np.array([0.01, 0.02]), 3), [0.03, 0.04])
+    assert holm(np.empty(0)).shape == (0,)
+
+
+def test_the_best_of_equals_is_chosen_by_the_data_so_that_all_pairs_count() -> None:
+    with_the_best = false_alarms(methods=6, images=50, times=400, all_pairs=False)
+    all_pairs = false_alarms(methods=6, images=50, times=400, all_pairs=True)
+    assert all_pairs <= 0.05 < with_the_best
