@@ -115,12 +115,13 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
             _Headers(path.open("rb", buffering=0)) as stream,
             tarfile.open(fileobj=stream, mode="r:") as tar,
         ):
-            end = -1
+            end, length = -1, path.stat().st_size
             while (member := tar.next()) is not None:
                 # The library would keep every header, and goes back where a size is negative.
                 tar.members.clear()  # type: ignore[attr-defined]
-                if tar.offset <= end or member.size < 0:
-                    raise tarfile.ReadError("a size is negative")
+                size = member.size if member.isreg() else 0
+                if tar.offset <= end or not 0 <= size <= length - member.offset_data:
+                    raise tarfile.ReadError(f"it is cut short, or broken at byte {end + 1:,}")
                 end = tar.offset
                 yield member
             _require_end(stream, tar.offset)

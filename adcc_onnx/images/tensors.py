@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from adcc_onnx.errors import ImageError, SourceError
+from adcc_onnx.errors import ImageError, SourceError, first_line
 from adcc_onnx.images.files import MOST_BYTES, read_bytes
 from adcc_onnx.images.source import Label, Load, Mask, Record, Source
 
@@ -77,8 +77,10 @@ def in_npz(path: Path) -> Source:
                 if f"{key}.npy" in names
             }
         labels = _whole(path, "label") if "label" in found else None
-    except _ZIP_ERRORS as error:
-        raise SourceError(f"{path} cannot be read as .npz: {error}") from error
+    except SourceError:
+        raise
+    except Exception as error:  # numpy raises whatever a broken header leads it to
+        raise SourceError(f"{path} cannot be read as .npz: {first_line(error)}") from error
     return _source(found["x"], labels, found.get("mask"))
 
 
@@ -185,14 +187,14 @@ def _unpacked(
             archive = stack.enter_context(zipfile.ZipFile(path))
             stream: IO[bytes] = stack.enter_context(archive.open(name))
         except _ZIP_ERRORS as error:
-            stream, broken = io.BytesIO(), str(error)
+            stream, broken = io.BytesIO(), first_line(error)
         for i in chosen:
             data = b""
             try:
                 _skip(stream, i * row - at)
                 data = stream.read(row)
             except _ZIP_ERRORS as error:
-                broken = broken or str(error)
+                broken = broken or first_line(error)
             at = (i + 1) * row
             if len(data) < row:
                 broken = broken or "it is cut short"
