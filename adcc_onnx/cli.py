@@ -58,6 +58,7 @@ fuse_option = click.option(
 output_option = click.option(
     "--output", metavar="NAME", help="The model's output with the class scores."
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 size_option = click.option(
     "--size", metavar="HxW", help="Input size, where the model leaves it open."
 )
@@ -151,32 +152,102 @@ def evaluate(models: tuple[str, ...], out: Path | None, resume: bool, **options:
         for model in loaded:
             with _progress(model.name, len(source)) as advance:
                 evaluate_into(store, model, source, plan, described, advance)
-        click.echo(render(store, "table"))
+        click.echo(render([store], "table"))
     if out is not None:
-        click.echo(f"kept in {out}: adcc-onnx report {out} --format table|csv|json", err=True)
+        click.echo(f"kept in {out}: adcc-onnx report {out} --format table|csv|json|html|latex", err=True)
 
 
 @main.command()
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN.sqlite")
+@click.argument(
+    "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN.sqlite..."
+)
 @click.option(
     "--format",
     "style",
     default="table",
     show_default=True,
-    type=click.Choice(["table", "csv", "json"]),
+    type=click.Choice(["table", "csv", "json", "html", "latex"]),
 )
-def report(run: Path, style: str) -> None:
-    """Print a kept run."""
-    from adcc_onnx.evaluation.store import Store
-    from adcc_onnx.report import render
+@click.option("--compare", is_flag=True, help="All methods against the best (table, csv, json).")
+@click.option("--by", metavar="METRIC", help="What --compare compares by; default: adcc.")
+@click.option("--failures", is_flag=True, help="Everything that failed (table, csv, json).")
+@click.option(
+    "--confidence",
+    default=0.95,
+    show_default=True,
+    type=click.FloatRange(0.5, 0.99),
+    help="Of intervals and tests.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the images drawn anew for these.")
+def report(
+    runs: tuple[Path, ...],
+    style: str,
+    compare: bool,
+    by: str | None,
+    failures: bool,
+    confidence: float,
+    seed: int,
+) -> None:
+    """Print kept runs, with intervals; methods that may be as good as the best are marked."""
+    from contextlib import ExitStack
 
-    with Store.open(run) as store:
-        click.echo(render(store, style), nl=False)
+    from adcc_onnx.evaluation.store import Store
+    from adcc_onnx.report import render, render_comparison, render_failures
+    from adcc_onnx.statistics.resampling import Resampling
+
+    if compare and failures:
+        raise click.UsageError("--compare and --failures are two reports: ask for one at a time")
+    if by is not None and not compare:
+        raise click.UsageError("--by says what --compare compares by: give both")
+    how = Resampling(confidence, seed)
+    with ExitStack() as opened:
+        stores = [opened.enter_context(Store.open(path)) for path in runs]
+        if compare:
+            text = render_comparison(stores, style, by, how)
+        elif failures:
+            text = render_failures(stores, style)
+        else:
+            text = render(stores, style, how)
+    click.echo(text, nl=False)
 
 
 @main.command()
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@source_options
+@click.option("--method", "methods", multiple=True, default=["gradcam"], show_default=True)
+@click.option("--target", default="predicted", show_default=True, metavar="predicted|INDEX")
+@click.option("--steps", default=8, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=0, show_default=True, help="Of everything drawn at random.")
+@json_option
+@model_options
+def randomise(
+    model: str,
+    methods: tuple[str, ...],
+    target: str,
+    steps: int,
+    seed: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Check that maps change when MODEL's weights are drawn anew, from the scores downwards.
+
+    The mean correlation with the sound model's maps should fall towards 0; a method that stays
+    near 1 does not look at what the model has learnt.
+    """
+    from adcc_onnx.evaluation.plan import make_plan
+    from adcc_onnx.evaluation.randomisation import randomisation_check
+    from adcc_onnx.report.randomisation import to_json, to_text
+
+    plan, source = make_plan(methods, target=target, seed=seed), _source({**options, "seed": seed})
+    loaded = _load(model, options)
+    with _progress(loaded.name, steps) as advance:
+        found = list(randomisation_check(loaded, source, plan, steps, advance))
+    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+
+
+@main.command()
+@click.argument("model")
+@json_option
 @output_option
 @size_option
 def inspect(model: str, as_json: bool, output: str | None, size: str | None) -> None:
@@ -357,13 +428,13 @@ def _source(options: dict[str, Any]) -> Source:
     from adcc_onnx.images.sources import open_source
     from adcc_onnx.images.truth import with_truth
 
-    drawn = options["sample"] != "first"
+    sample = options.get("sample", "first")
     source = open_source(
         options["images"],
-        options["limit"],
-        options["seed"] if drawn else None,
-        options["sample"] == "stratified",
-        options["labels"],
+        options.get("limit"),
+        None if sample == "first" else options["seed"],
+        sample == "stratified",
+        options.get("labels"),
     )
     return source if options["truth"] is None else with_truth(source, options["truth"])
 

@@ -17,7 +17,7 @@ from adcc_onnx.drawings.clutter import Distractor, distractors
 from adcc_onnx.drawings.shapes import CLASSES, UNIT_OUTLINES, Outline, place
 from adcc_onnx.drawings.textures import Floats, colour, colour_apart, texture
 
-__all__ = ["CLASSES", "Drawing", "draw", "drawings"]
+__all__ = ["CLASSES", "Drawing", "draw", "drawings", "label_of"]
 
 _LEAST_AREA, _MOST_AREA = 0.10, 0.24  # of the object, as fractions of the image
 _APART = 120.0  # the object's mean colour from the background's, of at most 372
@@ -41,7 +41,7 @@ class Drawing:
 
 def draw(seed: int, index: int, size: int = 112) -> Drawing:
     """The image number `index` of the stream `seed` (both >= 0), `size` x `size` pixels (>= 32)."""
-    scene, thing, clutter, camera = np.random.default_rng([seed, index]).spawn(4)
+    scene, thing, clutter, camera = _streams(seed, index)
     ground = colour(scene)
     canvas = texture(scene, size, ground)
     behind = distractors(clutter, int(clutter.integers(3, 9)))
@@ -59,9 +59,19 @@ def draw(seed: int, index: int, size: int = 112) -> Drawing:
     return Drawing(_photograph(camera, canvas), label, mask)
 
 
+def label_of(seed: int, index: int) -> int:
+    """The class of the image number `index` of the stream `seed`, which is not drawn for it."""
+    return int(_streams(seed, index)[1].integers(len(CLASSES)))
+
+
 def drawings(seed: int, count: int, size: int = 112) -> Iterator[Drawing]:
     """The first `count` images of the stream `seed`, drawn as they are asked for."""
     return (draw(seed, index, size) for index in range(count))
+
+
+def _streams(seed: int, index: int) -> list[np.random.Generator]:
+    """Random numbers for the scene, the object (its class first), the clutter and the camera."""
+    return np.random.default_rng([seed, index]).spawn(4)
 
 
 def _coverage(outline: Outline, size: int) -> Floats:

@@ -84,8 +84,9 @@ def pair(folders: Sequence[str | Path], second: Sequence[str | Path]) -> list[Re
         raise OptionError(
             f"{len(folders)} folders of maps but {len(second)} of second maps: give one for each"
         )
-    seconds = [Path(folder) for folder in second] or [None] * len(folders)
-    return [ReadyMaps(Path(f), s) for f, s in zip(folders, seconds, strict=True)]
+    if not second:
+        return [ReadyMaps(Path(folder)) for folder in folders]
+    return [ReadyMaps(Path(f), Path(s)) for f, s in zip(folders, second, strict=True)]
 
 
 def _path_of(folder: Path, name: str) -> Path:

@@ -289,6 +289,14 @@ class Store:
             failures = self._failures(number)
         return StoredRun(number, settings, bool(complete), images, failed, top1, failures, methods)
 
+    def image_names(self, run: int) -> dict[int, str]:
+        """The names of a run's images by their positions."""
+        with self._errors():
+            rows = self._connection.execute(
+                "SELECT position, name FROM image WHERE run = ?", (run,)
+            ).fetchall()
+        return dict(rows)
+
     def mean_curves(self, run: int, method: str) -> dict[str, NDArray[np.float64]]:
         """The mean over the images of every curve that the metrics kept for a method."""
         sums: dict[str, tuple[int, NDArray[np.float64]]] = {}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.archives import in_tar
 from adcc_onnx.images.decoding import SUFFIXES
+from adcc_onnx.images.drawn import in_drawings, is_drawn
 from adcc_onnx.images.folders import files, in_folder, in_list
 from adcc_onnx.images.labelling import with_labels
 from adcc_onnx.images.parquet import in_parquet
@@ -38,7 +39,7 @@ def open_source(
     Args:
         spec: a folder (flat or one folder a class), a picture, a list or CSV `path[,label]`, an
             `.npz` of ready tensors, a `.tar` or `.parquet`, or several numbered ones
-            ("shard-{000000..000049}.tar").
+            ("shard-{000000..000049}.tar"), or `drawings:COUNT@SEED`, which the package draws.
         limit: at most so many images.
         seed: take them at random; the first ones where None.
         stratified: take them in proportion from every label.
@@ -80,6 +81,8 @@ def open_arrays(
 
 
 def _open(spec: str | Path) -> Source:
+    if is_drawn(str(spec)):
+        return in_drawings(str(spec))
     path = Path(spec)
     if not path.exists():
         shards = expand(str(spec))
