@@ -24,12 +24,12 @@ from adcc_onnx.graph.optimise import build_share_gradient
 from adcc_onnx.graph.perturb import build_masked, build_ranked
 from adcc_onnx.graph.precision import widen_bfloat16
 from adcc_onnx.graph.probe import IMAGE, LOGITS, build_probe, copy_of
-from adcc_onnx.graph.tail import build_tail
+from adcc_onnx.graph.tail import build_tail, build_trunk
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
 from adcc_onnx.runtime.batching import takes_any_batch
 from adcc_onnx.runtime.devices import Device, choose_device
-from adcc_onnx.runtime.session import Session
+from adcc_onnx.runtime.session import Relay, Session
 
 FUSIONS = ("mean", "max")
 _BATCH = {"cpu": 8, "cuda": 32}
@@ -79,7 +79,7 @@ class Model:
     device: Device
     batch: int
     any_batch: bool
-    _sessions: dict[tuple[Pass, int], Session] = field(default_factory=dict, repr=False)
+    _sessions: dict[tuple[Pass, int], Session | Relay] = field(default_factory=dict, repr=False)
 
     @cached_property
     def layers(self) -> list[Layer]:
@@ -94,7 +94,7 @@ class Model:
         assert self.classifier.size is not None
         return self.classifier.size
 
-    def session(self, kind: Pass, layer: int = 0) -> Session:
+    def session(self, kind: Pass, layer: int = 0) -> Session | Relay:
         """The session of one kind of pass, built when first asked for.
 
         Args:
@@ -103,8 +103,7 @@ class Model:
         """
         key = (kind, layer if kind in _OF_ONE_LAYER else 0)
         if key not in self._sessions:
-            graph = self._build(*key)
-            self._sessions[key] = Session(graph, self.device, self.batch, not self.any_batch)
+            self._sessions[key] = self._open(*key)
         return self._sessions[key]
 
     @cached_property
@@ -124,6 +123,17 @@ class Model:
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
         }
 
+    def _open(self, kind: Pass, layer: int) -> Session | Relay:
+        if kind is Pass.TAIL:
+            parts = (
+                build(self.classifier, self.layers[layer]) for build in (build_trunk, build_tail)
+            )
+            return Relay(*(self._session(part) for part in parts))
+        return self._session(self._build(kind, layer))
+
+    def _session(self, graph: ir.Model) -> Session:
+        return Session(graph, self.device, self.batch, not self.any_batch)
+
     def _build(self, kind: Pass, layer: int) -> ir.Model:
         classifier = self.classifier
         match kind:
@@ -133,8 +143,6 @@ class Model:
                 return build_masked(classifier, over_baseline=kind is Pass.BLENDED)
             case Pass.RANKED:
                 return build_ranked(classifier)
-            case Pass.TAIL:
-                return build_tail(classifier, self.layers[layer])
             case Pass.SHARE_GRADIENTS:
                 return build_share_gradient(classifier, self.layers[layer])
             case Pass.IMAGE_GRADIENTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
 from adcc_onnx.cams.registry import method
+from adcc_onnx.kernels.blas import one_thread
 
 
 @method
@@ -57,8 +59,19 @@ def first_component(values: NDArray[np.floating]) -> Floats:
     if not np.isfinite(rows).all():
         return np.full((height, width), np.nan, np.float32)
     centred = rows - rows.mean(axis=0)
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    return oriented(left[:, 0] * singular[0], rows.sum(axis=1)).reshape(height, width)
+    with one_thread():
+        component = _projection(centred)
+    return oriented(component, rows.sum(axis=1)).reshape(height, width)
+
+
+def _projection(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows [p, k] projected on their first right singular vector, [p]."""
+    # The eigenvectors of the smaller Gram matrix: of the singular vectors only one is wanted.
+    if len(rows) > rows.shape[1]:
+        projection: NDArray[np.float64] = rows @ np.linalg.eigh(rows.T @ rows)[1][:, -1]
+        return projection
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    return vectors[:, -1] * math.sqrt(max(values[-1], 0.0))
 
 
 def oriented(component: NDArray[np.float64], total: NDArray[np.float64]) -> Floats:

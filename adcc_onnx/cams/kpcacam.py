@@ -11,6 +11,7 @@ from adcc_onnx.cams.eigencam import oriented
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
 from adcc_onnx.cams.registry import method
 from adcc_onnx.errors import OptionError
+from adcc_onnx.kernels.blas import one_thread
 
 
 @method
@@ -49,10 +50,11 @@ class KPCACAM(Method):
         if not np.isfinite(rows).all():
             return np.full((height, width), np.nan, np.float32)
         centred = rows - rows.mean(axis=0)
-        kernel = np.tanh((self.gamma or 1 / channels) * centred @ centred.T + 1)
-        # Centred in the space that the kernel spans.
-        kernel -= kernel.mean(axis=0, keepdims=True)
-        kernel -= kernel.mean(axis=1, keepdims=True)
-        values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
+        with one_thread():
+            kernel = np.tanh((self.gamma or 1 / channels) * centred @ centred.T + 1)
+            # Centred in the space that the kernel spans.
+            kernel -= kernel.mean(axis=0, keepdims=True)
+            kernel -= kernel.mean(axis=1, keepdims=True)
+            values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
         component = vectors[:, -1] * math.sqrt(max(values[-1], 0.0))
         return oriented(component, rows.sum(axis=1)).reshape(height, width)

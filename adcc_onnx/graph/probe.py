@@ -113,7 +113,7 @@ def finish(
     builder: Builder,
     model: ir.Model,
     inputs: list[ir.Value],
-    outputs: Sequence[tuple[str, Tensor, tuple[Dim, ...]]],
+    outputs: Sequence[tuple[str, Tensor, tuple[Dim, ...] | None]],
 ) -> ir.Model:
     """Give the model exactly these inputs and outputs, and drop what they do not need."""
     graph = builder.graph

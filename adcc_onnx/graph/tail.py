@@ -1,6 +1,8 @@
-"""The classifier from a layer on: one image, many versions of its layer."""
+"""The classifier cut at a layer: one image up to there, many versions of the layer from there."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import onnx_ir as ir
 
@@ -10,16 +12,32 @@ from adcc_onnx.graph.classifier import Classifier
 from adcc_onnx.graph.expose import PREFIX, class_scores
 from adcc_onnx.graph.gradient import reads
 from adcc_onnx.graph.layers import Layer
-from adcc_onnx.graph.perturb import open_masked
-from adcc_onnx.graph.probe import LOGITS, MASKS, copy_of, feed, finish
+from adcc_onnx.graph.probe import IMAGE, LOGITS, MASKS, copy_of, feed, finish, new_input
+
+
+def build_trunk(classifier: Classifier, layer: Layer) -> ir.Model:
+    """What the tail reads of an image: the layer's A, and what goes around the layer.
+
+    The input is `image`, float32 [batch, C, H, W]; outputs are named by `_passed`.
+
+    Raises:
+        ModelError: the rest of the model reads the batch's size from before the layer.
+    """
+    copy, (cut,) = copy_of(classifier, [layer])
+    builder = Builder(copy.model.graph, PREFIX)
+    values = _passed(_descendants(cut.value), cut.value)
+    outputs = [(name, builder.wrap(value), None) for name, value in values.items()]
+    image = new_input(IMAGE, copy)
+    feed(builder, copy, builder.wrap(image))
+    return finish(builder, copy.model, [image], outputs)
 
 
 def build_tail(classifier: Classifier, layer: Layer) -> ir.Model:
     """logits[m] with the layer's A replaced by A x masks[m].
 
-    Inputs are `image`, float32 [1, C, H, W], and `masks`, float32 [batch, K or 1, h or 1, w or 1];
-    the output is `logits`, [batch, classes]. What comes before the layer runs once. Prefix tokens
-    are left as they are.
+    Inputs are what `build_trunk` gives for one image, and `masks`, float32
+    [batch, K or 1, h or 1, w or 1]; the output is `logits`, [batch, classes]. Prefix tokens are
+    left as they are.
 
     Raises:
         ModelError: the rest of the model reads the batch's size from before the layer.
@@ -27,20 +45,29 @@ def build_tail(classifier: Classifier, layer: Layer) -> ir.Model:
     copy, (cut,) = copy_of(classifier, [layer])
     builder = Builder(copy.model.graph, PREFIX)
     behind = _descendants(cut.value)
-    beside = _read_from_before(behind, cut.value)
-    image = open_masked(copy)
+    passed = {
+        value: ir.val(name, dtype=value.dtype or FLOAT)
+        for name, value in _passed(behind, cut.value).items()
+    }
     masks = ir.val(MASKS, dtype=FLOAT, shape=["batch", "channels", "mask_height", "mask_width"])
     _forget_shapes(copy.model)
-    masked = _masked(builder, cut, builder.wrap(masks))
     count = builder.wrap(masks).op("Shape", end=1)
-    replaced = {cut.value: masked, **{v: _repeated(builder, v, count) for v in beside}}
+    given = replace(cut, value=passed[cut.value])
+    versions = {value: _repeated(builder, mine, count) for value, mine in passed.items()}
+    versions[cut.value] = _masked(builder, given, builder.wrap(masks))
     for node in behind:
         for index, value in enumerate(node.inputs):
-            if value in replaced:
-                node.replace_input_with(index, replaced[value].value)
+            if value in versions:
+                node.replace_input_with(index, versions[value].value)
     score = class_scores(builder, copy, "logits").cast(FLOAT)
-    feed(builder, copy, builder.wrap(image))
-    return finish(builder, copy.model, [image, masks], [(LOGITS, score, ("batch", copy.classes))])
+    inputs = [*passed.values(), masks]
+    return finish(builder, copy.model, inputs, [(LOGITS, score, ("batch", copy.classes))])
+
+
+def _passed(behind: list[ir.Node], cut: ir.Value) -> dict[str, ir.Value]:
+    """What goes from the trunk to the tail, by the names that it has between them."""
+    values = [cut, *_read_from_before(behind, cut)]
+    return {f"{PREFIX}passed/{index}": value for index, value in enumerate(values)}
 
 
 def _descendants(value: ir.Value) -> list[ir.Node]:

@@ -86,6 +86,21 @@ class Session:
         return results
 
 
+class Relay:
+    """Two sessions: what the first makes of the one image is shared by all runs of the second."""
+
+    def __init__(self, first: Session, second: Session) -> None:
+        self._first, self._second = first, second
+
+    def run(self, batched: Arrays, shared: Mapping[str, NDArray[Any]] | None = None) -> Arrays:
+        """The second's outputs for the samples of `batched`; `shared` goes to the first.
+
+        Raises:
+            ModelError: onnxruntime fails while running.
+        """
+        return self._second.run(batched, self._first.run(dict(shared or {})))
+
+
 def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
     """(the graph as protobuf, its large weights as they lie in memory).
 
