@@ -100,11 +100,10 @@ def evaluate_batch(model: Model, plan: Plan, group: Sequence[Sample]) -> Iterato
         yield failed, []
         return
     batch = Batch.observe(model, plan, usable)
-    # The row of an image with finished methods is kept already.
-    begun = bool(usable[0].done)
-    yield [*failed, *([] if begun else batch.image_rows())], []
+    done = usable[0].done
+    yield [*failed, *(batch.image_rows() if done is None else [])], []
     for name, method in plan.methods.items():
-        if name not in usable[0].done:
+        if name not in (done or ()):
             yield [], batch.score(name, method)
 
 

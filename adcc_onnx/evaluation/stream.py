@@ -30,7 +30,7 @@ class Sample:
         tensor: [C, H, W], or None if there is none.
         failure: why there is none.
         truth: where the object is, bool [H, W]; None where that is not known or not asked.
-        done: the methods that are finished, where a run is continued.
+        done: the methods that are finished, where the image's row is kept from an earlier run.
     """
 
     position: int
@@ -39,7 +39,7 @@ class Sample:
     tensor: Floats | None
     failure: str | None = None
     truth: NDArray[np.bool_] | None = None
-    done: frozenset[str] = frozenset()
+    done: frozenset[str] | None = None
 
 
 def samples(
@@ -59,7 +59,7 @@ def samples(
     left = [position for position in range(len(source)) if position not in finished]
     for position, record in zip(left, source.at(left), strict=True):
         sample = _sample(position, record, source.ready, model, truth)
-        yield replace(sample, done=partial.get(position, frozenset()))
+        yield replace(sample, done=partial.get(position))
 
 
 def batches(stream: Iterable[Sample], size: int) -> Iterator[list[Sample]]:

@@ -1,0 +1,69 @@
+"""A run that was cut off goes on where it stopped, and ends as if it had not been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from small import small
+
+import adcc_onnx as adcc
+from adcc_onnx.evaluation import batch as batch_module
+from adcc_onnx.evaluation.store import Store
+from adcc_onnx.model import Model
+from adcc_onnx.report import render
+
+IMAGES = np.random.default_rng(2).standard_normal((11, 3, 8, 8)).astype(np.float32)
+METHODS = ["gradcam", "smoothgradcam++(n=3)", "random", "scorecam"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    onnx.save(small(), tmp_path / "net.onnx")
+    return adcc.load(tmp_path / "net.onnx", device="cpu", batch_size=4)
+
+
+def evaluate(model: Model, path: Path) -> None:
+    metrics = ["adcc", "deletion(steps=4)"]
+    adcc.evaluate(model, IMAGES, METHODS, metrics, output=path, resume=True)
+
+
+def as_json(path: Path) -> str:
+    with Store.open(path) as store:
+        return render([store], "json")
+
+
+@pytest.mark.parametrize("cut_after", [0, 1, 2, 5, 6, 11])
+def test_cut_off_anywhere_and_continued(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_after: int
+) -> None:
+    """Cut off after so many pairs of batch and method; no finished pair is computed again."""
+    evaluate(model, tmp_path / "whole.sqlite")
+    score, computed = batch_module.Batch.score, []
+
+    class CutOffError(Exception):
+        pass
+
+    def counted(self, name, method):
+        if len(computed) == cut_after:
+            raise CutOffError
+        computed.append((name, tuple(sample.position for sample in self.samples)))
+        return score(self, name, method)
+
+    monkeypatch.setattr(batch_module.Batch, "score", counted)
+    with pytest.raises(CutOffError):
+        evaluate(model, tmp_path / "run.sqlite")
+    cut_after = -1
+    evaluate(model, tmp_path / "run.sqlite")
+    pairs = [(name, position) for name, positions in computed for position in positions]
+    assert len(pairs) == len(set(pairs)) == len(IMAGES) * len(METHODS)
+    assert as_json(tmp_path / "run.sqlite") == as_json(tmp_path / "whole.sqlite")
+
+
+def test_the_batch_size_changes_nothing(model: Model, tmp_path: Path) -> None:
+    evaluate(model, tmp_path / "four.sqlite")
+    other = adcc.load(tmp_path / "net.onnx", device="cpu", batch_size=3)
+    evaluate(other, tmp_path / "three.sqlite")
+    assert as_json(tmp_path / "three.sqlite") == as_json(tmp_path / "four.sqlite")
