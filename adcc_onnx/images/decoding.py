@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adcc_onnx.errors import ImageError, first_line
 from adcc_onnx.images.files import read_bytes
+from adcc_onnx.images.wholeness import require_whole
 
 Picture = NDArray[np.uint8]
 
@@ -22,7 +23,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Checked from the header, before anything is decoded: 8 times a 20-megapixel photo.
 MOST_PIXELS = 180_000_000
-_DEEP_GREYS = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+# "I" is what Pillow makes of a 16-bit PPM, scaled to 16 bits whatever its white.
+_DEEP_GREYS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_IN_EIGHT_BITS = np.round(np.arange(2**16) / 257).astype(np.uint8)
 
 
 def read_image(path: Path, name: str = "") -> Picture:
@@ -49,7 +52,10 @@ def decode_image(data: bytes, name: str) -> Picture:
         ImageError: as `read_image`.
     """
     with opened(data, name) as image:
-        return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+        if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
+            raise ImageError(f"{name}: 32-bit pixels, of which nothing says how bright white is")
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.asarray(_to_rgb(image))
 
 
 @contextmanager
@@ -69,6 +75,7 @@ def opened(
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 _check_size(image, name)
+                require_whole(data, image.format, image.width * image.height, name)
                 image.load()
                 yield image
     except UnidentifiedImageError as error:
@@ -91,7 +98,5 @@ def _check_size(image: Image.Image, name: str) -> None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP_GREYS:
         # Pillow clips 16 bits to 8; they are scaled here.
-        deep = np.asarray(image).astype(np.float64)
-        grey = np.round(np.clip(deep, 0, 65535) / 257.0).astype(np.uint8)
-        image = Image.fromarray(grey)
+        image = Image.fromarray(_IN_EIGHT_BITS[np.asarray(image)])
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,8 +1,7 @@
-"""Masks of objects as pictures."""
+"""An object's mask as a picture."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +9,18 @@ import numpy as np
 from adcc_onnx.images.decoding import opened
 from adcc_onnx.images.files import read_bytes
 from adcc_onnx.images.rectangles import require_size
-from adcc_onnx.images.source import Draw, Mask
+from adcc_onnx.images.source import Mask
 
 
-class PngMasks:
-    """A folder of `NAME.png`: every pixel that is not 0 is the object's.
+def read_mask(path: Path, size: tuple[int, int]) -> Mask:
+    """The object in a PNG for a picture of (height, width): every pixel that is not 0.
 
     Of a palette the index counts, of colours any one, and no transparency. (Pascal VOC's
     segmentations draw a contour of index 255: it counts as the object's.)
+
+    Raises:
+        ImageError: no readable PNG, or of another size.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def find(self, stem: str) -> Draw | None:
-        path = self._folder / f"{stem}.png"
-        return partial(_read, path) if path.is_file() else None
-
-
-def _read(path: Path, size: tuple[int, int]) -> Mask:
     with opened(read_bytes(path, path.name), path.name, ("PNG",)) as image:
         colours = len(image.getbands()) - ("A" in image.getbands())
         values = np.asarray(image)

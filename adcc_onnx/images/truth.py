@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.coco import CocoFile
-from adcc_onnx.images.masks import PngMasks
+from adcc_onnx.images.masks import read_mask
 from adcc_onnx.images.source import Draw, Load, Mask, Record, Source
-from adcc_onnx.images.voc import VocBoxes
+from adcc_onnx.images.voc import read_boxes
 
 
 class Annotations(Protocol):
@@ -61,7 +61,20 @@ def _open(spec: Path) -> Annotations:
     if boxes == masks:
         held = "both boxes (.xml) and" if boxes else "neither boxes (.xml) nor"
         raise SourceError(f"{spec} holds {held} masks (.png)")
-    return VocBoxes(spec) if boxes else PngMasks(spec)
+    return _Folder(spec, ".xml", read_boxes) if boxes else _Folder(spec, ".png", read_mask)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A file an image, read when the image's truth is asked for."""
+
+    folder: Path
+    suffix: str
+    read: Callable[[Path, tuple[int, int]], Mask]
+
+    def find(self, stem: str) -> Draw | None:
+        path = self.folder / f"{stem}{self.suffix}"
+        return partial(self.read, path) if path.is_file() else None
 
 
 def _repeated_stems(names: Sequence[str]) -> set[str]:

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from functools import partial
 from pathlib import Path
 from xml.parsers import expat
 
 from adcc_onnx.errors import ImageError
 from adcc_onnx.images.files import read_bytes
 from adcc_onnx.images.rectangles import Box, filled, require_size
-from adcc_onnx.images.source import Draw, Mask
+from adcc_onnx.images.source import Mask
 
 # ImageNet's largest have some ten kilobytes.
 _MOST_BYTES = 2**20
 
 
-class VocBoxes:
-    """A folder of `NAME.xml`: the union of the boxes of all objects.
+def read_boxes(path: Path, size: tuple[int, int]) -> Mask:
+    """The union of the boxes of all objects in an XML, for a picture of (height, width).
 
     Coordinates count pixels from 1 and include both ends, as VOC's own do: (1, 1, w, h) is the
     whole picture. (Some of ImageNet's begin at 0; they are clipped.)
+
+    Raises:
+        ImageError: no well-formed XML, of another size, or a box wholly outside.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def find(self, stem: str) -> Draw | None:
-        path = self._folder / f"{stem}.xml"
-        return partial(_read, path) if path.is_file() else None
-
-
-def _read(path: Path, size: tuple[int, int]) -> Mask:
     root = _parsed(read_bytes(path, path.name, most=_MOST_BYTES), path.name)
     try:
         declared = tuple(float(root.findtext(f"size/{key}") or 0) for key in ("height", "width"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import ndimage
-from sklearn.metrics import jaccard_score
 
 from adcc_onnx.errors import OptionError
 from adcc_onnx.metrics.energy_pointing_game import EnergyPointingGame
@@ -13,6 +12,7 @@ from adcc_onnx.metrics.iou import BestIoU, IoU
 from adcc_onnx.metrics.metric import Explained, Metric
 from adcc_onnx.metrics.pointing_game import PointingGame
 
+jaccard_score = pytest.importorskip("sklearn.metrics").jaccard_score
 N, SIZE = 12, (19, 23)
 ALL = (PointingGame(), PointingGame(3), EnergyPointingGame(), IoU(), BestIoU())
 
