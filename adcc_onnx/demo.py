@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from adcc_onnx.images.sources import open_arrays
 from adcc_onnx.model import load
 from adcc_onnx.report import render
 from adcc_onnx.report.overlay import sheet, write_png
-from adcc_onnx.report.summary import MethodSummary, summarise
+from adcc_onnx.report.summary import RunSummary, summarise
 
 # Unseen by the classifier, which is trained on another seed.
 _SEED, _IMAGES, _PICTURES = 2026, 32, 6
@@ -44,27 +44,35 @@ def run_demo(folder: Path, bar: Bar, say: Callable[[str], None]) -> None:
         with bar(_IMAGES) as advance:
             source = open_arrays(tensors, labels=labels)
             run = evaluate_into(store, model, source, plan, "built-in drawings", advance)
-        say(render(store, "table"))
-        methods = summarise(store.run(run)).methods
+        say(render([store], "table"))
+        summary = summarise(store.run(run))
     folder.mkdir(parents=True, exist_ok=True)
     maps = {name: explain(model, tensors[:_PICTURES], name) for name in plan.methods}
     for i, drawing in enumerate(drawn[:_PICTURES]):
         picture = sheet(drawing.image, {name: found[i] for name, found in maps.items()})
         write_png(folder / f"{i}_{model.labels[drawing.label] if model.labels else i}.png", picture)
     say(f"Pictures: {folder.resolve()}")
-    say(verdict(methods))
+    say(verdict(summary))
 
 
-def verdict(methods: dict[str, MethodSummary]) -> str:
+def verdict(run: RunSummary) -> str:
     """One sentence on what the table says of Fake-CAM, and of the best method."""
-    by_adcc = sorted(methods, key=lambda name: -methods[name].figures["adcc"])
+    assert run.ranking is not None
+    by_adcc, methods = run.ranking.order, run.methods
     by_drop = sorted(methods, key=lambda name: methods[name].figures["average_drop"])
     drop_place, adcc_place = by_drop.index("fakecam") + 1, by_adcc.index("fakecam") + 1
-    count = len(methods)
+    count, rivals = len(methods), run.ranking.not_told_apart(run.resampling.confidence)
+    doubt = f", though {_listed(rivals)} may be as good" if rivals else ""
     return (
         f"Fake-CAM, which explains nothing, is {_ordinal(drop_place, count)} of {count} by average "
-        f"drop but {_ordinal(adcc_place, count)} by ADCC; {by_adcc[0]} explains this model best."
+        f"drop but {_ordinal(adcc_place, count)} by ADCC; {by_adcc[0]} explains this model "
+        f"best{doubt}."
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _ordinal(place: int, count: int) -> str:

@@ -6,12 +6,24 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from adcc_onnx.report.summary import RunSummary
+from adcc_onnx.report.numbers import rounded_all
+from adcc_onnx.report.ranking import Ranking
+from adcc_onnx.report.summary import MethodSummary, RunSummary
+from adcc_onnx.statistics.resampling import Resampling
 
 
 def to_json(runs: Sequence[RunSummary]) -> str:
     """All runs; fractions in [0, 1]."""
-    return json.dumps({"runs": [_run(run) for run in runs]}, indent=2) + "\n"
+    return as_text({"runs": [_run(run) for run in runs]})
+
+
+def as_text(found: dict[str, Any]) -> str:
+    return json.dumps(found, indent=2) + "\n"
+
+
+def resampling_record(resampling: Resampling) -> dict[str, Any]:
+    """How intervals and tests were made, so that they can be made again."""
+    return {**vars(resampling)}
 
 
 def _run(run: RunSummary) -> dict[str, Any]:
@@ -23,8 +35,25 @@ def _run(run: RunSummary) -> dict[str, Any]:
         "images": run.images,
         "failed": run.failed,
         "top1": run.top1,
-        "methods": {
-            name: {**method.figures, "degenerate": method.degenerate, "failed": method.failed}
-            for name, method in run.methods.items()
-        },
+        "statistics": resampling_record(run.resampling),
+        "ranking": None if run.ranking is None else _ranking(run, run.ranking),
+        "methods": {name: _method(method) for name, method in run.methods.items()},
+    }
+
+
+def _ranking(run: RunSummary, ranking: Ranking) -> dict[str, Any]:
+    return {
+        "by": ranking.figure.name,
+        "order": ranking.order,
+        "not_told_apart_from_best": ranking.not_told_apart(run.resampling.confidence),
+    }
+
+
+def _method(method: MethodSummary) -> dict[str, Any]:
+    return {
+        **method.figures,
+        "degenerate": method.degenerate,
+        "failed": method.failed,
+        "interval": {name: rounded_all(ends) for name, ends in method.intervals.items()},
+        "curves": method.curves,
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.statistics.intervals import ROUNDING, Interval, estimate
-from adcc_onnx.statistics.resampling import Floats, Resampling, blocks, means
+from adcc_onnx.statistics.resampling import Floats, Resampling, blocks
 
 Figure = Callable[[Floats], Floats]
 
@@ -21,13 +21,11 @@ class Difference:
         images: how many both have.
         value: NaN without images.
         interval: of the difference; None with fewer than two images.
-        p: of "the two are exchangeable"; 1 without images.
     """
 
     images: int
     value: float
     interval: Interval | None
-    p: float
 
 
 def difference(first: Floats, second: Floats, figure: Figure, resampling: Resampling) -> Difference:
@@ -45,34 +43,47 @@ def difference(first: Floats, second: Floats, figure: Figure, resampling: Resamp
 
     found = estimate(np.concatenate([first, second]), differences, resampling)
     interval = None if images < 2 else (float(found.low[0]), float(found.high[0]))
-    p = swap_p_value(first, second, figure, resampling)
-    return Difference(images, float(found.figures[0]), interval, p)
+    return Difference(images, float(found.figures[0]), interval)
 
 
-def swap_p_value(first: Floats, second: Floats, figure: Figure, resampling: Resampling) -> float:
-    """How often swapping the two at random, image by image, differs as much: (1 + #) / (1 + P).
+def swap_p_values(first: Floats, others: Floats, figure: Figure, resampling: Resampling) -> Floats:
+    """How often swapping the first with another at random, image by image, differs as much.
 
     All values of an image are swapped together, and the figures are taken of the swapped data sets.
-    Two-sided; Ernst, Permutation Methods, Statistical Science 19(4), 2004; the 1 is for the data
-    as they are (Phipson and Smyth, SAGMB 9(1), 2010).
+    Two-sided; Ernst, Permutation Methods, Statistical Science 19(4), 2004. p = (1 + #) / (1 + P):
+    the 1 is for the data as they are (Phipson and Smyth, SAGMB 9(1), 2010).
 
     Args:
-        first, second, figure, resampling: as for `difference`.
+        first: values of n images, [K, n]; NaN where an image has none.
+        others: the same of M others, [M, K, n]. Only images on which both have all K count.
+        figure, resampling: as for `difference`.
+
+    Returns:
+        The p-value of "the two are exchangeable" of each, [M]; 1 where they have no image.
     """
-    images = first.shape[1]
-    if not images:
-        return 1.0
-    here, there = means(first), means(second)
-    observed = abs((figure(here) - figure(there))[0])
-    margin = ROUNDING * max(1.0, observed)
+    if not len(others):
+        return np.empty(0)
+    paired = ~np.isnan(others - first).any(axis=1, keepdims=True)
+    images = paired.sum(axis=2)
+    per_image = 1.0 / np.maximum(images, 1)
+    here = (np.where(paired, first, 0.0).sum(axis=2) * per_image)[:, :, None]
+    there = (np.where(paired, others, 0.0).sum(axis=2) * per_image)[:, :, None]
+    apart = np.where(paired, others - first, 0.0) * per_image[:, :, None]
+
+    def differences(moved: Floats) -> Floats:
+        """Of the figures of each pair, after the means have moved towards each other."""
+        rows = zip(here + moved, there - moved, strict=True)
+        return np.array([np.abs(figure(one) - figure(other)) for one, other in rows])
+
+    observed = differences(np.zeros_like(here))
+    least = observed - ROUNDING * np.maximum(1.0, observed)
+    extreme = np.zeros(len(others))
     rng = np.random.default_rng(resampling.seed)
-    extreme = 0
-    for rows in blocks(resampling.permutations, images):
-        swapped = rng.integers(2, size=(rows, images), dtype=np.int8).astype(np.float64)
-        moved = (swapped @ (second - first).T).T / images
-        drawn = np.abs(figure(here + moved) - figure(there - moved))
-        extreme += int((drawn >= observed - margin).sum())
-    return (1 + extreme) / (1 + resampling.permutations)
+    for rows in blocks(resampling.permutations, first.shape[1]):
+        swapped = rng.integers(2, size=(rows, first.shape[1]), dtype=np.int8).astype(np.float64)
+        extreme += (differences(apart @ swapped.T) >= least).sum(axis=1)
+    p: Floats = np.where(images[:, 0] > 0, (1 + extreme) / (1 + resampling.permutations), 1.0)
+    return p
 
 
 def holm(p: Floats, hypotheses: int | None = None) -> Floats:

@@ -56,10 +56,10 @@ def resampled_means(values: Floats, resampling: Resampling) -> Floats:
     """
     known = ~np.isnan(values)
     filled = np.where(known, values, 0.0).T
-    has_gaps = not known.all()
+    weights = None if known.all() else known.T.astype(np.float64)
     replicates = []
     for counts in _draws(values.shape[1], resampling):
-        drawn = counts @ known.T if has_gaps else np.array(values.shape[1])
+        drawn = np.array(values.shape[1]) if weights is None else counts @ weights
         replicates.append(_quotient(counts @ filled, drawn))
     return np.concatenate(replicates).T
 

@@ -37,9 +37,11 @@ def widths(values: Floats, figures: Figures, resampling: Resampling) -> dict[int
 def images_for(width: float, images: int, wanted: float) -> int:
     """About how many images bring an interval to the width `wanted`: widths go as 1/sqrt(n).
 
+    Two at least, without which there is no interval.
+
     Args:
         width: of the interval on `images` images.
         images: how many there are.
         wanted: the width to come to, above 0.
     """
-    return math.ceil(images * (width / wanted) ** 2)
+    return max(2, math.ceil(images * (width / wanted) ** 2))

@@ -5,29 +5,30 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
+from runs import CONFIG, METRICS, three_methods, write_run
+from scipy import stats
 from skimage import color
 
 from adcc_onnx.errors import OptionError, StoreError
 from adcc_onnx.evaluation.store import ImageRow, ScoreRow, Store
-from adcc_onnx.report import render
+from adcc_onnx.metrics.registry import get_metrics
+from adcc_onnx.report import FORMATS, render, render_failures
 from adcc_onnx.report.as_table import safe
+from adcc_onnx.report.figures import figures_of
 from adcc_onnx.report.overlay import overlay, sheet, write_png
+from adcc_onnx.report.summary import summarise
+from adcc_onnx.statistics.resampling import Resampling
 
-METRICS = ["average_drop", "average_increase", "coherency", "complexity", "adcc"]
-CONFIG = {
-    "model": "net",
-    "protocol": "poppi2021",
-    "layer": "features",
-    "target": "predicted",
-    "methods": ["gradcam", "fakecam"],
-    "metrics": METRICS,
-}
 DROPS, COHERENCIES, COMPLEXITIES = (0.1, 0.3), (0.9, 0.7), (0.2, 0.4)
+HOSTILE = "<script>alert(1)</script>&\"'\x1b]0;x\x07\n_%$#{}~^\\input{x}"
 
 
 def adcc(drop: float, coherency: float, complexity: float) -> float:
@@ -46,17 +47,35 @@ def store() -> Store:
     ):
         value = adcc(drop, coherency, complexity)
         figures = dict(zip(METRICS, (drop, float(i), coherency, complexity, value), strict=True))
-        scores.append(ScoreRow(i, "gradcam", i == 1, None, figures))
+        scores.append(ScoreRow(i, "gradcam", i == 1, None, figures, 0.002))
     zero = dict.fromkeys(METRICS, 0.0)
-    scores.append(ScoreRow(0, "fakecam", False, None, zero))
+    scores.append(ScoreRow(0, "fakecam", False, None, zero, 2.0))
     scores.append(ScoreRow(1, "fakecam", False, "the map holds NaN", {}))
     store.write(run, images, scores)
     store.finish(run)
     return store
 
 
+@pytest.fixture
+def curved() -> Store:
+    """Two methods with the worst of names, and curves."""
+    store = Store.create(None)
+    methods = [HOSTILE, "[gradcam*"]
+    run = store.begin({**CONFIG, "model": HOSTILE, "methods": methods, "metrics": ["deletion"]})
+    images = [ImageRow(i, f"{i}{HOSTILE}", None, 1, 1, 0.5, None) for i in range(3)]
+    images.append(ImageRow(3, HOSTILE, None, None, None, None, HOSTILE))
+    rng = np.random.default_rng(0)
+    scores = [
+        ScoreRow(i, m, False, None, {"deletion": rng.random()}, 0.1, {"deletion": rng.random(5)})
+        for m in methods
+        for i in range(3)
+    ]
+    store.write(run, images, scores)
+    return store
+
+
 def test_json_holds_the_figures_as_fractions(store: Store) -> None:
-    (run,) = json.loads(render(store, "json"))["runs"]
+    (run,) = json.loads(render([store], "json"))["runs"]
     assert (run["images"], run["failed"], run["top1"]) == (3, 1, 0.5)
     found = run["methods"]["gradcam"]
     assert found["average_drop"] == pytest.approx(0.2)
@@ -68,40 +87,223 @@ def test_json_holds_the_figures_as_fractions(store: Store) -> None:
     assert found["adcc_per_image"] == pytest.approx(np.mean(each))
     assert (found["degenerate"], found["failed"]) == (1, 0)
     assert run["methods"]["fakecam"]["failed"] == 1
-    assert render(store, "json") == render(store, "json")
+    assert "time" not in json.dumps(run) and "seconds" not in json.dumps(run)
+    assert render([store], "json") == render([store], "json")
+
+
+def test_every_figure_has_the_interval_of_scipy() -> None:
+    store = Store.create(None)
+    values = three_methods(60)
+    # One method misses an image; one metric has no value for another.
+    run = write_run(store, values)
+    stored = store.run(run)
+    short = stored.methods["good"]
+    stored.methods["good"] = replace(
+        short,
+        positions=short.positions[1:],
+        values={name: column[1:].copy() for name, column in short.values.items()},
+    )
+    summary = summarise(stored, resampling=Resampling(replicates=20_000))
+
+    def of_means(drop: np.ndarray, coherency: np.ndarray, complexity: np.ndarray) -> np.ndarray:
+        return stats.hmean([c.mean(axis=-1) for c in (1 - drop, coherency, 1 - complexity)], axis=0)
+
+    for name, columns in (("bad", values["bad"]), ("good", values["good"][:, 1:])):
+        found = summary.methods[name]
+        assert found.intervals.keys() == found.figures.keys() == {*METRICS, "adcc_per_image"}
+        wanted = stats.bootstrap(
+            tuple(columns),
+            lambda *c, axis: of_means(*c),
+            paired=True,
+            n_resamples=20_000,
+            rng=np.random.default_rng(1),
+        ).confidence_interval
+        off = 0.05 * (wanted.high - wanted.low)
+        assert found.intervals["adcc"] == pytest.approx(tuple(wanted), abs=off)
+        wanted = stats.bootstrap(
+            (columns[0],), np.mean, n_resamples=20_000, rng=np.random.default_rng(1)
+        ).confidence_interval
+        off = 0.05 * (wanted.high - wanted.low)
+        assert found.intervals["average_drop"] == pytest.approx(tuple(wanted), abs=off)
+        assert found.intervals["average_increase"] == (0.0, 0.0)
+
+
+def test_the_intervals_stand_in_json_and_csv() -> None:
+    store = Store.create(None)
+    write_run(store, three_methods(40))
+    (run,) = json.loads(render([store], "json"))["runs"]
+    for row in csv.DictReader(io.StringIO(render([store], "csv"))):
+        found = run["methods"][row["method"]]
+        for figure, (low, high) in found["interval"].items():
+            assert low <= found[figure] <= high
+            assert (float(row[f"{figure}_low"]), float(row[f"{figure}_high"])) == (low, high)
+    best, rival, _ = run["ranking"]["order"]
+    assert {best, rival} == {"good", "alike"}
+    assert run["ranking"]["not_told_apart_from_best"] == [rival]
+    assert run["statistics"]["confidence"] == 0.95 and run["statistics"]["seed"] == 0
+    narrow = json.loads(render([store], "json", Resampling(confidence=0.5)))["runs"][0]
+    (wide, thin) = (np.ptp(r["methods"]["good"]["interval"]["adcc"]) for r in (run, narrow))
+    assert thin < 0.5 * wide
 
 
 def test_csv_has_a_row_a_method(store: Store) -> None:
-    rows = list(csv.DictReader(io.StringIO(render(store, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(render([store], "csv"))))
     assert [row["method"] for row in rows] == ["gradcam", "fakecam"]
     assert float(rows[0]["adcc"]) == pytest.approx(adcc(0.2, 0.8, 0.3))
     assert (rows[0]["images"], rows[0]["failed"], rows[1]["failed_by_method"]) == ("3", "1", "1")
+    assert rows[1]["adcc_low"] == ""
 
 
 def test_the_table_ranks_in_percent_and_names_failures(store: Store) -> None:
-    table = render(store, "table")
+    table = render([store], "table")
     lines = table.splitlines()
     assert "net · 3 images · layer features" in lines[0]
     assert "1 failed" in lines[0] and "top-1 50.0 %" in lines[0]
     assert lines[3].split()[:2] == ["gradcam", "20.0"] and lines[4].startswith("fakecam")
+    assert lines[3].endswith("2 ms") and lines[4].endswith("2 s")
     assert "failed: bad\\x1b[31m.png: bad.png: cut short" in table
     assert "failed: 1.png (fakecam): the map holds NaN" in table
     assert "\x1b" not in table
 
 
+def test_methods_that_may_be_as_good_as_the_best_are_marked() -> None:
+    store = Store.create(None)
+    write_run(store, three_methods(80))
+    lines = render([store], "table").splitlines()
+    good, alike, bad = (next(li for li in lines if li.startswith(n)) for n in ("go", "al", "bad"))
+    assert lines.index(bad) == 5 and {lines.index(good), lines.index(alike)} == {3, 4}
+    assert ("≈" in lines[3], "≈" in lines[4], "≈" in bad) == (False, True, False)
+    assert f"≈: not told apart from the best, {lines[3].split()[0]}" in lines[7]
+
+
+def test_one_image_has_no_interval_and_says_so() -> None:
+    store = Store.create(None)
+    write_run(store, three_methods(1))
+    table = render([store], "table")
+    assert "[" not in table.splitlines()[3]
+    assert "Fewer than two images count in ADCC: no intervals" in table
+    (run,) = json.loads(render([store], "json"))["runs"]
+    assert all(method["interval"] == {} for method in run["methods"].values())
+
+
 def test_an_unfinished_run_says_so() -> None:
     store = Store.create(None)
     store.begin(CONFIG)
-    assert "--resume" in render(store, "table")
-    assert json.loads(render(store, "json"))["runs"][0]["methods"]["gradcam"] == {
-        "degenerate": 0,
-        "failed": 0,
-    }
+    table = render([store], "table")
+    assert "--resume" in table and "gradcam" in table
+    (run,) = json.loads(render([store], "json"))["runs"]
+    nothing = {"degenerate": 0, "failed": 0, "interval": {}, "curves": {}}
+    assert run["methods"]["gradcam"] == nothing and run["ranking"] is None
+
+
+def test_a_figure_that_no_image_has_is_not_there() -> None:
+    store = Store.create(None)
+    run = store.begin({**CONFIG, "metrics": ["complexity", "pointing_game"]})
+    store.write(
+        run,
+        [ImageRow(i, f"{i}.png", None, 1, 1, 0.5, None) for i in range(4)],
+        [ScoreRow(i, "gradcam", False, None, {"complexity": 0.1 * i}) for i in range(4)]
+        + [ScoreRow(i, "fakecam", False, None, {"complexity": 1.0}) for i in range(4)],
+    )
+    found = json.loads(render([store], "json"))["runs"][0]["methods"]["gradcam"]
+    assert "complexity" in found and "pointing_game" not in found
+    # The first metric ranks where ADCC is not asked for: lower is better here.
+    lines = render([store], "table").splitlines()
+    assert lines[3].startswith("gradcam") and lines[4].startswith("fakecam")
+
+
+def test_numbers_for_people() -> None:
+    figures = figures_of(get_metrics(["adcc", "infidelity", "passes", "road", "deletion(steps=8)"]))
+    assert list(figures)[:3] == ["adcc", "adcc_per_image", "infidelity"]
+    assert figures["adcc"].shown(0.6834) == "68.3" and figures["adcc"].shown(None) == "-"
+    assert figures["road"].shown(-0.0001) == "0.0" and figures["road"].shown(-0.2, "+") == "-20.0"
+    assert figures["infidelity"].shown(0.0012345) == "0.00123"
+    assert figures["passes"].shown(4001.0) == "4001" and figures["passes"].shown(1.0) == "1"
+    assert figures["deletion(steps=8)"].head == "Deletion(steps=8) ↓"
+    assert figures["adcc_per_image"].title == "ADCC per image"
+    assert figures["adcc"].shown_interval((0.1, 0.25)) == "[10.0, 25.0]"
 
 
 def test_an_unknown_format_is_answered_by_name(store: Store) -> None:
     with pytest.raises(OptionError, match="did you mean 'json'"):
-        render(store, "jsn")
+        render([store], "jsn")
+
+
+def test_every_failure_is_listed(store: Store, curved: Store) -> None:
+    rows = list(csv.DictReader(io.StringIO(render_failures([store], "csv"))))
+    assert [row["image"] for row in rows] == ["bad\\x1b[31m.png", "1.png"]
+    assert rows[1]["method"] == "fakecam" and rows[1]["reason"] == "the map holds NaN"
+    listed = json.loads(render_failures([store, curved], "json"))["failures"]
+    assert len(listed) == 3 and listed[0]["method"] is None and listed[2]["image"] == HOSTILE
+    table = render_failures([store, curved], "table")
+    assert len(table.splitlines()) == 5 and "\x1b" not in table and "cut short" in table
+    sound = Store.create(None)
+    write_run(sound, three_methods(3))
+    assert render_failures([sound], "table") == "Nothing failed.\n"
+    with pytest.raises(OptionError, match="failures have no format 'html'"):
+        render_failures([sound], "html")
+
+
+class Reader(HTMLParser):
+    """Every tag, attribute and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_html_is_one_file_without_scripts_whatever_the_names(curved: Store) -> None:
+    page = render([curved], "html")
+    read = Reader(page)
+    assert not {"script", "link", "img", "iframe", "a", "image", "use"} & set(read.tags)
+    assert not any(k.startswith("on") or k in ("src", "href") for k, _ in read.attributes)
+    assert "http" not in page.replace("http-equiv", "")
+    assert safe(HOSTILE) in read.texts and not any(c < " " and c != "\n" for c in page)
+    assert read.tags.count("svg") == 1 and read.tags.count("polyline") == 2
+    assert read.tags.count("tr") == 3
+
+
+def test_the_curves_of_html_are_the_means(curved: Store) -> None:
+    page = render([curved], "html")
+    svg = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
+    lines = [line.get("points", "") for line in svg.iter("polyline")]
+    names = (HOSTILE, "[gradcam*")
+    means = np.array([curved.mean_curves(1, name)["deletion"] for name in names])
+    for line, mean in zip(lines, means, strict=True):
+        x, y = np.array([point.split(",") for point in line.split()], float).T
+        np.testing.assert_allclose(x, 40 + 360 * np.linspace(0, 1, 5), atol=0.06)
+        np.testing.assert_allclose((220 - y) / 200 * means.max(), mean, atol=1e-3)
+    found = json.loads(render([curved], "json"))["runs"][0]["methods"][HOSTILE]["curves"]
+    np.testing.assert_allclose(found["deletion"], means[0])
+
+
+def test_latex_escapes_names(curved: Store) -> None:
+    text = render([curved], "latex")
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    assert body[0] == r"\begin{tabular}{lrr}" and body[-1] == r"\end{tabular}"
+    assert [line for line in body if line.endswith("rule")] == [
+        r"\toprule",
+        r"\midrule",
+        r"\bottomrule",
+    ]
+    assert r"\textbackslash{}input\{x\}" in text and r"\_\%\$\#\{\}" in text
+    assert r"{[gradcam*} & " in text and r"Deletion $\downarrow$" in text
+    assert all(line.count(" & ") == 2 for line in body if line.endswith(r"\\"))
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_no_name_steers_a_terminal(curved: Store, style: str) -> None:
+    assert not any(c < " " and c != "\n" for c in render([curved], style))
 
 
 def test_what_steers_a_terminal_is_written_out() -> None:

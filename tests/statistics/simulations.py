@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adcc_onnx.metrics.adcc import harmonic_mean
 from adcc_onnx.statistics.intervals import estimate
-from adcc_onnx.statistics.pairs import holm, swap_p_value
+from adcc_onnx.statistics.pairs import holm, swap_p_values
 from adcc_onnx.statistics.resampling import Resampling
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -72,14 +72,10 @@ def false_alarms(methods: int, images: int, times: int, all_pairs: bool) -> floa
         values = [explained(rng, images) for _ in range(methods)]
         figures = [adcc_of_means(v.mean(axis=1)[:, None])[0, 0] for v in values]
         best = values.pop(int(np.argmax(figures)))
-        p = [
-            swap_p_value(
-                best, v, lambda m: adcc_of_means(m)[0], Resampling(seed=seed, permutations=999)
-            )
-            for v in values
-        ]
+        how = Resampling(seed=seed, permutations=999)
+        p = swap_p_values(best, np.array(values), lambda m: adcc_of_means(m)[0], how)
         hypotheses = methods * (methods - 1) // 2 if all_pairs else None
-        alarms += bool((holm(np.array(p), hypotheses) < 0.05).any())
+        alarms += bool((holm(p, hypotheses) < 0.05).any())
     return alarms / times
 
 
