@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from adcc_onnx import __version__
-from adcc_onnx.errors import AdccError
+from adcc_onnx.errors import AdccError, AdccWarning, InterruptedRunError
 
 if TYPE_CHECKING:
     from adcc_onnx.evaluation.plan import Plan
@@ -29,7 +31,8 @@ class _Group(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with _spoken_warnings():
+                return super().invoke(context)
         except AdccError as error:
             _stop(str(error), error.exit_code)
         except KeyboardInterrupt:
@@ -76,7 +79,9 @@ def model_options(command: _Command) -> _Command:
             help="From pixels to tensors; default: the card model.toml beside model.onnx.",
         ),
         size_option,
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1"),
+        click.option(
+            "--device", default="auto", show_default=True, help="Also cpu, cuda, cuda:1, tensorrt."
+        ),
         click.option("--batch-size", default="auto", show_default=True, metavar="auto|N"),
     ]
     return functools.reduce(lambda f, option: option(f), reversed(options), command)
@@ -138,6 +143,7 @@ def evaluate(models: tuple[str, ...], out: Path | None, resume: bool, **options:
     Metrics and methods may be repeated, and take options: `--metric "deletion(steps=56)"`.
     """
     from adcc_onnx.api import describe_source, open_store
+    from adcc_onnx.evaluation.interruption import interruptible
     from adcc_onnx.evaluation.run import check, evaluate_into
     from adcc_onnx.report import render
 
@@ -148,13 +154,15 @@ def evaluate(models: tuple[str, ...], out: Path | None, resume: bool, **options:
     for model in loaded:
         check(model, source, plan)
     described = describe_source(options["images"])
-    with open_store(out, resume) as store:
+    with open_store(out, resume) as store, _said_how_to_resume(out), interruptible() as stop:
         for model in loaded:
             with _progress(model.name, len(source)) as advance:
-                evaluate_into(store, model, source, plan, described, advance)
+                evaluate_into(store, model, source, plan, described, advance, stop)
         click.echo(render([store], "table"))
     if out is not None:
-        click.echo(f"kept in {out}: adcc-onnx report {out} --format table|csv|json|html|latex", err=True)
+        click.echo(
+            f"kept in {out}: adcc-onnx report {out} --format table|csv|json|html|latex", err=True
+        )
 
 
 @main.command()
@@ -423,6 +431,18 @@ def demo(out: Path) -> None:
     run_demo(out, lambda total: _progress("demo", total), click.echo)
 
 
+@contextmanager
+def _said_how_to_resume(out: Path | None) -> Iterator[None]:
+    """What an interrupted run says at its end."""
+    try:
+        yield
+    except InterruptedRunError as error:
+        kept = "nothing is kept without -o RUN.sqlite"
+        if out is not None:
+            kept = f"what was finished is kept in {out}: the same command with --resume continues"
+        raise InterruptedRunError(f"{error}; {kept}") from None
+
+
 def _source(options: dict[str, Any]) -> Source:
     """The source of images that `source_options` name."""
     from adcc_onnx.images.sources import open_source
@@ -518,6 +538,22 @@ class _progress:  # noqa: N801 -- used as a context manager, as click.progressba
 
     def __exit__(self, *_: object) -> None:
         self._bar.__exit__(None, None, None)
+
+
+@contextmanager
+def _spoken_warnings() -> Iterator[None]:
+    """Our own warnings in a line on standard error, without the place in the code."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, AdccWarning):
+                click.echo(f"adcc-onnx: {message}", err=True)
+            else:
+                usual(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -27,6 +27,10 @@ class ExternalDataError(ModelError):
     """The model's external weights are missing or point outside its folder."""
 
 
+class OutOfMemoryError(ModelError):
+    """The device has not the memory to run the model on a single image."""
+
+
 class NoImageInputError(ModelError):
     """No input of the model can take a batch of images."""
 
@@ -87,8 +91,18 @@ class StoreError(AdccError):
     """The run's file cannot be created, read or continued."""
 
 
+class InterruptedRunError(AdccError):
+    """The user stopped the run; what was finished is kept."""
+
+    exit_code = 130
+
+
 class DeviceError(AdccError):
     """The device asked for is not available on this machine."""
+
+
+class AdccWarning(UserWarning):
+    """Something a user should know that changes no result; the command line prints its text."""
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:

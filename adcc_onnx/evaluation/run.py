@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from adcc_onnx.errors import PreprocessingError
+from adcc_onnx.errors import InterruptedRunError, PreprocessingError
 from adcc_onnx.evaluation.batch import Batch
 from adcc_onnx.evaluation.evidence import pass_for
 from adcc_onnx.evaluation.plan import LABEL, Plan
@@ -35,6 +35,7 @@ def evaluate_into(
     plan: Plan,
     described_as: str,
     progress: Progress = lambda images: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Evaluate every pair of image and method that the store does not hold yet.
 
@@ -43,9 +44,13 @@ def evaluate_into(
         model, source, plan: what to evaluate, on what, and how; as `check` let them pass.
         described_as: the source in the run's record.
         progress: called with the number of images just finished.
+        stop: asked after each method of a batch whether to stop there.
 
     Returns:
         The run's number in the store.
+
+    Raises:
+        InterruptedRunError: it was stopped; what was finished is kept.
     """
     run = store.begin(plan.config(model, described_as))
     done = store.progress(run, list(plan.methods))
@@ -54,6 +59,8 @@ def evaluate_into(
         for group in batches(samples(source, model, done, plan.truth), model.batch):
             for rows in evaluate_batch(model, plan, group):
                 writer.add(rows)
+                if stop():
+                    raise InterruptedRunError("interrupted")
             progress(len(group))
     store.finish(run)
     return run

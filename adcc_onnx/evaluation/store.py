@@ -10,7 +10,7 @@ import json
 import math
 import sqlite3
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,7 +224,7 @@ class Store:
                 insert = "INSERT INTO run (model, config) VALUES (?, ?)"
                 row = (config["model"], json.dumps(config, sort_keys=True))
                 return int(self._connection.execute(insert, row).lastrowid or 0)
-        _refuse_differences(self._place, json.loads(found[1]), json.loads(json.dumps(config)))
+        refuse_differences(self._place, json.loads(found[1]), json.loads(json.dumps(config)))
         return int(found[0])
 
     def write(
@@ -297,6 +297,44 @@ class Store:
             ).fetchall()
         return dict(rows)
 
+    def configs(self) -> dict[str, tuple[int, dict[str, Any], bool]]:
+        """(number, config, complete) of each run, by the model's name, in the order begun."""
+        with self._errors():
+            rows = self._connection.execute(
+                "SELECT model, id, config, complete FROM run ORDER BY id"
+            )
+            return {model: (n, json.loads(config), bool(c)) for model, n, config, c in rows}
+
+    def rows(self, run: int) -> Iterator[tuple[ImageRow, list[ScoreRow]]]:
+        """Every image with its scores, in the order of the images."""
+        with self._errors():
+            positions = self._connection.execute(
+                "SELECT position FROM image WHERE run = ? ORDER BY position", (run,)
+            )
+            for (position,) in positions:
+                yield self.row(run, position)
+
+    def row(self, run: int, position: int) -> tuple[ImageRow, list[ScoreRow]]:
+        """One image with its scores."""
+        at = (run, position)
+        with self._errors():
+            image = self._connection.execute(
+                "SELECT position, name, label, target, predicted, probability, failure "
+                "FROM image WHERE run = ? AND position = ?",
+                at,
+            ).fetchone()
+            scores = self._connection.execute(
+                "SELECT method, degenerate, failure, figures, seconds FROM score "
+                "WHERE run = ? AND position = ? ORDER BY method",
+                at,
+            ).fetchall()
+            return ImageRow(*image), [
+                ScoreRow(
+                    position, m, bool(d), f, json.loads(v), taken, self._curves(run, position, m)
+                )
+                for m, d, f, v, taken in scores
+            ]
+
     def mean_curves(self, run: int, method: str) -> dict[str, NDArray[np.float64]]:
         """The mean over the images of every curve that the metrics kept for a method."""
         sums: dict[str, tuple[int, NDArray[np.float64]]] = {}
@@ -306,7 +344,7 @@ class Store:
                 (run, method),
             )
             for name, points in rows:
-                curve = np.frombuffer(points, _CURVE_TYPE).astype(np.float64)
+                curve = _curve(points)
                 count, total = sums.get(name, (0, np.zeros_like(curve)))
                 sums[name] = count + 1, total + curve
         return {name: total / count for name, (count, total) in sums.items()}
@@ -324,6 +362,13 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _curves(self, run: int, position: int, method: str) -> dict[str, NDArray[np.float64]]:
+        rows = self._connection.execute(
+            "SELECT name, points FROM curve WHERE run = ? AND position = ? AND method = ?",
+            (run, position, method),
+        )
+        return {name: _curve(points) for name, points in rows}
 
     def _columns(self, run: int, method: str) -> Columns:
         positions, degenerate, seconds = array("q"), array("b"), array("d")
@@ -383,8 +428,18 @@ class Store:
             raise StoreError(f"{self._place}: {error}; rows written before are intact") from error
 
 
-def _refuse_differences(place: str, stored: dict[str, Any], asked: dict[str, Any]) -> None:
-    keys = sorted((stored.keys() | asked.keys()) - set(MAY_CHANGE))
+def _curve(points: bytes) -> NDArray[np.float64]:
+    return np.frombuffer(points, _CURVE_TYPE).astype(np.float64)
+
+
+def refuse_differences(
+    place: str,
+    stored: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    may_change: Collection[str] = MAY_CHANGE,
+) -> None:
+    """Raise StoreError with the differences of two runs' records, but for what may differ."""
+    keys = sorted((stored.keys() | asked.keys()) - set(may_change))
     different = [key for key in keys if stored.get(key) != asked.get(key)]
     if different:
         shown = "; ".join(f"{k}: {stored.get(k)!r} -> {asked.get(k)!r}" for k in different[:3])
