@@ -32,7 +32,7 @@ from adcc_onnx.runtime.devices import Device, choose_device
 from adcc_onnx.runtime.session import Relay, Session
 
 FUSIONS = ("mean", "max")
-_BATCH = {"cpu": 8, "cuda": 32}
+_BATCH = {"cuda": 32, "tensorrt": 32, "directml": 32}  # 8 elsewhere
 
 
 class Pass(enum.Enum):
@@ -173,7 +173,7 @@ def load(
         fuse: "mean" of the normalised maps of several layers, or their "max".
         output: the model's output with the class scores; found by itself if None.
         size: (height, width) of the input, where neither the model nor a card fixes it.
-        device: "auto", "cpu", "cuda" or "cuda:1".
+        device: "auto", "cpu", "cuda", "cuda:1"; all others: see `runtime.devices`.
         batch_size: images a run; 8 on a CPU and 32 on a GPU if None.
 
     Raises:
@@ -186,7 +186,7 @@ def load(
         raise OptionError(f"maps are fused by {' or '.join(FUSIONS)}, not by '{fuse}'")
     source = read_model(path)
     digest = _digest(path, source)
-    if chosen.name == "cpu":
+    if chosen.kind != "cuda":
         widen_bfloat16(source)
     classifier = _read_classifier(source, card, size, output)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
@@ -251,7 +251,7 @@ def _batched(
 ) -> tuple[Classifier, bool, int]:
     """(classifier, freed of a fixed batch if it can be; whether it is free; images a run)."""
     fixed = fixed_batch(classifier.image)
-    wanted = asked or _BATCH[device.name.split(":")[0]]
+    wanted = asked or _BATCH.get(device.kind, 8)
     freed = _freed(classifier)
     if fixed is None or takes_any_batch(freed, device):
         return freed, True, wanted

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import io
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import onnxruntime
+from onnx import TensorProto, helper
 
-from adcc_onnx.errors import DeviceError, OptionError
+from adcc_onnx.errors import DeviceError, OptionError, did_you_mean
+from adcc_onnx.runtime import cuda
 
-CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
+CPU_PROVIDER = "CPUExecutionProvider"
+_SILENT, _WARNINGS = 4, 2  # onnxruntime's levels of logging; warnings are its default
+_TENSORRT = 10  # the major version that onnxruntime's provider links to
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Device:
     """A device that is there.
 
     Attributes:
-        name: "cpu" or "cuda:0".
+        name: "cpu", "cuda:0" or as a user would ask for it.
         reason: one line for a person: what was chosen and why.
         providers: as `onnxruntime.InferenceSession` takes them.
     """
@@ -32,85 +34,177 @@ class Device:
     reason: str
     providers: list[Any] = field(compare=False)
 
+    @property
+    def kind(self) -> str:
+        """The name without the number: "cpu", "cuda"."""
+        return self.name.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of device.
+
+    Attributes:
+        title: for a person.
+        provider: its name in onnxruntime.
+        install: how to get an onnxruntime that has the provider.
+        option: the provider's option that takes what follows the colon; None if nothing may.
+        which: what may follow it, the first one if nothing does.
+        options: further ones of the provider.
+        trouble: why it cannot be used although onnxruntime has the provider.
+        helpers: kinds that run the operators it lacks.
+    """
+
+    title: str
+    provider: str
+    install: str
+    option: str | None = "device_id"
+    which: tuple[str, ...] = ("0", r"\d+")
+    options: tuple[tuple[str, str], ...] = ()
+    trouble: Callable[[], str | None] = lambda: None
+    helpers: tuple[str, ...] = ()
+
+
+def _no_tensorrt() -> str | None:
+    library = f"nvinfer_{_TENSORRT}.dll" if os.name == "nt" else f"libnvinfer.so.{_TENSORRT}"
+    found = cuda.trouble()
+    if found is None and not cuda.loads(library):
+        found = (
+            f"{library} not found; pip install 'tensorrt-cu{cuda.built_for()}<{_TENSORRT + 1}' and "
+            "put the folder tensorrt_libs on LD_LIBRARY_PATH"
+        )
+    return found
+
+
+_INSTEAD = "pip install {} in its place"
+_KINDS = {
+    "cuda": _Kind(
+        "CUDA",
+        cuda.PROVIDER,
+        _INSTEAD.format("onnxruntime-gpu"),
+        trouble=cuda.trouble,
+    ),
+    "tensorrt": _Kind(
+        "TensorRT",
+        "TensorrtExecutionProvider",
+        _INSTEAD.format("onnxruntime-gpu"),
+        trouble=_no_tensorrt,
+        helpers=("cuda",),
+    ),
+    "openvino": _Kind(
+        "OpenVINO",
+        "OpenVINOExecutionProvider",
+        _INSTEAD.format("onnxruntime-openvino"),
+        option="device_type",
+        which=("CPU", r"CPU|NPU|GPU(\.\d+)?"),
+        # Its own default may compute in half precision.
+        options=(("precision", "ACCURACY"),),
+    ),
+    "directml": _Kind("DirectML", "DmlExecutionProvider", _INSTEAD.format("onnxruntime-directml")),
+    "coreml": _Kind(
+        "Core ML",
+        "CoreMLExecutionProvider",
+        "it comes with onnxruntime for macOS",
+        option=None,
+    ),
+}
+
 
 def choose_device(asked: str = "auto") -> Device:
     """The device to run on.
 
     Args:
-        asked: "auto" (CUDA where it works, else the CPU), "cpu", "cuda" or "cuda:1".
+        asked: "auto" (CUDA where it works, else the CPU), "cpu", "cuda" or "cuda:1", "tensorrt"
+            likewise, "openvino" or "openvino:GPU", "directml", "coreml".
 
     Raises:
-        DeviceError: CUDA was asked for by name and cannot be used; says what is missing.
+        DeviceError: it cannot be used here; says what is missing, and what brings it.
         OptionError: no such device.
     """
-    match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", asked)
-    if match is None:
-        raise OptionError(f"no device '{asked}'; choose auto, cpu, cuda or cuda:1")
-    if asked == "cpu":
-        return _cpu("it was asked for")
-    missing, index = cuda_trouble(), int(match[1] or 0)
-    if missing is None and index >= cuda_devices():
-        missing = f"there are {cuda_devices()} NVIDIA GPUs, numbered from 0"
-    if missing is None:
-        return _cuda(index, "it was asked for" if asked != "auto" else "a GPU was found")
-    if asked == "auto":
-        return _cpu(missing)
-    raise DeviceError(f"device '{asked}' is not available: {missing}; use --device cpu or auto")
+    name, _, which = asked.partition(":")
+    if name in ("auto", "cpu") and not which:
+        return _auto() if name == "auto" else _cpu("it was asked for")
+    kind = _KINDS.get(name)
+    if kind is None or (which and not _fits(kind, which)):
+        known = ["auto", "cpu", *_KINDS]
+        raise OptionError(
+            f"no device '{asked}'{did_you_mean(asked, known)}; choose {', '.join(known)}, "
+            "with a number as in cuda:1, or openvino:GPU"
+        )
+    device = _device(name, which or kind.which[0], "it was asked for")
+    trouble = why_not(name) or _trouble(device)
+    if trouble is not None:
+        raise DeviceError(
+            f"device '{asked}' is not available: {trouble}; or use --device auto or cpu"
+        )
+    return device
+
+
+def why_not(name: str) -> str | None:
+    """Why a kind of device cannot be used here and what would mend it; None where it can."""
+    kind = _KINDS[name]
+    if kind.provider not in onnxruntime.get_available_providers():
+        return f"this onnxruntime is built without {kind.title}; {kind.install}"
+    return kind.trouble()
+
+
+def kinds() -> list[str]:
+    """All kinds of devices besides the CPU."""
+    return list(_KINDS)
+
+
+def _auto() -> Device:
+    device = _device("cuda", "0", "a GPU was found")
+    trouble = why_not("cuda") or _trouble(device)
+    return device if trouble is None else _cpu(trouble)
 
 
 def _cpu(reason: str) -> Device:
     return Device("cpu", f"running on the CPU ({reason})", [CPU_PROVIDER])
 
 
-def _cuda(index: int, reason: str) -> Device:
-    provider = (CUDA_PROVIDER, {"device_id": str(index)})
-    return Device(
-        f"cuda:{index}", f"running on CUDA device {index} ({reason})", [provider, CPU_PROVIDER]
+def _device(name: str, which: str, reason: str) -> Device:
+    kind = _KINDS[name]
+    providers = [_provider(_KINDS[n], which) for n in (name, *kind.helpers)]
+    full, title = (
+        (name, kind.title) if kind.option is None else (f"{name}:{which}", f"{kind.title} {which}")
     )
+    return Device(full, f"running on {title} ({reason})", [*providers, CPU_PROVIDER])
 
 
-@cache
-def cuda_trouble() -> str | None:
-    """Why CUDA cannot be used here, None where it can."""
-    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
-        return "this onnxruntime is built without CUDA; install onnxruntime-gpu"
-    if not cuda_devices():
-        return "no NVIDIA GPU found"
-    missing = [name for name in _cuda_libraries() if not _loads(name)]
-    if missing:
-        return f"{', '.join(missing)} not found; pip install 'adcc-onnx[cuda]'"
+def _provider(kind: _Kind, which: str) -> tuple[str, dict[str, str]]:
+    own = {} if kind.option is None else {kind.option: which}
+    return kind.provider, {**own, **dict(kind.options)}
+
+
+def _fits(kind: _Kind, which: str) -> bool:
+    return kind.option is not None and re.fullmatch(kind.which[1], which) is not None
+
+
+def _trouble(device: Device) -> str | None:
+    """Why this one device of its kind cannot be used."""
+    number = device.name.partition(":")[2]
+    if device.kind in ("cuda", "tensorrt") and int(number) >= len(cuda.driver().gpus):
+        return f"the NVIDIA GPUs are numbered 0 to {len(cuda.driver().gpus) - 1}"
+    if not _opens(device):
+        return "onnxruntime cannot open it; is there such a device, and its driver?"
     return None
 
 
 @cache
-def cuda_devices() -> int:
-    """How many NVIDIA GPUs the driver shows."""
+def _opens(device: Device) -> bool:
+    """Whether a session really runs there: onnxruntime falls back to the CPU without a word."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "trial", [x], [y])
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 18)])
+    onnxruntime.set_default_logger_severity(_SILENT)
     try:
-        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
-
-
-def _cuda_libraries() -> list[str]:
-    """What the CUDA provider links to, once the wheels' copies have been looked for."""
-    from onnxruntime.capi import build_and_package_info
-
-    # It prints what it misses, where we say it in a line of our own.
-    with contextlib.redirect_stdout(io.StringIO()):
-        onnxruntime.preload_dlls()
-    major = str(getattr(build_and_package_info, "cuda_version", "13")).split(".")[0]
-    if os.name == "nt":
-        return [f"cublasLt64_{major}.dll", "cudnn64_9.dll"]
-    return [f"libcudart.so.{major}", f"libcublasLt.so.{major}", "libcudnn.so.9"]
-
-
-def _loads(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=device.providers
+        )
+    except Exception:
         return False
-    return True
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNINGS)
+    return _KINDS[device.kind].provider in session.get_providers()

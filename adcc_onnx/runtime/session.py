@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 from numpy.typing import NDArray
 
-from adcc_onnx.errors import ModelError
+from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_line
 from adcc_onnx.graph.loading import to_proto
 from adcc_onnx.runtime.devices import Device
 
@@ -21,6 +22,16 @@ _ERRORS_ONLY = 3
 _WRONG_FUSIONS = ["Pad_Fusion"]
 _SMALL = 1024  # bytes; smaller weights may be shapes and axes, which the graph must hold itself
 _ELSEWHERE = "in memory"  # the name of a file that is never opened
+# What onnxruntime, CUDA, cuBLAS, cuDNN, TensorRT and C++ say when memory runs out.
+_OUT_OF_MEMORY = (
+    "failed to allocate memory",
+    "out of memory",
+    "outofmemory",
+    "alloc_failed",
+    "memoryallocation",
+    "bad_alloc",
+    "bad allocation",
+)
 _NUMPY_TYPES = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8}
 
 
@@ -48,7 +59,7 @@ class Session:
                 graph, options, providers=device.providers, disabled_optimizers=_WRONG_FUSIONS
             )
         except Exception as error:
-            raise ModelError(f"onnxruntime refuses the model: {_first_line(error)}") from error
+            raise ModelError(f"onnxruntime refuses the model: {first_line(error)}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._batch, self._fixed = batch, fixed
 
@@ -57,6 +68,7 @@ class Session:
 
         Raises:
             ModelError: onnxruntime fails while running.
+            OutOfMemoryError: the memory does not suffice for one sample.
         """
         parts = list(self.stream(batched, shared))
         if len(parts) == 1:
@@ -66,23 +78,38 @@ class Session:
     def stream(
         self, batched: Arrays, shared: Mapping[str, NDArray[Any]] | None = None
     ) -> Iterator[Arrays]:
-        """The same, a run's worth of samples at a time."""
-        count = len(next(iter(batched.values())))
-        for start in range(0, count, self._batch):
-            feeds = {name: array[start : start + self._batch] for name, array in batched.items()}
+        """The same, a run's worth of samples at a time; a smaller one once memory has run out."""
+        count, start = len(next(iter(batched.values()))), 0
+        while start < count:
             used = min(self._batch, count - start)
+            feeds = {name: array[start : start + used] for name, array in batched.items()}
             if self._fixed and used < self._batch:
                 feeds = {name: _fill(array, self._batch) for name, array in feeds.items()}
-            results = self._run({**feeds, **(shared or {})})
+            try:
+                results = self._run({**feeds, **(shared or {})})
+            except OutOfMemoryError:
+                if self._fixed or used == 1:
+                    raise
+                self._batch = used // 2
+                warnings.warn(
+                    f"out of memory with {used} images a run: going on with {self._batch}",
+                    AdccWarning,
+                    stacklevel=2,
+                )
+                continue
             yield {name: result[:used] for name, result in zip(self._outputs, results, strict=True)}
+            start += used
 
     def _run(self, feeds: Arrays) -> list[NDArray[Any]]:
         try:
             results: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
         except Exception as error:
-            raise ModelError(
-                f"onnxruntime failed to run the model: {_first_line(error)}"
-            ) from error
+            if _is_out_of_memory(error):
+                raise OutOfMemoryError(
+                    "the memory does not suffice to run the model; give --batch-size 1, smaller "
+                    "images or --device cpu"
+                ) from error
+            raise ModelError(f"onnxruntime failed to run the model: {first_line(error)}") from error
         return results
 
 
@@ -134,6 +161,6 @@ def _fill(array: NDArray[Any], batch: int) -> NDArray[Any]:
     return np.resize(array, (batch, *array.shape[1:]))
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
+def _is_out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)

@@ -2,62 +2,124 @@
 
 from __future__ import annotations
 
+import onnxruntime
 import pytest
 
 from adcc_onnx.errors import DeviceError, OptionError
-from adcc_onnx.runtime import devices
-from adcc_onnx.runtime.devices import CPU_PROVIDER, CUDA_PROVIDER, choose_device
+from adcc_onnx.runtime import cuda, devices
+from adcc_onnx.runtime.devices import CPU_PROVIDER, choose_device
+
+TENSORRT, OPENVINO = "TensorrtExecutionProvider", "OpenVINOExecutionProvider"
+CARD = cuda.Gpu("a card", 8 * 2**30)
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch):
-    def make(gpus: int, provider: bool = True, missing: tuple[str, ...] = ()) -> None:
-        offered = [CPU_PROVIDER, *([CUDA_PROVIDER] if provider else [])]
-        monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: offered)
-        monkeypatch.setattr(devices, "cuda_devices", lambda: gpus)
-        monkeypatch.setattr(devices, "_cuda_libraries", lambda: ["libone.so", "libtwo.so"])
-        monkeypatch.setattr(devices, "_loads", lambda name: name not in missing)
-        devices.cuda_trouble.cache_clear()
+    """Pretend to be a machine; every provider that is there can be opened unless `broken`."""
 
-    yield make
-    devices.cuda_trouble.cache_clear()
+    def make(
+        gpus: int = 0,
+        providers: tuple[str, ...] = (cuda.PROVIDER,),
+        missing: tuple[str, ...] = (),
+        driver: tuple[int, int] = (13, 0),
+        error: int = 0,
+        broken: bool = False,
+    ) -> None:
+        offered = [*providers, CPU_PROVIDER]
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+        found = cuda.Driver(driver, (CARD,) * gpus, error)
+        monkeypatch.setattr(cuda, "driver", lambda: found)
+        names = ("libcudart.so.13", "libcudnn.so.9")
+        monkeypatch.setattr(cuda, "libraries", lambda: {n: n not in missing for n in names})
+        monkeypatch.setattr(cuda, "built_for", lambda: 13 if cuda.PROVIDER in providers else None)
+        monkeypatch.setattr(cuda, "loads", lambda name: name not in missing)
+        monkeypatch.setattr(devices, "_opens", lambda device: not broken)
+
+    return make
 
 
 def test_a_gpu_that_works_is_taken(machine) -> None:
     machine(2)
     assert choose_device("auto").name == "cuda:0"
     chosen = choose_device("cuda:1")
-    assert chosen.name == "cuda:1"
-    assert chosen.providers == [(CUDA_PROVIDER, {"device_id": "1"}), CPU_PROVIDER]
+    assert (chosen.name, chosen.kind) == ("cuda:1", "cuda")
+    assert chosen.providers == [(cuda.PROVIDER, {"device_id": "1"}), CPU_PROVIDER]
+    assert chosen.reason == "running on CUDA 1 (it was asked for)"
 
 
 @pytest.mark.parametrize(
-    ("gpus", "provider", "missing", "reason"),
+    ("state", "reason"),
     [
-        (0, True, (), "no NVIDIA GPU found"),
-        (1, False, (), "built without CUDA"),
-        (1, True, ("libtwo.so",), "libtwo.so not found; pip install 'adcc-onnx[cuda]'"),
+        ({"gpus": 0}, "no NVIDIA GPU found"),
+        ({"gpus": 1, "providers": ()}, "built without CUDA; pip install onnxruntime-gpu"),
+        ({"gpus": 1, "missing": ("libcudnn.so.9",)}, "libcudnn.so.9 not found; pip install"),
+        ({"gpus": 1, "driver": (12, 4)}, "the driver serves CUDA 12.4, onnxruntime needs 13"),
+        ({"gpus": 1, "error": 803}, "CUDA error 803"),
+        ({"gpus": 1, "broken": True}, "onnxruntime cannot open it"),
     ],
 )
-def test_without_one_auto_takes_the_cpu_and_says_why(
-    machine, gpus: int, provider: bool, missing: tuple[str, ...], reason: str
-) -> None:
-    machine(gpus, provider, missing)
+def test_without_one_auto_takes_the_cpu_and_says_why(machine, state: dict, reason: str) -> None:
+    machine(**state)
     chosen = choose_device("auto")
     assert (chosen.name, chosen.providers) == ("cpu", [CPU_PROVIDER])
     assert reason in chosen.reason and "\n" not in chosen.reason
-    with pytest.raises(DeviceError, match="'cuda' is not available"):
+    with pytest.raises(DeviceError, match="'cuda' is not available") as caught:
         choose_device("cuda")
+    assert reason in str(caught.value)
+
+
+def test_tensorrt_falls_back_on_cuda_operator_by_operator(machine) -> None:
+    machine(2, (TENSORRT, cuda.PROVIDER))
+    assert choose_device("auto").name == "cuda:0"  # engines take minutes to build: only by name
+    assert choose_device("tensorrt:1").providers == [
+        (TENSORRT, {"device_id": "1"}),
+        (cuda.PROVIDER, {"device_id": "1"}),
+        CPU_PROVIDER,
+    ]
+    machine(1, (TENSORRT, cuda.PROVIDER), missing=("libnvinfer.so.10", "nvinfer_10.dll"))
+    with pytest.raises(DeviceError, match="pip install 'tensorrt-cu13<11'"):
+        choose_device("tensorrt")
+
+
+def test_openvino_names_its_device(machine) -> None:
+    machine(providers=(OPENVINO,))
+    assert choose_device("auto").name == "cpu"
+    for asked, which in {
+        "openvino": "CPU",
+        "openvino:GPU": "GPU",
+        "openvino:GPU.1": "GPU.1",
+    }.items():
+        chosen = choose_device(asked)
+        assert chosen.name == f"openvino:{which}"
+        assert chosen.providers[0] == (OPENVINO, {"device_type": which, "precision": "ACCURACY"})
+    machine()
+    with pytest.raises(DeviceError, match="pip install onnxruntime-openvino in its place"):
+        choose_device("openvino")
 
 
 def test_what_is_not_there_is_an_error(machine) -> None:
+    machine(2)
+    with pytest.raises(DeviceError, match="numbered 0 to 1"):
+        choose_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    "asked", ["tpu", "cuda:x", "cuda:-1", "cpu:0", "auto:1", "openvino:0", "coreml:1", ""]
+)
+def test_what_no_machine_has_is_an_error(machine, asked: str) -> None:
     machine(1)
-    with pytest.raises(DeviceError, match="there are 1 NVIDIA GPUs"):
-        choose_device("cuda:3")
-    with pytest.raises(OptionError, match="no device 'tpu'"):
-        choose_device("tpu")
+    with pytest.raises(OptionError, match=f"no device '{asked}'"):
+        choose_device(asked)
 
 
 def test_the_cpu_is_the_cpu(machine) -> None:
     machine(1)
     assert choose_device("cpu").providers == [CPU_PROVIDER]
+
+
+def test_a_provider_that_onnxruntime_drops_without_a_word_is_noticed() -> None:
+    """Here for real: CUDA's provider where there is no card."""
+    if cuda.trouble() is None:
+        pytest.skip("CUDA works here")
+    device = devices.Device("cuda:0", "", [(cuda.PROVIDER, {"device_id": "0"}), CPU_PROVIDER])
+    assert not devices._opens(device)

@@ -1,0 +1,114 @@
+"""What NVIDIA's driver and CUDA's libraries are on this machine, by asking them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import onnxruntime
+
+PROVIDER = "CUDAExecutionProvider"
+INSTALL = "pip install 'adcc-onnx[cuda]'"
+_NO_DEVICE = 100  # cuInit where there is a driver but no GPU
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A card as the driver shows it; `memory` in bytes."""
+
+    name: str
+    memory: int
+
+
+@dataclass(frozen=True)
+class Driver:
+    """NVIDIA's driver.
+
+    Attributes:
+        cuda: the newest CUDA it can serve, (major, minor); None without a driver.
+        gpus: in the order in which they are numbered.
+        error: CUDA's number of what went wrong at its start, 0 if nothing did.
+    """
+
+    cuda: tuple[int, int] | None = None
+    gpus: tuple[Gpu, ...] = ()
+    error: int = 0
+
+
+@cache
+def driver() -> Driver:
+    """What the driver says."""
+    try:
+        library = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return Driver()
+    version, count = ctypes.c_int(0), ctypes.c_int(0)
+    library.cuDriverGetVersion(ctypes.byref(version))
+    cuda = (version.value // 1000, version.value % 1000 // 10)
+    error = library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count))
+    if error:
+        return Driver(cuda, error=0 if error == _NO_DEVICE else error)
+    return Driver(cuda, tuple(_gpu(library, index) for index in range(count.value)))
+
+
+def built_for() -> int | None:
+    """The major version of CUDA that this onnxruntime is built for; None if for none."""
+    if PROVIDER not in onnxruntime.get_available_providers():
+        return None
+    from onnxruntime.capi import build_and_package_info
+
+    return int(str(getattr(build_and_package_info, "cuda_version", "13")).split(".")[0])
+
+
+@cache
+def libraries() -> dict[str, bool]:
+    """The libraries that the CUDA provider loads, by name: whether each is found."""
+    major = built_for()
+    if major is None:
+        return {}
+    # The wheels' copies are found through it; it prints what it misses, which we say ourselves.
+    with contextlib.redirect_stdout(io.StringIO()):
+        onnxruntime.preload_dlls()
+    if os.name == "nt":
+        names = [f"cudart64_{major}.dll", f"cublasLt64_{major}.dll", "cudnn64_9.dll"]
+    else:
+        parts = ("libcudart", "libcublas", "libcublasLt")
+        names = [*(f"{part}.so.{major}" for part in parts), "libcurand.so.10", "libcudnn.so.9"]
+    return {name: loads(name) for name in names}
+
+
+def loads(library: str) -> bool:
+    """Whether the system finds and can load a library."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def trouble() -> str | None:
+    """Why CUDA cannot be used here and what to do about it, None where it can."""
+    wanted, found = built_for(), driver()
+    if wanted is None:
+        return "this onnxruntime is built without CUDA; pip install onnxruntime-gpu in its place"
+    if found.error:
+        return f"NVIDIA's driver fails to start (CUDA error {found.error}); reinstall the driver"
+    if not found.gpus:
+        return "no NVIDIA GPU found"
+    if found.cuda is not None and found.cuda[0] < wanted:
+        has = "{}.{}".format(*found.cuda)
+        return f"the driver serves CUDA {has}, onnxruntime needs {wanted}; update the driver"
+    missing = [name for name, there in libraries().items() if not there]
+    return f"{', '.join(missing)} not found; {INSTALL}" if missing else None
+
+
+def _gpu(library: ctypes.CDLL, index: int) -> Gpu:
+    handle, name, memory = ctypes.c_int(0), ctypes.create_string_buffer(256), ctypes.c_size_t(0)
+    library.cuDeviceGet(ctypes.byref(handle), index)
+    library.cuDeviceGetName(name, len(name), handle)
+    library.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
+    return Gpu(name.value.decode(errors="replace"), memory.value)

@@ -1,0 +1,113 @@
+"""When memory runs out the batch is halved, down to one image, and nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import warnings
+
+import click
+import numpy as np
+import onnx_ir as ir
+import pytest
+from click.testing import CliRunner
+from small import small
+
+from adcc_onnx.cli import main
+from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError
+from adcc_onnx.runtime.devices import choose_device
+from adcc_onnx.runtime.session import Session
+
+# As they were met on GPUs; the first has its reason on the second line.
+MESSAGES = [
+    "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv "
+    "node. Name:'/stem/Conv' Status Message: \n/onnxruntime_src/onnxruntime/core/framework/"
+    "bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal(...) Failed to allocate "
+    "memory for requested buffer of size 939524096",
+    "CUDA failure 2: out of memory ; GPU=0 ; hostname=box ; expr=cudaMalloc((void**)&p, size);",
+    "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cublasCreate(&cublas_handle_);",
+    "CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cudnnConvolutionForward(...)",
+    "std::bad_alloc",
+]
+
+
+class Small:
+    """onnxruntime's session as if the device had room for so many images."""
+
+    def __init__(self, inner: object, room: int, message: str) -> None:
+        self._inner, self._room, self._message = inner, room, message
+        self.asked: list[int] = []
+
+    def run(self, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        count = len(feeds["image"])
+        self.asked.append(count)
+        if count > self._room:
+            raise RuntimeError(self._message)
+        return self._inner.run(outputs, feeds)
+
+
+def _session(room: int, message: str, batch: int = 8, fixed: bool = False) -> tuple[Session, Small]:
+    session = Session(ir.from_proto(small()), choose_device("cpu"), batch, fixed)
+    session._session = Small(session._session, room, message)
+    return session, session._session
+
+
+IMAGES = np.random.default_rng(0).standard_normal((13, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("room", [1, 2, 3, 8])
+def test_every_image_is_run_once_in_smaller_batches(room: int, message: str) -> None:
+    session, device = _session(room, message)
+    whole, _ = _session(8, message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AdccWarning)
+        scores = session.run({"image": IMAGES})["scores"]
+    np.testing.assert_array_equal(scores, whole.run({"image": IMAGES})["scores"])
+    batch = {1: 1, 2: 2, 3: 2, 8: 8}[room]
+    served = [count for count in device.asked if count <= room]
+    assert served == [batch] * (13 // batch) + [13 % batch] * (13 % batch > 0)
+
+
+def test_it_is_said_and_remembered() -> None:
+    session, device = _session(2, MESSAGES[0])
+    with pytest.warns(AdccWarning) as caught:
+        session.run({"image": IMAGES})
+    assert [str(w.message) for w in caught] == [
+        "out of memory with 8 images a run: going on with 4",
+        "out of memory with 4 images a run: going on with 2",
+    ]
+    device.asked.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        session.run({"image": IMAGES})
+    assert max(device.asked) == 2
+
+
+def test_where_not_one_image_fits_it_is_an_error() -> None:
+    for session, device in (
+        _session(0, MESSAGES[0], batch=2),
+        _session(1, MESSAGES[0], batch=2, fixed=True),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AdccWarning)
+            with pytest.raises(OutOfMemoryError, match="memory does not suffice") as caught:
+                session.run({"image": IMAGES})
+        assert "\n" not in str(caught.value)
+        assert device.asked[-1] == (1 if not session._fixed else 2)
+
+
+def test_other_failures_are_not_tried_again() -> None:
+    session, device = _session(1, "Non-zero status code returned while running Gemm node")
+    with pytest.raises(ModelError, match="Gemm") as caught:
+        session.run({"image": IMAGES})
+    assert not isinstance(caught.value, OutOfMemoryError)
+    assert device.asked == [8]
+
+
+def test_the_command_line_says_it_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def command() -> None:
+        warnings.warn("out of memory", AdccWarning, stacklevel=1)
+
+    monkeypatch.setitem(main.commands, "warn", command)
+    result = CliRunner().invoke(main, ["warn"])
+    assert result.stderr == "adcc-onnx: out of memory\n"
