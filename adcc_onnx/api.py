@@ -26,7 +26,7 @@ from adcc_onnx.graph.loading import to_proto
 from adcc_onnx.images.sources import Source, open_arrays, open_paths, open_source
 from adcc_onnx.images.truth import with_truth
 from adcc_onnx.model import Model, load
-from adcc_onnx.report.summary import RunSummary, summarise
+from adcc_onnx.report.summary import RunSummary, summary_of
 
 __all__ = ["Model", "bake", "evaluate", "explain", "load"]
 
@@ -115,7 +115,7 @@ def evaluate(
     check(model, source, plan)
     with open_store(output, resume) as store:
         run = evaluate_into(store, model, source, plan, describe_source(images), progress)
-        return summarise(store.run(run))
+        return summary_of(store, store.run(run))
 
 
 def bake(

@@ -75,12 +75,13 @@ class RunSummary:
 
 def summaries(store: Store, resampling: Resampling | None = None) -> list[RunSummary]:
     """The figures of all runs of a store, with their curves."""
-    return [
-        summarise(
-            run, {name: store.mean_curves(run.number, name) for name in run.methods}, resampling
-        )
-        for run in store.runs()
-    ]
+    return [summary_of(store, run, resampling) for run in store.runs()]
+
+
+def summary_of(store: Store, run: StoredRun, resampling: Resampling | None = None) -> RunSummary:
+    """The figures of one run, with its curves from its store."""
+    curves = {name: store.mean_curves(run.number, name) for name in run.methods}
+    return summarise(run, curves, resampling)
 
 
 def summarise(
