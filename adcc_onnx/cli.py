@@ -220,6 +220,63 @@ def report(
 
 
 @main.command()
+@click.argument(
+    "parts", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN.sqlite..."
+)
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="A new file.")
+def merge(parts: tuple[Path, ...], out: Path) -> None:
+    """Join runs that were made apart: of other images, or under other methods."""
+    from adcc_onnx.evaluation.merging import merge as merge_stores
+
+    merge_stores(parts, out)
+    click.echo(f"{out}: {len(parts)} runs joined")
+
+
+@main.command("validate-metrics")
+@click.option(
+    "--images",
+    default="drawings:64",
+    show_default=True,
+    help="drawings:COUNT@SEED, or images with --truth.",
+)
+@click.option("--model", help="An ONNX file; default: the built-in classifier.")
+@click.option("--method", "methods", multiple=True, help="Sound methods; the first is broken, too.")
+@click.option("--metric", "metrics", multiple=True, help="Metrics to judge; default: all.")
+@click.option("--against", default="best_iou", show_default=True, help="What tells the truth.")
+@click.option("--truth", type=click.Path(path_type=Path), help="VOC or PNG folder, COCO JSON.")
+@click.option("--seed", default=0, show_default=True, help="Of everything drawn at random.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep the run: RUN.sqlite.")
+@json_option
+@model_options
+def validate_metrics(
+    model: str | None,
+    methods: tuple[str, ...],
+    metrics: tuple[str, ...],
+    against: str,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Judge the metrics: do they order methods, and broken maps, as the truth does?"""
+    from adcc_onnx.api import describe_source, open_store
+    from adcc_onnx.drawings import classifier_path
+    from adcc_onnx.evaluation.run import check, evaluate_into
+    from adcc_onnx.evaluation.validation import judge, validation_plan
+    from adcc_onnx.report.validation import to_json, to_text
+    from adcc_onnx.statistics.resampling import Resampling
+
+    plan, source = validation_plan(methods, metrics, seed), _source(options)
+    loaded = _load(model or str(classifier_path()), options)
+    check(loaded, source, plan)
+    described = describe_source(options["images"])
+    with open_store(out, False) as store, _progress(loaded.name, len(source)) as advance:
+        run = evaluate_into(store, loaded, source, plan, described, advance)
+        found = judge(store.run(run), plan, against, Resampling(seed=seed, replicates=500))
+    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+
+
+@main.command()
 @click.argument("model")
 @source_options
 @click.option("--method", "methods", multiple=True, default=["gradcam"], show_default=True)

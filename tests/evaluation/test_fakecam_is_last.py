@@ -1,0 +1,40 @@
+"""Fake-CAM explains nothing: by ADCC it is last on every model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import adcc_onnx as adcc
+from adcc_onnx.drawings import classifier_path
+
+METHODS = ["fakecam", "gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "eigencam"]
+PRESETS = {
+    "SqueezeNet_fp16": "caffe",
+    "bvlc_googlenet": "caffe",
+    "deit_tiny_patch16_224": "torch",
+    "mobilenet_v1_025_keras": "tf",
+    "mobilenet_v2": "torch",
+    "mobilenet_v2_tf2": "tf",
+    "squeezenet1.1_mxnet": "torch",
+}
+
+
+def last_by_adcc(found: dict) -> str:
+    return min(found, key=lambda name: found[name].figures["adcc"])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_on_real_models(data: Path, name: str) -> None:
+    model = adcc.load(data / "models" / f"{name}.onnx", PRESETS[name], device="cpu")
+    photos = sorted((data / "photos").iterdir())[::10]
+    found = adcc.evaluate(model, photos, METHODS, ["adcc"]).methods
+    assert last_by_adcc(found) == "fakecam"
+    assert found["fakecam"].figures["adcc"] == pytest.approx(6e-5, rel=0.01)
+
+
+def test_on_drawings() -> None:
+    model = adcc.load(classifier_path(), device="cpu")
+    found = adcc.evaluate(model, "drawings:40", METHODS, ["adcc"]).methods
+    assert last_by_adcc(found) == "fakecam"
