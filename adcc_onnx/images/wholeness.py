@@ -1,4 +1,4 @@
-"""What decoders do not check: the end and the checksums of a file, and how often it is scanned."""
+"""What Pillow does not check: a PNG's checksums, a JPEG's end and what its few bytes ask for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PNG_SIGNATURE, _PNG_FRAME = 8, 12
 
 
 def require_whole(data: bytes, kind: str | None, pixels: int, name: str) -> None:
-    """An encoded picture must be whole, as far as its format lets tell.
+    """An encoded picture must be sound in what its decoder does not look at.
 
     Args:
         data: the file.
@@ -38,22 +38,28 @@ def require_whole(data: bytes, kind: str | None, pixels: int, name: str) -> None
 
 
 def _check_scans(data: bytes, pixels: int, name: str) -> None:
-    """The length of a JPEG's data and the number of its scans, up to its end."""
-    at = scans = start = 0
+    """The length of a JPEG, the number of its scans and its end."""
+    if pixels > _MOST_PIXELS_A_BYTE * len(data):
+        raise ImageError(f"{name}: cut short ({len(data):,} bytes for {pixels:,} pixels)")
+    # The walk is slow, and hardly ever needed.
+    few = data.count(bytes((0xFF, _SCAN))) <= _MOST_SCANS
+    if few and data.endswith(bytes((0xFF, _END))):
+        return
+    if _scans(data, name) > _MOST_SCANS:
+        raise ImageError(f"{name}: a JPEG of more than {_MOST_SCANS} scans")
+
+
+def _scans(data: bytes, name: str) -> int:
+    """How many scans a JPEG has up to its end."""
+    at = scans = 0
     while match := _MARKER.search(data, at):
         marker, at = match[1][0], match.end()
         if marker == _END:
-            break
+            return scans
         if marker not in (_START, _PRIVATE):
             at += int.from_bytes(data[at : at + 2], "big")
-        if marker == _SCAN:
-            scans, start = scans + 1, start or at
-    else:
-        raise ImageError(f"{name}: cut short (the JPEG has no end)")
-    if pixels > _MOST_PIXELS_A_BYTE * (at - start):
-        raise ImageError(f"{name}: cut short ({at - start:,} bytes for {pixels:,} pixels)")
-    if scans > _MOST_SCANS:
-        raise ImageError(f"{name}: a JPEG of more than {_MOST_SCANS} scans")
+        scans += marker == _SCAN
+    raise ImageError(f"{name}: cut short (the JPEG has no end)")
 
 
 def _check_chunks(data: bytes, name: str) -> None:

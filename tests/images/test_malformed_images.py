@@ -243,6 +243,9 @@ def test_a_jpeg_of_too_many_scans_is_refused() -> None:
     scan = data[last:-2]
     with pytest.raises(ImageError, match="scans"):
         decode_image(data[:last] + scan * 5000 + data[-2:], "x.jpg")
+    behind, comment = data + scan * 5000, b"\xff\xfe\xff\xff" + b"\xff\xda" * 32766 + b"\0"
+    for harmless in (behind, data[:2] + comment + data[2:]):
+        np.testing.assert_array_equal(decode_image(harmless, "x"), decode_image(data, "x"))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
