@@ -84,7 +84,8 @@ def _legend(run: RunSummary, ranking: Ranking) -> list[str]:
     title, confidence = ranking.figure.title, run.resampling.confidence
     if ranking.figure.name not in run.methods[ranking.best].intervals:
         return [f"Fewer than two images count in {title}: no intervals, and nothing is told apart."]
-    lines = [f"[ ]: the {100 * confidence:.3g} % interval of {title}; time: of an image"]
+    share = f"{100 * confidence:.3g} %"
+    lines = [f"[ ]: the {share} interval of {title}; time: of an image, with its metrics"]
     if ranking.not_told_apart(confidence):
         lines.append(
             f"{TIED}: not told apart from the best, {ranking.best} "

@@ -10,13 +10,15 @@ from adcc_onnx.statistics.intervals import Figures, estimate
 from adcc_onnx.statistics.resampling import Floats, Resampling
 
 _PARTS = (8, 4, 2, 1)
+# Intervals of fewer are too rough to be held against others.
+_FEWEST = 10
 
 
 def widths(values: Floats, figures: Figures, resampling: Resampling) -> dict[int, Floats]:
     """The widths [F] of the figures' intervals on an eighth, a quarter, half and all of the images.
 
-    Each part holds the ones before it; which images it holds is drawn once. Parts of fewer than two
-    images are left out.
+    Each part holds the ones before it; which images it holds is drawn once. Parts of fewer than ten
+    images are left out, and all of them where there are fewer than two.
 
     Args:
         values, figures, resampling: as for `estimate`.
@@ -28,7 +30,7 @@ def widths(values: Floats, figures: Figures, resampling: Resampling) -> dict[int
     shuffled = values[:, np.random.default_rng(resampling.seed).permutation(images)]
     found = {}
     for size in dict.fromkeys(images // part for part in _PARTS):
-        if size > 1:
+        if size >= _FEWEST or 1 < size == images:
             part = estimate(shuffled[:, :size], figures, resampling)
             found[size] = part.high - part.low
     return found

@@ -164,4 +164,5 @@ def test_widths_shrink_with_the_root_of_the_images() -> None:
     enough = images_for(found[500][0], 500, wanted=found[4000][0])
     assert enough == pytest.approx(4000, rel=0.4)
     assert images_for(0.04, 100, 0.01) == 1600
-    assert list(widths(values[:, :5], adcc_of_means, Resampling())) == [2, 5]
+    for images, sizes in ((41, [10, 20, 41]), (5, [5]), (1, [])):
+        assert list(widths(values[:, :images], adcc_of_means, Resampling())) == sizes
