@@ -12,7 +12,8 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import basename, splitext
 from typing import IO
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
@@ -80,9 +81,8 @@ def _index(path: Path) -> _Index:
     index = _Index()
     for member in _members(path):
         name, trouble = _plain(member.name), _trouble(member)
-        place = PurePosixPath(name)
-        kind = place.suffix.lower()
-        if place.name.startswith("."):
+        kind = splitext(name)[1].lower()
+        if basename(name).startswith("."):
             continue
         if kind in SUFFIXES:
             index.names.append(name)
@@ -153,7 +153,7 @@ def _trouble(member: tarfile.TarInfo) -> str:
     """Why a member is not read; empty if it can be."""
     if not member.isreg() or member.issparse():
         return "it is no plain file in its archive, and links are not followed"
-    if member.name.startswith("/") or ".." in PurePosixPath(member.name).parts:
+    if member.name.startswith("/") or ".." in member.name.split("/"):
         return "its name leads out of its archive"
     return ""
 
@@ -190,7 +190,7 @@ def _key(name: str) -> str:
 
 def _is_alone(name: str) -> bool:
     """Whether nothing but the suffix stands behind the key."""
-    return name == _key(name) + PurePosixPath(name).suffix
+    return splitext(name)[0] == _key(name)
 
 
 def _plain(name: str) -> str:
