@@ -106,6 +106,8 @@ class ScoreCAM(Method):
                 self.passes or len(distinct),
                 lambda found: bool(self.agreement) and agreement(found) >= self.agreement,
             )
+            if np.isnan(found.mean).any():
+                return found.mean
             surely = math.floor(1000 * agreement(found)) / 1000  # "above" must stay true
         used = int(found.known.sum()) - 1
         evidence.note(image, f"{used} of {len(distinct)} passes, agreement above {surely:.3f}")

@@ -77,6 +77,9 @@ def search(
         score: computes the scores of the masks of these numbers.
         passes: the most masks that may be scored.
         enough: asked after each round whether the prediction is good enough.
+
+    Returns:
+        The scores; all NaN where one that was computed is NaN or infinite.
     """
     points = features(masks)
     scores, known = np.zeros(len(masks)), np.zeros(len(masks), bool)
@@ -86,6 +89,8 @@ def search(
     while True:
         scores[chosen], known[chosen] = score(chosen), True
         used += len(chosen)
+        if not np.isfinite(scores).all():
+            return _unsound(known)
         # The kernel is chosen anew whenever half as many points again have come.
         if process is None or used >= 1.5 * fitted_on:
             chosen, fitted_on = np.flatnonzero(known), used
@@ -97,6 +102,11 @@ def search(
             return found
         promise = np.where(known, -np.inf, found.mean + _BOLDNESS * found.deviation)
         chosen = np.argsort(-promise, kind="stable")[:left]
+
+
+def _unsound(known: NDArray[np.bool_]) -> Prediction:
+    nothing = np.full(len(known), np.nan)
+    return Prediction(nothing, nothing, known, lambda some: nothing[some, None])
 
 
 def expected_agreement(found: Prediction, maps_of: Callable[[Array], Array]) -> float:
@@ -118,13 +128,18 @@ def expected_agreement(found: Prediction, maps_of: Callable[[Array], Array]) -> 
 
 def features(masks: Floats) -> Array:
     """Masks as points whose distance is that of the masks after a slight blur, [M, h w]."""
-    height, width = masks.shape[1:]
-    rows, columns = np.divmod(np.arange(height * width), width)
-    apart = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
-    blur = np.exp(-apart / (2 * _BLUR**2))
-    root = np.linalg.cholesky(blur + 1e-9 * np.eye(len(blur)))
-    points: Array = masks.reshape(len(masks), -1).astype(np.float64) @ root
+    # The blur's matrix is the Kronecker product of those along the two sides, and so is its root.
+    down, along = (_blur_root(side) for side in masks.shape[1:])
+    blurred = np.einsum("mij,ik,jl->mkl", masks.astype(np.float64), down, along, optimize=True)
+    points: Array = blurred.reshape(len(masks), -1)
     return points
+
+
+def _blur_root(side: int) -> Array:
+    """L with L L^T the matrix of the blur along one side of so many cells."""
+    apart = np.subtract.outer(np.arange(side), np.arange(side))
+    root: Array = np.linalg.cholesky(np.exp(-(apart**2) / (2 * _BLUR**2)))
+    return root
 
 
 def spread_out(points: Array, count: int) -> NDArray[np.intp]:

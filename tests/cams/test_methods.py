@@ -237,12 +237,13 @@ def test_scorecam_where_every_channel_is_constant():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["scorecam", "scorecam(passes=5)", "scorecam(agreement=0.9)"])
 @pytest.mark.filterwarnings("error")
-def test_scorecam_shows_broken_scores_in_the_map(bad):
+def test_scorecam_shows_broken_scores_in_the_map(bad, name):
     shown = _shown()
     whole = shown.masked_scores
     shown.masked_scores = lambda image, masks: whole(image, masks) * (bad if image == 1 else 1)
-    found = get_method("scorecam").raw_maps(shown)
+    found = get_method(name).raw_maps(shown)
     np.testing.assert_array_equal(np.isfinite(found).all(axis=(1, 2)), [True, False, True])
 
 
