@@ -186,7 +186,13 @@ def evaluate(models: tuple[str, ...], out: Path | None, resume: bool, **options:
     type=click.FloatRange(0.5, 0.99),
     help="Of intervals and tests.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the images drawn anew for these.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Of the images drawn anew for these.",
+)
 def report(
     runs: tuple[Path, ...],
     style: str,

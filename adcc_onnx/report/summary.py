@@ -153,13 +153,13 @@ def _estimates(
     )
 
     def figures(means: Scores) -> Scores:
-        by_method = means.reshape(len(methods), len(names), -1)
+        by_method = np.split(means, len(methods))
         found = [
             dataset_figures(metrics, dict(zip(names, part, strict=True))) for part in by_method
         ]
         return np.stack([row for one in found for row in one.values()])
 
     values = aligned(methods, names)
-    found = estimate(values.reshape(len(methods) * len(names), -1), figures, resampling)
+    found = estimate(np.concatenate(values), figures, resampling)
     parts = [np.split(ends, len(methods)) for ends in (found.figures, found.low, found.high)]
     return [Estimates(*part) for part in zip(*parts, strict=True)]

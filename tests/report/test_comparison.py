@@ -205,6 +205,7 @@ def test_the_command(tmp_path: Path) -> None:
     for style, start in (("html", "<!doctype html>"), ("latex", "% needs booktabs")):
         assert run(paths[0], "--format", style)[1].startswith(start)
     assert run(paths[0], "--compare", "--failures")[0] != 0
+    assert run(paths[0], "--seed", "-1")[0] == run(paths[0], "--confidence", "1")[0] == 2
     assert "give both" in run(paths[0], "--by", "adcc")[1]
     code, text = run(paths[0], "--compare", "--format", "html")
     assert code != 0 and "comparisons have no format 'html'" in text
