@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -67,6 +68,8 @@ class Model:
         device: where it runs.
         batch: images a run.
         any_batch: False if the model takes no other batch than `batch`.
+        threads: of one run; 0 for one a core.
+        lanes: batches that are run side by side.
     """
 
     name: str
@@ -79,7 +82,12 @@ class Model:
     device: Device
     batch: int
     any_batch: bool
+    threads: int = 0
+    lanes: int = 1
     _sessions: dict[tuple[Pass, int], Session | Relay] = field(default_factory=dict, repr=False)
+    _opening: threading.RLock = field(
+        default_factory=threading.RLock, init=False, repr=False, compare=False
+    )
 
     @cached_property
     def layers(self) -> list[Layer]:
@@ -102,8 +110,9 @@ class Model:
             layer: the number of the layer it is for, of the kinds that are for one.
         """
         key = (kind, layer if kind in _OF_ONE_LAYER else 0)
-        if key not in self._sessions:
-            self._sessions[key] = self._open(*key)
+        with self._opening:
+            if key not in self._sessions:
+                self._sessions[key] = self._open(*key)
         return self._sessions[key]
 
     @cached_property
@@ -132,7 +141,7 @@ class Model:
         return self._session(self._build(kind, layer))
 
     def _session(self, graph: ir.Model) -> Session:
-        return Session(graph, self.device, self.batch, not self.any_batch)
+        return Session(graph, self.device, self.batch, not self.any_batch, self.threads)
 
     def _build(self, kind: Pass, layer: int) -> ir.Model:
         classifier = self.classifier
@@ -161,6 +170,8 @@ def load(
     size: tuple[int, int] | None = None,
     device: str = "auto",
     batch_size: int | None = None,
+    threads: int = 0,
+    lanes: int = 1,
 ) -> Model:
     """Read an ONNX image classifier.
 
@@ -175,6 +186,8 @@ def load(
         size: (height, width) of the input, where neither the model nor a card fixes it.
         device: "auto", "cpu", "cuda", "cuda:1"; all others: see `runtime.devices`.
         batch_size: images a run; 8 on a CPU and 32 on a GPU if None.
+        threads: of one run on a CPU; 0 for one a core.
+        lanes: batches that are run side by side; more than one where one does not fill the device.
 
     Raises:
         ModelError, PreprocessingError, DeviceError: see `adcc_onnx.errors`.
@@ -202,6 +215,8 @@ def load(
         device=chosen,
         batch=batch,
         any_batch=any_batch,
+        threads=threads,
+        lanes=lanes,
     )
 
 

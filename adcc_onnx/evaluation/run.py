@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from adcc_onnx.errors import InterruptedRunError, PreprocessingError
 from adcc_onnx.evaluation.batch import Batch
 from adcc_onnx.evaluation.evidence import pass_for
+from adcc_onnx.evaluation.lanes import Lanes
 from adcc_onnx.evaluation.plan import LABEL, Plan
 from adcc_onnx.evaluation.ready_maps import ReadyMaps
 from adcc_onnx.evaluation.store import ImageRow, ScoreRow, Store
+from adcc_onnx.evaluation.store import Progress as Done
 from adcc_onnx.evaluation.stream import (
     Sample,
     batches,
+    decoded_ahead,
     require_preprocessing,
-    samples,
     tensor_of,
 )
 from adcc_onnx.images.sources import Source
@@ -56,14 +58,38 @@ def evaluate_into(
     done = store.progress(run, list(plan.methods))
     progress(len(done.finished))
     with _Writer(store, run) as writer:
-        for group in batches(samples(source, model, done, plan.truth), model.batch):
-            for rows in evaluate_batch(model, plan, group):
-                writer.add(rows)
-                if stop():
-                    raise InterruptedRunError("interrupted")
-            progress(len(group))
+        _stream_into(writer, model, source, plan, done, progress, stop)
     store.finish(run)
     return run
+
+
+def _stream_into(
+    writer: _Writer,
+    model: Model,
+    source: Source,
+    plan: Plan,
+    done: Done,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> None:
+    """Decoding, the model's runs and the store each work while the others do."""
+
+    def evaluated(group: list[Sample]) -> Iterator[tuple[Rows, int]]:
+        for rows in evaluate_batch(model, plan, group):
+            yield rows, 0
+        yield ([], []), len(group)
+
+    with decoded_ahead(source, model, done, plan.truth) as stream:
+        lanes = Lanes(batches(stream, model.batch), evaluated, model.lanes)
+        stopped = False
+        for rows, finished in lanes:
+            writer.add(rows)
+            progress(finished)
+            if not stopped and stop():
+                stopped = True
+                lanes.end()
+        if stopped:
+            raise InterruptedRunError("interrupted")
 
 
 def check(model: Model, source: Source, plan: Plan) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +21,9 @@ from adcc_onnx.model import Model
 
 # ImageNet models of the TensorFlow line put a background class first.
 _WITH_BACKGROUND = 1001
+
+_DECODERS = min(8, os.cpu_count() or 1)
+_AHEAD = 2  # batches that are decoded before they are wanted
 
 
 @dataclass(frozen=True)
@@ -42,10 +49,21 @@ class Sample:
     done: frozenset[str] | None = None
 
 
-def samples(
-    source: Source, model: Model, done: Progress | None = None, truth: bool = False
-) -> Iterator[Sample]:
-    """Every image of the source that is not finished; an undecodable one carries its reason.
+def samples(source: Source, model: Model) -> Iterator[Sample]:
+    """Every image of the source; an undecodable one carries its reason.
+
+    Raises:
+        PreprocessingError: ready tensors of another shape than the model takes.
+    """
+    with decoded_ahead(source, model, Progress(set(), {})) as stream:
+        yield from stream
+
+
+@contextmanager
+def decoded_ahead(
+    source: Source, model: Model, done: Progress, truth: bool = False
+) -> Iterator[Iterator[Sample]]:
+    """The images that are not finished, in their order, decoded in threads ahead of the reader.
 
     Args:
         source, model: whose tensors are wanted.
@@ -55,11 +73,23 @@ def samples(
     Raises:
         PreprocessingError: ready tensors of another shape than the model takes.
     """
-    finished, partial = (set(), {}) if done is None else (done.finished, done.partial)
-    left = [position for position in range(len(source)) if position not in finished]
-    for position, record in zip(left, source.at(left), strict=True):
-        sample = _sample(position, record, source.ready, model, truth)
-        yield replace(sample, done=partial.get(position))
+    left = [position for position in range(len(source)) if position not in done.finished]
+    pool = ThreadPoolExecutor(_DECODERS, thread_name_prefix="adcc-decode")
+
+    def stream() -> Iterator[Sample]:
+        pending: deque[Future[Sample]] = deque()
+        most = _AHEAD * model.batch * model.lanes
+        for position, record in zip(left, source.at(left), strict=True):
+            pending.append(pool.submit(_sample, position, record, source.ready, model, truth))
+            if len(pending) > most:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    try:
+        yield (replace(one, done=done.partial.get(one.position)) for one in stream())
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def batches(stream: Iterable[Sample], size: int) -> Iterator[list[Sample]]:

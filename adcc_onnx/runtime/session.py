@@ -44,14 +44,18 @@ class Session:
         batch: the most samples a run takes; for a model of fixed batch exactly so many, the last
             run filled up with copies.
         fixed: whether the model takes no other batch.
+        threads: of one run on a CPU; 0 for one a core.
 
     Raises:
         ModelError: onnxruntime refuses the model.
     """
 
-    def __init__(self, model: ir.Model, device: Device, batch: int, fixed: bool = False) -> None:
+    def __init__(
+        self, model: ir.Model, device: Device, batch: int, fixed: bool = False, threads: int = 0
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
+        options.intra_op_num_threads = threads
         try:
             graph, weights = _without_weights(model)
             options.add_external_initializers(list(weights), list(weights.values()))

@@ -1,0 +1,93 @@
+"""Work done in threads ahead of who reads its results, in bounded memory."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+
+_WAITING = 4  # results a lane may be ahead
+_GLANCE = 0.1  # seconds between looks whether anybody still reads
+
+
+class Lanes(Generic[_Task, _Result]):
+    """Several threads that take tasks in turn; iterating gives their results as they come.
+
+    With one lane the results come in the order of the tasks. An exception of a task, or of the
+    iterator of tasks, is raised where the results are read, after those that came before it.
+
+    Args:
+        tasks: read by one lane at a time.
+        work: makes the results of one task, one by one.
+        count: how many lanes.
+    """
+
+    def __init__(
+        self,
+        tasks: Iterator[_Task],
+        work: Callable[[_Task], Iterator[_Result]],
+        count: int,
+    ) -> None:
+        self._tasks, self._work = tasks, work
+        self._turn = threading.Lock()
+        self._results: queue.Queue[_Result | BaseException | None] = queue.Queue(_WAITING * count)
+        self._ending, self._abandoned = threading.Event(), threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"adcc-lane-{i}", daemon=True)
+            for i in range(count)
+        ]
+
+    def end(self) -> None:
+        """Begin nothing more: what is being made comes yet, then the iteration ends."""
+        self._ending.set()
+
+    def __iter__(self) -> Iterator[_Result]:
+        for thread in self._threads:
+            thread.start()
+        running = len(self._threads)
+        try:
+            while running:
+                result = self._results.get()
+                if result is None:
+                    running -= 1
+                elif isinstance(result, BaseException):
+                    raise result
+                else:
+                    yield result
+        except KeyboardInterrupt:
+            self._abandoned.set()  # at once: the threads are left to end with the process
+            raise
+        finally:
+            self._ending.set()
+            if not self._abandoned.is_set():
+                self._abandoned.set()
+                for thread in self._threads:
+                    thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._ending.is_set():
+                with self._turn:
+                    task = next(self._tasks, None)
+                if task is None:
+                    return
+                for result in self._work(task):
+                    self._put(result)
+                    if self._ending.is_set():
+                        return
+        except BaseException as error:
+            self._put(error)
+        finally:
+            self._put(None)
+
+    def _put(self, result: _Result | BaseException | None) -> None:
+        while not self._abandoned.is_set():
+            try:
+                self._results.put(result, timeout=_GLANCE)
+            except queue.Full:
+                continue
+            return
