@@ -61,6 +61,13 @@ fuse_option = click.option(
 output_option = click.option(
     "--output", metavar="NAME", help="The model's output with the class scores."
 )
+seed_option = click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Of everything drawn at random.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 size_option = click.option(
     "--size", metavar="HxW", help="Input size, where the model leaves it open."
@@ -125,7 +132,7 @@ def plan_options(command: _Command) -> _Command:
         click.option(
             "--target", default="predicted", show_default=True, metavar="predicted|label|INDEX"
         ),
-        click.option("--seed", default=0, show_default=True, help="Of everything drawn at random."),
+        seed_option,
     ]
     return functools.reduce(lambda f, option: option(f), reversed(options), command)
 
@@ -250,7 +257,7 @@ def merge(parts: tuple[Path, ...], out: Path) -> None:
 @click.option("--metric", "metrics", multiple=True, help="Metrics to judge; default: all.")
 @click.option("--against", default="best_iou", show_default=True, help="What tells the truth.")
 @click.option("--truth", type=click.Path(path_type=Path), help="VOC or PNG folder, COCO JSON.")
-@click.option("--seed", default=0, show_default=True, help="Of everything drawn at random.")
+@seed_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep the run: RUN.sqlite.")
 @json_option
 @model_options
@@ -288,7 +295,7 @@ def validate_metrics(
 @click.option("--method", "methods", multiple=True, default=["gradcam"], show_default=True)
 @click.option("--target", default="predicted", show_default=True, metavar="predicted|INDEX")
 @click.option("--steps", default=8, show_default=True, type=click.IntRange(min=1))
-@click.option("--seed", default=0, show_default=True, help="Of everything drawn at random.")
+@seed_option
 @json_option
 @model_options
 def randomise(
@@ -451,7 +458,7 @@ def metrics() -> None:
 @click.option("--method", "methods", multiple=True, default=["gradcam"], show_default=True)
 @click.option("--class", "target", metavar="NAME|INDEX", help="Default: the predicted class.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")
-@click.option("--seed", default=0, show_default=True, help="Of everything drawn at random.")
+@seed_option
 @click.option(
     "-o",
     "--out",

@@ -29,6 +29,7 @@ class MetricView:
     def __init__(self, model: Model, method: Method, first: Observation) -> None:
         self.failures: dict[int, str] = {}
         self.curves: defaultdict[int, dict[str, Scores]] = defaultdict(dict)
+        self._reader = ""
         self._model = model
         self._first = first
         self._method = method
@@ -61,8 +62,11 @@ class MetricView:
     def generators(self) -> list[np.random.Generator]:
         return [np.random.default_rng([key, _STREAM]) for key in self._first.keys]
 
-    def keep(self, image: int, name: str, curve: Scores) -> None:
-        self.curves[image][name] = curve
+    def begin(self, metric: str) -> None:
+        self._reader = metric
+
+    def keep(self, image: int, curve: Scores) -> None:
+        self.curves[image][self._reader] = curve
 
     def _ranked(
         self,

@@ -64,8 +64,11 @@ class View(Protocol):
     def generators(self) -> list[np.random.Generator]:
         """A source of random numbers an image, the same whatever the batch, order or process."""
 
-    def keep(self, image: int, name: str, curve: Scores) -> None:
-        """Keep a curve of image number `image` with its figures."""
+    def begin(self, metric: str) -> None:
+        """Say which metric, by what was asked, reads from now on."""
+
+    def keep(self, image: int, curve: Scores) -> None:
+        """Keep a curve of image number `image` with the figures of the metric that reads."""
 
 
 @dataclass(frozen=True)

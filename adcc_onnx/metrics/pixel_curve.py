@@ -36,7 +36,7 @@ class PixelCurve(Metric):
             counts = np.rint(np.linspace(0, heatmap.size, self.steps + 1)).astype(np.int64)
             baseline = baseline_of(seen.images[i], self.baseline)
             curve = self.curve(seen, i, ranks(heatmap), counts, baseline)
-            seen.keep(i, self.name, curve)
+            seen.keep(i, curve)
             areas.append(np.trapezoid(curve, counts / heatmap.size))
         return np.array(areas)
 

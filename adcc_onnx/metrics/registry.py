@@ -122,4 +122,6 @@ def _score_into(values: dict[str, Scores], name: str, metric: Metric, explained:
             _score_into(values, part.name, part, explained)
         values[name] = metric.combine(values)
     else:
+        if explained.view is not None:
+            explained.view.begin(name)
         values[name] = metric.score(explained)

@@ -41,7 +41,7 @@ class Removal(Metric):
             order = self.order(heatmap)
             removed = [order < np.rint(share * order.size) for share in _SHARES]
             curve = seen.scores(i, np.stack([_imputed(image, mask, rng) for mask in removed]))
-            seen.keep(i, self.name, curve)
+            seen.keep(i, curve)
             means.append(curve.mean())
         return np.array(means)
 

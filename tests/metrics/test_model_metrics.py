@@ -24,7 +24,7 @@ from adcc_onnx.metrics.imputation import impute
 from adcc_onnx.metrics.infidelity import _squares
 from adcc_onnx.metrics.metric import Explained
 from adcc_onnx.metrics.pixel_order import baseline_of, ranks
-from adcc_onnx.metrics.registry import get_metric
+from adcc_onnx.metrics.registry import get_metric, get_metrics, score_all
 from adcc_onnx.model import Model
 
 Array = np.ndarray
@@ -99,6 +99,7 @@ def test_deletion_and_insertion_equal_torchcams(model: Model, plain: Any, steps:
         wanted = theirs.summary()
         for metric in ("deletion", "insertion"):
             shown = explained(model)
+            shown.view.begin(metric)
             found = get_metric(f"{metric}(steps={steps}, baseline={name})").score(shown)
             assert found.mean() == pytest.approx(wanted[f"{metric}_auc"], abs=1e-6)
             curve = shown.view.curves[1][metric]
@@ -302,3 +303,15 @@ def test_passes(model: Model, method: str, passes: int) -> None:
     chosen.raw_maps(first)
     shown = Explained(np.ones(N), passes=first.passes)
     np.testing.assert_array_equal(get_metric("passes").score(shown), np.full(N, passes))
+
+
+def test_curves_of_one_metric_with_other_options_stand_side_by_side(model: Model) -> None:
+    shown = explained(model)
+    score_all(get_metrics(["deletion(steps=4)", "deletion(steps=8)", "road"]), shown)
+    lengths = {name: len(curve) for name, curve in shown.view.curves[0].items()}
+    assert lengths == {
+        "deletion(steps=4)": 5,
+        "deletion(steps=8)": 9,
+        "road_morf": 9,
+        "road_lerf": 9,
+    }
