@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Protocol
 
 from adcc_onnx.errors import InterruptedRunError, PreprocessingError
 from adcc_onnx.evaluation.batch import Batch
@@ -26,6 +29,19 @@ from adcc_onnx.model import Model
 Progress = Callable[[int], None]
 Rows = tuple[list[ImageRow], list[ScoreRow]]
 
+
+class Work(Protocol):
+    """Work under way: iterating gives rows as they come, and how many images they finish."""
+
+    def __iter__(self) -> Iterator[tuple[Rows, int]]: ...
+
+    def end(self) -> None:
+        """Begin nothing more: what is being made comes yet, then the iteration ends."""
+
+
+# Begins what is left to do.
+Begin = Callable[[Done], AbstractContextManager[Work]]
+
 # Seconds of finished work that a kill may cost.
 _AT_RISK = 1.0
 
@@ -38,6 +54,7 @@ def evaluate_into(
     described_as: str,
     progress: Progress = lambda images: None,
     stop: Callable[[], bool] = lambda: False,
+    begin: Begin | None = None,
 ) -> int:
     """Evaluate every pair of image and method that the store does not hold yet.
 
@@ -47,6 +64,7 @@ def evaluate_into(
         described_as: the source in the run's record.
         progress: called with the number of images just finished.
         stop: asked after each method of a batch whether to stop there.
+        begin: begins the work elsewhere than in this process.
 
     Returns:
         The run's number in the store.
@@ -57,22 +75,16 @@ def evaluate_into(
     run = store.begin(plan.config(model, described_as))
     done = store.progress(run, list(plan.methods))
     progress(len(done.finished))
-    with _Writer(store, run) as writer:
-        _stream_into(writer, model, source, plan, done, progress, stop)
+    begin = begin or partial(work_here, model, source, plan)
+    with _Writer(store, run) as writer, begin(done) as work:
+        _keep(writer, work, progress, stop)
     store.finish(run)
     return run
 
 
-def _stream_into(
-    writer: _Writer,
-    model: Model,
-    source: Source,
-    plan: Plan,
-    done: Done,
-    progress: Progress,
-    stop: Callable[[], bool],
-) -> None:
-    """Decoding, the model's runs and the store each work while the others do."""
+@contextmanager
+def work_here(model: Model, source: Source, plan: Plan, done: Done) -> Iterator[Work]:
+    """What is left to do, in this process: images are decoded while the model runs."""
 
     def evaluated(group: list[Sample]) -> Iterator[tuple[Rows, int]]:
         for rows in evaluate_batch(model, plan, group):
@@ -80,16 +92,19 @@ def _stream_into(
         yield ([], []), len(group)
 
     with decoded_ahead(source, model, done, plan.truth) as stream:
-        lanes = Lanes(batches(stream, model.batch), evaluated, model.lanes)
-        stopped = False
-        for rows, finished in lanes:
-            writer.add(rows)
-            progress(finished)
-            if not stopped and stop():
-                stopped = True
-                lanes.end()
-        if stopped:
-            raise InterruptedRunError("interrupted")
+        yield Lanes(batches(stream, model.batch), evaluated, model.lanes)
+
+
+def _keep(writer: _Writer, work: Work, progress: Progress, stop: Callable[[], bool]) -> None:
+    stopped = False
+    for rows, finished in work:
+        writer.add(rows)
+        progress(finished)
+        if not stopped and stop():
+            stopped = True
+            work.end()
+    if stopped:
+        raise InterruptedRunError("interrupted")
 
 
 def check(model: Model, source: Source, plan: Plan) -> None:
