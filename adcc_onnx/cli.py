@@ -9,7 +9,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from adcc_onnx.evaluation.plan import Plan
     from adcc_onnx.images.source import Source
     from adcc_onnx.model import Model
+
+# Images from which on a few seconds of search for the fastest pace pay.
+_WORTH_TUNING = 200
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -143,8 +146,11 @@ def plan_options(command: _Command) -> _Command:
 @plan_options
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep the run: RUN.sqlite.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option("--cluster", metavar="HOST:PORT|local[:N]", help="On many machines, by Ray.")
 @model_options
-def evaluate(models: tuple[str, ...], out: Path | None, resume: bool, **options: Any) -> None:
+def evaluate(
+    models: tuple[str, ...], out: Path | None, resume: bool, cluster: str | None, **options: Any
+) -> None:
     """Score methods on images and print the ranked table.
 
     Metrics and methods may be repeated, and take options: `--metric "deletion(steps=56)"`.
@@ -157,14 +163,24 @@ def evaluate(models: tuple[str, ...], out: Path | None, resume: bool, **options:
     if resume and out is None:
         raise click.UsageError("--resume needs the run to continue: -o RUN.sqlite")
     plan, source = _plan(options), _source(options)
-    loaded = [_load(path, options) for path in models]
+    # On a cluster this process computes nothing.
+    load = (lambda path, options: _loading(path, options)(device="cpu")) if cluster else _load
+    loaded = [load(path, options) for path in models]
     for model in loaded:
         check(model, source, plan)
     described = describe_source(options["images"])
-    with open_store(out, resume) as store, _said_how_to_resume(out), interruptible() as stop:
-        for model in loaded:
-            with _progress(model.name, len(source)) as advance:
-                evaluate_into(store, model, source, plan, described, advance, stop)
+    with (
+        _teams(cluster, options) as team,
+        open_store(out, resume) as store,
+        _said_how_to_resume(out),
+        interruptible() as stop,
+    ):
+        for path, model in zip(models, loaded, strict=True):
+            with (
+                team(path, model, source, plan) as (recorded, begin),
+                _progress(model.name, len(source)) as advance,
+            ):
+                evaluate_into(store, recorded, source, plan, described, advance, stop, begin)
         click.echo(render([store], "table"))
     if out is not None:
         click.echo(
@@ -243,6 +259,42 @@ def merge(parts: tuple[Path, ...], out: Path) -> None:
 
     merge_stores(parts, out)
     click.echo(f"{out}: {len(parts)} runs joined")
+
+
+@main.command()
+@click.argument("model")
+@click.option("--images", help="As for evaluate; default: 32 random tensors.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many images.")
+@click.option("--method", "methods", multiple=True, default=["gradcam"], show_default=True)
+@click.option("--metric", "metrics", multiple=True, help="Default: ADCC and its parts.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1))
+@json_option
+@model_options
+def benchmark(
+    model: str,
+    images: str | None,
+    limit: int | None,
+    methods: tuple[str, ...],
+    metrics: tuple[str, ...],
+    rounds: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure an evaluation of MODEL against the raw onnxruntime passes that it needs."""
+    from adcc_onnx.benchmarking import benchmark as measure
+    from adcc_onnx.benchmarking import random_images
+    from adcc_onnx.evaluation.plan import make_plan
+    from adcc_onnx.evaluation.run import check
+    from adcc_onnx.images.sources import open_source
+    from adcc_onnx.report.benchmark import to_json, to_text
+
+    plan = make_plan(methods, metrics)
+    loaded = _paced(_load(model, options), plan, options)
+    source = random_images(loaded, limit) if images is None else open_source(images, limit)
+    check(loaded, source, plan)
+    with _progress(loaded.name, rounds) as advance:
+        found = measure(loaded, source, plan, rounds, advance)
+    click.echo(to_json(found) if as_json else to_text(found), nl=False)
 
 
 @main.command("validate-metrics")
@@ -513,50 +565,90 @@ def _said_how_to_resume(out: Path | None) -> Iterator[None]:
         raise InterruptedRunError(f"{error}; {kept}") from None
 
 
+@contextmanager
+def _teams(cluster: str | None, options: dict[str, Any]) -> Iterator[Callable[..., Any]]:
+    """What gives a model, as it is recorded, and what begins its work: here, or on a cluster."""
+    if cluster is None:
+        yield lambda path, model, source, plan: nullcontext((model, None))
+        return
+    from adcc_onnx.evaluation.cluster import connected
+    from adcc_onnx.evaluation.job import Job
+
+    say = functools.partial(click.echo, err=True)
+    with connected(cluster, options["device"], say) as joined:
+
+        def team(path: str, *here: Any) -> Any:
+            recipes = (_loading(path, options), _opening(options), _planning(options))
+            return joined.team(Job(*recipes, Path.cwd()), *here)
+
+        yield team
+
+
 def _source(options: dict[str, Any]) -> Source:
     """The source of images that `source_options` name."""
-    from adcc_onnx.images.sources import open_source
-    from adcc_onnx.images.truth import with_truth
+    return _opening(options)()
+
+
+def _opening(options: dict[str, Any]) -> Callable[[], Source]:
+    from adcc_onnx.evaluation.job import open_images
 
     sample = options.get("sample", "first")
-    source = open_source(
+    return functools.partial(
+        open_images,
         options["images"],
         options.get("limit"),
         None if sample == "first" else options["seed"],
         sample == "stratified",
         options.get("labels"),
+        options["truth"],
     )
-    return source if options["truth"] is None else with_truth(source, options["truth"])
 
 
 def _plan(options: dict[str, Any]) -> Plan:
     """What `plan_options` ask for."""
-    from adcc_onnx.evaluation.plan import make_plan
-    from adcc_onnx.evaluation.ready_maps import pair
+    return _planning(options)()
+
+
+def _planning(options: dict[str, Any]) -> Callable[[], Plan]:
+    from adcc_onnx.evaluation.job import plan_with_maps
 
     named = ("methods", "metrics", "target", "protocol", "seed", "fill", "baseline", "steps")
-    maps = pair(options["maps"], options["second_maps"])
-    return make_plan(**{name: options[name] for name in named}, maps=maps)
+    given = {name: options[name] for name in named}
+    return functools.partial(plan_with_maps, options["maps"], options["second_maps"], **given)
 
 
 def _load(path: str, options: dict[str, Any]) -> Model:
     """Load a model by the options of `model_options`, and say where it runs."""
+    model = _loading(path, options)(device=options["device"] or "auto")
+    click.echo(f"{model.name}: {model.device.reason}", err=True)
+    if not model.any_batch:
+        click.echo(f"{model.name}: takes {model.batch} image(s) a run and no other batch", err=True)
+    return model
+
+
+def _paced(model: Model, plan: Plan, options: dict[str, Any]) -> Model:
+    """The model at its fastest pace, unless the user chose a batch size."""
+    from adcc_onnx.evaluation.evidence import pass_for
+    from adcc_onnx.tuning import tuned
+
+    if options["batch_size"] not in (None, "auto"):
+        return model
+    return tuned(model, pass_for(plan.needs), lambda text: click.echo(text, err=True))
+
+
+def _loading(path: str, options: dict[str, Any]) -> Callable[..., Model]:
     from adcc_onnx.model import load
 
-    model = load(
+    return functools.partial(
+        load,
         path,
         options["preprocess"],
         layer=options["layers"] or None,
         fuse=options["fuse"],
         output=options["output"],
         size=_size(options["size"]),
-        device=options["device"] or "auto",
         batch_size=_batch_size(options["batch_size"] or "auto"),
     )
-    click.echo(f"{model.name}: {model.device.reason}", err=True)
-    if not model.any_batch:
-        click.echo(f"{model.name}: takes {model.batch} image(s) a run and no other batch", err=True)
-    return model
 
 
 def _size(given: str | None) -> tuple[int, int] | None:

@@ -115,6 +115,14 @@ class Model:
                 self._sessions[key] = self._open(*key)
         return self._sessions[key]
 
+    def spent(self) -> dict[Pass, tuple[int, float]]:
+        """(samples, seconds) that each kind of pass was run on, and took, so far."""
+        spent: dict[Pass, tuple[int, float]] = {}
+        for (kind, _), session in self._sessions.items():
+            samples, seconds = spent.get(kind, (0, 0.0))
+            spent[kind] = samples + session.samples, seconds + session.seconds
+        return spent
+
     @cached_property
     def blank_logits(self) -> NDArray[np.float32]:
         """Logits [classes] of the zero image."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +14,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_line
+from adcc_onnx.graph.external import in_memory
 from adcc_onnx.graph.loading import to_proto
+from adcc_onnx.graph.weights import weights_aside
 from adcc_onnx.runtime.devices import Device
 
 Arrays = dict[str, NDArray[Any]]
@@ -20,8 +24,6 @@ _ERRORS_ONLY = 3
 # Merges a Pad of zeros into a MaxPool, whose own pads are -inf: wrong where a window holds only
 # negative values (Keras' ResNet50V2; onnxruntime 1.31).
 _WRONG_FUSIONS = ["Pad_Fusion"]
-_SMALL = 1024  # bytes; smaller weights may be shapes and axes, which the graph must hold itself
-_ELSEWHERE = "in memory"  # the name of a file that is never opened
 # What onnxruntime, CUDA, cuBLAS, cuDNN, TensorRT and C++ say when memory runs out.
 _OUT_OF_MEMORY = (
     "failed to allocate memory",
@@ -46,6 +48,10 @@ class Session:
         fixed: whether the model takes no other batch.
         threads: of one run on a CPU; 0 for one a core.
 
+    Attributes:
+        samples: how many it was run on so far.
+        seconds: that took, summed over the threads that ran it.
+
     Raises:
         ModelError: onnxruntime refuses the model.
     """
@@ -66,6 +72,8 @@ class Session:
             raise ModelError(f"onnxruntime refuses the model: {first_line(error)}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._batch, self._fixed = batch, fixed
+        self.samples, self.seconds = 0, 0.0
+        self._counting = threading.Lock()
 
     def run(self, batched: Arrays, shared: Mapping[str, NDArray[Any]] | None = None) -> Arrays:
         """All outputs for the samples of `batched`; `shared` inputs go whole to every run.
@@ -101,10 +109,13 @@ class Session:
                     stacklevel=2,
                 )
                 continue
+            with self._counting:
+                self.samples += used
             yield {name: result[:used] for name, result in zip(self._outputs, results, strict=True)}
             start += used
 
     def _run(self, feeds: Arrays) -> list[NDArray[Any]]:
+        start = time.perf_counter()
         try:
             results: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
         except Exception as error:
@@ -114,6 +125,8 @@ class Session:
                     "images or --device cpu"
                 ) from error
             raise ModelError(f"onnxruntime failed to run the model: {first_line(error)}") from error
+        with self._counting:
+            self.seconds += time.perf_counter() - start
         return results
 
 
@@ -122,6 +135,16 @@ class Relay:
 
     def __init__(self, first: Session, second: Session) -> None:
         self._first, self._second = first, second
+
+    @property
+    def samples(self) -> int:
+        """How many the second was run on so far."""
+        return self._second.samples
+
+    @property
+    def seconds(self) -> float:
+        """How long both ran so far."""
+        return self._first.seconds + self._second.seconds
 
     def run(self, batched: Arrays, shared: Mapping[str, NDArray[Any]] | None = None) -> Arrays:
         """The second's outputs for the samples of `batched`; `shared` goes to the first.
@@ -135,24 +158,15 @@ class Relay:
 def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
     """(the graph as protobuf, its large weights as they lie in memory).
 
-    Protobuf ends at 2 GiB, and the sessions of one model share their weights.
+    The sessions of one model share their weights.
     """
-    weights = {}
-    for name, value in model.graph.initializers.items():
-        tensor = value.const_value
-        if tensor is not None and tensor.nbytes > _SMALL and tensor.dtype in _NUMPY_TYPES:
-            weights[name] = tensor
-    for name, tensor in weights.items():
-        shape = ir.Shape(tensor.shape.numpy())
-        elsewhere = ir.ExternalTensor(
-            _ELSEWHERE, 0, tensor.nbytes, tensor.dtype, shape=shape, name=name
-        )
-        model.graph.initializers[name].const_value = elsewhere
-    try:
+    with weights_aside(model, lambda tensor: tensor.dtype in _NUMPY_TYPES) as weights:
+        # onnxruntime opens no file for us: it would look in the working directory.
+        for value in model.graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) and value.name not in weights:
+                value.const_value = in_memory(tensor)
         graph = to_proto(model).SerializeToString()
-    finally:
-        for name, tensor in weights.items():
-            model.graph.initializers[name].const_value = tensor
     values = {
         name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(tensor.numpy()))
         for name, tensor in weights.items()
