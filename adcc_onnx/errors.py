@@ -101,6 +101,10 @@ class DeviceError(AdccError):
     """The device asked for is not available on this machine."""
 
 
+class ClusterError(AdccError):
+    """The cluster cannot be reached, or its machines cannot do the work."""
+
+
 class AdccWarning(UserWarning):
     """Something a user should know that changes no result; the command line prints its text."""
 
