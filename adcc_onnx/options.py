@@ -64,7 +64,7 @@ def read_options(name: str, constructor: type, given: Mapping[str, str]) -> dict
             raise OptionError(f"{name} needs its option '{key}': write {name}({key}=...)")
     # A dataclass may inherit fields, whose types are written in the words of another module.
     typed = constructor if is_dataclass(constructor) else constructor.__init__  # type: ignore[misc]
-    hints = get_type_hints(typed)
+    hints = get_type_hints(typed) if given else {}  # slow to read
     return {key: _value(name, key, text, hints.get(key, str)) for key, text in given.items()}
 
 

@@ -13,6 +13,7 @@ through `prepared`. Helpers that a kernel calls must stand in its file: the cach
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -50,12 +51,16 @@ def kernel(
             compiled(0, count, *args, **kwargs)
             return
         edges = [count * t // threads for t in range(threads + 1)]
+        first, *others = itertools.pairwise(edges)
         pool = _pool()
-        parts = [
-            pool.submit(compiled, edges[t], edges[t + 1], *args, **kwargs) for t in range(threads)
-        ]
-        for part in parts:
-            part.result()
+        begun = [(part, pool.submit(compiled, *part, *args, **kwargs)) for part in others]
+        compiled(*first, *args, **kwargs)
+        for part, future in begun:
+            # Where the cores are busy, a part that still waits for one is done sooner here.
+            if future.cancel():
+                compiled(*part, *args, **kwargs)
+            else:
+                future.result()
 
     return cast("Callable[Concatenate[int, P], None]", over_all)
 
