@@ -137,6 +137,7 @@ class Model:
             "sha256": self.sha256,
             "layer": f" {self.fuse} ".join(layer.name for layer in self.layers),
             "scores": self.classifier.scores_kind,
+            "precision": (self.classifier.logits.dtype or ir.DataType.FLOAT).name.lower(),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
         }
 

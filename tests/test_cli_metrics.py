@@ -14,6 +14,7 @@ import adcc_onnx as adcc
 from adcc_onnx.api import as_source
 from adcc_onnx.cli import main
 from adcc_onnx.drawings import classifier_path
+from adcc_onnx.errors import OptionError
 
 MODEL = str(classifier_path())
 ON_CPU = ("--device", "cpu")
@@ -55,12 +56,29 @@ def test_truth_maps_and_knobs_in_one_run(tmp_path: Path) -> None:
         assert ours[name] == pytest.approx(theirs[name], abs=1e-6)
 
 
-def test_without_truth_localisation_has_no_value() -> None:
-    tensors = np.zeros((2, 3, 112, 112), np.float32)
-    found = adcc.evaluate(
-        adcc.load(MODEL, device="cpu"), tensors, ["center"], ["best_iou", "entropy"]
+def test_images_without_truth_do_not_count_in_localisation(tmp_path: Path) -> None:
+    model, drawn = adcc.load(MODEL, device="cpu"), list(as_source("drawings:3"))
+    x = np.stack([model.preprocessing(record.load()) for record in drawn])
+    masks = np.stack([record.truth() for record in drawn])
+    masks[1] = False
+    np.savez(tmp_path / "all.npz", x=x, mask=masks)
+    np.savez(tmp_path / "two.npz", x=x[[0, 2]], mask=masks[[0, 2]])
+    three, two = (
+        adcc.evaluate(model, tmp_path / f"{name}.npz", ["center"], ["best_iou", "entropy"])
+        for name in ("all", "two")
     )
-    assert set(found.methods["center"].figures) == {"entropy"}
+    best = three.methods["center"].figures["best_iou"]
+    assert best == pytest.approx(two.methods["center"].figures["best_iou"], rel=1e-12)
+    assert three.failed == 0 and three.methods["center"].failed == 0
+
+
+def test_where_no_image_has_truth_the_run_does_not_begin() -> None:
+    words = ("evaluate", MODEL, "--images", "drawings:2", *ON_CPU)
+    assert run(*words, "--metric", "best_iou", "--method", "center").exit_code == 0
+    model, tensors = adcc.load(MODEL, device="cpu"), np.zeros((2, 3, 112, 112), np.float32)
+    metrics = ["best_iou", "adcc", "iou(threshold=0.2)"]
+    with pytest.raises(OptionError, match=r"give --truth .* for best_iou, iou\(threshold=0.2\)"):
+        adcc.evaluate(model, tensors, ["center"], metrics)
 
 
 def test_validate_metrics(tmp_path: Path) -> None:

@@ -49,7 +49,12 @@ class Plan:
     @property
     def truth(self) -> bool:
         """Whether any metric needs to know where the object is."""
-        return any(MetricNeed.TRUTH in metric.needs for metric in self.metrics.values())
+        return bool(self.metrics_of_truth)
+
+    @property
+    def metrics_of_truth(self) -> list[str]:
+        """The metrics that need to know where the object is."""
+        return [name for name, metric in self.metrics.items() if MetricNeed.TRUTH in metric.needs]
 
     def metrics_of(self, method: Method) -> dict[str, Metric]:
         """The metrics that can be had of a method: ready maps are of no other images."""

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Protocol
 
-from adcc_onnx.errors import InterruptedRunError, PreprocessingError
+from adcc_onnx.errors import InterruptedRunError, OptionError, PreprocessingError
 from adcc_onnx.evaluation.batch import Batch
 from adcc_onnx.evaluation.evidence import pass_for
 from adcc_onnx.evaluation.lanes import Lanes
@@ -111,7 +111,8 @@ def check(model: Model, source: Source, plan: Plan) -> None:
     """Whether the evaluation can run at all; called before anything is written.
 
     Raises:
-        OptionError: the target is no class of the model.
+        OptionError: the target is no class of the model, or a metric needs a truth that no image
+            has.
         PreprocessingError: the images cannot become the model's tensors.
         SourceError: there are fewer ready maps than images.
         ModelError: there is no such layer, or the way from it cannot be differentiated.
@@ -126,6 +127,11 @@ def check(model: Model, source: Source, plan: Plan) -> None:
                 "the raw image, before preprocessing"
             )
         tensor_of(next(iter(source)), True, model)
+    if plan.truth and all(record.truth is None for record in source):
+        raise OptionError(
+            "no image says where its object is: give --truth (boxes or masks), or an .npz with "
+            f"`mask`, for {', '.join(plan.metrics_of_truth)}"
+        )
     for method in plan.methods.values():
         if isinstance(method, ReadyMaps):
             method.require(len(source))
