@@ -24,7 +24,7 @@ from adcc_onnx.images.source import Source
 from adcc_onnx.model import Model
 
 _LOCAL = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
-_ADDRESS = re.compile(r"([^\s/:]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
+_ADDRESS = re.compile(r"(?!local:)([^\s/:]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
 _OBJECT_STORE = 100 * 2**20  # bytes; the rows of a chunk are a few kilobytes
 _KNOCK = 5.0  # seconds until a machine that does not answer is taken to be off
 _ON_GPUS = ("cuda", "tensorrt")
@@ -89,8 +89,7 @@ def connected(
         ClusterError: Ray is not installed, or the cluster does not answer.
         DeviceError: GPUs are asked for and the cluster has none.
     """
-    local = _LOCAL.fullmatch(address)
-    remote = None if local else _ADDRESS.fullmatch(address)
+    local, remote = _LOCAL.fullmatch(address), _ADDRESS.fullmatch(address)
     if local is None and remote is None:
         raise OptionError(
             f"--cluster is HOST:PORT of the cluster's head, local, or local:N, not '{address}'"

@@ -1,0 +1,30 @@
+"""Run as a program: two nodes of Ray on 127.0.0.1, until its standard input is closed.
+
+Writes a line: the head's address, and the numbers of the nodes' processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+
+def main() -> None:
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # 127.0.0.1 and no other address
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    logging.disable()
+    from ray.cluster_utils import Cluster
+
+    given = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args=given)
+    cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    nodes = [cluster.head_node, *cluster.worker_nodes]
+    numbers = [node.all_processes["raylet"][0].process.pid for node in nodes]
+    print(cluster.address, *numbers, flush=True)
+    sys.stdin.read()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
