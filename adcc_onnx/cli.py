@@ -147,9 +147,15 @@ def plan_options(command: _Command) -> _Command:
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep the run: RUN.sqlite.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--cluster", metavar="HOST:PORT|local[:N]", help="On many machines, by Ray.")
+@click.option("--strict", is_flag=True, help="Exit with an error where any image failed.")
 @model_options
 def evaluate(
-    models: tuple[str, ...], out: Path | None, resume: bool, cluster: str | None, **options: Any
+    models: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    cluster: str | None,
+    strict: bool,
+    **options: Any,
 ) -> None:
     """Score methods on images and print the ranked table.
 
@@ -168,6 +174,8 @@ def evaluate(
     loaded = [load(path, options) for path in models]
     for model in loaded:
         check(model, source, plan)
+    if cluster is None and len(source) >= _WORTH_TUNING:
+        loaded = [_paced(model, plan, options) for model in loaded]
     described = describe_source(options["images"])
     with (
         _teams(cluster, options) as team,
@@ -182,10 +190,13 @@ def evaluate(
             ):
                 evaluate_into(store, recorded, source, plan, described, advance, stop, begin)
         click.echo(render([store], "table"))
+        failures = sum(len(run.failures) for run in store.runs()) if strict else 0
     if out is not None:
         click.echo(
             f"kept in {out}: adcc-onnx report {out} --format table|csv|json|html|latex", err=True
         )
+    if failures:
+        _stop(f"{failures} failures, and --strict allows none: report --failures lists them", 1)
 
 
 @main.command()

@@ -57,6 +57,12 @@ def test_the_main_job(folder: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert "5 images" in result.stdout and "1 failed" in result.stdout
     assert "broken.png" in result.stdout
+    again = run(
+        *("evaluate", folder / "net.onnx", "--images", folder / "photos", *methods),
+        *("-o", kept, "--resume", "--strict"),
+    )
+    refused(again, "1 failures, and --strict allows none")
+    assert again.stdout == result.stdout
     report = json.loads(run("report", kept, "--format", "json").stdout)["runs"][0]
     assert (report["images"], report["failed"]) == (5, 1)
     assert list(report["methods"]) == ["gradcam", "fakecam", "scorecam"]
