@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
+
+from adcc_onnx.errors import ModelError
 
 # What keeps such an operator from being resolved here, for whoever has to refuse it.
 CONTROL_FLOW = {
@@ -13,8 +16,10 @@ CONTROL_FLOW = {
     "Loop": "its number of rounds is not constant, or too large to unroll",
     "Scan": "its number of rounds is not constant, or too large to unroll",
 }
-# A model of more nodes than that is no image classifier any more, but an attack on the memory.
-MOST_NODES = 100_000
+# Loops that would make the model larger than this many operators stay loops.
+_MOST_UNROLLED = 20_000
+# Operators that loops may run, about ten seconds.
+_MOST_ROUNDS = 10**7
 
 
 def resolve_control_flow(model: ir.Model) -> bool:
@@ -51,7 +56,7 @@ def _unroll_loop(graph: ir.Graph, node: ir.Node) -> bool:
     if rounds is None or (start is not None and first is None):
         return False
     count = int(rounds.reshape(-1)[0]) if first is None or bool(first.reshape(-1)[0]) else 0
-    if not _goes_on(body) or count * max(body.num_nodes(), 1) > MOST_NODES or count < 1:
+    if not _goes_on(body) or count < 1 or not _has_room(graph, count, body):
         return False
     inner = _Inliner(graph, node)
     carried: list[ir.Value | None] = list(node.inputs[2:])
@@ -75,7 +80,7 @@ def _unroll_scan(graph: ir.Graph, node: ir.Node) -> bool:
     length = None if sequences[0] is None or sequences[0].shape is None else sequences[0].shape[0]
     if not plain or not isinstance(length, int) or length < 1:
         return False
-    if length * max(body.num_nodes(), 1) > MOST_NODES:
+    if not _has_room(graph, length, body):
         return False
     inner = _Inliner(graph, node)
     collected = []
@@ -87,6 +92,42 @@ def _unroll_scan(graph: ir.Graph, node: ir.Node) -> bool:
         collected.append(made)
     inner.finish([*states, *(inner.stacked(list(rows)) for rows in zip(*collected, strict=True))])
     return True
+
+
+def _has_room(graph: ir.Graph, count: int, body: ir.Graph) -> bool:
+    return graph.num_nodes() + count * max(body.num_nodes(), 1) <= _MOST_UNROLLED
+
+
+def require_end(graph: ir.Graph) -> None:
+    """Check that the loops left in a graph end, as far as their numbers of rounds are known.
+
+    Raises:
+        ModelError: one never ends, or runs more operators than any image classifier.
+    """
+    for node in graph:
+        if _operators_run(node) > _MOST_ROUNDS:
+            name = node.name or node.outputs[0].name
+            raise ModelError(f"the loop '{name}' of the model never ends, or only after very long")
+
+
+def _operators_run(node: ir.Node) -> float:
+    """How many operators a node runs; infinitely many in an endless loop."""
+    bodies = [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+    inner = sum(_operators_run(part) for body in bodies for part in body)
+    return 1 + inner * (_rounds(node) if node.op_type == "Loop" else 1)
+
+
+def _rounds(loop: ir.Node) -> float:
+    """How often a Loop's body runs, 1 where that is not known."""
+    most, start = (loop.inputs[i] if i < len(loop.inputs) else None for i in (0, 1))
+    first, limit = _constant(start), _constant(most)
+    if first is not None and not first.reshape(-1)[0]:
+        return 0
+    if (start is not None and first is None) or not _goes_on(loop.attributes["body"].as_graph()):
+        return 1
+    if most is None:
+        return math.inf
+    return 1 if limit is None else max(0, int(limit.reshape(-1)[0]))
 
 
 def _goes_on(body: ir.Graph) -> bool:

@@ -14,7 +14,7 @@ from adcc_onnx.graph.build import INT64, Builder, Tensor, dims_of
 from adcc_onnx.graph.classifier import Classifier, read_classifier
 from adcc_onnx.graph.gradient import gradients
 from adcc_onnx.graph.layers import default_layer, find_value
-from adcc_onnx.graph.loading import infer_shapes, prepare, read_model, to_proto
+from adcc_onnx.graph.loading import infer_shapes, prepare, read_model, read_proto, to_proto
 from adcc_onnx.graph.prune import prune
 from adcc_onnx.graph.resolve import resolve_shapes
 
@@ -85,7 +85,7 @@ def open_classifier(
     Raises:
         ModelError: its subclasses say what the model lacks.
     """
-    source = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else read_model(model)
+    source = read_proto(model) if isinstance(model, onnx.ModelProto) else read_model(model)
     classifier = read_classifier(prepare(source), output=output)
     if size is not None:
         fix_size(classifier, size)
@@ -163,8 +163,9 @@ def class_scores(builder: Builder, classifier: Classifier, scores: str) -> Tenso
 
 def add_target(builder: Builder, classifier: Classifier) -> Tensor:
     """The input `target`, int64 [batch]."""
-    if any(value.name == TARGET for value in builder.graph.inputs):
-        raise ModelError(f"the model has an input of its own called '{TARGET}': rename it")
+    taken = [v for node in builder.graph for v in node.outputs if v.name == TARGET]
+    if any(value.name == TARGET for value in builder.graph.inputs) or taken:
+        raise ModelError(f"the model has a value of its own called '{TARGET}': rename it")
     batch = (dims_of(classifier.image) or (None,))[0]
     value = ir.val(TARGET, dtype=INT64, shape=[batch])
     builder.graph.inputs.append(value)

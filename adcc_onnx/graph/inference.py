@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 import onnx_ir as ir
-from onnx import helper, numpy_helper, shape_inference
+from onnx import helper, shape_inference
 
 _SMALL = 1024  # elements: constants that say something of shapes are short
 
@@ -19,7 +19,7 @@ def infer_outputs(node: ir.Node, opset: int) -> None:
         types[value.name] = _type_of(value)
         constant = value.const_value
         if constant is not None and constant.size <= _SMALL:
-            constants[value.name] = numpy_helper.from_array(constant.numpy(), value.name)
+            constants[value.name] = ir.to_proto(constant)
     imports = [helper.make_opsetid("", opset)]
     try:
         found = shape_inference.infer_node_outputs(

@@ -85,9 +85,10 @@ def module_paths(node: ir.Node) -> Iterator[str]:
     if recorded is not None:
         try:
             scopes = ast.literal_eval(recorded)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):  # all of them the parser's
             return
-        yield from (scope for scope in scopes[:-1] if isinstance(scope, str) and scope)
+        if isinstance(scopes, list):
+            yield from (scope for scope in scopes[:-1] if isinstance(scope, str) and scope)
     elif node.name and node.name.startswith("/"):
         yield from _paths_in_name(node.name.split("/")[1:-1])
 

@@ -9,20 +9,27 @@ only asked what is constant.
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
-from adcc_onnx.errors import ExternalDataError, ModelError, NotAModelError
-from adcc_onnx.graph.control import CONTROL_FLOW, resolve_control_flow
+from adcc_onnx.errors import ModelError, NotAModelError, first_line
+from adcc_onnx.graph.control import CONTROL_FLOW, require_end, resolve_control_flow
 from adcc_onnx.graph.custom_shapes import infer_custom_shapes
 from adcc_onnx.graph.dequantise import dequantise
+from adcc_onnx.graph.external import settle_external_data
 from adcc_onnx.graph.upgrade import upgrade_opset
+from adcc_onnx.graph.validation import (
+    require_consistent,
+    require_in_memory,
+    require_moderate,
+    require_sound,
+)
 
 # The folder reports each operator it leaves alone; users are not its audience.
 logging.getLogger("onnxscript").setLevel(logging.ERROR)
@@ -30,7 +37,7 @@ logging.getLogger("onnx_ir").setLevel(logging.ERROR)
 
 # Branches within branches; each round of resolving opens one more.
 _NESTED_CONTROL_FLOW = 16
-_SHORT = 64  # elements
+_SHORT, _MOST_FOLDED, _LONG = 64, 2**18, 2**16  # elements
 
 
 def read_model(path: str | Path) -> ir.Model:
@@ -45,13 +52,28 @@ def read_model(path: str | Path) -> ir.Model:
         raise NotAModelError(f"no such model file: {path}")
     try:
         model = ir.load(path)
-    except (DecodeError, ValueError, TypeError, KeyError, OSError) as error:
+    except Exception as error:  # whatever the parsers make of bytes that are no model
         raise NotAModelError(
             f"{path} is not an ONNX model, or is cut short ({_brief(error)})"
         ) from error
     if not model.graph.num_nodes() or not model.opset_imports:
         raise NotAModelError(f"{path} is not an ONNX model: it holds no operators")
-    _check_external_data(model, path)
+    settle_external_data(model, path)
+    return model
+
+
+def read_proto(proto: onnx.ModelProto) -> ir.Model:
+    """A model in memory, with all its weights.
+
+    Raises:
+        ModelError: it is malformed.
+        ExternalDataError: its weights lie in files.
+    """
+    try:
+        model = ir.from_proto(proto)
+    except Exception as error:
+        raise ModelError(f"the model is malformed ({_brief(error)})") from error
+    require_in_memory(model)
     return model
 
 
@@ -61,6 +83,7 @@ def prepare(model: ir.Model) -> ir.Model:
     Raises:
         ModelError: the graph is malformed, or its operators cannot be raised to opset 18.
     """
+    require_sound(model)
     try:
         common.RemoveInitializersFromInputsPass()(model)
         if model.functions:
@@ -69,9 +92,11 @@ def prepare(model: ir.Model) -> ir.Model:
         _simplify(model)
         # What has become constant may decide further branches.
         for _ in range(_NESTED_CONTROL_FLOW):
+            require_end(model.graph)
             if not resolve_control_flow(model):
                 break
             _simplify(model)
+        require_consistent(model)
     except ModelError:
         raise
     except Exception as error:
@@ -85,14 +110,29 @@ def _simplify(model: ir.Model) -> None:
     dequantise(model)
     model.graph.sort()
     infer_shapes(model)
+    require_moderate(model)
     replace_constants(model)
     infer_shapes(model)
+    require_moderate(model)
 
 
 def infer_shapes(model: ir.Model) -> None:
     """Infer what shapes can be inferred, in place; what cannot stays unknown."""
-    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    _infer(model, through_values=False)
+    if not any(_is_long(value) for node in model.graph for value in node.outputs):
+        _infer(model, through_values=True)
     infer_custom_shapes(model)
+
+
+def _infer(model: ir.Model, through_values: bool) -> None:
+    """One pass of ONNX's inference, looking also at the numbers in vectors, which may be shapes."""
+    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=through_values)(model)
+
+
+def _is_long(value: ir.Value) -> bool:
+    """Whether it is a vector of such a length that ONNX would take gigabytes for its numbers."""
+    dims = None if value.shape is None else list(value.shape)
+    return dims is not None and len(dims) == 1 and isinstance(dims[0], int) and dims[0] > _LONG
 
 
 def replace_constants(model: ir.Model) -> None:
@@ -103,7 +143,7 @@ def replace_constants(model: ir.Model) -> None:
     folded = model.clone()
     # The folder would choose branches itself, and lose the conditions that tell us which.
     folded.graph.outputs.extend(_conditions(folded.graph))
-    optimizer.fold_constants(folded, onnx_shape_inference=True, should_fold=_is_short_fill)
+    optimizer.fold_constants(folded, onnx_shape_inference=True, should_fold=_should_fold)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(folded)
     constants = folded.graph.initializers
     used = [node for node in model.graph if _is_used(node)]
@@ -122,8 +162,15 @@ def replace_constants(model: ir.Model) -> None:
             model.graph.remove(node, safe=True)
 
 
-def _is_short_fill(node: ir.Node) -> bool | None:
-    """ConstantOfShape, which the folder leaves alone by itself, where it makes a shape or so."""
+def _should_fold(node: ir.Node) -> bool | None:
+    """Nothing large is computed; a ConstantOfShape, which the folder leaves alone, if it is short.
+
+    The folder looks at the size of what it has computed only afterwards.
+    """
+    shapes = [value.shape for value in node.outputs]
+    sizes = [math.prod(s.numpy()) for s in shapes if s is not None and s.is_static()]
+    if max(sizes, default=0) > _MOST_FOLDED:
+        return False
     if node.op_type != "ConstantOfShape" or node.inputs[0] is None:
         return None
     shape = node.inputs[0].const_value
@@ -141,25 +188,11 @@ def _is_used(node: ir.Node) -> bool:
     return any(value.uses() or value.is_graph_output() for value in node.outputs)
 
 
-def _check_external_data(model: ir.Model, path: Path) -> None:
-    """Touch every external tensor once: what is missing or points elsewhere must fail here."""
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if not isinstance(tensor, ir.ExternalTensor):
-            continue
-        try:
-            tensor.numpy()
-        except Exception as error:
-            raise ExternalDataError(
-                f"{path}: the external weights '{tensor.location}' of '{value.name}' cannot be "
-                f"read from the model's folder ({_brief(error)})"
-            ) from error
-
-
 def _brief(error: BaseException) -> str:
-    """The first line of an error's text, for the end of ours."""
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text else type(error).__name__
+    """The first line of the cause's text, for the end of ours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)[:200]
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:

@@ -11,13 +11,23 @@ import onnx_ir as ir
 
 from adcc_onnx.graph.build import Dim, dims_of
 from adcc_onnx.graph.loading import infer_shapes, replace_constants
+from adcc_onnx.graph.validation import require_moderate
 
 # Primes that are no size of anything else.
 _BATCHES = (997, 1009)
 
 
 def resolve_shapes(model: ir.Model, image: ir.Value) -> None:
-    """Fill in the shapes of a model with an open batch, in place."""
+    """Fill in the shapes of a model with an open batch, in place.
+
+    Raises:
+        ModelError: a value is too large for an image classifier.
+    """
+    _resolve(model, image)
+    require_moderate(model)
+
+
+def _resolve(model: ir.Model, image: ir.Value) -> None:
     batch = (dims_of(image) or (None,))[0]
     values = [value for node in model.graph for value in node.outputs]
     if isinstance(batch, int) or all(_is_known(value, batch) for value in values):

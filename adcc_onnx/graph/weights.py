@@ -1,0 +1,73 @@
+"""The tensors that a model holds: finding all of them, and working on the graph without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import onnx_ir as ir
+
+SMALL = 1024  # bytes; smaller weights may be shapes and axes, which the graph must hold itself
+_ELSEWHERE = "in memory"  # the name of a file that is never opened
+
+
+def external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    """Every external tensor of a model: weights and attributes, in functions and branches too."""
+    return (t for t in all_tensors(model) if isinstance(t, ir.ExternalTensor))
+
+
+def all_tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
+    """Every tensor that a model holds."""
+    for graph in all_graphs(model):
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                yield value.const_value
+        for node in graph:
+            for attribute in node.attributes.values():
+                if attribute.is_ref():
+                    continue
+                if attribute.type == ir.AttributeType.TENSOR:
+                    yield attribute.value
+                elif attribute.type == ir.AttributeType.TENSORS:
+                    yield from attribute.value
+
+
+def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """The model's graph, the bodies of its functions, and all graphs within them."""
+    yield from model.graphs()
+    for function in model.functions.values():
+        yield function.graph
+        yield from function.subgraphs()
+
+
+@contextmanager
+def weights_aside(
+    model: ir.Model, chosen: Callable[[ir.TensorProtocol], bool] = lambda tensor: True
+) -> Iterator[dict[str, ir.TensorProtocol]]:
+    """Within the context, large weights are no more than their type and shape.
+
+    Protobuf ends at 2 GiB, and what looks at the graph alone need not copy its weights.
+
+    Args:
+        model: changed in place, and changed back at the end.
+        chosen: which of the large ones.
+
+    Yields:
+        The weights set aside, by name.
+    """
+    initializers = model.graph.initializers
+    aside = {
+        name: tensor
+        for name, value in initializers.items()
+        if (tensor := value.const_value) is not None and tensor.nbytes > SMALL and chosen(tensor)
+    }
+    for name, tensor in aside.items():
+        shape = ir.Shape(tensor.shape.numpy())
+        initializers[name].const_value = ir.ExternalTensor(
+            _ELSEWHERE, 0, tensor.nbytes, tensor.dtype, shape=shape, name=name
+        )
+    try:
+        yield aside
+    finally:
+        for name, tensor in aside.items():
+            initializers[name].const_value = tensor
