@@ -162,10 +162,7 @@ class Store:
         if path is not None and path.exists():
             raise StoreError(f"{path} exists: continue it with --resume, or choose another file")
         store = cls._connect(path)
-        with store._errors():
-            store._connection.executescript(_TABLES)
-            store._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            store._connection.execute(f"PRAGMA user_version = {_VERSION}")
+        store._make()
         return store
 
     @classmethod
@@ -190,7 +187,13 @@ class Store:
     @classmethod
     def resume(cls, path: Path) -> Store:
         """An existing file, or a new one where there is none yet."""
-        return cls.open(path) if path.exists() else cls.create(path)
+        if not path.exists():
+            return cls.create(path)
+        with cls._connect(path) as store, store._errors():
+            (schema,) = store._connection.execute("PRAGMA schema_version").fetchone()
+            if schema == 0:  # its making was cut off
+                store._make()
+        return cls.open(path)
 
     @classmethod
     def _connect(cls, path: Path | None) -> Store:
@@ -369,6 +372,12 @@ class Store:
             (run, position, method),
         )
         return {name: _curve(points) for name, points in rows}
+
+    def _make(self) -> None:
+        """The tables of a new file, all of them or none."""
+        marks = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};"
+        with self._errors():
+            self._connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {marks} COMMIT;")
 
     def _columns(self, run: int, method: str) -> Columns:
         positions, degenerate, seconds = array("q"), array("b"), array("d")

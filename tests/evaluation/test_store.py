@@ -112,6 +112,21 @@ def test_resuming_goes_on_and_starts_where_there_is_nothing(tmp_path: Path) -> N
         assert store.progress(store.begin(CONFIG), METHODS) == Progress({0, 1, 2}, {})
 
 
+def test_a_file_whose_making_was_cut_off_is_made(tmp_path: Path) -> None:
+    """A process may be killed between any two steps: nothing written yet, or no tables."""
+    (tmp_path / "empty.sqlite").touch()
+    connection = sqlite3.connect(tmp_path / "bare.sqlite")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    for name in ("empty.sqlite", "bare.sqlite"):
+        with pytest.raises(StoreError, match="no file of runs"):
+            Store.open(tmp_path / name)
+        with Store.resume(tmp_path / name) as store:
+            store.begin(CONFIG)
+        with Store.open(tmp_path / name) as store:
+            assert len(store.runs()) == 1
+
+
 def test_where_a_run_is_made_may_change_but_not_what_it_is(tmp_path: Path) -> None:
     with Store.open(kept(tmp_path / "run.sqlite")) as store:
         assert store.begin({**CONFIG, "device": "cuda:0"}) == 1
