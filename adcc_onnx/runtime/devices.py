@@ -16,6 +16,7 @@ from adcc_onnx.errors import DeviceError, OptionError, did_you_mean
 from adcc_onnx.runtime import cuda
 
 CPU_PROVIDER = "CPUExecutionProvider"
+_IN_CUDA_MEMORY = ("cuda", "tensorrt")
 _SILENT, _WARNINGS = 4, 2  # onnxruntime's levels of logging; warnings are its default
 _TENSORRT = 10  # the major version that onnxruntime's provider links to
 
@@ -33,6 +34,12 @@ class Device:
     name: str
     reason: str
     providers: list[Any] = field(compare=False)
+
+    @property
+    def memory(self) -> tuple[str, int]:
+        """Where arrays are laid for it, as `onnxruntime.OrtValue` names the place."""
+        _, _, which = self.name.partition(":")
+        return ("cuda", int(which or 0)) if self.kind in _IN_CUDA_MEMORY else ("cpu", 0)
 
     @property
     def kind(self) -> str:

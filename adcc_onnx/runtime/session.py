@@ -71,7 +71,7 @@ class Session:
         except Exception as error:
             raise ModelError(f"onnxruntime refuses the model: {first_line(error)}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self._batch, self._fixed = batch, fixed
+        self._batch, self._fixed, self._home = batch, fixed, device.memory
         self.samples, self.seconds = 0, 0.0
         self._counting = threading.Lock()
 
@@ -92,13 +92,18 @@ class Session:
     ) -> Iterator[Arrays]:
         """The same, a run's worth of samples at a time; a smaller one once memory has run out."""
         count, start = len(next(iter(batched.values()))), 0
+        # What all runs share goes to the device once.
+        held = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), *self._home)
+            for name, array in (shared or {}).items()
+        }
         while start < count:
             used = min(self._batch, count - start)
             feeds = {name: array[start : start + used] for name, array in batched.items()}
             if self._fixed and used < self._batch:
                 feeds = {name: _fill(array, self._batch) for name, array in feeds.items()}
             try:
-                results = self._run({**feeds, **(shared or {})})
+                results = self._run(feeds, held)
             except OutOfMemoryError:
                 if self._fixed or used == 1:
                     raise
@@ -114,10 +119,18 @@ class Session:
             yield {name: result[:used] for name, result in zip(self._outputs, results, strict=True)}
             start += used
 
-    def _run(self, feeds: Arrays) -> list[NDArray[Any]]:
+    def _run(self, feeds: Arrays, held: Mapping[str, Any]) -> list[NDArray[Any]]:
         start = time.perf_counter()
         try:
-            results: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
+            binding = self._session.io_binding()
+            for name, array in feeds.items():
+                binding.bind_cpu_input(name, np.ascontiguousarray(array))
+            for name, value in held.items():
+                binding.bind_ortvalue_input(name, value)
+            for name in self._outputs:
+                binding.bind_output(name)
+            self._session.run_with_iobinding(binding)
+            results: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
         except Exception as error:
             if _is_out_of_memory(error):
                 raise OutOfMemoryError(
