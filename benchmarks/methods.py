@@ -11,8 +11,9 @@ before, between or after them, at the batch size that the library uses:
 Methods that mask one image are given one image, the others a full batch. `limit / time` is 1 where
 masking, weighting, normalising and upsampling cost nothing. Raw passes and the library's own take
 turns within one run, so that whatever else the machine does slows both; the median of several runs
-counts. Run as `python benchmarks/methods.py [MODEL.onnx...]`; without models, torchvision's
-MobileNetV2 and ResNet-50 with random weights.
+counts. `--busy` counts CPU seconds of one thread instead, which other work disturbs little. Run as
+`python benchmarks/methods.py [MODEL.onnx...]`; without models, torchvision's MobileNetV2 and
+ResNet-50 with random weights.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import adcc_onnx as adcc
 SECONDS, MOST = 15.0, 15  # a method is repeated for so long, and so often at the most
 PAIRS = 40  # a raw run is made after every run of the library's, or about so often in a method
 FORWARD, BACKWARD, FULL, TAIL = "forward", "backward", "full backward", "tail"
+PLAIN_OPTIONS = onnxruntime.SessionOptions
 PLAIN_RUN = onnxruntime.InferenceSession.run
 Run = tuple[str, int]  # a kind of pass, and for how many samples at once
 
@@ -110,15 +112,36 @@ CASES = [
 ]
 
 
+class OneThread(PLAIN_OPTIONS):
+    """Session options of one thread, whatever is asked for."""
+
+    intra_op_num_threads = property(lambda self: 1, lambda self, count: None)
+
+    def __init__(self) -> None:
+        super().__init__()
+        PLAIN_OPTIONS.intra_op_num_threads.__set__(self, 1)
+
+
+class Clock:
+    """What is counted: seconds, or on a busy machine the CPU seconds of one thread."""
+
+    def __init__(self, busy: bool) -> None:
+        self.now = time.process_time if busy else time.perf_counter
+        if busy:
+            onnxruntime.SessionOptions = OneThread
+
+
 class Raw:
     """A model's raw passes under plain onnxruntime.
 
     Attributes:
+        clock: what is counted.
         model: the same one, as the library has it.
         images: a full batch of random tensors.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.clock = clock
         self.model = adcc.load(path, preprocessing="torch", device="cpu")
         plain, exposed = onnx.load(path), adcc.expose(path)
         names = [output.name for output in exposed.graph.output]
@@ -133,7 +156,9 @@ class Raw:
         }
         self._sessions = {
             kind: onnxruntime.InferenceSession(
-                proto.SerializeToString(), providers=["CPUExecutionProvider"]
+                proto.SerializeToString(),
+                onnxruntime.SessionOptions(),
+                providers=["CPUExecutionProvider"],
             )
             for kind, proto in protos.items()
         }
@@ -163,9 +188,9 @@ class Raw:
         """How long one run takes."""
         kind, count = run
         feeds = {name: array[:count] for name, array in self._feeds[kind].items()}
-        start = time.perf_counter()
+        start = self.clock.now()
         PLAIN_RUN(self._sessions[kind], None, feeds)
-        return time.perf_counter() - start
+        return self.clock.now() - start
 
 
 def measure(raw: Raw, case: Case, facts: Facts) -> tuple[float, float]:
@@ -175,9 +200,9 @@ def measure(raw: Raw, case: Case, facts: Facts) -> tuple[float, float]:
     most = max(runs, key=lambda run: runs[run])
     every = max(1, int(runs[most] / PAIRS))
     with interleaved(raw, most, every) as taken:
-        start = time.perf_counter()
+        start = raw.clock.now()
         adcc.explain(raw.model, images, case.text)
-        whole = time.perf_counter() - start - sum(taken[1:])
+        whole = raw.clock.now() - start - sum(taken[1:])
     each = {run: [raw.seconds(run) for _ in range(3)] for run in runs if run != most} | {
         most: taken
     }
@@ -216,8 +241,8 @@ def row(raw: Raw, case: Case, facts: Facts, seconds: float) -> str:
     return f"| {case.text} | {passes} | {limit:.1f} | {whole:.1f} | {ratio:.2f} | {len(found)} |"
 
 
-def table(name: str, path: Path, seconds: float, only: list[str]) -> None:
-    raw = Raw(path)
+def table(name: str, path: Path, clock: Clock, seconds: float, only: list[str]) -> None:
+    raw = Raw(path, clock)
     facts = raw.facts()
     print(f"\n{name}: {facts}\n")
     print("| method | passes an image | limit, ms | time, ms | limit / time | runs |")
@@ -232,14 +257,16 @@ def main() -> None:
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each method")
     parser.add_argument("--only", action="append", default=[], help="a method's name")
+    parser.add_argument("--busy", action="store_true", help="count CPU seconds of one thread")
     options = parser.parse_args()
+    clock = Clock(options.busy)
     for path in options.models:
-        table(path.stem, path, options.seconds, options.only)
+        table(path.stem, path, clock, options.seconds, options.only)
     if not options.models:
         with tempfile.TemporaryDirectory() as folder:
             for name in ("mobilenet_v2", "resnet50"):
                 onnx.save(exported(name, Path(folder)), Path(folder) / f"{name}.onnx")
-                table(name, Path(folder) / f"{name}.onnx", options.seconds, options.only)
+                table(name, Path(folder) / f"{name}.onnx", clock, options.seconds, options.only)
 
 
 if __name__ == "__main__":
