@@ -10,8 +10,9 @@ import logging
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,7 +67,8 @@ class Cluster:
         try:
             ready = team.first_ready()
             device = replace(model.device, name=ready.device)
-            yield replace(model, device=device, batch=ready.batch), team.begin
+            with redirect_stdout(sys.stderr):  # where Ray tells what befell its machines
+                yield replace(model, device=device, batch=ready.batch), team.begin
         finally:
             team.dismiss()
 

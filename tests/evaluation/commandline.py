@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,19 +12,19 @@ from adcc_onnx.drawings import classifier_path
 from adcc_onnx.evaluation.store import Store
 from adcc_onnx.report import render
 
-PROGRAM = Path(__file__).parents[2] / "cli.py"
+# Some six seconds of work on one core, in eight batches.
+METHODS = ("gradcam", "smoothgradcam++(n=3)", "random", "scorecam(passes=24)")
 
 
 def command(*words: str | Path) -> list[str]:
-    return [sys.executable, str(PROGRAM), *map(str, words)]
+    return [sys.executable, "-m", "adcc_onnx", *map(str, words)]
 
 
-# About six seconds of work on one core, in eight batches.
-METHODS = ("gradcam", "smoothgradcam++(n=3)", "random", "scorecam(passes=24)")
-BEGIN = command(
-    *("evaluate", classifier_path(), "--images", "drawings:60", "--device", "cpu"),
-    *(word for method in METHODS for word in ("--method", method)),
-)
+def evaluation(images: int = 60) -> list[str]:
+    """The words of a run of all `METHODS` on drawings."""
+    methods = [word for method in METHODS for word in ("--method", method)]
+    source = ("--images", f"drawings:{images}", "--device", "cpu")
+    return ["evaluate", str(classifier_path()), *source, *methods]
 
 
 def environment() -> dict[str, str]:
@@ -31,11 +32,17 @@ def environment() -> dict[str, str]:
     return {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
 
 
+def run_whole(*words: str | Path) -> None:
+    """Run the program to its good end."""
+    done = subprocess.run(command(*words), capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+
+
 def report_of(path: Path) -> str:
     """The run's JSON; the file is sound, and its run complete."""
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     connection.close()
     with Store.open(path) as store:
         assert all(run.complete for run in store.runs())

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from commandline import BEGIN, command, environment, images_in, report_of
+from commandline import command, environment, evaluation, images_in, report_of, run_whole
 
 from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
@@ -51,7 +51,7 @@ def nodes() -> Iterator[tuple[str, list[int]]]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The report of a run that one process made in one go."""
     path = tmp_path_factory.mktemp("whole") / "run.sqlite"
-    subprocess.run([*BEGIN, "-o", path], check=True, capture_output=True, env=environment())
+    run_whole(*evaluation(), "-o", path)
     return report_of(path)
 
 
@@ -61,19 +61,19 @@ def test_a_machines_worker_is_killed_in_mid_run(
 ) -> None:
     address, raylets = nodes
     path = tmp_path / "run.sqlite"
-    begun = [*BEGIN, "-o", path, "--limit", "10"]
-    subprocess.run(begun, check=True, capture_output=True, env=environment())
-    words = [*BEGIN, "-o", path, "--resume", "--cluster", address]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=ON_LOOPBACK) as driver:
+    run_whole(*evaluation(), "-o", path, "--limit", "10")
+    words = command(*evaluation(), "-o", path, "--resume", "--cluster", address)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, env=ON_LOOPBACK, **pipes) as driver:
         wait_for(lambda: images_in(path) > 10, driver)
         victims = [worker for raylet in raylets for worker in workers_of(raylet)]
         assert len(victims) == 2
         listening = {address for raylet in raylets for address in listeners(raylet)}
         os.kill(victims[0], signal.SIGKILL)
         at_death = images_in(path)
-        said = driver.stderr.read()
+        table, said = driver.communicate()
     assert driver.returncode == 0, said
-    print(said)
+    assert table.startswith("classifier · 60 images")
     assert 10 < at_death < 60
     assert "was lost; others take over" in said and "2 workers" in said
     assert listening and all(address.startswith("127.0.0.1") for address in listening), listening
@@ -85,7 +85,7 @@ def test_interrupted_on_a_cluster_of_its_own_and_continued_without(
     whole: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "run.sqlite"
-    words = [*BEGIN, "-o", path, "--cluster", "local:2"]
+    words = command(*evaluation(), "-o", path, "--cluster", "local:2")
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment()) as driver:
         wait_for(lambda: images_in(path) > 0, driver)
         driver.send_signal(signal.SIGINT)
@@ -96,9 +96,7 @@ def test_interrupted_on_a_cluster_of_its_own_and_continued_without(
         "--resume continues"
     )
     assert 0 < images_in(path) < 60
-    subprocess.run(
-        [*BEGIN, "-o", path, "--resume"], check=True, capture_output=True, env=environment()
-    )
+    run_whole(*evaluation(), "-o", path, "--resume")
     assert report_of(path) == whole
 
 
