@@ -31,7 +31,7 @@ IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float3
 @pytest.fixture
 def clean() -> Iterator[None]:
     """The registry as it was, afterwards."""
-    registry.list_methods()  # the built-in ones register once, when their modules are first imported
+    registry.list_methods()  # the built-in ones register once, when first imported
     before = dict(registry._registered)
     yield
     registry._registered.clear()
