@@ -10,10 +10,10 @@ import logging
 import os
 import re
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from adcc_onnx.errors import ClusterError, DeviceError, OptionError, first_line
@@ -28,6 +28,10 @@ _LOCAL = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
 _ADDRESS = re.compile(r"(?!local:)([^\s/:]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
 _OBJECT_STORE = 100 * 2**20  # bytes; the rows of a chunk are a few kilobytes
 _KNOCK = 5.0  # seconds until a machine that does not answer is taken to be off
+# Ray reads these when it is imported. Who has not the token of `ray get-auth-token` is refused.
+_SETTINGS = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+# Its switch for 127.0.0.1 in place of all the machine's addresses.
+_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _ON_GPUS = ("cuda", "tensorrt")
 
 
@@ -67,7 +71,8 @@ class Cluster:
         try:
             ready = team.first_ready()
             device = replace(model.device, name=ready.device)
-            with redirect_stdout(sys.stderr):  # where Ray tells what befell its machines
+            # Ray prints pages about every lost worker; they stand in its logs, too.
+            with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
                 yield replace(model, device=device, batch=ready.batch), team.begin
         finally:
             team.dismiss()
@@ -167,10 +172,8 @@ def _on(node: str) -> Any:
 
 def _join(address: str | None) -> Any:
     """Ray, connected to a cluster, or to one of its own on this machine that only it can reach."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address is None:
-        # Ray's switch for 127.0.0.1 in place of all the machine's addresses; read at its import.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    for variable, value in (_SETTINGS if address else {**_SETTINGS, **_ON_LOOPBACK}).items():
+        os.environ.setdefault(variable, value)
     try:
         import ray
     except ImportError:
@@ -180,7 +183,10 @@ def _join(address: str | None) -> Any:
     try:
         ray.init(address=address or "local", **quiet, **({} if address else own))
     except Exception as error:  # Ray raises what it comes upon: RuntimeError, ValueError, OSError
-        raise ClusterError(f"Ray cannot join {address or 'local'}: {first_line(error)}") from error
+        raise ClusterError(
+            f"Ray cannot join {address or 'local'}: {first_line(error)}; docs/cluster.md says what "
+            "must be the same on all machines"
+        ) from error
     return ray
 
 

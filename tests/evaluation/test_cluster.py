@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -32,7 +33,11 @@ from adcc_onnx.model import load
 from adcc_onnx.report import render
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
-ON_LOOPBACK = {**environment(), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+ON_LOOPBACK = {
+    **environment(),
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def nodes() -> Iterator[tuple[str, list[int]]]:
     """The address of two nodes, and their processes."""
     program = Path(__file__).parent / "loopback_cluster.py"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, program], text=True, **pipes)
+    process = subprocess.Popen([sys.executable, program], text=True, env=ON_LOOPBACK, **pipes)
     address, *numbers = process.stdout.readline().split()
     yield address, [int(number) for number in numbers]
     process.stdin.close()
