@@ -34,8 +34,8 @@ def settle_external_data(model: ir.Model, path: Path) -> None:
                     value.const_value = in_memory(value.const_value)
         for node in graph:
             for attribute in list(node.attributes.values()):
-                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
-                    read = in_memory(attribute.as_tensor())
+                if isinstance(attribute.value, ir.ExternalTensor):
+                    read = in_memory(attribute.value)
                     node.attributes[attribute.name] = ir.AttrTensor(attribute.name, read)
 
 
