@@ -46,6 +46,7 @@ def read_model(path: str | Path) -> ir.Model:
     Raises:
         NotAModelError: no such file, or no ONNX model in it.
         ExternalDataError: external weights are missing, cut short or outside the model's folder.
+        ModelError: it is malformed in another way; see `validation`.
     """
     path = Path(path)
     if not path.is_file():
@@ -59,6 +60,7 @@ def read_model(path: str | Path) -> ir.Model:
     if not model.graph.num_nodes() or not model.opset_imports:
         raise NotAModelError(f"{path} is not an ONNX model: it holds no operators")
     settle_external_data(model, path)
+    require_sound(model)
     return model
 
 
@@ -74,6 +76,7 @@ def read_proto(proto: onnx.ModelProto) -> ir.Model:
     except Exception as error:
         raise ModelError(f"the model is malformed ({_brief(error)})") from error
     require_in_memory(model)
+    require_sound(model)
     return model
 
 
@@ -83,7 +86,6 @@ def prepare(model: ir.Model) -> ir.Model:
     Raises:
         ModelError: the graph is malformed, or its operators cannot be raised to opset 18.
     """
-    require_sound(model)
     try:
         common.RemoveInitializersFromInputsPass()(model)
         if model.functions:
