@@ -15,7 +15,7 @@ from adcc_onnx.cams.method import Floats, Method, Need
 from adcc_onnx.cams.registry import get_method
 from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.evaluation.maps import maps_of
-from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.plan import image_key, make_plan
 from adcc_onnx.evaluation.ready_maps import pair
 from adcc_onnx.evaluation.run import Progress, check, evaluate_into
 from adcc_onnx.evaluation.store import Store
@@ -57,11 +57,10 @@ def explain(
     require_preprocessing(source, model)
     chosen = get_method(method) if isinstance(method, str) else method
     classes = None if target is None else _classes(target, len(source), model)
-    plan = make_plan([])
     maps = []
     for positions, tensors, names in _chunks(source, model):
         wanted = None if classes is None else classes[positions]
-        keys = [plan.key(name) for name in names]
+        keys = [image_key(0, name) for name in names]
         seen = Observation(model, tensors, wanted, chosen.needs, keys)
         maps.append(maps_of(chosen, seen, model.fuse).maps)
     return np.concatenate(maps)

@@ -115,6 +115,12 @@ class Model:
                 self._sessions[key] = self._open(*key)
         return self._sessions[key]
 
+    def tail(self, layer: int) -> Relay:
+        """The session of the model cut at layer number `layer`."""
+        found = self.session(Pass.TAIL, layer)
+        assert isinstance(found, Relay)
+        return found
+
     def spent(self) -> dict[Pass, tuple[int, float]]:
         """(samples, seconds) that each kind of pass was run on, and took, so far."""
         spent: dict[Pass, tuple[int, float]] = {}

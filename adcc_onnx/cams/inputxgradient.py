@@ -22,10 +22,10 @@ class InputXGradient(Method):
     family = "pixel"
     summary = "each pixel times its gradient"
     cost = "1 with full backward"
-    needs = frozenset({Need.IMAGE_GRADIENTS})
+    needs = frozenset({Need.IMAGE_GRADIENT})
 
     def raw_maps(self, evidence: Evidence) -> Floats:
-        return summed(evidence.images * evidence.image_gradients(evidence.images))
+        return summed(evidence.images * evidence.image_gradient)
 
 
 def summed(attributions: Floats) -> Floats:

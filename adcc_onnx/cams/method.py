@@ -30,7 +30,8 @@ class Need(enum.Enum):
     NOISY_GRADIENTS = "gradients of noisy copies"
     MASKED_SCORES = "scores of masked images"
     TAIL_SCORES = "scores behind a masked layer"
-    IMAGE_GRADIENTS = "gradients of the image"
+    IMAGE_GRADIENT = "the gradient of the image"
+    IMAGE_GRADIENTS = "gradients of other images"
     SHARE_GRADIENTS = "gradients of shares of the channels"
 
 
@@ -82,6 +83,10 @@ class Evidence(Protocol):
 
         `masks` is [M, K or 1, h or 1, w or 1]; only what follows the layer is run M times.
         """
+
+    @property
+    def image_gradient(self) -> Floats:
+        """d y_c / d x at the explained images, [N, C, H, W]."""
 
     def image_gradients(self, images: Floats) -> Floats:
         """d y_c / d x at other images [N, C, H, W] than the explained ones, of the same shape."""

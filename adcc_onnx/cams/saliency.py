@@ -22,10 +22,10 @@ class Saliency(Method):
     family = "pixel"
     summary = "the size of the image's own gradient"
     cost = "1 with full backward"
-    needs = frozenset({Need.IMAGE_GRADIENTS})
+    needs = frozenset({Need.IMAGE_GRADIENT})
 
     def raw_maps(self, evidence: Evidence) -> Floats:
-        return largest(evidence.image_gradients(evidence.images))
+        return largest(evidence.image_gradient)
 
 
 def largest(gradients: Floats) -> Floats:

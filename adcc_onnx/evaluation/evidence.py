@@ -61,9 +61,9 @@ class Observation:
         self._model = model
         self._needs = needs
         self._clean = images if clean is None else clean
-        kind = pass_for(needs)
+        kind = self._kind = pass_for(needs)
         feeds: dict[str, NDArray[np.generic]] = {IMAGE: images}
-        if kind is Pass.GRADIENTS:
+        if kind in (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS):
             feeds[TARGET] = np.full(len(images), _PREDICTED) if targets is None else targets
         self._seen = model.session(kind).run(feeds)
         self.logits: Floats = self._seen[LOGITS]
@@ -140,12 +140,28 @@ class Observation:
         self._declared(Need.TAIL_SCORES)
         self.passes[image] += len(masks)
         shared = {IMAGE: self.images[image : image + 1]}
-        tail = self._model.session(Pass.TAIL, self._layer)
-        logits: Floats = tail.run({MASKS: masks}, shared)[LOGITS]
+        tail = self._model.tail(self._layer)
+        if tail.alone and ACTIVATIONS in self._seen and self._model.layers[self._layer].as_shown:
+            known = self._seen[of_layer(ACTIVATIONS, self._layer)][image : image + 1]
+            seen = tail.continued({MASKS: masks}, known)
+        else:
+            seen = tail.run({MASKS: masks}, shared)
+        logits: Floats = seen[LOGITS]
         return logits
+
+    @property
+    def image_gradient(self) -> Floats:
+        self._declared(Need.IMAGE_GRADIENT)
+        if self._kind is Pass.IMAGE_GRADIENTS:
+            found: Floats = self._seen[GRADIENTS]
+            return found
+        return self._image_gradients(self.images)
 
     def image_gradients(self, images: Floats) -> Floats:
         self._declared(Need.IMAGE_GRADIENTS)
+        return self._image_gradients(images)
+
+    def _image_gradients(self, images: Floats) -> Floats:
         self.passes += 1
         session = self._model.session(Pass.IMAGE_GRADIENTS)
         found: Floats = session.run({IMAGE: images, TARGET: self.targets})[GRADIENTS]
@@ -181,4 +197,6 @@ def pass_for(needs: frozenset[Need]) -> Pass:
     """The cheapest pass that shows all of `needs`."""
     if needs & {Need.GRADIENTS, Need.NOISY_GRADIENTS}:
         return Pass.GRADIENTS
-    return Pass.ACTIVATIONS if Need.ACTIVATIONS in needs else Pass.FORWARD
+    if Need.ACTIVATIONS in needs:
+        return Pass.ACTIVATIONS
+    return Pass.IMAGE_GRADIENTS if Need.IMAGE_GRADIENT in needs else Pass.FORWARD

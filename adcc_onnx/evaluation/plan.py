@@ -66,9 +66,8 @@ class Plan:
         return {name: m for name, m in self.metrics.items() if not m.needs & missing}
 
     def key(self, name: str) -> int:
-        """What the noise of one image is drawn from: the same in any order, batch or process."""
-        digest = hashlib.sha256(f"{self.seed}\n{name}".encode()).digest()
-        return int.from_bytes(digest[:8], "big")
+        """What the noise of one image is drawn from; see `image_key`."""
+        return image_key(self.seed, name)
 
     def config(self, model: Model, source: str) -> dict[str, Any]:
         """The record of everything that changes a number."""
@@ -85,6 +84,12 @@ class Plan:
             "device": model.device.name,
             "batch_size": model.batch,
         }
+
+
+def image_key(seed: int, name: str) -> int:
+    """What the noise of the image of a name is drawn from: the same in any order or process."""
+    digest = hashlib.sha256(f"{seed}\n{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")
 
 
 def make_plan(

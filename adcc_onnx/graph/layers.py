@@ -43,6 +43,11 @@ class Layer:
     grid: tuple[int, int]
     prefix: int = 0
 
+    @property
+    def as_shown(self) -> bool:
+        """Whether the tensor itself is what methods see of it, float32 [batch, K, h, w]."""
+        return self.layout == "NCHW" and self.value.dtype == ir.DataType.FLOAT
+
 
 def find_value(model: ir.Model, name: str) -> ir.Value:
     """The tensor a user means by a tensor's name, a node's name or a module path.

@@ -49,6 +49,7 @@ class Session:
         threads: of one run on a CPU; 0 for one a core.
 
     Attributes:
+        outputs: their names.
         samples: how many it was run on so far.
         seconds: that took, summed over the threads that ran it.
 
@@ -70,7 +71,7 @@ class Session:
             )
         except Exception as error:
             raise ModelError(f"onnxruntime refuses the model: {first_line(error)}") from error
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.outputs = [output.name for output in self._session.get_outputs()]
         self._batch, self._fixed, self._home = batch, fixed, device.memory
         self.samples, self.seconds = 0, 0.0
         self._counting = threading.Lock()
@@ -85,7 +86,7 @@ class Session:
         parts = list(self.stream(batched, shared))
         if len(parts) == 1:
             return parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
 
     def stream(
         self, batched: Arrays, shared: Mapping[str, NDArray[Any]] | None = None
@@ -116,7 +117,7 @@ class Session:
                 continue
             with self._counting:
                 self.samples += used
-            yield {name: result[:used] for name, result in zip(self._outputs, results, strict=True)}
+            yield {name: result[:used] for name, result in zip(self.outputs, results, strict=True)}
             start += used
 
     def _run(self, feeds: Arrays, held: Mapping[str, Any]) -> list[NDArray[Any]]:
@@ -127,7 +128,7 @@ class Session:
                 binding.bind_cpu_input(name, np.ascontiguousarray(array))
             for name, value in held.items():
                 binding.bind_ortvalue_input(name, value)
-            for name in self._outputs:
+            for name in self.outputs:
                 binding.bind_output(name)
             self._session.run_with_iobinding(binding)
             results: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
@@ -150,6 +151,11 @@ class Relay:
         self._first, self._second = first, second
 
     @property
+    def alone(self) -> bool:
+        """Whether a single value goes from the first to the second."""
+        return len(self._first.outputs) == 1
+
+    @property
     def samples(self) -> int:
         """How many the second was run on so far."""
         return self._second.samples
@@ -166,6 +172,10 @@ class Relay:
             ModelError: onnxruntime fails while running.
         """
         return self._second.run(batched, self._first.run(dict(shared or {})))
+
+    def continued(self, batched: Arrays, value: NDArray[Any]) -> Arrays:
+        """The same where the one value that goes from the first to the second is known."""
+        return self._second.run(batched, {self._first.outputs[0]: value})
 
 
 def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:

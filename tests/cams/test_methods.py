@@ -56,6 +56,10 @@ class Shown:
         means = (self.activations[image] * masks).mean(axis=(2, 3))
         return means[:, :CLASSES].astype(np.float32)
 
+    @property
+    def image_gradient(self):
+        return self.image_gradients(self.images)
+
     def image_gradients(self, images):
         return np.cos(images).astype(np.float32)
 
@@ -277,6 +281,7 @@ def test_methods_read_only_what_they_need():
         Need.NOISY_GRADIENTS: "noisy_gradients",
         Need.MASKED_SCORES: "masked_scores",
         Need.TAIL_SCORES: "tail_scores",
+        Need.IMAGE_GRADIENT: "image_gradient",
         Need.IMAGE_GRADIENTS: "image_gradients",
         Need.SHARE_GRADIENTS: "share_gradients",
     }
