@@ -40,7 +40,7 @@ SECONDS, MOST = 15.0, 15  # a method is repeated for so long, and so often at th
 PAIRS = 40  # a raw run is made after every run of the library's, or about so often in a method
 FORWARD, BACKWARD, FULL, TAIL = "forward", "backward", "full backward", "tail"
 PLAIN_OPTIONS = onnxruntime.SessionOptions
-PLAIN_RUN = onnxruntime.InferenceSession.run
+PLAIN_RUN = onnxruntime.InferenceSession.run_with_iobinding  # as the library runs its sessions
 Run = tuple[str, int]  # a kind of pass, and for how many samples at once
 
 
@@ -189,7 +189,7 @@ class Raw:
         kind, count = run
         feeds = {name: array[:count] for name, array in self._feeds[kind].items()}
         start = self.clock.now()
-        PLAIN_RUN(self._sessions[kind], None, feeds)
+        self._sessions[kind].run(None, feeds)
         return self.clock.now() - start
 
 
@@ -220,11 +220,11 @@ def interleaved(raw: Raw, run: Run, every: int) -> Iterator[list[float]]:
             taken.append(raw.seconds(run))
         return results
 
-    onnxruntime.InferenceSession.run = followed
+    onnxruntime.InferenceSession.run_with_iobinding = followed
     try:
         yield taken
     finally:
-        onnxruntime.InferenceSession.run = PLAIN_RUN
+        onnxruntime.InferenceSession.run_with_iobinding = PLAIN_RUN
 
 
 def row(raw: Raw, case: Case, facts: Facts, seconds: float) -> str:
