@@ -32,7 +32,9 @@ from adcc_onnx.evaluation.worker import Worker
 from adcc_onnx.model import load
 from adcc_onnx.report import render
 
-needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+needs_ray = pytest.mark.skipif(
+    find_spec("ray") is None or sys.platform != "linux", reason="Ray is not installed, or no /proc"
+)
 ON_LOOPBACK = {
     **environment(),
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
