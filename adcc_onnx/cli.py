@@ -93,6 +93,12 @@ def model_options(command: _Command) -> _Command:
             "--device", default="auto", show_default=True, help="Also cpu, cuda, cuda:1, tensorrt."
         ),
         click.option("--batch-size", default="auto", show_default=True, metavar="auto|N"),
+        click.option(
+            "--custom-ops",
+            multiple=True,
+            metavar="LIBRARY",
+            help="Load this library of custom operators: its code runs.",
+        ),
     ]
     return functools.reduce(lambda f, option: option(f), reversed(options), command)
 
@@ -549,6 +555,19 @@ def explain(
 
 
 @main.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check this installation: versions, devices, CUDA's libraries, and what would mend them."""
+    from adcc_onnx.doctor import examine
+    from adcc_onnx.report.doctor import to_json, to_text
+
+    found = examine()
+    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+    if found.problems:
+        sys.exit(1)
+
+
+@main.command()
 @click.option(
     "-o",
     "--out",
@@ -631,9 +650,9 @@ def _planning(options: dict[str, Any]) -> Callable[[], Plan]:
 def _load(path: str, options: dict[str, Any]) -> Model:
     """Load a model by the options of `model_options`, and say where it runs."""
     model = _loading(path, options)(device=options["device"] or "auto")
-    click.echo(f"{model.name}: {model.device.reason}", err=True)
+    _say(f"{model.name}: {model.device.reason}")
     if not model.any_batch:
-        click.echo(f"{model.name}: takes {model.batch} image(s) a run and no other batch", err=True)
+        _say(f"{model.name}: takes {model.batch} image(s) a run and no other batch")
     return model
 
 
@@ -658,6 +677,7 @@ def _loading(path: str, options: dict[str, Any]) -> Callable[..., Model]:
         fuse=options["fuse"],
         output=options["output"],
         size=_size(options["size"]),
+        custom_ops=options["custom_ops"],
         batch_size=_batch_size(options["batch_size"] or "auto"),
     )
 
@@ -721,7 +741,7 @@ def _spoken_warnings() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, AdccWarning):
-                click.echo(f"adcc-onnx: {message}", err=True)
+                _say(f"adcc-onnx: {message}")
             else:
                 usual(message, category, *place, **more)
 
@@ -730,5 +750,12 @@ def _spoken_warnings() -> Iterator[None]:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    click.echo(f"adcc-onnx: {message}", err=True)
+    _say(f"adcc-onnx: {message}")
     sys.exit(code)
+
+
+def _say(text: str) -> None:
+    """A line on standard error; names in it come from files that are not ours."""
+    from adcc_onnx.report.as_table import safe
+
+    click.echo(safe(text), err=True)

@@ -6,7 +6,7 @@ import enum
 import hashlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,7 @@ def load(
     batch_size: int | None = None,
     threads: int = 0,
     lanes: int = 1,
+    custom_ops: Sequence[str | Path] = (),
 ) -> Model:
     """Read an ONNX image classifier.
 
@@ -203,12 +204,13 @@ def load(
         batch_size: images a run; 8 on a CPU and 32 on a GPU if None.
         threads: of one run on a CPU; 0 for one a core.
         lanes: batches that are run side by side; more than one where one does not fill the device.
+        custom_ops: libraries with the model's own operators: their code runs, so trust them.
 
     Raises:
         ModelError, PreprocessingError, DeviceError: see `adcc_onnx.errors`.
     """
     path = Path(path)
-    chosen = choose_device(device)
+    chosen = replace(choose_device(device), custom_ops=_libraries(custom_ops))
     card = _card_for(path, preprocessing)
     if fuse not in FUSIONS:
         raise OptionError(f"maps are fused by {' or '.join(FUSIONS)}, not by '{fuse}'")
@@ -256,6 +258,14 @@ def _read_classifier(
         )
     fix_size(classifier, wanted)
     return classifier
+
+
+def _libraries(custom_ops: Sequence[str | Path]) -> tuple[str, ...]:
+    """Whole paths, so that the system looks for a library nowhere else."""
+    for library in custom_ops:
+        if not Path(library).is_file():
+            raise OptionError(f"no such library of custom operators: {library}")
+    return tuple(str(Path(library).absolute()) for library in custom_ops)
 
 
 def _digest(path: Path, source: ir.Model) -> str:

@@ -29,11 +29,13 @@ class Device:
         name: "cpu", "cuda:0" or as a user would ask for it.
         reason: one line for a person: what was chosen and why.
         providers: as `onnxruntime.InferenceSession` takes them.
+        custom_ops: libraries of custom operators, which every session loads: code of the user's.
     """
 
     name: str
     reason: str
     providers: list[Any] = field(compare=False)
+    custom_ops: tuple[str, ...] = ()
 
     @property
     def memory(self) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import warnings
@@ -66,11 +67,13 @@ class Session:
         try:
             graph, weights = _without_weights(model)
             options.add_external_initializers(list(weights), list(weights.values()))
+            for library in device.custom_ops:
+                options.register_custom_ops_library(library)
             self._session = onnxruntime.InferenceSession(
                 graph, options, providers=device.providers, disabled_optimizers=_WRONG_FUSIONS
             )
         except Exception as error:
-            raise ModelError(f"onnxruntime refuses the model: {first_line(error)}") from error
+            raise ModelError(_why_refused(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]
         self._batch, self._fixed, self._home = batch, fixed, device.memory
         self.samples, self.seconds = 0, 0.0
@@ -200,6 +203,17 @@ def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
 def _fill(array: NDArray[Any], batch: int) -> NDArray[Any]:
     """The samples repeated until they fill a batch."""
     return np.resize(array, (batch, *array.shape[1:]))
+
+
+def _why_refused(error: Exception) -> str:
+    unknown = re.search(r"(\S+):(\w+)\(-?\d+\) is not a registered function/op", str(error))
+    if unknown is not None:
+        operator = ".".join(unknown.groups())
+        return (
+            f"operator {operator} of the model is none of onnxruntime's: name the library that "
+            "has it by --custom-ops, if you trust its code"
+        )
+    return f"onnxruntime refuses the model: {first_line(error)}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:
