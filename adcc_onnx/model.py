@@ -50,6 +50,7 @@ class Pass(enum.Enum):
     SHARE_GRADIENTS = "the score behind a mask of shares of the channels, and its gradient"
 
 
+_TAIL_BATCHES = 8  # of the model's own batch, in a run of its tail
 _OF_ONE_LAYER = (Pass.TAIL, Pass.SHARE_GRADIENTS)
 
 
@@ -149,14 +150,16 @@ class Model:
 
     def _open(self, kind: Pass, layer: int) -> Session | Relay:
         if kind is Pass.TAIL:
-            parts = (
-                build(self.classifier, self.layers[layer]) for build in (build_trunk, build_tail)
-            )
-            return Relay(*(self._session(part) for part in parts))
+            cut = self.layers[layer]
+            trunk = self._session(build_trunk(self.classifier, cut))
+            # The rest of a model is so short that starting a run counts.
+            tail = self._session(build_tail(self.classifier, cut), _TAIL_BATCHES)
+            return Relay(trunk, tail)
         return self._session(self._build(kind, layer))
 
-    def _session(self, graph: ir.Model) -> Session:
-        return Session(graph, self.device, self.batch, not self.any_batch, self.threads)
+    def _session(self, graph: ir.Model, batches: int = 1) -> Session:
+        batch = self.batch * batches if self.any_batch else self.batch
+        return Session(graph, self.device, batch, not self.any_batch, self.threads)
 
     def _build(self, kind: Pass, layer: int) -> ir.Model:
         classifier = self.classifier
