@@ -30,6 +30,7 @@ from adcc_onnx.graph.validation import (
     require_moderate,
     require_sound,
 )
+from adcc_onnx.graph.vectors import longest_vector
 
 # The folder reports each operator it leaves alone; users are not its audience.
 logging.getLogger("onnxscript").setLevel(logging.ERROR)
@@ -37,7 +38,7 @@ logging.getLogger("onnx_ir").setLevel(logging.ERROR)
 
 # Branches within branches; each round of resolving opens one more.
 _NESTED_CONTROL_FLOW = 16
-_SHORT, _MOST_FOLDED, _LONG = 64, 2**18, 2**16  # elements
+_SHORT, _MOST_FOLDED, _MOST_NUMBERS = 64, 2**18, 2**16  # elements
 
 
 def read_model(path: str | Path) -> ir.Model:
@@ -120,21 +121,9 @@ def _simplify(model: ir.Model) -> None:
 
 def infer_shapes(model: ir.Model) -> None:
     """Infer what shapes can be inferred, in place; what cannot stays unknown."""
-    _infer(model, through_values=False)
-    if not any(_is_long(value) for node in model.graph for value in node.outputs):
-        _infer(model, through_values=True)
-    infer_custom_shapes(model)
-
-
-def _infer(model: ir.Model, through_values: bool) -> None:
-    """One pass of ONNX's inference, looking also at the numbers in vectors, which may be shapes."""
+    through_values = longest_vector(model.graph) <= _MOST_NUMBERS
     common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=through_values)(model)
-
-
-def _is_long(value: ir.Value) -> bool:
-    """Whether it is a vector of such a length that ONNX would take gigabytes for its numbers."""
-    dims = None if value.shape is None else list(value.shape)
-    return dims is not None and len(dims) == 1 and isinstance(dims[0], int) and dims[0] > _LONG
+    infer_custom_shapes(model)
 
 
 def replace_constants(model: ir.Model) -> None:

@@ -460,6 +460,13 @@ def _constants() -> Iterator[tuple[str, Model]]:
         "doubled": "x0 = Constant <value = float[2] {1.0, 1.0}> () "
         + " ".join(f"x{i + 1} = Concat <axis = 0> (x{i}, x{i})" for i in range(40))
         + f" big = Identity (x40) {add}",
+        "range_of_shape": "two = Constant <value = int64 {2}> () shape = Shape (active) "
+        "side = Gather (shape, two) a = Constant <value = int64 {0}> () "
+        f"c = Constant <value = int64 {{1}}> () many = Constant <value = int64 {{{HUGE}}}> () "
+        f"b = Mul (side, many) numbers = Range (a, b, c) {real}{add}",
+        "doubled_shape": "x0 = Shape (active) "
+        + " ".join(f"x{i + 1} = Concat <axis = 0> (x{i}, x{i})" for i in range(40))
+        + f" big = Cast <to = 1> (x40) {add}",
         "multiplied": "x0 = Constant <value = float[1, 4] {1.0, 1.0, 1.0, 1.0}> () "
         + " ".join(
             f"k{i} = Constant <value = int64[2] {{{4 ** (i + 1)}, 1}}> () "
