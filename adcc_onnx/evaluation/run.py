@@ -8,7 +8,12 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Protocol
 
-from adcc_onnx.errors import InterruptedRunError, OptionError, PreprocessingError
+from adcc_onnx.errors import (
+    InterruptedRunError,
+    OptionError,
+    OutOfMemoryError,
+    PreprocessingError,
+)
 from adcc_onnx.evaluation.batch import Batch
 from adcc_onnx.evaluation.evidence import pass_for
 from adcc_onnx.evaluation.lanes import Lanes
@@ -153,7 +158,11 @@ def evaluate_batch(model: Model, plan: Plan, group: Sequence[Sample]) -> Iterato
     if not usable:
         yield failed, []
         return
-    batch = Batch.observe(model, plan, usable)
+    try:
+        batch = Batch.observe(model, plan, usable)
+    except OutOfMemoryError as error:
+        yield [*failed, *(_failed_image(sample, str(error)) for sample in usable)], []
+        return
     done = usable[0].done
     yield [*failed, *(batch.image_rows() if done is None else [])], []
     for name, method in plan.methods.items():

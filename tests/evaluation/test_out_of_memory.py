@@ -1,0 +1,36 @@
+"""An image that the memory does not suffice for fails alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+import adcc_onnx as adcc
+from adcc_onnx.drawings import classifier_path
+from adcc_onnx.errors import OutOfMemoryError
+from adcc_onnx.evaluation import run as run_module
+from adcc_onnx.evaluation.batch import Batch
+from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.evaluation.stream import Sample
+from adcc_onnx.model import Model
+
+
+def test_the_other_images_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Short(Batch):
+        @classmethod
+        def observe(cls, model: Model, plan: Plan, group: Sequence[Sample]) -> Batch:
+            if any(sample.position == 2 for sample in group):
+                raise OutOfMemoryError("the memory does not suffice")
+            return Batch.observe(model, plan, group)
+
+    monkeypatch.setattr(run_module, "Batch", Short)
+    model = adcc.load(classifier_path(), device="cpu", batch_size=1)
+    found = adcc.evaluate(model, "drawings:5", ["center"], ["complexity"])
+    assert (found.images, found.failed) == (5, 1)
+    (failure,) = found.failures
+    assert failure.reason == "the memory does not suffice"
+    monkeypatch.undo()
+    whole = adcc.evaluate(model, "drawings:5", ["center"], ["complexity"])
+    figures = [run.methods["center"].figures["complexity"] for run in (found, whole)]
+    assert figures[0] == pytest.approx(figures[1], rel=1e-12)  # the centre is the centre
