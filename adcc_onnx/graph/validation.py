@@ -157,7 +157,10 @@ def _schema_of(node: ir.Node, imports: Mapping[str, int]) -> onnx.defs.OpSchema 
 
 def _misuse(node: ir.Node, schema: onnx.defs.OpSchema) -> str | None:
     """What is wrong with a node of this operator."""
-    if not schema.min_input <= len(node.inputs) <= schema.max_input:
+    # Gemm's third input, say, is optional from opset 11 on, and left out by exporters before that.
+    newest = onnx.defs.get_schema(schema.name)
+    least = min(schema.min_input, newest.min_input)
+    if not least <= len(node.inputs) <= schema.max_input:
         return f"it has {len(node.inputs)} inputs"
     if not schema.min_output <= len(node.outputs) <= schema.max_output:
         return f"it has {len(node.outputs)} outputs"
