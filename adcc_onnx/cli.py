@@ -604,8 +604,7 @@ def _teams(cluster: str | None, options: dict[str, Any]) -> Iterator[Callable[..
     from adcc_onnx.evaluation.cluster import connected
     from adcc_onnx.evaluation.job import Job
 
-    say = functools.partial(click.echo, err=True)
-    with connected(cluster, options["device"], say) as joined:
+    with connected(cluster, options["device"], _say) as joined:
 
         def team(path: str, *here: Any) -> Any:
             recipes = (_loading(path, options), _opening(options), _planning(options))
@@ -663,7 +662,7 @@ def _paced(model: Model, plan: Plan, options: dict[str, Any]) -> Model:
 
     if options["batch_size"] not in (None, "auto"):
         return model
-    return tuned(model, pass_for(plan.needs), lambda text: click.echo(text, err=True))
+    return tuned(model, pass_for(plan.needs), _say)
 
 
 def _loading(path: str, options: dict[str, Any]) -> Callable[..., Model]:

@@ -146,25 +146,25 @@ def check(model: Model, source: Source, plan: Plan) -> None:
 def evaluate_batch(model: Model, plan: Plan, group: Sequence[Sample]) -> Iterator[Rows]:
     """The rows of one group of samples, as each method comes to its end.
 
-    Samples that failed get an image's row with the reason, and nothing else.
+    Samples that failed get rows with the reason, and nothing else.
     """
-    usable, failed = [], []
+    usable = []
     for sample in group:
         reason = sample.failure or _target_trouble(plan, sample)
         if reason is None:
             usable.append(sample)
         else:
-            failed.append(_failed_image(sample, reason))
+            yield failed_rows(plan, sample, reason)
     if not usable:
-        yield failed, []
         return
     try:
         batch = Batch.observe(model, plan, usable)
     except OutOfMemoryError as error:
-        yield [*failed, *(_failed_image(sample, str(error)) for sample in usable)], []
+        for sample in usable:
+            yield failed_rows(plan, sample, str(error))
         return
     done = usable[0].done
-    yield [*failed, *(batch.image_rows() if done is None else [])], []
+    yield (batch.image_rows() if done is None else []), []
     for name, method in plan.methods.items():
         if name not in (done or ()):
             yield [], batch.score(name, method)
@@ -204,5 +204,10 @@ def _target_trouble(plan: Plan, sample: Sample) -> str | None:
     return None
 
 
-def _failed_image(sample: Sample, reason: str) -> ImageRow:
-    return ImageRow(sample.position, sample.name, sample.label, None, None, None, reason)
+def failed_rows(plan: Plan, sample: Sample, reason: str) -> Rows:
+    """The rows of an image that cannot be evaluated; of what is left, where its row is kept."""
+    if sample.done is None:
+        row = ImageRow(sample.position, sample.name, sample.label, None, None, None, reason)
+        return [row], []
+    left = [method for method in plan.methods if method not in sample.done]
+    return [], [ScoreRow(sample.position, method, False, reason, {}) for method in left]

@@ -13,9 +13,9 @@ from adcc_onnx.errors import AdccError, ClusterError, first_line
 from adcc_onnx.evaluation.backlog import MOST_LOSSES, Backlog, Chunk
 from adcc_onnx.evaluation.job import Job, identity
 from adcc_onnx.evaluation.plan import Plan
-from adcc_onnx.evaluation.run import Rows, Work
-from adcc_onnx.evaluation.store import ImageRow, Progress, ScoreRow
-from adcc_onnx.evaluation.stream import label_index
+from adcc_onnx.evaluation.run import Rows, Work, failed_rows
+from adcc_onnx.evaluation.store import Progress
+from adcc_onnx.evaluation.stream import Sample, label_index
 from adcc_onnx.evaluation.worker import Ready, Worker
 from adcc_onnx.images.source import Source
 from adcc_onnx.model import Model
@@ -246,12 +246,10 @@ class Team:
         """The rows of images that cannot be evaluated: of the whole, or of what is left of it."""
         images, scores = [], []
         for i in chunk.positions:
+            label = label_index(self._source.labels[i], self._model)
             done = self._done.partial.get(i)
-            if done is None:
-                label = label_index(self._source.labels[i], self._model)
-                name = self._source.names[i]
-                images.append(ImageRow(i, name, label, None, None, None, _LOST))
-            else:
-                left = [method for method in self._plan.methods if method not in done]
-                scores += [ScoreRow(i, method, False, _LOST, {}) for method in left]
+            sample = Sample(i, self._source.names[i], label, None, _LOST, done=done)
+            rows = failed_rows(self._plan, sample, _LOST)
+            images += rows[0]
+            scores += rows[1]
         return images, scores

@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from small import small
 
 import adcc_onnx as adcc
+from adcc_onnx.api import as_source
+from adcc_onnx.drawings import classifier_path
 from adcc_onnx.evaluation import batch as batch_module
-from adcc_onnx.evaluation.store import Store
+from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.run import evaluate_into
+from adcc_onnx.evaluation.store import ImageRow, ScoreRow, Store
 from adcc_onnx.model import Model
 from adcc_onnx.report import render
 
@@ -67,3 +72,24 @@ def test_the_batch_size_changes_nothing(model: Model, tmp_path: Path) -> None:
     other = adcc.load(tmp_path / "net.onnx", device="cpu", batch_size=3)
     evaluate(other, tmp_path / "three.sqlite")
     assert as_json(tmp_path / "three.sqlite") == as_json(tmp_path / "four.sqlite")
+
+
+def test_an_image_that_vanished_meanwhile_fails_under_what_is_left(tmp_path: Path) -> None:
+    """Its row is kept from before, so that only the methods that are missing can fail."""
+    model = adcc.load(classifier_path(), device="cpu", batch_size=2)
+    for record in as_source("drawings:3"):
+        Image.fromarray(record.load()).save(tmp_path / f"{record.name}.png")
+    source, plan = as_source(tmp_path), make_plan(["center", "random"], ["complexity"])
+    with Store.create(None) as store:
+        run = store.begin(plan.config(model, "pictures"))
+        kept = ImageRow(1, source.names[1], None, 0, 0, 0.5, None)
+        done = ScoreRow(1, "center", False, None, {"complexity": 0.25})
+        store.write(run, [kept], [done])
+        (tmp_path / source.names[1]).unlink()
+        evaluate_into(store, model, source, plan, "pictures")
+        found = store.run(run)
+    assert (found.images, found.failed, found.complete) == (3, 0, True)
+    (failure,) = found.failures
+    assert (failure.image, failure.method) == (source.names[1], "random")
+    assert "cannot be read" in failure.reason
+    assert len(found.methods["center"].positions) == 3
