@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import ModelError, OptionError, PreprocessingError
+from adcc_onnx.graph.assemble import MapFormula, build_assembly
 from adcc_onnx.graph.batch import fixed_batch, free_batch
 from adcc_onnx.graph.classifier import Classifier, read_classifier
 from adcc_onnx.graph.expose import fix_size
@@ -30,7 +31,8 @@ from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
 from adcc_onnx.runtime.batching import takes_any_batch
 from adcc_onnx.runtime.devices import Device, choose_device
-from adcc_onnx.runtime.session import Relay, Session
+from adcc_onnx.runtime.kept import Kept
+from adcc_onnx.runtime.session import Batched, Relay, Session
 
 FUSIONS = ("mean", "max")
 _BATCH = {"cuda": 32, "tensorrt": 32, "directml": 32}  # 8 elsewhere
@@ -52,6 +54,7 @@ class Pass(enum.Enum):
 
 _TAIL_BATCHES = 8  # of the model's own batch, in a run of its tail
 _OF_ONE_LAYER = (Pass.TAIL, Pass.SHARE_GRADIENTS)
+_Key = tuple[Pass, int, bool]  # a kind of pass, the layer it is for, whether behind masks
 
 
 @dataclass
@@ -85,7 +88,10 @@ class Model:
     any_batch: bool
     threads: int = 0
     lanes: int = 1
-    _sessions: dict[tuple[Pass, int], Session | Relay] = field(default_factory=dict, repr=False)
+    _sessions: dict[_Key, Session | Relay] = field(default_factory=dict, repr=False)
+    _assemblers: dict[tuple[Hashable, ...], Session] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _opening: threading.RLock = field(
         default_factory=threading.RLock, init=False, repr=False, compare=False
     )
@@ -103,18 +109,34 @@ class Model:
         assert self.classifier.size is not None
         return self.classifier.size
 
-    def session(self, kind: Pass, layer: int = 0) -> Session | Relay:
+    def session(self, kind: Pass, layer: int = 0, masked: bool = False) -> Session | Relay:
         """The session of one kind of pass, built when first asked for.
 
         Args:
             kind: what it shows.
             layer: the number of the layer it is for, of the kinds that are for one.
+            masked: whether the image is seen through masks, of the kinds that may.
         """
-        key = (kind, layer if kind in _OF_ONE_LAYER else 0)
+        key = (kind, layer if kind in _OF_ONE_LAYER else 0, masked)
         with self._opening:
             if key not in self._sessions:
                 self._sessions[key] = self._open(*key)
         return self._sessions[key]
+
+    def probe(self, kind: Pass, masked: bool = False) -> Session:
+        """The session of a pass that shows what one run of the whole model gives."""
+        found = self.session(kind, masked=masked)
+        assert isinstance(found, Session)
+        return found
+
+    def assembler(self, formulas: tuple[MapFormula, ...], layer: int) -> Session:
+        """The session that makes raw maps of A and g of one layer; see `build_assembly`."""
+        key = (layer, *formulas)
+        with self._opening:
+            if key not in self._assemblers:
+                graph = build_assembly(formulas, self.layers[layer])
+                self._assemblers[key] = Session(graph, self.device, self.batch)
+        return self._assemblers[key]
 
     def tail(self, layer: int) -> Relay:
         """The session of the model cut at layer number `layer`."""
@@ -122,10 +144,17 @@ class Model:
         assert isinstance(found, Relay)
         return found
 
+    def hold(self, images: NDArray[np.float32]) -> Batched:
+        """Images [N, C, H, W] where runs take them without a copy, in the parts of runs."""
+        # A model of a fixed batch has its last run filled up, which the host does.
+        if not (self.device.remote and self.any_batch):
+            return images
+        return Kept.lay(images, self.device, self.batch)
+
     def spent(self) -> dict[Pass, tuple[int, float]]:
         """(samples, seconds) that each kind of pass was run on, and took, so far."""
         spent: dict[Pass, tuple[int, float]] = {}
-        for (kind, _), session in self._sessions.items():
+        for (kind, *_), session in self._sessions.items():
             samples, seconds = spent.get(kind, (0, 0.0))
             spent[kind] = samples + session.samples, seconds + session.seconds
         return spent
@@ -148,24 +177,24 @@ class Model:
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
         }
 
-    def _open(self, kind: Pass, layer: int) -> Session | Relay:
+    def _open(self, kind: Pass, layer: int, masked: bool) -> Session | Relay:
         if kind is Pass.TAIL:
             cut = self.layers[layer]
             trunk = self._session(build_trunk(self.classifier, cut))
             # The rest of a model is so short that starting a run counts.
             tail = self._session(build_tail(self.classifier, cut), _TAIL_BATCHES)
             return Relay(trunk, tail)
-        return self._session(self._build(kind, layer))
+        return self._session(self._build(kind, layer, masked))
 
     def _session(self, graph: ir.Model, batches: int = 1) -> Session:
         batch = self.batch * batches if self.any_batch else self.batch
         return Session(graph, self.device, batch, not self.any_batch, self.threads)
 
-    def _build(self, kind: Pass, layer: int) -> ir.Model:
+    def _build(self, kind: Pass, layer: int, masked: bool) -> ir.Model:
         classifier = self.classifier
         match kind:
             case Pass.FORWARD:
-                return build_probe(classifier)
+                return build_probe(classifier, masked=masked)
             case Pass.MASKED | Pass.BLENDED:
                 return build_masked(classifier, over_baseline=kind is Pass.BLENDED)
             case Pass.RANKED:
@@ -174,8 +203,8 @@ class Model:
                 return build_share_gradient(classifier, self.layers[layer])
             case Pass.IMAGE_GRADIENTS:
                 image = as_layer(classifier, classifier.image, INPUT)
-                return build_probe(classifier, [image], with_gradients=True)
-        return build_probe(classifier, self.layers, with_gradients=kind is Pass.GRADIENTS)
+                return build_probe(classifier, [image], True, masked)
+        return build_probe(classifier, self.layers, kind is Pass.GRADIENTS, masked)
 
 
 def load(

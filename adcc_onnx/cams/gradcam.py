@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
+from adcc_onnx.cams.method import AssembledMethod
 from adcc_onnx.cams.registry import method
-from adcc_onnx.kernels.assembly import gradient_means
+from adcc_onnx.kernels.assembly import Assembly
 
 if TYPE_CHECKING:
     from adcc_onnx.graph.build import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @method
 @dataclass(frozen=True)
-class GradCAM(WeightedMethod):
+class GradCAM(AssembledMethod):
     """ReLU(sum_k w_k A_k) with w_k = mean_ij g_k.
 
     Selvaraju et al., ICCV 2017, https://arxiv.org/abs/1610.02391.
@@ -25,10 +25,7 @@ class GradCAM(WeightedMethod):
     family = "gradient"
     summary = "channels weighted by their mean gradient"
     cost = "1 with backward"
-    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
-
-    def weights(self, evidence: Evidence) -> Floats:
-        return gradient_means(evidence.gradients)
+    assembly = Assembly.GRADCAM
 
     def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
         assert gradients is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
+from adcc_onnx.cams.method import AssembledMethod
 from adcc_onnx.cams.registry import method
-from adcc_onnx.kernels.assembly import gradcam_pp_weights
+from adcc_onnx.kernels.assembly import Assembly
 
 if TYPE_CHECKING:
     from adcc_onnx.graph.build import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @method
 @dataclass(frozen=True)
-class GradCAMPP(WeightedMethod):
+class GradCAMPP(AssembledMethod):
     """ReLU(sum_k w_k A_k) with w_k = sum_ij alpha_k ReLU(g_k).
 
     alpha_k = g_k^2 / (2 g_k^2 + S_k g_k^3) with S_k = sum_ij A_k, and 0 where the denominator
@@ -27,10 +27,7 @@ class GradCAMPP(WeightedMethod):
     family = "gradient"
     summary = "positive gradients, each location by its share of the score"
     cost = "1 with backward"
-    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
-
-    def weights(self, evidence: Evidence) -> Floats:
-        return gradcam_pp_weights(evidence.activations, evidence.gradients)
+    assembly = Assembly.GRADCAM_PP
 
     def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
         assert gradients is not None

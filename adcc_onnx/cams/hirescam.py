@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import AssembledMethod
 from adcc_onnx.cams.registry import method
-from adcc_onnx.kernels.assembly import location_weighted_sum
+from adcc_onnx.kernels.assembly import Assembly
 
 if TYPE_CHECKING:
     from adcc_onnx.graph.build import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @method
 @dataclass(frozen=True)
-class HiResCAM(Method):
+class HiResCAM(AssembledMethod):
     """ReLU(sum_k g_k A_k), each location weighted by its own gradient.
 
     Draelos and Carin, 2020, https://arxiv.org/abs/2011.08891; the paper draws the sum without
@@ -26,11 +26,8 @@ class HiResCAM(Method):
     family = "gradient"
     summary = "each location weighted by its own gradient"
     cost = "1 with backward"
-    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
+    assembly = Assembly.HIRESCAM
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        return location_weighted_sum(evidence.activations, evidence.gradients, positive_only=False)
-
-    def graph_maps(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+    def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
         assert gradients is not None
-        return (gradients * activations).sum([1], keepdims=False).op("Relu")
+        return gradients

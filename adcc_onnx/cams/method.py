@@ -18,6 +18,7 @@ from adcc_onnx.errors import OptionError
 
 if TYPE_CHECKING:
     from adcc_onnx.graph.build import Tensor
+    from adcc_onnx.kernels.assembly import Assembly
 
 Floats = NDArray[np.float32]
 
@@ -60,6 +61,9 @@ class Evidence(Protocol):
     @property
     def gradients(self) -> Floats:
         """g = d y_c / d A, y_c the logit of the explained class, [N, K, h, w]."""
+
+    def assembled(self, method: AssembledMethod) -> Floats:
+        """The method's raw maps [N, h, w], made of A and g with those of all like methods."""
 
     def noisy_gradients(self, copies: int, sigma: float) -> Iterable[Floats]:
         """g on `copies` noisy copies of the images: `copies` arrays [N, K, h, w], one by one.
@@ -154,13 +158,8 @@ class Method(ABC):
         )
 
 
-class WeightedMethod(Method):
-    """A method of the form ReLU(sum_k w_k A_k): it gives the weights alone."""
-
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        from adcc_onnx.kernels.assembly import weighted_sum
-
-        return weighted_sum(evidence.activations, self.weights(evidence))
+class ChannelSum(Method):
+    """A method of the form ReLU(sum_k w_k A_k): as nodes of a graph it gives the weights alone."""
 
     def graph_maps(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
         weighted = activations * self.graph_weights(activations, gradients)
@@ -170,6 +169,29 @@ class WeightedMethod(Method):
         """The weights as nodes of a graph, [N, K, 1, 1] (or one a place, [N, K, h, w])."""
         return super().graph_maps(activations, gradients)
 
+
+class WeightedMethod(ChannelSum):
+    """A method of the form ReLU(sum_k w_k A_k): it gives the weights alone."""
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        from adcc_onnx.kernels.assembly import weighted_sum
+
+        return weighted_sum(evidence.activations, self.weights(evidence))
+
     @abstractmethod
     def weights(self, evidence: Evidence) -> Floats:
         """One weight a channel, [N, K]."""
+
+
+class AssembledMethod(ChannelSum):
+    """A method of A and g alone, made with all others of its kind in one read of the two.
+
+    Attributes:
+        assembly: the formula that the kernel knows; `graph_weights` gives the same as a graph.
+    """
+
+    assembly: ClassVar[Assembly]
+    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
+
+    def raw_maps(self, evidence: Evidence) -> Floats:
+        return evidence.assembled(self)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Floats, Method
+from adcc_onnx.cams.method import Need as CamNeed
 from adcc_onnx.errors import AdccError
 from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.evaluation.maps import Maps, maps_of
@@ -55,7 +56,8 @@ class Batch:
         """Run the shared first pass."""
         images = np.stack([s.tensor for s in group if s.tensor is not None])
         keys = [plan.key(sample.name) for sample in group]
-        first = Observation(model, images, _targets(plan, group), plan.needs, keys)
+        targets, methods = _targets(plan, group), plan.methods.values()
+        first = Observation(model, images, targets, plan.needs, keys, methods)
         probability = probabilities(first.logits, first.targets, model.classifier.scores_kind)
         return cls(model, plan, group, first, probability)
 
@@ -111,7 +113,14 @@ class Batch:
         view = MetricView(self.model, method, first)
         masked, second = self._explanation(method, metrics, maps, failures)
         explained = Explained(
-            self.probability, masked, maps.maps, second, self._truth(), first.passes, view
+            self.probability,
+            masked,
+            maps.small,
+            second,
+            self._truth(),
+            first.passes,
+            view,
+            self.model.size,
         )
         values = score_all(metrics, explained)
         return Measured(maps, values, {**view.failures, **failures}, view)
@@ -128,13 +137,14 @@ class Batch:
         if not needs & {Need.MASKED_SCORE, Need.SECOND_MAP}:
             return None, None
         again = Need.SECOND_MAP in needs
-        seen = self.first.of_others(self._masked(maps.maps), method.needs if again else frozenset())
+        shown = method.needs if again else frozenset[CamNeed]()
+        seen = self.first.of_explanations(maps.small, self._fill, shown)
         masked = probabilities(seen.logits, seen.targets, self.model.classifier.scores_kind)
         broken = np.logical_not(np.isfinite(masked))
         second = None
         if again:
             found = self._maps(method, seen, second=True)
-            second = found.maps
+            second = found.small
             for image, reason in found.reasons.items():
                 failures.setdefault(image, reason)
             broken = np.logical_or(broken, found.failed)
@@ -142,14 +152,13 @@ class Batch:
             failures.setdefault(int(i), _BROKEN_EXPLANATION)
         return masked, second
 
-    def _masked(self, maps: Floats) -> Floats:
-        """The explanation maps e, [N, C, H, W]."""
-        masked: Floats = self.first.images * maps[:, None]
-        if self.plan.fill == "black":
-            assert self.model.preprocessing is not None
-            black = self.model.preprocessing.normalise(np.zeros((1, 1, 3), np.uint8))
-            masked += black * (1 - maps[:, None])
-        return masked
+    @property
+    def _fill(self) -> Floats:
+        """What shows where a map is 0, a value a channel."""
+        if self.plan.fill != "black":
+            return np.zeros(self.model.classifier.channels, np.float32)
+        assert self.model.preprocessing is not None
+        return self.model.preprocessing.normalise(np.zeros((1, 1, 3), np.uint8)).reshape(-1)
 
     def _maps(self, method: Method, seen: Observation, second: bool = False) -> Maps:
         if isinstance(method, ReadyMaps):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Floats, Need
+from adcc_onnx.cams.method import AssembledMethod, Floats, Method, Need
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.probability import probabilities
+from adcc_onnx.evaluation.shown import Images, Shown
 from adcc_onnx.graph.expose import TARGET
 from adcc_onnx.graph.probe import (
     ACTIVATIONS,
@@ -22,6 +23,7 @@ from adcc_onnx.graph.probe import (
     SHARES,
     of_layer,
 )
+from adcc_onnx.kernels.assembly import assemble
 from adcc_onnx.model import Model, Pass
 from adcc_onnx.runtime.session import Arrays
 
@@ -37,7 +39,7 @@ class Observation:
         targets: the explained classes [N]; the predicted ones if None.
         needs: what will be read; reading anything else is an error.
         keys: one whole number an image, from which its noise is drawn.
-        clean: the images whose range scales the noise, where `images` are changed ones.
+        together: methods of which those that can are assembled in one read of A and g.
 
     Attributes:
         notes: what methods tell about the maps of images, by the images' numbers.
@@ -51,34 +53,54 @@ class Observation:
         targets: NDArray[np.int64] | None,
         needs: frozenset[Need],
         keys: Sequence[int],
-        clean: Floats | None = None,
+        together: Iterable[Method] = (),
     ) -> None:
-        self.images = images
-        self.notes: dict[int, str] = {}
-        self.passes = np.ones(len(images), np.int64)
-        self.keys = keys
+        self._model, self._needs, self.keys = model, needs, keys
         self._layer = 0
-        self._model = model
-        self._needs = needs
-        self._clean = images if clean is None else clean
-        kind = self._kind = pass_for(needs)
-        feeds: dict[str, NDArray[np.generic]] = {IMAGE: images}
-        if kind in (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS):
-            feeds[TARGET] = np.full(len(images), _PREDICTED) if targets is None else targets
-        self._seen = model.session(kind).run(feeds)
-        self.logits: Floats = self._seen[LOGITS]
+        self._together = [m for m in together if isinstance(m, AssembledMethod)]
+        self._clean = Images(model, images)
+        self._look(self._clean, targets)
+
+    def _look(self, shown: Shown, targets: NDArray[np.int64] | None) -> None:
+        """Run the model."""
+        self._shown = shown
+        self.notes: dict[int, str] = {}
+        self.passes = np.ones(len(self.keys), np.int64)
+        self._assembled: dict[tuple[int, AssembledMethod], Floats] = {}
+        self._kind = pass_for(self._needs)
+        feeds, shared = shown.feeds()
+        session = self._model.probe(self._kind, masked=MASKS in feeds)
+        if self._kind in (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS):
+            feeds[TARGET] = np.full(len(self.keys), _PREDICTED) if targets is None else targets
+        scores, self._seen = session.run_keeping(set(session.outputs) - {LOGITS}, feeds, shared)
+        self.logits: Floats = scores[LOGITS]
         self.predicted: NDArray[np.int64] = self.logits.argmax(axis=1)
         self.targets: NDArray[np.int64] = self.predicted if targets is None else targets
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the images."""
+        return self._model.size
 
     def anew(self) -> Observation:
         """The same run for another method, with passes and notes of its own."""
         view = copy.copy(self)
-        view.notes, view.passes = {}, np.ones(len(self.images), np.int64)
+        view.notes, view.passes = {}, np.ones(len(self.keys), np.int64)
         return view
 
     def of_others(self, images: Floats, needs: frozenset[Need]) -> Observation:
         """A run on changed versions of the images, [N, C, H, W]: the same classes and noise."""
-        return Observation(self._model, images, self.targets, needs, self.keys, self._clean)
+        return self._again(Images(self._model, images), needs)
+
+    def of_explanations(self, maps: Floats, fill: Floats, needs: frozenset[Need]) -> Observation:
+        """A run on e = x * M + fill (1 - M), for maps M [N, h, w] of any h and w, and fill [C]."""
+        return self._again(self._clean.behind(maps, fill), needs)
+
+    def _again(self, shown: Shown, needs: frozenset[Need]) -> Observation:
+        view = copy.copy(self)
+        view._needs, view._together = needs, []
+        view._look(shown, self.targets)
+        return view
 
     def layers(self) -> Iterator[Observation]:
         """The same run as each of the model's layers shows it."""
@@ -86,6 +108,10 @@ class Observation:
             view = copy.copy(self)
             view._layer = index
             yield view
+
+    @property
+    def images(self) -> Floats:
+        return self._shown.array
 
     @property
     def activations(self) -> Floats:
@@ -99,6 +125,28 @@ class Observation:
     def gradients(self) -> Floats:
         return self._read(GRADIENTS, Need.GRADIENTS)
 
+    def assembled(self, method: AssembledMethod) -> Floats:
+        key = (self._layer, method)
+        if key not in self._assembled:
+            self._declared(Need.ACTIVATIONS)
+            self._declared(Need.GRADIENTS)
+            methods = list(dict.fromkeys([*self._together, method]))
+            maps = self._assemble(methods)
+            self._assembled.update({(self._layer, m): maps[i] for i, m in enumerate(methods)})
+        return self._assembled[key]
+
+    def _assemble(self, methods: Sequence[AssembledMethod]) -> list[Floats]:
+        if not self._model.device.remote:
+            wanted = [method.assembly for method in methods]
+            made = assemble(self.activations, self.gradients, wanted)
+            return [made[assembly] for assembly in wanted]
+        formulas = tuple(method.graph_maps for method in methods)
+        session = self._model.assembler(formulas, self._layer)
+        found = session.run(
+            {name: self._seen[of_layer(name, self._layer)] for name in (ACTIVATIONS, GRADIENTS)}
+        )
+        return [found[name] for name in session.outputs]
+
     def noisy_gradients(self, copies: int, sigma: float) -> Iterator[Floats]:
         self._declared(Need.NOISY_GRADIENTS)
         for noise in self.noise(copies, sigma):
@@ -108,7 +156,8 @@ class Observation:
             yield seen[of_layer(GRADIENTS, self._layer)]
 
     def noise(self, copies: int, sigma: float) -> Iterator[Floats]:
-        spread = np.ptp(self._clean.reshape(len(self._clean), -1), axis=1)
+        clean = self._clean.array
+        spread = np.ptp(clean.reshape(len(clean), -1), axis=1)
         scale = (sigma * spread).astype(np.float32)[:, None, None, None]
         sources = [np.random.default_rng(key) for key in self.keys]
         for _ in range(copies):
@@ -119,7 +168,7 @@ class Observation:
         self.notes[image] = text
 
     def generators(self, anew: bool = False) -> list[np.random.Generator]:
-        number = int(anew and self._clean is not self.images)
+        number = int(anew and self._shown is not self._clean)
         return [np.random.default_rng([key, number]) for key in self.keys]
 
     def probability(self, image: int, logits: Floats) -> NDArray[np.float64]:
@@ -142,7 +191,7 @@ class Observation:
         shared = {IMAGE: self.images[image : image + 1]}
         tail = self._model.tail(self._layer)
         if tail.alone and ACTIVATIONS in self._seen and self._model.layers[self._layer].as_shown:
-            known = self._seen[of_layer(ACTIVATIONS, self._layer)][image : image + 1]
+            known = self._seen[of_layer(ACTIVATIONS, self._layer)].array[image : image + 1]
             seen = tail.continued({MASKS: masks}, known)
         else:
             seen = tail.run({MASKS: masks}, shared)
@@ -153,7 +202,7 @@ class Observation:
     def image_gradient(self) -> Floats:
         self._declared(Need.IMAGE_GRADIENT)
         if self._kind is Pass.IMAGE_GRADIENTS:
-            found: Floats = self._seen[GRADIENTS]
+            found: Floats = self._seen[GRADIENTS].array
             return found
         return self._image_gradients(self.images)
 
@@ -185,7 +234,7 @@ class Observation:
 
     def _read(self, output: str, need: Need) -> Floats:
         self._declared(need)
-        values: Floats = self._seen[of_layer(output, self._layer)]
+        values: Floats = self._seen[of_layer(output, self._layer)].array
         return values
 
     def _declared(self, need: Need) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,23 @@ class Maps:
     """Maps of one method for a batch.
 
     Attributes:
-        maps: [N, H, W] in [0, 1]; zeros where degenerate or failed.
+        small: M in [0, 1] as the method made it, [N, h, w]; zeros where degenerate or failed.
+        size: (H, W) of the image.
         degenerate: [N], the raw map was constant.
         failed: [N], there is no sound map.
         reasons: why, by the image's number, where it is not that the raw map held NaN or Inf.
     """
 
-    maps: Floats
+    small: Floats
+    size: tuple[int, int]
     degenerate: NDArray[np.bool_]
     failed: NDArray[np.bool_]
     reasons: dict[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def maps(self) -> Floats:
+        """M at the image's size, [N, H, W]."""
+        return self.small if self.small.shape[1:] == self.size else upsample(self.small, self.size)
 
     def reason(self, image: int) -> str:
         """Why image number `image` failed."""
@@ -40,21 +48,20 @@ def maps_of(method: Method, observation: Observation, fuse: str = "mean") -> Map
     Maps of several layers are fused by their mean, or where `fuse` is "max" by their maximum, and
     normalised again.
     """
-    maps = [_of_layer(method, view) for view in observation.layers()]
+    maps = [_of_layer(method, view, observation.size) for view in observation.layers()]
     if len(maps) == 1:
         return maps[0]
     failed = np.logical_or.reduce([one.failed for one in maps])
     stacked = np.stack([one.maps for one in maps])
     fused = stacked.max(axis=0) if fuse == "max" else stacked.mean(axis=0)
     normalised, degenerate = min_max(np.where(failed[:, None, None], np.float32(0), fused))
-    return Maps(normalised, degenerate & ~failed, failed)
+    return Maps(normalised, observation.size, degenerate & ~failed, failed)
 
 
-def _of_layer(method: Method, evidence: Evidence) -> Maps:
+def _of_layer(method: Method, evidence: Evidence, size: tuple[int, int]) -> Maps:
     raw = np.ascontiguousarray(method.raw_maps(evidence), dtype=np.float32)
     failed: NDArray[np.bool_] = np.logical_not(np.isfinite(raw).all(axis=(1, 2)))
     if failed.any():
         raw = np.where(failed[:, None, None], np.float32(0), raw)
     normalised, degenerate = min_max(raw)
-    height, width = evidence.images.shape[2:]
-    return Maps(upsample(normalised, (height, width)), degenerate & ~failed, failed)
+    return Maps(normalised, size, degenerate & ~failed, failed)

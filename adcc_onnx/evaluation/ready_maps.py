@@ -71,7 +71,7 @@ class ReadyMaps(Method):
                 reasons[i] = str(error)
         flat = maps.reshape(len(maps), -1)
         failed = np.isin(np.arange(len(names)), list(reasons))
-        return Maps(maps, (np.ptp(flat, axis=1) == 0) & ~failed, failed, reasons)
+        return Maps(maps, size, (np.ptp(flat, axis=1) == 0) & ~failed, failed, reasons)
 
 
 def pair(folders: Sequence[str | Path], second: Sequence[str | Path]) -> list[ReadyMaps]:

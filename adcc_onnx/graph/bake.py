@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
+from adcc_onnx.graph.assemble import MapFormula
 from adcc_onnx.graph.build import FLOAT, INT64, Builder, Tensor, dims_of
 from adcc_onnx.graph.classifier import Classifier
 from adcc_onnx.graph.expose import (
@@ -21,12 +22,9 @@ from adcc_onnx.graph.expose import (
 )
 from adcc_onnx.graph.gradient import gradients
 from adcc_onnx.graph.layers import Layer, default_layer, read_layer
-from adcc_onnx.graph.perturb import upsample
-from adcc_onnx.graph.probe import fold, image_size
+from adcc_onnx.graph.probe import fold, image_size, upsample
 
 HEATMAP = "heatmap"
-# From A and g, [N, K, h, w], to maps [N, h, w].
-MapFormula = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def bake_maps(

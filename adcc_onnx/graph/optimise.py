@@ -10,7 +10,6 @@ from adcc_onnx.graph.classifier import Classifier
 from adcc_onnx.graph.expose import PREFIX, add_target, class_scores, one_hot
 from adcc_onnx.graph.gradient import gradients
 from adcc_onnx.graph.layers import Layer
-from adcc_onnx.graph.perturb import upsample
 from adcc_onnx.graph.probe import (
     ACTIVATIONS,
     GRADIENTS,
@@ -23,6 +22,7 @@ from adcc_onnx.graph.probe import (
     finish,
     image_size,
     new_input,
+    upsample,
 )
 
 

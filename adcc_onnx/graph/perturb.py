@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from adcc_onnx.graph.build import FLOAT, Builder, Tensor
+from adcc_onnx.graph.build import FLOAT, Builder
 from adcc_onnx.graph.classifier import Classifier
 from adcc_onnx.graph.expose import PREFIX, class_scores
 from adcc_onnx.graph.probe import (
@@ -24,6 +24,7 @@ from adcc_onnx.graph.probe import (
     finish,
     image_size,
     new_input,
+    upsample,
 )
 
 
@@ -81,21 +82,3 @@ def open_masked(classifier: Classifier) -> ir.Value:
     image = new_input(IMAGE, classifier)
     image.shape = ir.Shape([1, *list(image.shape or ())[1:]])
     return image
-
-
-def upsample(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """[batch, h, w] -> [batch, 1, H, W], bilinear, half-pixel centres, no antialiasing."""
-    builder = masks.builder
-    planes = masks.op("Unsqueeze", builder.ints(1))
-    sizes = builder.op("Concat", masks.op("Shape", end=1), builder.ints([1, *size]), axis=0)
-    resized = planes.op(
-        "Resize",
-        None,
-        None,
-        sizes,
-        mode="linear",
-        coordinate_transformation_mode="half_pixel",
-    )
-    batch = None if masks.dims is None else masks.dims[0]
-    resized.value.shape = ir.Shape([batch, 1, *size])
-    return resized

@@ -32,12 +32,19 @@ def of_layer(output: str, index: int) -> str:
 
 
 def build_probe(
-    classifier: Classifier, layers: Sequence[Layer] = (), with_gradients: bool = False
+    classifier: Classifier,
+    layers: Sequence[Layer] = (),
+    with_gradients: bool = False,
+    masked: bool = False,
 ) -> ir.Model:
     """A model of `logits`, with layers also of their `activations`, and of `gradients` if asked.
 
     The gradient is d y_c / d A with y_c the logit of the target. Outputs of the second layer and
     all further ones are named by `of_layer`.
+
+    With `masked`, the classifier sees the explanation map image x up(mask) + baseline x
+    (1 - up(mask)), of two further inputs: `masks`, float32 [batch, h, w] of any h and w, and
+    `baseline`, float32 [1, C, 1, 1].
 
     Raises:
         GradientError: the way from a layer to the logits cannot be differentiated.
@@ -51,19 +58,44 @@ def build_probe(
     inputs: list[ir.Value] = []
     # By an Identity: the layer may be the image, which is replaced below.
     values = [builder.widened(layer.value).op("Identity") for layer in layers]
-    shown = {ACTIVATIONS: values}
+    seen = {ACTIVATIONS: values}
     if with_gradients:
         target = add_target(builder, copy)
         inputs.append(target.value)
         seed = one_hot(score, target)
-        shown[GRADIENTS] = gradients(builder, score.value, seed, [layer.value for layer in layers])
-    for name, tensors in shown.items():
+        seen[GRADIENTS] = gradients(builder, score.value, seed, [layer.value for layer in layers])
+    for name, tensors in seen.items():
         for index, (layer, tensor) in enumerate(zip(layers, tensors, strict=True)):
             folded = fold(tensor, layer).cast(FLOAT)
             outputs.append((of_layer(name, index), folded, (batch, layer.channels, *layer.grid)))
     image = new_input(IMAGE, copy)
-    feed(builder, copy, builder.wrap(image))
+    shown = builder.wrap(image)
+    if masked:
+        masks = ir.val(MASKS, dtype=FLOAT, shape=[batch, "mask_height", "mask_width"])
+        baseline = ir.val(BASELINE, dtype=FLOAT, shape=[1, copy.channels, 1, 1])
+        inputs += [masks, baseline]
+        wide = upsample(builder.wrap(masks), image_size(copy))
+        shown = shown * wide + builder.wrap(baseline) * (1.0 - wide)
+    feed(builder, copy, shown)
     return finish(builder, copy.model, [image, *inputs], outputs)
+
+
+def upsample(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """[batch, h, w] -> [batch, 1, H, W], bilinear, half-pixel centres, no antialiasing."""
+    builder = masks.builder
+    planes = masks.op("Unsqueeze", builder.ints(1))
+    sizes = builder.op("Concat", masks.op("Shape", end=1), builder.ints([1, *size]), axis=0)
+    resized = planes.op(
+        "Resize",
+        None,
+        None,
+        sizes,
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )
+    batch = None if masks.dims is None else masks.dims[0]
+    resized.value.shape = ir.Shape([batch, 1, *size])
+    return resized
 
 
 def fold(tensor: Tensor, layer: Layer) -> Tensor:

@@ -17,13 +17,14 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
@@ -63,6 +64,11 @@ def kernel(
                 future.result()
 
     return cast("Callable[Concatenate[int, P], None]", over_all)
+
+
+def helper(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function that kernels of the same file call."""
+    return cast("Callable[P, R]", numba.njit(**_OPTIONS)(function))
 
 
 def prepared(array: ArrayLike, dimensions: int) -> NDArray[np.float32]:

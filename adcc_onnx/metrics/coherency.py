@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from adcc_onnx.kernels.agreement import pearson
-from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores, maps, second_maps
+from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores
 
 
 class Coherency(Metric):
@@ -20,4 +19,4 @@ class Coherency(Metric):
     needs = frozenset({Need.SECOND_MAP})
 
     def score(self, explained: Explained) -> Scores:
-        return (1.0 + pearson(second_maps(explained), maps(explained))) / 2.0
+        return (1.0 + explained.agreement[0]) / 2.0

@@ -18,4 +18,6 @@ class Complexity(Metric):
     higher_is_better = False
 
     def score(self, explained: Explained) -> Scores:
+        if explained.second_maps is not None:
+            return explained.agreement[1]  # read off with the coherency
         return mean_abs(maps(explained))

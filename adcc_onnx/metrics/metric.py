@@ -10,10 +10,13 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from adcc_onnx.kernels.upsample import agreement, upsample
 
 Scores = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -78,11 +81,12 @@ class Explained:
     Attributes:
         probability: p(x), the probability of c, [N] float64.
         masked_probability: p(e), [N] float64; None where no metric needs it.
-        maps: M in [0, 1], [N, H, W] float32; None where no metric needs it.
-        second_maps: CAM_c(e), [N, H, W] float32; None where no metric needs it.
+        maps: M in [0, 1], [N, h, w] float32 of any h and w; None where no metric needs it.
+        second_maps: CAM_c(e), likewise; None where no metric needs it.
         truth: where the object is, [N, H, W] bool; all False where that is not known.
         passes: runs of the model on an image that its map took, [N]; backward runs count as one.
         view: the model, for metrics that need scores or maps of changed images.
+        size: (H, W) of the images; that of the maps where it is None.
     """
 
     probability: Scores
@@ -92,6 +96,19 @@ class Explained:
     truth: NDArray[np.bool_] | None = None
     passes: NDArray[np.int64] | None = None
     view: View | None = None
+    size: tuple[int, int] | None = None
+
+    @cached_property
+    def large_maps(self) -> Floats:
+        """M at the images' size, [N, H, W]."""
+        return _upsampled(_given(self.maps, "the maps"), self.size)
+
+    @cached_property
+    def agreement(self) -> tuple[Scores, Scores]:
+        """Pearson's r of M and CAM_c(e) at the images' size, -1 where undefined; and mean |M|."""
+        first = _given(self.maps, "the maps")
+        size = self.size or (first.shape[1], first.shape[2])
+        return agreement(first, _given(self.second_maps, "CAM(e)"), size)
 
 
 class Metric(ABC):
@@ -151,12 +168,7 @@ def masked_probability(explained: Explained) -> Scores:
 
 def maps(explained: Explained) -> Floats:
     """M, [N, H, W]."""
-    return _given(explained.maps, "the maps")
-
-
-def second_maps(explained: Explained) -> Floats:
-    """CAM_c(e), for a metric that declares SECOND_MAP."""
-    return _given(explained.second_maps, "CAM(e)")
+    return explained.large_maps
 
 
 def truth(explained: Explained) -> NDArray[np.bool_]:
@@ -176,3 +188,7 @@ def _given(shown: _Shown | None, what: str) -> _Shown:
     if shown is None:
         raise ValueError(f"a metric reads {what}, which was not given: is it in its `needs`?")
     return shown
+
+
+def _upsampled(found: Floats, size: tuple[int, int] | None) -> Floats:
+    return found if size in (None, found.shape[1:]) else upsample(found, size)

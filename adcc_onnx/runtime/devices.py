@@ -44,6 +44,11 @@ class Device:
         return ("cuda", int(which or 0)) if self.kind in _IN_CUDA_MEMORY else ("cpu", 0)
 
     @property
+    def remote(self) -> bool:
+        """Whether its memory is not the host's: what is copied between the two costs time."""
+        return self.memory[0] != "cpu"
+
+    @property
     def kind(self) -> str:
         """The name without the number: "cpu", "cuda"."""
         return self.name.partition(":")[0]

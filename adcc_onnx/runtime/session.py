@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from adcc_onnx.graph.external import in_memory
 from adcc_onnx.graph.loading import to_proto
 from adcc_onnx.graph.weights import weights_aside
 from adcc_onnx.runtime.devices import Device
+from adcc_onnx.runtime.kept import Kept, laid
 
 Arrays = dict[str, NDArray[Any]]
+Batched = NDArray[Any] | Kept
 _ERRORS_ONLY = 3
 # Merges a Pad of zeros into a MaxPool, whose own pads are -inf: wrong where a window holds only
 # negative values (Keras' ResNet50V2; onnxruntime 1.31).
@@ -75,66 +78,90 @@ class Session:
         except Exception as error:
             raise ModelError(_why_refused(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]
-        self._batch, self._fixed, self._home = batch, fixed, device.memory
+        self._batch, self._fixed, self._device = batch, fixed, device
         self.samples, self.seconds = 0, 0.0
         self._counting = threading.Lock()
 
-    def run(self, batched: Arrays, shared: Mapping[str, NDArray[Any]] | None = None) -> Arrays:
+    def run(
+        self, batched: Mapping[str, Batched], shared: Mapping[str, Any] | None = None
+    ) -> Arrays:
         """All outputs for the samples of `batched`; `shared` inputs go whole to every run.
 
         Raises:
             ModelError: onnxruntime fails while running.
             OutOfMemoryError: the memory does not suffice for one sample.
         """
-        parts = list(self.stream(batched, shared))
-        if len(parts) == 1:
-            return parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+        return self.run_keeping((), batched, shared)[0]
 
-    def stream(
-        self, batched: Arrays, shared: Mapping[str, NDArray[Any]] | None = None
-    ) -> Iterator[Arrays]:
-        """The same, a run's worth of samples at a time; a smaller one once memory has run out."""
-        count, start = len(next(iter(batched.values()))), 0
+    def run_keeping(
+        self,
+        keep: Container[str],
+        batched: Mapping[str, Batched],
+        shared: Mapping[str, Any] | None = None,
+    ) -> tuple[Arrays, dict[str, Kept]]:
+        """The same, the outputs named by `keep` left on the device."""
         # What all runs share goes to the device once.
         held = {
-            name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), *self._home)
-            for name, array in (shared or {}).items()
+            name: laid(value, self._device) if isinstance(value, np.ndarray) else value
+            for name, value in (shared or {}).items()
         }
-        while start < count:
-            used = min(self._batch, count - start)
-            feeds = {name: array[start : start + used] for name, array in batched.items()}
-            if self._fixed and used < self._batch:
-                feeds = {name: _fill(array, self._batch) for name, array in feeds.items()}
-            try:
-                results = self._run(feeds, held)
-            except OutOfMemoryError:
-                if self._fixed or used == 1:
-                    raise
-                self._batch = used // 2
-                warnings.warn(
-                    f"out of memory with {used} images a run: going on with {self._batch}",
-                    AdccWarning,
-                    stacklevel=2,
-                )
-                continue
-            with self._counting:
-                self.samples += used
-            yield {name: result[:used] for name, result in zip(self.outputs, results, strict=True)}
-            start += used
+        parts = list(self._parts(batched, held, keep))
+        fetched: Arrays = {}
+        kept: dict[str, Kept] = {}
+        for index, name in enumerate(self.outputs):
+            made = Kept([(results[index], used) for results, used in parts])
+            if name in keep:
+                kept[name] = made
+            else:
+                fetched[name] = made.array
+        return fetched, kept
 
-    def _run(self, feeds: Arrays, held: Mapping[str, Any]) -> list[NDArray[Any]]:
+    def _parts(
+        self, batched: Mapping[str, Batched], held: Mapping[str, Any], keep: Container[str]
+    ) -> Iterator[tuple[list[Any], int]]:
+        """Run's worth by run's worth, onnxruntime's outputs and how many samples count of them.
+
+        A run takes fewer samples once memory has run out.
+        """
+        for start, stop in itertools.pairwise(_edges(batched)):
+            while start < stop:
+                used = min(self._batch, stop - start)
+                feeds = {name: _taken(v, start, start + used) for name, v in batched.items()}
+                try:
+                    yield self._run(feeds, held, keep), used
+                except OutOfMemoryError:
+                    if self._fixed or used == 1:
+                        raise
+                    self._halve(used)
+                    continue
+                start += used
+                with self._counting:
+                    self.samples += used
+
+    def _halve(self, used: int) -> None:
+        self._batch = used // 2
+        warnings.warn(
+            f"out of memory with {used} images a run: going on with {self._batch}",
+            AdccWarning,
+            stacklevel=2,
+        )
+
+    def _run(
+        self, feeds: Mapping[str, Any], held: Mapping[str, Any], keep: Container[str]
+    ) -> list[Any]:
         start = time.perf_counter()
         try:
             binding = self._session.io_binding()
-            for name, array in feeds.items():
-                binding.bind_cpu_input(name, np.ascontiguousarray(array))
-            for name, value in held.items():
-                binding.bind_ortvalue_input(name, value)
+            for name, given in {**feeds, **held}.items():
+                if isinstance(given, np.ndarray):
+                    full = _fill(given, self._batch) if self._fixed else given
+                    binding.bind_cpu_input(name, np.ascontiguousarray(full))
+                else:
+                    binding.bind_ortvalue_input(name, given)
             for name in self.outputs:
-                binding.bind_output(name)
+                binding.bind_output(name, *(self._device.memory if name in keep else ()))
             self._session.run_with_iobinding(binding)
-            results: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+            results: list[Any] = binding.get_outputs()
         except Exception as error:
             if _is_out_of_memory(error):
                 raise OutOfMemoryError(
@@ -168,13 +195,15 @@ class Relay:
         """How long both ran so far."""
         return self._first.seconds + self._second.seconds
 
-    def run(self, batched: Arrays, shared: Mapping[str, NDArray[Any]] | None = None) -> Arrays:
+    def run(self, batched: Arrays, shared: Mapping[str, Any] | None = None) -> Arrays:
         """The second's outputs for the samples of `batched`; `shared` goes to the first.
 
         Raises:
             ModelError: onnxruntime fails while running.
         """
-        return self._second.run(batched, self._first.run(dict(shared or {})))
+        _, passed = self._first.run_keeping(self._first.outputs, dict(shared or {}))
+        whole = {name: kept.part(0, len(kept)) for name, kept in passed.items()}
+        return self._second.run(batched, whole)
 
     def continued(self, batched: Arrays, value: NDArray[Any]) -> Arrays:
         """The same where the one value that goes from the first to the second is known."""
@@ -198,6 +227,18 @@ def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
         for name, tensor in weights.items()
     }
     return graph, values
+
+
+def _edges(batched: Mapping[str, Batched]) -> list[int]:
+    """Where the samples part: as those do that lie on the device already."""
+    for value in batched.values():
+        if isinstance(value, Kept):
+            return value.edges
+    return [0, len(next(iter(batched.values())))]
+
+
+def _taken(value: Batched, start: int, stop: int) -> Any:
+    return value.part(start, stop) if isinstance(value, Kept) else value[start:stop]
 
 
 def _fill(array: NDArray[Any], batch: int) -> NDArray[Any]:

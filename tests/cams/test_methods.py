@@ -11,6 +11,7 @@ from scipy import ndimage, special
 
 from adcc_onnx.cams.method import Evidence, Method, Need
 from adcc_onnx.cams.registry import get_method, list_methods
+from adcc_onnx.kernels.assembly import assemble
 
 N, K, CLASSES, MAP, IMAGE = 3, 12, 5, (6, 5), (24, 20)
 TARGETS = np.array([4, 0, 2])
@@ -41,6 +42,9 @@ class Shown:
     gradients: np.ndarray
     noisy: list[np.ndarray] = field(default_factory=list)
     asked: list[object] = field(default_factory=list)
+
+    def assembled(self, method):
+        return assemble(self.activations, self.gradients, [method.assembly])[method.assembly]
 
     def noisy_gradients(self, copies, sigma):
         self.asked.append((copies, sigma))

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from adcc_onnx.kernels.assembly import (
+    Assembly,
+    assemble,
     averaged_gradcam_pp_weights,
-    gradcam_pp_weights,
     gradient_means,
-    location_weighted_sum,
     weighted_sum,
-    xgradcam_weights,
 )
 
 SHAPE = (3, 40, 7, 5)
@@ -55,64 +54,63 @@ def test_weighted_sum_adds_in_float64():
     assert weighted_sum(a, [[1.0, 0.25, -1.0]])[0, 0, 0] == 0.25
 
 
-@pytest.mark.parametrize("positive_only", [True, False])
-def test_location_weighted_sum(positive_only):
+def _expected(a: np.ndarray, g: np.ndarray) -> dict[Assembly, np.ndarray]:
+    """The five maps in float64, from their definitions."""
+    a, g = _wide(a, g)
+    mass = a.sum(axis=(2, 3))
+    along = np.where(mass == 0, 0, (a * g).sum(axis=(2, 3)) / np.where(mass == 0, 1, mass))
+    by_channel = {
+        Assembly.GRADCAM: g.mean(axis=(2, 3)),
+        Assembly.GRADCAM_PP: _pp_loop(a, g, g**2, g**3),
+        Assembly.XGRADCAM: along,
+    }
+    weights = {name: w[:, :, None, None] for name, w in by_channel.items()}
+    weights |= {Assembly.LAYERCAM: np.maximum(g, 0), Assembly.HIRESCAM: g}
+    return {name: np.maximum((w * a).sum(axis=1), 0) for name, w in weights.items()}
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    "wanted", [list(Assembly), [Assembly.HIRESCAM, Assembly.GRADCAM], *([one] for one in Assembly)]
+)
+def test_all_maps_of_one_read(wanted, signed):
     a, g = _pair(2)
-    wide_a, wide_g = _wide(a, g)
-    slope = np.maximum(wide_g, 0) if positive_only else wide_g
-    expected = np.maximum((slope * wide_a).sum(axis=1), 0)
-    found = location_weighted_sum(a, g, positive_only)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
-
-
-def test_location_weighted_sum_of_signed_activations():
-    """ReLU comes last: negative activations count against the map, as after GELU or SiLU."""
-    a = np.array([[[[2.0]], [[-3.0]]]], np.float32)
-    g = np.array([[[[1.0]], [[0.5]]]], np.float32)
-    assert location_weighted_sum(a, g, True)[0, 0, 0] == 0.5
-    assert location_weighted_sum(-a, g, True)[0, 0, 0] == 0.0
-
-
-def test_gradient_means():
-    _, g = _pair(3)
-    np.testing.assert_allclose(gradient_means(g), _wide(g)[0].mean(axis=(2, 3)), rtol=1e-6)
-
-
-def test_xgradcam_weights():
-    a, g = _pair(4)
-    wide_a, wide_g = _wide(a, g)
-    mass = wide_a.sum(axis=(2, 3))
-    expected = np.where(mass == 0, 0, (wide_a * wide_g).sum(axis=(2, 3)) / np.where(mass, mass, 1))
-    found = xgradcam_weights(a, g)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert (found[:, 1] == 0).all()
-
-
-def test_gradcam_pp_weights():
-    a, g = _pair(5)
     g[:, 2] = 0
-    wide_a, wide_g = _wide(a, g)
-    expected = _pp_loop(wide_a, wide_g, wide_g**2, wide_g**3)
-    found = gradcam_pp_weights(a, g)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert (found[:, 2] == 0).all()
+    if signed:  # as after GELU or SiLU: ReLU comes last, negative activations count
+        a -= np.float32(0.3)
+        a[:, 1] = 0
+    found, expected = assemble(a, g, wanted), _expected(a, g)
+    assert list(found) == wanted
+    for name, maps in found.items():
+        np.testing.assert_allclose(maps, expected[name], rtol=1e-6, atol=1e-9)
+        assert (expected[name] > 0).any()
 
 
-def test_gradcam_pp_weights_where_the_denominator_is_exactly_zero():
+def test_gradcam_pp_where_the_denominator_is_exactly_zero():
     """S = 4 and g = -0.5 make 2 g^2 + S g^3 vanish; g = 0.5 has alpha = 1/4."""
     a = np.ones((1, 1, 2, 2), np.float32)
     g = np.array([[[[-0.5, 0.5], [0.0, 0.0]]]], np.float32)
-    np.testing.assert_array_equal(gradcam_pp_weights(a, g), [[0.125]])
+    found = assemble(a, g, [Assembly.GRADCAM_PP])[Assembly.GRADCAM_PP]
+    np.testing.assert_array_equal(found, np.full((1, 2, 2), 0.125))
+    # Signed activations: S = -4 and g = 0.5.
+    found = assemble(-a, g, [Assembly.GRADCAM_PP])[Assembly.GRADCAM_PP]
+    np.testing.assert_array_equal(found, np.zeros((1, 2, 2)))
 
 
-def test_gradcam_pp_weights_of_small_gradients():
+def test_gradcam_pp_of_small_gradients():
     """alpha = 1/(2 + S g) whatever the size of g: no epsilon, and no power leaves the range."""
     a, g = _pair(6)
     g *= np.float32(1e-18)
     wide_a, wide_g = _wide(a, g)
     mass = wide_a.sum(axis=(2, 3), keepdims=True)
-    expected = (np.maximum(wide_g, 0) / (2 + mass * wide_g)).sum(axis=(2, 3))
-    np.testing.assert_allclose(gradcam_pp_weights(a, g), expected, rtol=1e-6)
+    weights = (np.maximum(wide_g, 0) / (2 + mass * wide_g)).sum(axis=(2, 3), keepdims=True)
+    found = assemble(a, g, [Assembly.GRADCAM_PP])[Assembly.GRADCAM_PP]
+    np.testing.assert_allclose(found, (weights * wide_a).sum(axis=1), rtol=1e-6)
+
+
+def test_gradient_means():
+    _, g = _pair(3)
+    np.testing.assert_allclose(gradient_means(g), _wide(g)[0].mean(axis=(2, 3)), rtol=1e-6)
 
 
 def test_averaged_gradcam_pp_weights():
@@ -126,32 +124,21 @@ def test_averaged_gradcam_pp_weights():
 def test_averaged_weights_of_one_copy_are_gradcam_pp():
     a, g = _pair(8)
     (wide,) = _wide(g)
-    np.testing.assert_allclose(
-        averaged_gradcam_pp_weights(a, (wide, wide**2, wide**3)),
-        gradcam_pp_weights(a, g),
-        rtol=1e-6,
-    )
+    weights = averaged_gradcam_pp_weights(a, (wide, wide**2, wide**3))
+    expected = assemble(a, g, [Assembly.GRADCAM_PP])[Assembly.GRADCAM_PP]
+    np.testing.assert_allclose(weighted_sum(a, weights), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_broken_value_reaches_the_map_of_its_image_alone(bad):
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_broken_value_reaches_the_map_of_its_image_alone(bad, broken):
     """ReLU must not hide it, wherever it enters."""
-    a, g = _pair(9)
-    for broken in (0, 1):
-        pair = [a.copy(), g.copy()]
-        pair[broken][1, 3, 2, 2] = bad
-        maps = [
-            weighted_sum(pair[0], gradient_means(pair[1])),
-            weighted_sum(pair[0], xgradcam_weights(*pair)),
-            location_weighted_sum(*pair, True),
-            location_weighted_sum(*pair, False),
-        ]
-        for found in maps:
-            finite = np.isfinite(found).all(axis=(1, 2))
-            np.testing.assert_array_equal(finite, [True, False, True])
-    pair = [a, g.copy()]
-    pair[1][1, 3, 2, 2] = np.nan
-    assert np.isnan(gradcam_pp_weights(*pair)[1, 3])
+    pair = list(_pair(9))
+    pair[broken][1, 3, 2, 2] = bad
+    maps = assemble(*pair, list(Assembly)).values()
+    for found in (*maps, weighted_sum(pair[0], gradient_means(pair[1]))):
+        finite = np.isfinite(found).all(axis=(1, 2))
+        np.testing.assert_array_equal(finite, [True, False, True])
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 7, 4), (2, 40, 7, 5), (3, 41, 7, 5)])
@@ -159,9 +146,7 @@ def test_shapes_that_do_not_fit_are_refused(shape):
     a, _ = _pair()
     other = np.zeros(shape, np.float32)
     for call in (
-        lambda: location_weighted_sum(a, other, True),
-        lambda: xgradcam_weights(a, other),
-        lambda: gradcam_pp_weights(a, other),
+        lambda: assemble(a, other, [Assembly.LAYERCAM]),
         lambda: averaged_gradcam_pp_weights(a, (other,) * 3),
     ):
         with pytest.raises(ValueError, match="shapes differ"):

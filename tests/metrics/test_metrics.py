@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 from adcc_onnx.errors import OptionError
+from adcc_onnx.kernels.upsample import upsample
 from adcc_onnx.metrics import adcc as adcc_module
-from adcc_onnx.metrics import coherency as coherency_module
+from adcc_onnx.metrics import metric as metric_module
 from adcc_onnx.metrics.metric import Explained, Need
 from adcc_onnx.metrics.registry import (
     ADCC_FAMILY,
@@ -209,15 +210,26 @@ def test_without_a_sound_image_there_are_no_figures():
 
 
 @pytest.mark.parametrize("order", [ADCC_FAMILY, ADCC_FAMILY[::-1], ["adcc"]])
-def test_pearson_is_computed_once_in_any_order(monkeypatch, order):
-    explained, calls = _explained(4), []
-    expected = score_all(get_metrics(ADCC_FAMILY), explained)
-    whole = coherency_module.pearson
-    monkeypatch.setattr(coherency_module, "pearson", lambda *a: calls.append(1) or whole(*a))
-    found = score_all(get_metrics(order), explained)
+def test_maps_are_compared_once_in_any_order(monkeypatch, order):
+    expected, calls = score_all(get_metrics(ADCC_FAMILY), _explained(4)), []
+    whole = metric_module.agreement
+    monkeypatch.setattr(metric_module, "agreement", lambda *a: calls.append(1) or whole(*a))
+    found = score_all(get_metrics(order), _explained(4))
     assert len(calls) == 1
     for name, values in found.items():
         np.testing.assert_array_equal(values, expected[name])
+
+
+def test_small_maps_count_at_the_images_size():
+    """Coherency and complexity are those of the maps upsampled, whatever the layers' sizes."""
+    rng = np.random.default_rng(6)
+    small = [rng.random((3, h, w), dtype=np.float32) for h, w in ((4, 5), (7, 3))]
+    large = [upsample(maps, SIZE) for maps in small]
+    names = ["coherency", "complexity", "entropy", "sparseness"]
+    found = score_all(get_metrics(names), Explained(np.ones(3), None, *small, size=SIZE))
+    expected = score_all(get_metrics(names), Explained(np.ones(3), None, *large))
+    for name in names:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
 
 
 def test_adcc_alone_gives_its_parts_values_but_only_its_own_figures():
