@@ -25,6 +25,9 @@ from adcc_onnx.images.sources import Source, open_arrays
 from adcc_onnx.model import Model, Pass
 from adcc_onnx.tuning import feeds_of
 
+# Method -> metric -> (mean, greatest) absolute difference of an image's value.
+Deviations = dict[str, dict[str, tuple[float, float]]]
+
 # Passes with a raw pass of their own. Of the others the plain forward pass is the raw one (what
 # masks and replaced pixels add is ours to make cheap), but for those that run part of a model.
 _RAW = (Pass.FORWARD, Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
@@ -48,6 +51,9 @@ class Benchmark:
         decode, run, kernels, store: where the time of one image goes, each measured alone: reading
             and preprocessing, inside onnxruntime, everything around it, SQLite. They overlap.
         peak_memory: of the process, bytes.
+        precision: that the model computes in.
+        deviation: where that is not float32, method -> metric -> (mean, greatest) absolute
+            difference of an image's value from that in float32.
     """
 
     model: str
@@ -68,6 +74,8 @@ class Benchmark:
     kernels: float
     store: float
     peak_memory: int
+    precision: str
+    deviation: Deviations
 
 
 def benchmark(
@@ -76,6 +84,7 @@ def benchmark(
     plan: Plan,
     rounds: int = 5,
     progress: Callable[[int], None] = lambda rounds: None,
+    reference: Model | None = None,
 ) -> Benchmark:
     """Measure an evaluation against its limit.
 
@@ -83,6 +92,7 @@ def benchmark(
         model, source, plan: as for an evaluation; every round evaluates the whole source.
         rounds: at least 1; the median counts.
         progress: called with 1 after each round.
+        reference: the same model in float32, where `model` is of another precision.
 
     Raises:
         OptionError: no image could be read.
@@ -119,7 +129,35 @@ def benchmark(
         kernels=parts.kernels,
         store=parts.store,
         peak_memory=_peak_memory(),
+        precision=model.precision,
+        deviation={} if reference is None else deviations(model, reference, source, plan),
     )
+
+
+def deviations(model: Model, reference: Model, source: Source, plan: Plan) -> Deviations:
+    """How far each image's values are from those of a reference; see `Benchmark.deviation`."""
+    found, expected = (_values(one, source, plan) for one in (model, reference))
+    apart: dict[str, dict[str, list[float]]] = {}
+    for key in found.keys() & expected.keys():
+        _, method, metric = key
+        of_metric = apart.setdefault(method, {}).setdefault(metric, [])
+        of_metric.append(abs(found[key] - expected[key]))
+    return {
+        method: {name: (statistics.fmean(each), max(each)) for name, each in of_method.items()}
+        for method, of_method in apart.items()
+    }
+
+
+def _values(model: Model, source: Source, plan: Plan) -> dict[tuple[int, str, str], float]:
+    """Every value of an evaluation, by the image's position, the method and the metric."""
+    with decoded_ahead(source, model, Progress(set(), {}), plan.truth) as stream:
+        return {
+            (row.position, row.method, metric): value
+            for group in batches(stream, model.batch)
+            for _, rows in evaluate_batch(model, plan, group)
+            for row in rows
+            for metric, value in row.values.items()
+        }
 
 
 def random_images(model: Model, count: int | None = None) -> Source:

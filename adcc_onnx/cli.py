@@ -92,6 +92,13 @@ def model_options(command: _Command) -> _Command:
         click.option(
             "--device", default="auto", show_default=True, help="Also cpu, cuda, cuda:1, tensorrt."
         ),
+        click.option(
+            "--precision",
+            default="auto",
+            show_default=True,
+            metavar="auto|fp32|fp16",
+            help="auto: the model's own, with TF32 products on CUDA.",
+        ),
         click.option("--batch-size", default="auto", show_default=True, metavar="auto|N"),
         click.option(
             "--custom-ops",
@@ -297,7 +304,10 @@ def benchmark(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure an evaluation of MODEL against the raw onnxruntime passes that it needs."""
+    """Measure an evaluation of MODEL against the raw onnxruntime passes that it needs.
+
+    In another precision than float32, also how far every value is from that in float32.
+    """
     from adcc_onnx.benchmarking import benchmark as measure
     from adcc_onnx.benchmarking import random_images
     from adcc_onnx.evaluation.plan import make_plan
@@ -309,8 +319,11 @@ def benchmark(
     loaded = _paced(_load(model, options), plan, options)
     source = random_images(loaded, limit) if images is None else open_source(images, limit)
     check(loaded, source, plan)
+    exact = None
+    if options["precision"] == "fp16" or loaded.device.tf32:
+        exact = _loading(model, {**options, "precision": "fp32"})(device=options["device"])
     with _progress(loaded.name, rounds) as advance:
-        found = measure(loaded, source, plan, rounds, advance)
+        found = measure(loaded, source, plan, rounds, advance, exact)
     click.echo(to_json(found) if as_json else to_text(found), nl=False)
 
 
@@ -677,6 +690,7 @@ def _loading(path: str, options: dict[str, Any]) -> Callable[..., Model]:
         output=options["output"],
         size=_size(options["size"]),
         custom_ops=options["custom_ops"],
+        precision=options["precision"],
         batch_size=_batch_size(options["batch_size"] or "auto"),
     )
 

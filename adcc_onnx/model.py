@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from adcc_onnx.errors import ModelError, OptionError, PreprocessingError
+from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, did_you_mean
 from adcc_onnx.graph.assemble import MapFormula, build_assembly
 from adcc_onnx.graph.batch import fixed_batch, free_batch
 from adcc_onnx.graph.classifier import Classifier, read_classifier
@@ -24,7 +24,7 @@ from adcc_onnx.graph.layers import INPUT, Layer, as_layer, default_layer, read_l
 from adcc_onnx.graph.loading import prepare, read_model
 from adcc_onnx.graph.optimise import build_share_gradient
 from adcc_onnx.graph.perturb import build_masked, build_ranked
-from adcc_onnx.graph.precision import widen_bfloat16
+from adcc_onnx.graph.precision import narrowed, widen_bfloat16
 from adcc_onnx.graph.probe import IMAGE, LOGITS, build_probe, copy_of
 from adcc_onnx.graph.tail import build_tail, build_trunk
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
@@ -35,6 +35,7 @@ from adcc_onnx.runtime.kept import Kept
 from adcc_onnx.runtime.session import Batched, Relay, Session
 
 FUSIONS = ("mean", "max")
+PRECISIONS = ("auto", "fp32", "fp16")
 _BATCH = {"cuda": 32, "tensorrt": 32, "directml": 32}  # 8 elsewhere
 
 
@@ -74,6 +75,7 @@ class Model:
         any_batch: False if the model takes no other batch than `batch`.
         threads: of one run; 0 for one a core.
         lanes: batches that are run side by side.
+        halved: whether it was brought to float16 when it was loaded.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Model:
     any_batch: bool
     threads: int = 0
     lanes: int = 1
+    halved: bool = False
     _sessions: dict[_Key, Session | Relay] = field(default_factory=dict, repr=False)
     _assemblers: dict[tuple[Hashable, ...], Session] = field(
         default_factory=dict, init=False, repr=False
@@ -166,6 +169,14 @@ class Model:
         logits: NDArray[np.float32] = self.session(Pass.FORWARD).run({IMAGE: zero})[LOGITS][0]
         return logits
 
+    @property
+    def precision(self) -> str:
+        """What the scores are computed in: "float", "float16", ..., or "tf32"."""
+        if self.halved:
+            return "float16"
+        own = (self.classifier.logits.dtype or ir.DataType.FLOAT).name.lower()
+        return "tf32" if own == "float" and self.device.tf32 else own
+
     def describe(self) -> dict[str, Any]:
         """What identifies the model in a run's record."""
         return {
@@ -173,7 +184,8 @@ class Model:
             "sha256": self.sha256,
             "layer": f" {self.fuse} ".join(layer.name for layer in self.layers),
             "scores": self.classifier.scores_kind,
-            "precision": (self.classifier.logits.dtype or ir.DataType.FLOAT).name.lower(),
+            # TF32 comes with the device, which may change within a run.
+            "precision": self.precision.replace("tf32", "float"),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
         }
 
@@ -220,6 +232,7 @@ def load(
     threads: int = 0,
     lanes: int = 1,
     custom_ops: Sequence[str | Path] = (),
+    precision: str = "auto",
 ) -> Model:
     """Read an ONNX image classifier.
 
@@ -237,12 +250,17 @@ def load(
         threads: of one run on a CPU; 0 for one a core.
         lanes: batches that are run side by side; more than one where one does not fill the device.
         custom_ops: libraries with the model's own operators: their code runs, so trust them.
+        precision: "auto" (the model's own; products in TF32 on CUDA), "fp32" (no TF32), "fp16".
 
     Raises:
         ModelError, PreprocessingError, DeviceError: see `adcc_onnx.errors`.
     """
     path = Path(path)
-    chosen = replace(choose_device(device), custom_ops=_libraries(custom_ops))
+    if precision not in PRECISIONS:
+        meant = did_you_mean(precision, PRECISIONS)
+        raise OptionError(f"no precision '{precision}'{meant}; choose {', '.join(PRECISIONS)}")
+    chosen = choose_device(device, tf32=precision != "fp32")
+    chosen = replace(chosen, custom_ops=_libraries(custom_ops))
     card = _card_for(path, preprocessing)
     if fuse not in FUSIONS:
         raise OptionError(f"maps are fused by {' or '.join(FUSIONS)}, not by '{fuse}'")
@@ -250,7 +268,10 @@ def load(
     digest = _digest(path, source)
     if chosen.kind != "cuda":
         widen_bfloat16(source)
-    classifier = _read_classifier(source, card, size, output)
+    prepared = prepare(source)
+    if precision == "fp16":
+        prepared = prepare(narrowed(prepared))
+    classifier = _read_classifier(prepared, card, size, output)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     assert classifier.size is not None
     return Model(
@@ -266,6 +287,7 @@ def load(
         any_batch=any_batch,
         threads=threads,
         lanes=lanes,
+        halved=precision == "fp16",
     )
 
 
@@ -278,11 +300,11 @@ def _card_for(path: Path, preprocessing: str | Path | Preprocessing | None) -> M
 
 
 def _read_classifier(
-    source: Any, card: ModelCard | None, size: tuple[int, int] | None, output: str | None
+    prepared: ir.Model, card: ModelCard | None, size: tuple[int, int] | None, output: str | None
 ) -> Classifier:
-    """The prepared classifier, its image size fixed by the user, the card or itself."""
+    """The classifier, its image size fixed by the user, the card or itself."""
     layout, scores = (None, None) if card is None else (card.layout, card.scores)
-    classifier = read_classifier(prepare(source), layout, scores, output)
+    classifier = read_classifier(prepared, layout, scores, output)
     wanted = size or (card.size if card is not None else None) or classifier.size
     if wanted is None:
         raise ModelError(

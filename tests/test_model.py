@@ -15,7 +15,7 @@ from PIL import Image
 from small import small
 
 import adcc_onnx as adcc
-from adcc_onnx.errors import ModelError, PreprocessingError
+from adcc_onnx.errors import ModelError, OptionError, PreprocessingError
 from adcc_onnx.evaluation.probability import probabilities
 from adcc_onnx.graph.probe import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, MASKS, TARGET
 from adcc_onnx.images.preprocessing import Preprocessing
@@ -197,3 +197,22 @@ def test_a_pad_of_zeros_before_a_max_pool_stays_zeros(tmp_path: Path) -> None:
     images = -np.ones((2, 3, 4, 4), np.float32)
     found = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
     np.testing.assert_array_equal(found, np.zeros((2, 3)))
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    """Scores, maps and layers of the float16 model are those of the model, to float16's digits."""
+    onnx.save(small(), tmp_path / "net.onnx")
+    half, whole = (load(tmp_path / "net.onnx", device="cpu", precision=p) for p in ("fp16", "fp32"))
+    images = np.random.default_rng(2).standard_normal((5, 3, 8, 8)).astype(np.float32)
+    found, expected = (m.probe(Pass.FORWARD).run({IMAGE: images})[LOGITS] for m in (half, whole))
+    assert 0 < np.abs(found - expected).max() < 5e-3 * np.abs(expected).max()
+    assert half.describe()["precision"] == "float16" and whole.describe()["precision"] == "float"
+    assert [layer.name for layer in half.layers] == [layer.name for layer in whole.layers]
+    maps = [adcc.explain(m, images, "gradcam") for m in (half, whole)]
+    np.testing.assert_allclose(*maps, atol=2e-2)
+
+
+def test_no_such_precision(tmp_path: Path) -> None:
+    onnx.save(small(), tmp_path / "net.onnx")
+    with pytest.raises(OptionError, match="no precision 'fp61'; did you mean 'fp16'"):
+        load(tmp_path / "net.onnx", device="cpu", precision="fp61")

@@ -70,7 +70,7 @@ class Cluster:
         team = Team(self.ray, job, self.device, self.places, model, source, plan, self.say)
         try:
             ready = team.first_ready()
-            device = replace(model.device, name=ready.device)
+            device = replace(model.device, name=ready.device, tf32=ready.tf32)
             # Ray prints pages about every lost worker; they stand in its logs, too.
             with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
                 yield replace(model, device=device, batch=ready.batch), team.begin

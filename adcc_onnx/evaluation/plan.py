@@ -82,6 +82,7 @@ class Plan:
             "images": source,
             "versions": versions(),
             "device": model.device.name,
+            "tf32": model.device.tf32,
             "batch_size": model.batch,
         }
 

@@ -25,7 +25,7 @@ from adcc_onnx.errors import StoreError
 # "ADCC" in the file's header, and the version of the tables below.
 _APPLICATION, _VERSION = 0x41444343, 2
 # What may differ when a run is continued: it says where numbers were made, not which.
-MAY_CHANGE = ("batch_size", "device", "versions")
+MAY_CHANGE = ("batch_size", "device", "tf32", "versions")
 _TABLES = """
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, model TEXT NOT NULL UNIQUE, config TEXT NOT NULL,

@@ -22,11 +22,13 @@ class Ready:
     Attributes:
         identity: what must be as the driver has it.
         device: where it runs.
+        tf32: whether it computes products in TF32 there.
         batch: images a run.
     """
 
     identity: dict[str, Any]
     device: str
+    tf32: bool
     batch: int
 
 
@@ -55,7 +57,8 @@ class Worker:
         self._model = self._job.load(device=self._device, threads=self._threads)
         self._source, self._plan = self._job.open(), self._job.plan()
         found = identity(self._model, self._source)
-        return Ready(found, self._model.device.name, self._model.batch)
+        device = self._model.device
+        return Ready(found, device.name, device.tf32, self._model.batch)
 
     def evaluate(self, positions: Sequence[int], partial: Mapping[int, frozenset[str]]) -> Rows:
         """All rows of some images.

@@ -1,11 +1,16 @@
-"""Models of a precision that a device cannot compute in."""
+"""Models of another precision: what a device cannot compute in, or computes faster in."""
 
 from __future__ import annotations
+
+import logging
 
 import numpy as np
 import onnx_ir as ir
 
+from adcc_onnx.errors import ModelError, first_line
 from adcc_onnx.graph.build import FLOAT
+from adcc_onnx.graph.expose import with_weights
+from adcc_onnx.graph.loading import read_proto, to_proto
 
 _BFLOAT16 = ir.DataType.BFLOAT16
 
@@ -24,6 +29,29 @@ def widen_bfloat16(model: ir.Model) -> None:
                 _widen_value(value)
             for attribute in list(node.attributes.values()):
                 _widen_attribute(node, attribute)
+
+
+def narrowed(model: ir.Model) -> ir.Model:
+    """The same prepared model computing in float16, its inputs and outputs as they were.
+
+    Operators that have no float16 form stay in float32. The conversion is onnxruntime's own.
+
+    Raises:
+        ModelError: it cannot be converted, as a model of more than 2 GiB.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    # It warns of every weight too small for float16: what that does to maps is measured instead.
+    logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)
+    try:
+        proto = to_proto(with_weights(model))
+        # Shapes are known already.
+        half = convert_float_to_float16(proto, keep_io_types=True, disable_shape_infer=True)
+    except Exception as error:  # whatever the converter makes of a model
+        raise ModelError(
+            f"the model cannot be brought to float16 ({first_line(error)}); use --precision fp32"
+        ) from error
+    return read_proto(half)
 
 
 def _widen_value(value: ir.Value) -> None:

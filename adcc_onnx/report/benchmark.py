@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from adcc_onnx.benchmarking import Benchmark
@@ -25,8 +26,18 @@ def to_text(found: Benchmark) -> str:
         f"{found.ratio:.3f} of the limit",
         f"an image takes   {shares} (each by itself; they overlap)",
         f"peak memory      {found.peak_memory / 2**20:.0f} MiB",
+        *_deviation_lines(found),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _deviation_lines(found: Benchmark) -> Iterator[str]:
+    for method, of_method in found.deviation.items():
+        for metric, (mean, most) in of_method.items():
+            yield (
+                f"{found.precision} against float  {method}, {metric}: {mean:.1e} an image, "
+                f"{most:.1e} at the most"
+            )
 
 
 def to_json(found: Benchmark) -> str:

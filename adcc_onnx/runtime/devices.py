@@ -30,12 +30,14 @@ class Device:
         reason: one line for a person: what was chosen and why.
         providers: as `onnxruntime.InferenceSession` takes them.
         custom_ops: libraries of custom operators, which every session loads: code of the user's.
+        tf32: whether it may round the factors of float32 products to TF32's 10 bits.
     """
 
     name: str
     reason: str
     providers: list[Any] = field(compare=False)
     custom_ops: tuple[str, ...] = ()
+    tf32: bool = False
 
     @property
     def memory(self) -> tuple[str, int]:
@@ -124,12 +126,13 @@ _KINDS = {
 }
 
 
-def choose_device(asked: str = "auto") -> Device:
+def choose_device(asked: str = "auto", tf32: bool = True) -> Device:
     """The device to run on.
 
     Args:
         asked: "auto" (CUDA where it works, else the CPU), "cpu", "cuda" or "cuda:1", "tensorrt"
             likewise, "openvino" or "openvino:GPU", "directml", "coreml".
+        tf32: whether CUDA may compute products in TF32.
 
     Raises:
         DeviceError: it cannot be used here; says what is missing, and what brings it.
@@ -137,7 +140,7 @@ def choose_device(asked: str = "auto") -> Device:
     """
     name, _, which = asked.partition(":")
     if name in ("auto", "cpu") and not which:
-        return _auto() if name == "auto" else _cpu("it was asked for")
+        return _auto(tf32) if name == "auto" else _cpu("it was asked for")
     kind = _KINDS.get(name)
     if kind is None or (which and not _fits(kind, which)):
         known = ["auto", "cpu", *_KINDS]
@@ -145,7 +148,7 @@ def choose_device(asked: str = "auto") -> Device:
             f"no device '{asked}'{did_you_mean(asked, known)}; choose {', '.join(known)}, "
             "with a number as in cuda:1, or openvino:GPU"
         )
-    device = _device(name, which or kind.which[0], "it was asked for")
+    device = _device(name, which or kind.which[0], "it was asked for", tf32)
     trouble = why_not(name) or _trouble(device)
     if trouble is not None:
         raise DeviceError(
@@ -167,8 +170,8 @@ def kinds() -> list[str]:
     return list(_KINDS)
 
 
-def _auto() -> Device:
-    device = _device("cuda", "0", "a GPU was found")
+def _auto(tf32: bool) -> Device:
+    device = _device("cuda", "0", "a GPU was found", tf32)
     trouble = why_not("cuda") or _trouble(device)
     return device if trouble is None else _cpu(trouble)
 
@@ -177,18 +180,20 @@ def _cpu(reason: str) -> Device:
     return Device("cpu", f"running on the CPU ({reason})", [CPU_PROVIDER])
 
 
-def _device(name: str, which: str, reason: str) -> Device:
+def _device(name: str, which: str, reason: str, tf32: bool) -> Device:
     kind = _KINDS[name]
-    providers = [_provider(_KINDS[n], which) for n in (name, *kind.helpers)]
+    providers = [_provider(_KINDS[n], which, tf32) for n in (name, *kind.helpers)]
     full, title = (
         (name, kind.title) if kind.option is None else (f"{name}:{which}", f"{kind.title} {which}")
     )
-    return Device(full, f"running on {title} ({reason})", [*providers, CPU_PROVIDER])
+    rounds = tf32 and any("use_tf32" in options for _, options in providers)
+    return Device(full, f"running on {title} ({reason})", [*providers, CPU_PROVIDER], tf32=rounds)
 
 
-def _provider(kind: _Kind, which: str) -> tuple[str, dict[str, str]]:
+def _provider(kind: _Kind, which: str, tf32: bool) -> tuple[str, dict[str, str]]:
     own = {} if kind.option is None else {kind.option: which}
-    return kind.provider, {**own, **dict(kind.options)}
+    rounding = {"use_tf32": str(int(tf32))} if kind.provider == cuda.PROVIDER else {}
+    return kind.provider, {**own, **dict(kind.options), **rounding}
 
 
 def _fits(kind: _Kind, which: str) -> bool:

@@ -43,8 +43,18 @@ def test_a_gpu_that_works_is_taken(machine) -> None:
     assert choose_device("auto").name == "cuda:0"
     chosen = choose_device("cuda:1")
     assert (chosen.name, chosen.kind) == ("cuda:1", "cuda")
-    assert chosen.providers == [(cuda.PROVIDER, {"device_id": "1"}), CPU_PROVIDER]
-    assert chosen.reason == "running on CUDA 1 (it was asked for)"
+    options = {"device_id": "1", "use_tf32": "1"}
+    assert chosen.providers == [(cuda.PROVIDER, options), CPU_PROVIDER]
+    assert chosen.reason == "running on CUDA 1 (it was asked for)" and chosen.tf32
+
+
+def test_full_float32_is_asked_of_cuda(machine) -> None:
+    machine(1)
+    for asked in ("auto", "cuda"):
+        chosen = choose_device(asked, tf32=False)
+        assert chosen.providers[0] == (cuda.PROVIDER, {"device_id": "0", "use_tf32": "0"})
+        assert not chosen.tf32
+    assert not choose_device("cpu").tf32
 
 
 @pytest.mark.parametrize(
@@ -73,7 +83,7 @@ def test_tensorrt_falls_back_on_cuda_operator_by_operator(machine) -> None:
     assert choose_device("auto").name == "cuda:0"  # engines take minutes to build: only by name
     assert choose_device("tensorrt:1").providers == [
         (TENSORRT, {"device_id": "1"}),
-        (cuda.PROVIDER, {"device_id": "1"}),
+        (cuda.PROVIDER, {"device_id": "1", "use_tf32": "1"}),
         CPU_PROVIDER,
     ]
     machine(1, (TENSORRT, cuda.PROVIDER), missing=("libnvinfer.so.10", "nvinfer_10.dll"))
