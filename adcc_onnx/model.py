@@ -28,9 +28,9 @@ from adcc_onnx.graph.precision import narrowed, widen_bfloat16
 from adcc_onnx.graph.probe import IMAGE, LOGITS, build_probe, copy_of
 from adcc_onnx.graph.tail import build_tail, build_trunk
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
-from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
+from adcc_onnx.images.preprocessing import PRESETS, Preprocessing, require_decoding
 from adcc_onnx.runtime.batching import takes_any_batch
-from adcc_onnx.runtime.devices import Device, choose_device
+from adcc_onnx.runtime.devices import Device, capturing, choose_device
 from adcc_onnx.runtime.kept import Kept
 from adcc_onnx.runtime.session import Batched, Relay, Session
 
@@ -223,6 +223,7 @@ def load(
     path: str | Path,
     preprocessing: str | Path | Preprocessing | None = None,
     *,
+    decode: str | None = None,
     layer: str | Sequence[str] | None = None,
     fuse: str = "mean",
     output: str | None = None,
@@ -233,6 +234,7 @@ def load(
     lanes: int = 1,
     custom_ops: Sequence[str | Path] = (),
     precision: str = "auto",
+    cuda_graph: bool = False,
 ) -> Model:
     """Read an ONNX image classifier.
 
@@ -240,6 +242,8 @@ def load(
         path: the model; a card `model.toml` beside `model.onnx` is read.
         preprocessing: "torch", "tf", "caffe", "unit", a card's path, or a `Preprocessing`; the
             card beside the model if None. Needed for photos, not for ready tensors.
+        decode: "full", or "reduced" (large JPEGs, faster: see docs/cards.md); as the preprocessing
+            says if None.
         layer: a tensor's or node's name, a module path, or "input", or several of them, whose maps
             are fused; the card's or the default layer if None.
         fuse: "mean" of the normalised maps of several layers, or their "max".
@@ -251,6 +255,7 @@ def load(
         lanes: batches that are run side by side; more than one where one does not fill the device.
         custom_ops: libraries with the model's own operators: their code runs, so trust them.
         precision: "auto" (the model's own; products in TF32 on CUDA), "fp32" (no TF32), "fp16".
+        cuda_graph: record the runs of a full batch on the card, and replay them.
 
     Raises:
         ModelError, PreprocessingError, DeviceError: see `adcc_onnx.errors`.
@@ -261,6 +266,8 @@ def load(
         raise OptionError(f"no precision '{precision}'{meant}; choose {', '.join(PRECISIONS)}")
     chosen = choose_device(device, tf32=precision != "fp32")
     chosen = replace(chosen, custom_ops=_libraries(custom_ops))
+    if cuda_graph:
+        chosen = capturing(chosen)
     card = _card_for(path, preprocessing)
     if fuse not in FUSIONS:
         raise OptionError(f"maps are fused by {' or '.join(FUSIONS)}, not by '{fuse}'")
@@ -278,7 +285,7 @@ def load(
         name=path.stem,
         sha256=digest,
         classifier=classifier,
-        preprocessing=_preprocessing(preprocessing, card, classifier.size),
+        preprocessing=_decoding(_preprocessing(preprocessing, card, classifier.size), decode),
         labels=None if card is None or card.labels is None else tuple(card.labels),
         layer_names=_layer_names(layer, card),
         fuse=fuse,
@@ -372,3 +379,11 @@ def _preprocessing(
     if asked is not None and str(asked) in PRESETS:
         return Preprocessing.preset(str(asked), size)
     return None if card is None else card.preprocessing(size)
+
+
+def _decoding(steps: Preprocessing | None, asked: str | None) -> Preprocessing | None:
+    """The preprocessing, with the decoding that the user asked for."""
+    if asked is None:
+        return steps
+    require_decoding(asked)
+    return None if steps is None else replace(steps, decode=asked)

@@ -7,7 +7,7 @@ e = x * M, and one pass on e gives both its score and its second map.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,18 +27,32 @@ from adcc_onnx.evaluation.view import MetricView
 from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores
 from adcc_onnx.metrics.registry import score_all
 from adcc_onnx.model import Model
+from adcc_onnx.runtime.pinned import host_array
 
 _BROKEN_EXPLANATION = "the scores of the explanation map are NaN or infinite"
 
 
 @dataclass
-class Measured:
-    """What one method and the metrics gave for a batch; `failures` by the images' numbers."""
+class Mapped:
+    """One method's maps of a batch.
 
+    Attributes:
+        name: of the method, as asked for.
+        metrics: those that can be had of it.
+        needs: what the run on the explanation maps shows; None where no metric needs that run.
+        first: what the method saw.
+        failures: why images failed, by their numbers.
+        seconds: taken so far.
+    """
+
+    name: str
+    method: Method
+    metrics: dict[str, Metric]
+    needs: frozenset[CamNeed] | None
+    first: Observation
     maps: Maps
-    values: dict[str, Scores]
     failures: dict[int, str]
-    view: MetricView
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,9 @@ class Batch:
     @classmethod
     def observe(cls, model: Model, plan: Plan, group: Sequence[Sample]) -> Batch:
         """Run the shared first pass."""
-        images = np.stack([s.tensor for s in group if s.tensor is not None])
+        tensors = [sample.tensor for sample in group if sample.tensor is not None]
+        room = host_array((len(tensors), *tensors[0].shape), model.device)
+        images = np.stack(tensors, out=room)
         keys = [plan.key(sample.name) for sample in group]
         targets, methods = _targets(plan, group), plan.methods.values()
         first = Observation(model, images, targets, plan.needs, keys, methods)
@@ -75,81 +91,112 @@ class Batch:
             for i, sample in enumerate(self.samples)
         ]
 
-    def score(self, name: str, method: Method) -> list[ScoreRow]:
-        """The rows of one method; its failure on this batch never ends the run."""
+    def score(self, methods: Mapping[str, Method]) -> Iterator[list[ScoreRow]]:
+        """The rows of one method after the other; its failure on this batch ends no run.
+
+        A batch smaller than a run takes leaves room in it for several methods' explanation maps.
+        """
+        room = self.model.batch // len(self.samples) if self.model.any_batch else 1
+        waiting: list[Mapped] = []
+        for name, method in methods.items():
+            try:
+                mapped = self._map(name, method)
+            except AdccError as error:
+                yield self._all_failed(name, error)
+                continue
+            if waiting and mapped.needs != waiting[0].needs:
+                yield from self._scored(waiting)
+                waiting = []
+            waiting.append(mapped)
+            if len(waiting) >= room:
+                yield from self._scored(waiting)
+                waiting = []
+        yield from self._scored(waiting)
+
+    def _map(self, name: str, method: Method) -> Mapped:
+        """The method's maps."""
+        start = time.perf_counter()
+        metrics = self.plan.metrics_of(method)
+        asked: frozenset[Need] = frozenset().union(*(m.needs for m in metrics.values()))
+        needs = None
+        if asked & {Need.MASKED_SCORE, Need.SECOND_MAP}:
+            needs = method.needs if Need.SECOND_MAP in asked else frozenset()
+        first = self.first.anew()
+        maps = self._maps(method, first)
+        failures = {int(i): maps.reason(int(i)) for i in np.flatnonzero(maps.failed)}
+        seconds = time.perf_counter() - start
+        return Mapped(name, method, metrics, needs, first, maps, failures, seconds)
+
+    def _scored(self, group: Sequence[Mapped]) -> Iterator[list[ScoreRow]]:
+        """The rows of methods whose explanation maps share a run."""
         start = time.perf_counter()
         try:
-            measured = self._measure(method)
+            seen = self._seen_again(group)
         except AdccError as error:
-            rows = [self._failed(i, name, str(error)) for i in range(len(self.samples))]
-            return [row for i, row in enumerate(rows) if self._sound(i)]
-        seconds = (time.perf_counter() - start) / len(self.samples)
+            yield from (self._all_failed(mapped.name, error) for mapped in group)
+            return
+        share = (time.perf_counter() - start) / max(len(group), 1)
+        for mapped, again in zip(group, seen, strict=True):
+            mapped.seconds += share
+            try:
+                yield self._measured(mapped, again)
+            except AdccError as error:
+                yield self._all_failed(mapped.name, error)
+
+    def _seen_again(self, group: Sequence[Mapped]) -> Sequence[Observation | None]:
+        """What the model shows of each method's explanation maps."""
+        if not group or group[0].needs is None:
+            return [None] * len(group)
+        maps = [mapped.maps.small for mapped in group]
+        return self.first.of_explanations(maps, self._fill, group[0].needs)
+
+    def _measured(self, mapped: Mapped, seen: Observation | None) -> list[ScoreRow]:
+        """The value of every metric that the method can have."""
+        start = time.perf_counter()
+        masked, second = (None, None) if seen is None else self._second(mapped, seen)
+        view = MetricView(self.model, mapped.method, mapped.first)
+        explained = Explained(
+            self.probability,
+            masked,
+            mapped.maps.small,
+            second,
+            self._truth(),
+            mapped.first.passes,
+            view,
+            self.model.size,
+        )
+        values = score_all(mapped.metrics, explained)
+        failures = {**view.failures, **mapped.failures}
+        seconds = (mapped.seconds + time.perf_counter() - start) / len(self.samples)
         return [
-            self._row(i, name, measured, seconds)
+            self._failed(i, mapped.name, failures[i])
+            if i in failures
+            else ScoreRow(
+                self.samples[i].position,
+                mapped.name,
+                bool(mapped.maps.degenerate[i]),
+                None,
+                {m: float(of[i]) for m, of in values.items() if not np.isnan(of[i])},
+                seconds,
+                view.curves[i],
+            )
             for i in range(len(self.samples))
             if self._sound(i)
         ]
 
-    def _row(self, i: int, name: str, measured: Measured, seconds: float) -> ScoreRow:
-        if i in measured.failures:
-            return self._failed(i, name, measured.failures[i])
-        values = {metric: float(scores[i]) for metric, scores in measured.values.items()}
-        return ScoreRow(
-            self.samples[i].position,
-            name,
-            bool(measured.maps.degenerate[i]),
-            None,
-            {metric: value for metric, value in values.items() if not np.isnan(value)},
-            seconds,
-            measured.view.curves[i],
-        )
-
-    def _measure(self, method: Method) -> Measured:
-        """The method's maps, and the value of every metric that it can have."""
-        metrics = self.plan.metrics_of(method)
-        first = self.first.anew()
-        maps = self._maps(method, first)
-        failures = {int(i): maps.reason(int(i)) for i in np.flatnonzero(maps.failed)}
-        view = MetricView(self.model, method, first)
-        masked, second = self._explanation(method, metrics, maps, failures)
-        explained = Explained(
-            self.probability,
-            masked,
-            maps.small,
-            second,
-            self._truth(),
-            first.passes,
-            view,
-            self.model.size,
-        )
-        values = score_all(metrics, explained)
-        return Measured(maps, values, {**view.failures, **failures}, view)
-
-    def _explanation(
-        self,
-        method: Method,
-        metrics: dict[str, Metric],
-        maps: Maps,
-        failures: dict[int, str],
-    ) -> tuple[Scores | None, Floats | None]:
-        """(p(e), CAM_c(e)), each None where no metric needs it; adds to the failures."""
-        needs: frozenset[Need] = frozenset().union(*(metric.needs for metric in metrics.values()))
-        if not needs & {Need.MASKED_SCORE, Need.SECOND_MAP}:
-            return None, None
-        again = Need.SECOND_MAP in needs
-        shown = method.needs if again else frozenset[CamNeed]()
-        seen = self.first.of_explanations(maps.small, self._fill, shown)
+    def _second(self, mapped: Mapped, seen: Observation) -> tuple[Scores, Floats | None]:
+        """(p(e), CAM_c(e)), the latter None where no metric needs it; adds to the failures."""
         masked = probabilities(seen.logits, seen.targets, self.model.classifier.scores_kind)
         broken = np.logical_not(np.isfinite(masked))
         second = None
-        if again:
-            found = self._maps(method, seen, second=True)
+        if any(Need.SECOND_MAP in metric.needs for metric in mapped.metrics.values()):
+            found = self._maps(mapped.method, seen, second=True)
             second = found.small
             for image, reason in found.reasons.items():
-                failures.setdefault(image, reason)
+                mapped.failures.setdefault(image, reason)
             broken = np.logical_or(broken, found.failed)
         for i in np.flatnonzero(broken):
-            failures.setdefault(int(i), _BROKEN_EXPLANATION)
+            mapped.failures.setdefault(int(i), _BROKEN_EXPLANATION)
         return masked, second
 
     @property
@@ -175,6 +222,10 @@ class Batch:
 
     def _sound(self, i: int) -> bool:
         return bool(np.isfinite(self.probability[i]))
+
+    def _all_failed(self, method: str, error: AdccError) -> list[ScoreRow]:
+        sound = [i for i in range(len(self.samples)) if self._sound(i)]
+        return [self._failed(i, method, str(error)) for i in sound]
 
     def _failed(self, i: int, method: str, reason: str) -> ScoreRow:
         return ScoreRow(self.samples[i].position, method, False, reason, {})

@@ -25,6 +25,7 @@ from adcc_onnx.graph.probe import (
 )
 from adcc_onnx.kernels.assembly import assemble
 from adcc_onnx.model import Model, Pass
+from adcc_onnx.runtime.kept import Kept
 from adcc_onnx.runtime.session import Arrays
 
 _PREDICTED = -1
@@ -92,9 +93,39 @@ class Observation:
         """A run on changed versions of the images, [N, C, H, W]: the same classes and noise."""
         return self._again(Images(self._model, images), needs)
 
-    def of_explanations(self, maps: Floats, fill: Floats, needs: frozenset[Need]) -> Observation:
-        """A run on e = x * M + fill (1 - M), for maps M [N, h, w] of any h and w, and fill [C]."""
-        return self._again(self._clean.behind(maps, fill), needs)
+    def of_explanations(
+        self, maps: Sequence[Floats], fill: Floats, needs: frozenset[Need]
+    ) -> list[Observation]:
+        """Runs on e = x * M + fill (1 - M), shared by several methods' maps.
+
+        Args:
+            maps: M of each method, [N, h, w] of any h and w.
+            fill: [C].
+            needs: what will be read.
+
+        Returns:
+            An observation for each method.
+        """
+        shown = [self._clean.behind(of_method, fill) for of_method in maps]
+        if len(maps) == 1:
+            return [self._again(shown[0], needs)]
+        whole = copy.copy(self)
+        whole.keys, whole._needs, whole._together = [*self.keys] * len(maps), needs, []
+        joined = Images(self._model, np.concatenate([e.array for e in shown]))
+        whole._look(joined, np.tile(self.targets, len(maps)))
+        return [whole._part(self, e, index) for index, e in enumerate(shown)]
+
+    def _part(self, first: Observation, shown: Shown, index: int) -> Observation:
+        """The share of this run that is number `index` of those on the images of the first."""
+        count = len(first.keys)
+        here = slice(index * count, (index + 1) * count)
+        device, batch = self._model.device, self._model.batch
+        view = copy.copy(self)
+        view.keys, view._shown, view._assembled, view.notes = first.keys, shown, {}, {}
+        view._seen = {n: Kept.lay(k.array[here], device, batch) for n, k in self._seen.items()}
+        view.logits, view.targets = self.logits[here], self.targets[here]
+        view.predicted, view.passes = self.predicted[here], self.passes[here]
+        return view
 
     def _again(self, shown: Shown, needs: frozenset[Need]) -> Observation:
         view = copy.copy(self)

@@ -165,9 +165,9 @@ def evaluate_batch(model: Model, plan: Plan, group: Sequence[Sample]) -> Iterato
         return
     done = usable[0].done
     yield (batch.image_rows() if done is None else []), []
-    for name, method in plan.methods.items():
-        if name not in (done or ()):
-            yield [], batch.score(name, method)
+    left = {name: method for name, method in plan.methods.items() if name not in (done or ())}
+    for rows in batch.score(left):
+        yield [], rows
 
 
 class _Writer:

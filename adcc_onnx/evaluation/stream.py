@@ -126,10 +126,10 @@ def tensor_of(record: Record, ready: bool, model: Model) -> Floats:
         ImageError: it cannot be decoded.
         PreprocessingError: a ready tensor has another shape than the model takes.
     """
-    loaded = record.load()
     if not ready:
         assert model.preprocessing is not None
-        return model.preprocessing(loaded)
+        return model.preprocessing.normalise(model.preprocessing.see(record))
+    loaded = record.load()
     wanted = (model.classifier.channels, *model.size)
     if loaded.shape != wanted:
         raise PreprocessingError(

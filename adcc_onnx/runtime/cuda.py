@@ -81,6 +81,12 @@ def libraries() -> dict[str, bool]:
     return {name: loads(name) for name in names}
 
 
+def runtime_library() -> ctypes.CDLL | None:
+    """CUDA's runtime, None where it is not found."""
+    found = [name for name, there in libraries().items() if there and "cudart" in name]
+    return ctypes.CDLL(found[0]) if found else None
+
+
 def loads(library: str) -> bool:
     """Whether the system finds and can load a library."""
     try:

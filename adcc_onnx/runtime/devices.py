@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -31,6 +31,7 @@ class Device:
         providers: as `onnxruntime.InferenceSession` takes them.
         custom_ops: libraries of custom operators, which every session loads: code of the user's.
         tf32: whether it may round the factors of float32 products to TF32's 10 bits.
+        captures: whether runs of a full batch are recorded and replayed; see `capturing`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Device:
     providers: list[Any] = field(compare=False)
     custom_ops: tuple[str, ...] = ()
     tf32: bool = False
+    captures: bool = False
 
     @property
     def memory(self) -> tuple[str, int]:
@@ -155,6 +157,19 @@ def choose_device(asked: str = "auto", tf32: bool = True) -> Device:
             f"device '{asked}' is not available: {trouble}; or use --device auto or cpu"
         )
     return device
+
+
+def capturing(device: Device) -> Device:
+    """The same device with CUDA graphs: a full batch's run is recorded once, and then replayed.
+
+    Raises:
+        OptionError: it is no CUDA device.
+    """
+    if device.kind != "cuda":
+        raise OptionError(f"CUDA graphs need --device cuda, not {device.name}")
+    recording = {"enable_cuda_graph": "1"}
+    (provider, options), *others = device.providers
+    return replace(device, providers=[(provider, {**options, **recording}), *others], captures=True)
 
 
 def why_not(name: str) -> str | None:

@@ -29,7 +29,9 @@ class Kept:
     def lay(cls, array: NDArray[Any], device: Device, batch: int) -> Kept:
         """Lay samples on a device, so many a part."""
         pieces = [array[start : start + batch] for start in range(0, len(array), batch)]
-        return cls([(laid(piece, device), len(piece)) for piece in pieces])
+        kept = cls([(laid(piece, device), len(piece)) for piece in pieces])
+        kept.array = array
+        return kept
 
     def __len__(self) -> int:
         return self.edges[-1]

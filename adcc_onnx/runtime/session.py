@@ -19,6 +19,7 @@ from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_li
 from adcc_onnx.graph.external import in_memory
 from adcc_onnx.graph.loading import to_proto
 from adcc_onnx.graph.weights import weights_aside
+from adcc_onnx.runtime.captured import Captured, unrecorded
 from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.kept import Kept, laid
 
@@ -78,6 +79,7 @@ class Session:
         except Exception as error:
             raise ModelError(_why_refused(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]
+        self._captured = Captured(self._session, self.outputs, device) if device.captures else None
         self._batch, self._fixed, self._device = batch, fixed, device
         self.samples, self.seconds = 0, 0.0
         self._counting = threading.Lock()
@@ -140,6 +142,8 @@ class Session:
 
     def _halve(self, used: int) -> None:
         self._batch = used // 2
+        if self._captured is not None:
+            self._captured = Captured(self._session, self.outputs, self._device)
         warnings.warn(
             f"out of memory with {used} images a run: going on with {self._batch}",
             AdccWarning,
@@ -150,18 +154,13 @@ class Session:
         self, feeds: Mapping[str, Any], held: Mapping[str, Any], keep: Container[str]
     ) -> list[Any]:
         start = time.perf_counter()
+        given = {name: self._filled(value) for name, value in feeds.items()} | dict(held)
+        whole = all(_samples(given[name]) == self._batch for name in feeds)
         try:
-            binding = self._session.io_binding()
-            for name, given in {**feeds, **held}.items():
-                if isinstance(given, np.ndarray):
-                    full = _fill(given, self._batch) if self._fixed else given
-                    binding.bind_cpu_input(name, np.ascontiguousarray(full))
-                else:
-                    binding.bind_ortvalue_input(name, given)
-            for name in self.outputs:
-                binding.bind_output(name, *(self._device.memory if name in keep else ()))
-            self._session.run_with_iobinding(binding)
-            results: list[Any] = binding.get_outputs()
+            if self._captured is not None and whole:
+                results = self._captured.run(given, keep)
+            else:
+                results = self._bound(given, keep)
         except Exception as error:
             if _is_out_of_memory(error):
                 raise OutOfMemoryError(
@@ -172,6 +171,26 @@ class Session:
         with self._counting:
             self.seconds += time.perf_counter() - start
         return results
+
+    def _bound(self, given: Mapping[str, Any], keep: Container[str]) -> list[Any]:
+        binding = self._session.io_binding()
+        for name, value in given.items():
+            if isinstance(value, np.ndarray):
+                binding.bind_cpu_input(name, np.ascontiguousarray(value))
+            else:
+                binding.bind_ortvalue_input(name, value)
+        for name in self.outputs:
+            binding.bind_output(name, *(self._device.memory if name in keep else ()))
+        options = (unrecorded(),) if self._device.captures else ()
+        self._session.run_with_iobinding(binding, *options)
+        results: list[Any] = binding.get_outputs()
+        return results
+
+    def _filled(self, value: Any) -> Any:
+        """Samples repeated until they fill a batch, where the model takes no other."""
+        if not self._fixed or not isinstance(value, np.ndarray) or len(value) == self._batch:
+            return value
+        return np.resize(value, (self._batch, *value.shape[1:]))
 
 
 class Relay:
@@ -241,9 +260,8 @@ def _taken(value: Batched, start: int, stop: int) -> Any:
     return value.part(start, stop) if isinstance(value, Kept) else value[start:stop]
 
 
-def _fill(array: NDArray[Any], batch: int) -> NDArray[Any]:
-    """The samples repeated until they fill a batch."""
-    return np.resize(array, (batch, *array.shape[1:]))
+def _samples(value: Any) -> int:
+    return len(value) if isinstance(value, np.ndarray) else int(value.shape()[0])
 
 
 def _why_refused(error: Exception) -> str:

@@ -46,18 +46,18 @@ def test_cut_off_anywhere_and_continued(
 ) -> None:
     """Cut off after so many pairs of batch and method; no finished pair is computed again."""
     evaluate(model, tmp_path / "whole.sqlite")
-    score, computed = batch_module.Batch.score, []
+    measured, computed = batch_module.Batch._measured, []
 
     class CutOffError(Exception):
         pass
 
-    def counted(self, name, method):
+    def counted(self, mapped, seen):
         if len(computed) == cut_after:
             raise CutOffError
-        computed.append((name, tuple(sample.position for sample in self.samples)))
-        return score(self, name, method)
+        computed.append((mapped.name, tuple(sample.position for sample in self.samples)))
+        return measured(self, mapped, seen)
 
-    monkeypatch.setattr(batch_module.Batch, "score", counted)
+    monkeypatch.setattr(batch_module.Batch, "_measured", counted)
     with pytest.raises(CutOffError):
         evaluate(model, tmp_path / "run.sqlite")
     cut_after = -1
