@@ -42,9 +42,12 @@ def _min_max(
                 low, high = min(low, value), max(high, value)
                 finite &= np.isfinite(value)
         degenerate[n] = low == high or not finite
+        if degenerate[n]:
+            normalised[n] = 0.0
+            continue
         # In float64 the span of two float32 values neither overflows nor vanishes.
-        floor, span = np.float64(low), np.float64(high) - np.float64(low)
+        floor = np.float64(low)
+        factor = 1.0 / (np.float64(high) - floor)
         for i in range(height):
             for j in range(width):
-                value = np.float64(maps[n, i, j])
-                normalised[n, i, j] = 0.0 if degenerate[n] else (value - floor) / span
+                normalised[n, i, j] = (np.float64(maps[n, i, j]) - floor) * factor

@@ -109,6 +109,9 @@ def _fill_row(
     """Row i of the large map; `blend` is room for a row of the small one."""
     above, below, down = tall
     left, right, along = wide
+    if len(above) == len(small) and len(left) == len(blend):
+        row[:] = small[i]
+        return
     for j in range(len(blend)):
         a, b = np.float64(small[above[i], j]), np.float64(small[below[i], j])
         blend[j] = a + (b - a) * down[i]
