@@ -1,0 +1,162 @@
+"""How near evaluations come to the raw passes that they need, and what memory they take besides.
+
+Each case runs in a process of its own, as `adcc-onnx benchmark` does it: rounds of the evaluation
+and of the raw passes (plain onnxruntime on ready tensors, at the same batch, threads and runs side
+by side) take turns, and the median ratio counts. The memory is what the kernel says the process had
+at the most (VmHWM), less that of a process that only runs the raw pass at the same pace. Weights
+are random: they change no time.
+
+    python benchmarks/limits.py [--photos FOLDER] [--rounds 7] [CASE...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+import adcc_onnx as adcc
+from adcc_onnx.benchmarking import benchmark, random_images
+from adcc_onnx.evaluation.evidence import pass_for
+from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.images.sources import open_source
+from adcc_onnx.tuning import Pace, at_pace, search
+
+GRADIENT_METHODS = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
+GRADIENT_METHODS += ["eigengradcam", "eigencam", "kpcacam"]
+
+
+# A session of plain onnxruntime at the same pace, and its peak.
+BARE = """
+import re, sys, threading
+import numpy as np, onnxruntime
+path, batch, threads, lanes = sys.argv[1], *map(int, sys.argv[2:])
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = threads
+session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+image = np.zeros((batch, *session.get_inputs()[0].shape[1:]), np.float32)
+feeds = {session.get_inputs()[0].name: image, "target": np.full(batch, -1)}
+lane = lambda: [session.run(None, feeds) for _ in range(4)]
+runs = [threading.Thread(target=lane) for _ in range(lanes)]
+[run.start() for run in runs], [run.join() for run in runs]
+print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table.
+
+    Attributes:
+        network: of torchvision.
+        images: how many of random tensors, or of photos.
+        bar: the ratio to be reached.
+        photos: whether the images are JPEGs.
+    """
+
+    network: str
+    images: int
+    bar: float
+    methods: list[str] = field(default_factory=lambda: ["gradcam"])
+    metrics: list[str] = field(default_factory=list)
+    photos: bool = False
+
+
+CASES = {
+    "resnet50": Case("resnet50", 48, 0.92),
+    "resnet50-jpeg": Case("resnet50", 48, 0.85, photos=True),
+    "resnet50-eight-methods": Case("resnet50", 16, 0.92, GRADIENT_METHODS),
+    "resnet50-curves": Case("resnet50", 2, 0.93, metrics=["deletion", "insertion"]),
+    "mobilenet_v2": Case("mobilenet_v2", 96, 0.85),
+    "mobilenet_v2-jpeg": Case("mobilenet_v2", 96, 0.85, photos=True),
+    "scorecam-resnet18": Case("resnet18", 2, 0.95, ["scorecam"]),
+}
+
+
+def peak() -> int:
+    """The most memory that this process ever had, in KiB."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def found_pace(name: str, path: str) -> list[int]:
+    """The fastest pace for most of the case's passes."""
+    plan = make_plan(CASES[name].methods, CASES[name].metrics)
+    pace = search(adcc.load(path, device="cpu"), pass_for(plan.needs))
+    return [pace.batch, pace.threads, pace.lanes]
+
+
+def measure(name: str, path: str, photos: str, rounds: int, pace: list[int]) -> dict[str, float]:
+    """One case in this process."""
+    case = CASES[name]
+    model = at_pace(adcc.load(path, preprocessing="torch", device="cpu"), Pace(*pace))
+    images = case.images
+    source = open_source(photos, images) if case.photos else random_images(model, images)
+    found = benchmark(model, source, make_plan(case.methods, case.metrics), rounds)
+    return {
+        "limit": found.limit,
+        "speed": found.images_per_second,
+        "ratio": found.ratio,
+        "peak": peak(),
+    }
+
+
+def child(*words: str) -> Any:
+    done = subprocess.run([sys.executable, *words], check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
+def row(name: str, path: Path, photos: str, rounds: int) -> str:
+    case = CASES[name]
+    exposed = path.with_suffix(".exposed.onnx")
+    onnx.save(adcc.expose(path), exposed)
+    pace = child(__file__, name, "--here", str(path))
+    words = [name, "--here", str(path), "--photos", photos, "--rounds", str(rounds)]
+    found = child(__file__, *words, "--pace", json.dumps(pace))
+    besides = (found["peak"] - child("-c", BARE, str(exposed), *map(str, pace))) / 1024
+    return (
+        f"| {name} | {pace[0]}, {pace[2]} | {found['limit']:.2f} | {found['speed']:.2f} | "
+        f"{found['ratio']:.3f} ({case.bar}) | {besides:.0f} MiB |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
+    parser.add_argument(
+        "--photos", help="a folder of JPEGs; without it, cases of JPEGs are left out"
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--here", help=argparse.SUPPRESS)
+    parser.add_argument("--pace", type=json.loads, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.here:
+        (name,) = options.cases
+        given = (name, options.here)
+        more = (options.photos, options.rounds, options.pace)
+        print(json.dumps(measure(*given, *more) if options.pace else found_pace(*given)))
+        return
+    from peers import network_of
+
+    print(
+        "| case | images a run, lanes | limit, images/s | reached | ratio (bar) | memory besides |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.cases:
+            if options.photos or not CASES[name].photos:
+                _, path = network_of(CASES[name].network, Path(folder))
+                print(row(name, path, options.photos or "", options.rounds), flush=True)
+
+
+if __name__ == "__main__":
+    main()
