@@ -5,6 +5,7 @@ What is recorded are addresses, so inputs and outputs lie in buffers that stay w
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Container, Mapping, Sequence
 from functools import cache
@@ -18,6 +19,7 @@ from adcc_onnx.runtime.devices import Device
 
 # onnxruntime's name of the recording that a run makes or replays; -1 is none.
 _RECORDING, _NONE = "gpu_graph_id", "-1"
+_NUMBERS = itertools.count(1)
 
 
 class Captured:
@@ -34,6 +36,7 @@ class Captured:
         self._inputs: dict[str, Any] = {}
         self._results: list[Any] = []
         self._binding: Any = None
+        self._number = str(next(_NUMBERS))
         self._turn = threading.Lock()
 
     def run(self, feeds: Mapping[str, Any], keep: Container[str]) -> list[Any]:
@@ -49,7 +52,7 @@ class Captured:
                     self._inputs[name].update_inplace(np.ascontiguousarray(given))
                 else:
                     copied(given, self._device, self._inputs[name])
-            self._session.run_with_iobinding(self._binding, _options("1"))
+            self._session.run_with_iobinding(self._binding, _options(self._number))
             named = zip(self._outputs, self._results, strict=True)
             return [copied(v, self._device) if n in keep else _fetched(v) for n, v in named]
 

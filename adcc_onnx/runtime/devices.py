@@ -17,6 +17,7 @@ from adcc_onnx.runtime import cuda
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _IN_CUDA_MEMORY = ("cuda", "tensorrt")
+_RECORDING = "enable_cuda_graph"  # the CUDA provider's option
 _SILENT, _WARNINGS = 4, 2  # onnxruntime's levels of logging; warnings are its default
 _TENSORRT = 10  # the major version that onnxruntime's provider links to
 
@@ -167,9 +168,16 @@ def capturing(device: Device) -> Device:
     """
     if device.kind != "cuda":
         raise OptionError(f"CUDA graphs need --device cuda, not {device.name}")
-    recording = {"enable_cuda_graph": "1"}
     (provider, options), *others = device.providers
-    return replace(device, providers=[(provider, {**options, **recording}), *others], captures=True)
+    recording = (provider, {**options, _RECORDING: "1"})
+    return replace(device, providers=[recording, *others], captures=True)
+
+
+def uncapturing(device: Device) -> Device:
+    """The same device without CUDA graphs."""
+    (provider, options), *others = device.providers
+    plain = {key: value for key, value in options.items() if key != _RECORDING}
+    return replace(device, providers=[(provider, plain), *others], captures=False)
 
 
 def why_not(name: str) -> str | None:

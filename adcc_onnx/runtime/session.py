@@ -20,7 +20,7 @@ from adcc_onnx.graph.external import in_memory
 from adcc_onnx.graph.loading import to_proto
 from adcc_onnx.graph.weights import weights_aside
 from adcc_onnx.runtime.captured import Captured, unrecorded
-from adcc_onnx.runtime.devices import Device
+from adcc_onnx.runtime.devices import Device, uncapturing
 from adcc_onnx.runtime.kept import Kept, laid
 
 Arrays = dict[str, NDArray[Any]]
@@ -73,14 +73,12 @@ class Session:
             options.add_external_initializers(list(weights), list(weights.values()))
             for library in device.custom_ops:
                 options.register_custom_ops_library(library)
-            self._session = onnxruntime.InferenceSession(
-                graph, options, providers=device.providers, disabled_optimizers=_WRONG_FUSIONS
-            )
+            self._session, self._device = _opened(graph, options, device)
         except Exception as error:
             raise ModelError(_why_refused(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]
-        self._captured = Captured(self._session, self.outputs, device) if device.captures else None
-        self._batch, self._fixed, self._device = batch, fixed, device
+        self._batch, self._fixed = batch, fixed
+        self._captured = self._recorder()
         self.samples, self.seconds = 0, 0.0
         self._counting = threading.Lock()
 
@@ -142,13 +140,18 @@ class Session:
 
     def _halve(self, used: int) -> None:
         self._batch = used // 2
-        if self._captured is not None:
-            self._captured = Captured(self._session, self.outputs, self._device)
+        self._captured = self._recorder()
         warnings.warn(
             f"out of memory with {used} images a run: going on with {self._batch}",
             AdccWarning,
             stacklevel=2,
         )
+
+    def _recorder(self) -> Captured | None:
+        """What records runs of a full batch, where the device does that."""
+        if not self._device.captures:
+            return None
+        return Captured(self._session, self.outputs, self._device)
 
     def _run(
         self, feeds: Mapping[str, Any], held: Mapping[str, Any], keep: Container[str]
@@ -246,6 +249,24 @@ def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
         for name, tensor in weights.items()
     }
     return graph, values
+
+
+def _opened(graph: bytes, options: Any, device: Device) -> tuple[Any, Device]:
+    """onnxruntime's session, and the device as it serves this graph."""
+    try:
+        session = onnxruntime.InferenceSession(
+            graph, options, providers=device.providers, disabled_optimizers=_WRONG_FUSIONS
+        )
+    except Exception as error:
+        if not device.captures:
+            raise
+        warnings.warn(
+            f"a part of the model runs without a CUDA graph: {first_line(error)}",
+            AdccWarning,
+            stacklevel=2,
+        )
+        return _opened(graph, options, uncapturing(device))
+    return session, device
 
 
 def _edges(batched: Mapping[str, Batched]) -> list[int]:

@@ -10,18 +10,26 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from small import small
 
 import adcc_onnx as adcc
-from adcc_onnx.errors import OptionError
+from adcc_onnx.errors import AdccWarning, OptionError
 from adcc_onnx.runtime import cuda
-from adcc_onnx.runtime.devices import CPU_PROVIDER, Device, capturing, choose_device
+from adcc_onnx.runtime.devices import (
+    CPU_PROVIDER,
+    Device,
+    capturing,
+    choose_device,
+    uncapturing,
+)
 from adcc_onnx.runtime.kept import Kept
 from adcc_onnx.runtime.session import Session
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((11, 3, 8, 8)).astype(np.float32)
+CARD = Device("cuda:1", "", [(cuda.PROVIDER, {"device_id": "1"}), CPU_PROVIDER])
 DEVICE = replace(choose_device("cpu"), captures=True)
 
 
@@ -58,10 +66,26 @@ def test_an_evaluation_with_recorded_runs(tmp_path, monkeypatch: pytest.MonkeyPa
         assert found[name].figures == pytest.approx(expected[name].figures, abs=1e-5)
 
 
+def test_a_graph_that_cannot_be_recorded_runs_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = capturing(CARD)
+    opened = onnxruntime.InferenceSession
+
+    def refusing(graph: bytes, options: object, providers: list, **more: object) -> object:
+        if "enable_cuda_graph" in providers[0][1]:
+            raise RuntimeError("This session cannot use the graph capture feature")
+        return opened(graph, options, providers=[CPU_PROVIDER])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refusing)
+    monkeypatch.setattr(Device, "memory", ("cpu", 0))
+    with pytest.warns(AdccWarning, match="without a CUDA graph: This session cannot"):
+        session = Session(ir.from_proto(small()), card, 4)
+    assert session.run({"image": IMAGES})["scores"].shape == (11, 5)
+
+
 def test_only_cuda_records() -> None:
-    card = Device("cuda:1", "", [(cuda.PROVIDER, {"device_id": "1"}), CPU_PROVIDER])
-    made = capturing(card)
+    made = capturing(CARD)
     options = {"device_id": "1", "enable_cuda_graph": "1"}
     assert made.captures and made.providers == [(cuda.PROVIDER, options), CPU_PROVIDER]
+    assert uncapturing(made).providers == CARD.providers and not uncapturing(made).captures
     with pytest.raises(OptionError, match="CUDA graphs need --device cuda, not cpu"):
         capturing(choose_device("cpu"))
