@@ -88,6 +88,11 @@ def model_options(command: _Command) -> _Command:
             metavar="torch|tf|caffe|unit|CARD.toml",
             help="From pixels to tensors; default: the card model.toml beside model.onnx.",
         ),
+        click.option(
+            "--decode",
+            type=click.Choice(["full", "reduced"]),
+            help="Large JPEGs whole, or faster at a part of their size; default: the card's.",
+        ),
         size_option,
         click.option(
             "--device", default="auto", show_default=True, help="Also cpu, cuda, cuda:1, tensorrt."
@@ -98,6 +103,9 @@ def model_options(command: _Command) -> _Command:
             show_default=True,
             metavar="auto|fp32|fp16",
             help="auto: the model's own, with TF32 products on CUDA.",
+        ),
+        click.option(
+            "--cuda-graph", is_flag=True, help="Record a full batch's run on the card, and replay."
         ),
         click.option("--batch-size", default="auto", show_default=True, metavar="auto|N"),
         click.option(
@@ -183,8 +191,7 @@ def evaluate(
         raise click.UsageError("--resume needs the run to continue: -o RUN.sqlite")
     plan, source = _plan(options), _source(options)
     # On a cluster this process computes nothing.
-    load = (lambda path, options: _loading(path, options)(device="cpu")) if cluster else _load
-    loaded = [load(path, options) for path in models]
+    loaded = [_idle(path, options) if cluster else _load(path, options) for path in models]
     for model in loaded:
         check(model, source, plan)
     if cluster is None and len(source) >= _WORTH_TUNING:
@@ -668,6 +675,11 @@ def _load(path: str, options: dict[str, Any]) -> Model:
     return model
 
 
+def _idle(path: str, options: dict[str, Any]) -> Model:
+    """A model that only others run."""
+    return _loading(path, {**options, "cuda_graph": False})(device="cpu")
+
+
 def _paced(model: Model, plan: Plan, options: dict[str, Any]) -> Model:
     """The model at its fastest pace, unless the user chose a batch size."""
     from adcc_onnx.evaluation.evidence import pass_for
@@ -685,12 +697,14 @@ def _loading(path: str, options: dict[str, Any]) -> Callable[..., Model]:
         load,
         path,
         options["preprocess"],
+        decode=options["decode"],
         layer=options["layers"] or None,
         fuse=options["fuse"],
         output=options["output"],
         size=_size(options["size"]),
         custom_ops=options["custom_ops"],
         precision=options["precision"],
+        cuda_graph=options["cuda_graph"],
         batch_size=_batch_size(options["batch_size"] or "auto"),
     )
 

@@ -119,7 +119,7 @@ def _explain_batch(
     needs = frozenset().union(*(method.needs for method in methods.values()))
     tensors = np.stack([sample.tensor for sample in group if sample.tensor is not None])
     targets = None if target is None else np.full(len(group), target)
-    seen = Observation(model, tensors, targets, needs, keys)
+    seen = Observation(model, tensors, targets, needs, keys, methods.values())
     maps: dict[str, Floats] = {}
     told: dict[str, dict[int, str]] = {}
     for name, method in methods.items():
@@ -159,7 +159,7 @@ def _predictions(model: Model, logits: Floats) -> str:
 def _shown(model: Model, source: Source, sample: Sample) -> NDArray[np.uint8]:
     """What the model saw of the picture."""
     assert model.preprocessing is not None
-    return model.preprocessing.crop_image(next(source.at([sample.position])).load())
+    return model.preprocessing.see(next(source.at([sample.position])))
 
 
 def _plain(name: str) -> str:

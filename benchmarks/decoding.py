@@ -1,8 +1,9 @@
 """What decoding JPEGs at a part of their size saves, and how far their pixels move.
 
 From bytes to what the model sees (decoded, resized, cropped), wholly and by `decode = "reduced"`,
-in turns. Run as `python benchmarks/decoding.py PHOTOS [--sizes 224 112]`: on the JPEGs of a folder
-as they are, and on camera-sized ones that are made from some of them, enlarged and with noise added.
+in turns; then how far pixels move by the margin that is left over what a picture is resized to.
+Run as `python benchmarks/decoding.py PHOTOS [--sizes 224 112]`: on the JPEGs of a folder as they
+are, and on camera-sized ones that are made from some of them, enlarged and with noise added.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from adcc_onnx.images.decoding import decode_reduced
+from adcc_onnx.images.decoding import Picture, decode_reduced
 from adcc_onnx.images.encoded import encoded
 from adcc_onnx.images.preprocessing import Preprocessing
+from adcc_onnx.images.source import Record
 
 WIDTH, HEIGHT, NOISE = 4000, 3000, 5  # 12 megapixels; of 255
 CODINGS = [(quality, sampling) for quality in (75, 90, 97) for sampling in (2, 0)]
 ROUNDS = 5
+MARGINS, SMALLEST, MOST = (2, 3, 4, 5, 6), 16, 4
 
 
 def large(paths: Iterable[Path]) -> Iterator[bytes]:
@@ -40,10 +45,10 @@ def large(paths: Iterable[Path]) -> Iterator[bytes]:
         yield stream.getvalue()
 
 
-def seconds(steps: Preprocessing, data: bytes) -> float:
+def seconds(steps: Preprocessing, record: Record) -> float:
     """Of one thread, since the machine may do other work."""
     start = time.thread_time()
-    steps.see(encoded("", None, lambda: data))
+    steps.see(record)
     return time.thread_time() - start
 
 
@@ -53,12 +58,12 @@ def measured(name: str, pictures: Iterable[bytes], size: int) -> str:
     pairs, moved, parts = [], [], Counter[int]()
     for data in pictures:
         parts[decode_reduced(data, "", reduced.spare)[1]] += 1
-        seen = [steps.see(encoded("", None, lambda: data)) for steps in (full, reduced)]
-        moved.append(np.abs(seen[0].astype(int) - seen[1]))
+        record = encoded("", None, partial(bytes, data))
+        moved.append(distances(full.see(record), reduced.see(record)))
         for turn in range(ROUNDS):
             # Which goes first alternates, so that neither always finds the caches warm.
             order = (full, reduced) if turn % 2 else (reduced, full)
-            taken = {steps.decode: seconds(steps, data) for steps in order}
+            taken = {steps.decode: seconds(steps, record) for steps in order}
             pairs.append((taken["full"], taken["reduced"]))
     before, after = (1000 * statistics.median(times) for times in zip(*pairs, strict=True))
     ratio = statistics.median(after / before for before, after in pairs)
@@ -68,6 +73,34 @@ def measured(name: str, pictures: Iterable[bytes], size: int) -> str:
         f"| {name} | {size} | {decoded} | {before:.1f} | {after:.1f} | {ratio:.2f} "
         f"| {largest} | {mean:.2f} |"
     )
+
+
+def distances(first: Picture, second: Picture) -> NDArray[np.int64]:
+    return np.abs(first.astype(np.int64) - second)
+
+
+def by_margin(data: bytes) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """(margin, distances), at every part of its size that a JPEG can be decoded at."""
+    whole, _ = decode_reduced(data, "", lambda size: 1)
+    for most in (2, 4, 8):
+        picture, times = decode_reduced(data, "", lambda size, most=most: most)
+        for margin in MARGINS if times == most else ():
+            resize = min(whole.shape[:2]) // (times * margin)
+            if resize >= SMALLEST:
+                steps = Preprocessing((resize * 7 // 8,) * 2, resize)
+                yield margin, distances(steps.crop_image(whole), steps.crop_image(picture))
+
+
+def margins(name: str, pictures: Iterable[bytes]) -> str:
+    largest, mean, over, pixels = (dict.fromkeys(MARGINS, 0.0) for _ in range(4))
+    for data in pictures:
+        for margin, moved in by_margin(data):
+            largest[margin] = max(largest[margin], moved.max())
+            mean[margin] = max(mean[margin], moved.mean())
+            over[margin] += (moved > MOST).sum()
+            pixels[margin] += moved.size
+    cells = (f"{largest[m]:.0f} / {mean[m]:.2f} / {1e6 * over[m] / pixels[m]:.0f}" for m in MARGINS)
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -85,6 +118,13 @@ def main() -> None:
         print(measured(f"{WIDTH} x {HEIGHT}", large(chosen), size), flush=True)
     for size in options.sizes:
         print(measured("as they are", (p.read_bytes() for p in paths), size), flush=True)
+    print(
+        f"\nlargest deviation / greatest mean, of 255 / pixels of a million above {MOST}, by margin"
+    )
+    print(f"\n| pictures | {' | '.join(map(str, MARGINS))} |")
+    print("| --- |" + " --- |" * len(MARGINS))
+    print(margins(f"{WIDTH} x {HEIGHT}", large(chosen)), flush=True)
+    print(margins("as they are", (p.read_bytes() for p in paths)))
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def _observe(
     keys = [plan.key(sample.name) for sample in usable]
     if targets is None and isinstance(plan.target, int):
         targets = np.full(len(usable), plan.target)
-    return Observation(model, tensors, targets, plan.needs, keys)
+    return Observation(model, tensors, targets, plan.needs, keys, plan.methods.values())
 
 
 def _similarities(sound: _Explained, found: _Explained) -> dict[str, float]:

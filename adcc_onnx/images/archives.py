@@ -17,9 +17,10 @@ from posixpath import basename, splitext
 from typing import IO
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
-from adcc_onnx.images.decoding import SUFFIXES, Picture, decode_image
+from adcc_onnx.images.decoding import SUFFIXES
+from adcc_onnx.images.encoded import Read, random_access
 from adcc_onnx.images.files import read_bytes
-from adcc_onnx.images.source import Label, Load, Source, label_of, random_access, unique
+from adcc_onnx.images.source import Label, Source, label_of, unique
 
 # Of a header with a long name in it, and of a file with a label: far above what either needs.
 _MOST_HEADER, _MOST_SIDECAR = 2**16, 2**20
@@ -50,14 +51,14 @@ def in_tar(path: Path, prefix: str = "") -> Source:
     names = unique(prefix + index.names[i] for i in kept)
     labels = [index.labels.get(_key(index.names[i])) for i in kept]
 
-    def load(position: int) -> Load:
+    def read(position: int) -> Read:
         i, name = kept[position], names[position]
         trouble = index.troubles.get(index.names[i]) or index.troubles.get(_key(index.names[i]))
         if trouble:
             return partial(_fail, f"{name}: {trouble}")
-        return partial(_read, path, name, index.offsets[i], index.sizes[i])
+        return partial(read_bytes, path, name, index.offsets[i], index.sizes[i])
 
-    return random_access(names, labels, load)
+    return random_access(names, labels, read)
 
 
 @dataclass(frozen=True)
@@ -199,9 +200,5 @@ def _plain(name: str) -> str:
     return name
 
 
-def _read(path: Path, name: str, offset: int, size: int) -> Picture:
-    return decode_image(read_bytes(path, name, offset, size), name)
-
-
-def _fail(reason: str) -> Picture:
+def _fail(reason: str) -> bytes:
     raise ImageError(reason)

@@ -9,7 +9,7 @@ from typing import Any
 
 from adcc_onnx.errors import PreprocessingError, did_you_mean
 from adcc_onnx.images.labels import read_labels
-from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
+from adcc_onnx.images.preprocessing import DECODINGS, PRESETS, Preprocessing
 
 _KEYS = (
     "preset",
@@ -21,15 +21,17 @@ _KEYS = (
     "mean",
     "std",
     "channels",
+    "decode",
     "layout",
     "labels",
     "layer",
     "scores",
     "about",
 )
-_PIXEL_KEYS = ("resize", "crop", "interpolation", "scale", "mean", "std", "channels")
+_PIXEL_KEYS = ("resize", "crop", "interpolation", "scale", "mean", "std", "channels", "decode")
 _CHOICES = {
     "preset": tuple(PRESETS),
+    "decode": DECODINGS,
     "layout": ("NCHW", "NHWC"),
     "scores": ("logits", "probabilities", "log-probabilities", "sigmoid"),
 }

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adcc_onnx.errors import ImageError, first_line
 from adcc_onnx.images.files import read_bytes
+from adcc_onnx.images.reduction import Spare, reduce
 from adcc_onnx.images.wholeness import require_whole
 
 Picture = NDArray[np.uint8]
@@ -51,18 +52,37 @@ def decode_image(data: bytes, name: str) -> Picture:
     Raises:
         ImageError: as `read_image`.
     """
+    picture, _ = decode_reduced(data, name, lambda size: 1)
+    return picture
+
+
+def decode_reduced(data: bytes, name: str, spare: Spare) -> tuple[Picture, int]:
+    """The pixels of an encoded picture, those of a JPEG perhaps of a smaller one.
+
+    Args:
+        data, name: as of `decode_image`.
+        spare: how many times smaller a picture of (height, width) may be.
+
+    Returns:
+        The picture, RGB [H, W, 3], upright, and how many times smaller it is: 1, 2, 4 or 8.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
     with opened(data, name) as image:
+        times = reduce(image, spare)
+        image.load()
         if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
             raise ImageError(f"{name}: 32-bit pixels, of which nothing says how bright white is")
         ImageOps.exif_transpose(image, in_place=True)
-        return np.asarray(_to_rgb(image))
+        return np.asarray(_to_rgb(image)), times
 
 
 @contextmanager
 def opened(
     data: bytes, name: str, formats: tuple[str, ...] = FORMATS
 ) -> Generator[Image.Image, None, None]:
-    """An encoded picture, decoded; what goes wrong with it within the block is an `ImageError`.
+    """An encoded picture, not decoded yet; what goes wrong within the block is an `ImageError`.
 
     Raises:
         ImageError: as `read_image`.
@@ -76,7 +96,6 @@ def opened(
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 _check_size(image, name)
                 require_whole(data, image.format, image.width * image.height, name)
-                image.load()
                 yield image
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: no picture of a known format ({', '.join(formats)})") from error

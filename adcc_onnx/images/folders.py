@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from adcc_onnx.errors import SourceError
-from adcc_onnx.images.decoding import SUFFIXES, read_image
-from adcc_onnx.images.source import Label, Source, label_of, random_access, unique
+from adcc_onnx.images.decoding import SUFFIXES
+from adcc_onnx.images.encoded import random_access
+from adcc_onnx.images.files import read_bytes
+from adcc_onnx.images.source import Label, Source, label_of, unique
 
 _HEADERS = ("path", "file", "filename", "image", "name")
 
@@ -69,7 +71,7 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
 def files(folder: Path, paths: Sequence[str], labels: Sequence[Label | None]) -> Source:
     """Pictures by their paths, relative to a folder."""
     names = unique(paths)
-    return random_access(names, labels, lambda i: partial(read_image, folder / paths[i], names[i]))
+    return random_access(names, labels, lambda i: partial(read_bytes, folder / paths[i], names[i]))
 
 
 def _pictures(folder: Path) -> list[str]:

@@ -22,6 +22,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> Mask:
         ImageError: no readable PNG, or of another size.
     """
     with opened(read_bytes(path, path.name), path.name, ("PNG",)) as image:
+        image.load()
         colours = len(image.getbands()) - ("A" in image.getbands())
         values = np.asarray(image)
     require_size(path.name, values.shape[:2], size)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adcc_onnx.errors import ImageError, OptionError, PreprocessingError, did_you_mean
+from adcc_onnx.images.source import Record
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -24,6 +25,10 @@ INTERPOLATIONS: Mapping[str, Image.Resampling] = MappingProxyType(
         "nearest": Image.Resampling.NEAREST,
     }
 )
+DECODINGS = ("full", "reduced")
+# How many times larger than what it is resized to a picture stays at least; measured: the smallest
+# whole number at which no pixel of photos moves by more than 4/255 (docs/performance.md).
+MARGIN = 5
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Preprocessing:
         scale: what 0..255 is divided by.
         mean, std: of each channel, in the order of `channels`.
         channels: "RGB" or "BGR".
+        decode: "full", or "reduced": large JPEGs at a part of their size, so that pixels differ
+            slightly.
 
     Raises:
         PreprocessingError: a value that makes no sense, or a crop larger than the picture.
@@ -51,6 +58,7 @@ class Preprocessing:
     mean: Triple = (0.0, 0.0, 0.0)
     std: Triple = (1.0, 1.0, 1.0)
     channels: str = "RGB"
+    decode: str = "full"
 
     def __post_init__(self) -> None:
         if min(*self.size, self.resize) < 1:
@@ -65,6 +73,7 @@ class Preprocessing:
             raise PreprocessingError(f"no interpolation '{self.interpolation}'; there is {known}")
         if self.channels not in ("RGB", "BGR"):
             raise PreprocessingError(f"channels must be RGB or BGR, not '{self.channels}'")
+        require_decoding(self.decode)
         if self.scale == 0 or 0 in self.std:
             raise PreprocessingError("scale and std must not be 0")
 
@@ -97,6 +106,25 @@ class Preprocessing:
         """
         return self._cropped(image, INTERPOLATIONS[self.interpolation])
 
+    def see(self, record: Record) -> Picture:
+        """What the model sees of a record's picture, decoded as `decode` says: uint8 [H, W, 3].
+
+        Raises:
+            ImageError: as `crop_image`, or the picture cannot be decoded.
+        """
+        if self.decode == "full" or record.reduced is None:
+            return self.crop_image(record.load())
+        picture, _ = record.reduced(self.spare)
+        return self.crop_image(picture)
+
+    def spare(self, size: tuple[int, int]) -> int:
+        """How many times smaller a picture of (height, width) may be before it is resized."""
+        # A pixel that is picked, not averaged, would be another one.
+        if self.interpolation == "nearest":
+            return 1
+        width, height = self._resized_to(size)
+        return min(size[0] // (MARGIN * height), size[1] // (MARGIN * width))
+
     def crop_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """What is left of a mask [h, w] of a picture in what the model sees of it: [H, W].
 
@@ -116,16 +144,25 @@ class Preprocessing:
 
     def describe(self) -> dict[str, Any]:
         """Everything that changes a number, for the record of a run."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        found = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        if self.decode == "full":
+            del found["decode"]  # as in runs that were kept before there was a choice
+        return found
 
     def _cropped(self, image: Picture, method: Image.Resampling) -> Picture:
         height, width = self.size
+        scaled = _resized(image, self._resized_to(image.shape[:2]), method)
         if not self.crop:
-            return _resized(image, (width, height), method)
-        scaled = _resized(image, _scaled(image.shape[1], image.shape[0], self.resize), method)
+            return scaled
         top = round((scaled.shape[0] - height) / 2.0)
         left = round((scaled.shape[1] - width) / 2.0)
         return scaled[top : top + height, left : left + width]
+
+    def _resized_to(self, size: tuple[int, ...]) -> tuple[int, int]:
+        """(width, height) that a picture of (height, width) has before the crop."""
+        if not self.crop:
+            return self.size[1], self.size[0]
+        return _scaled(size[1], size[0], self.resize)
 
 
 _MOST_PIXELS = 180_000_000
@@ -138,6 +175,16 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "unit": {},
     }
 )
+
+
+def require_decoding(name: str) -> None:
+    """There must be such a way to decode.
+
+    Raises:
+        PreprocessingError: there is none.
+    """
+    if name not in DECODINGS:
+        raise PreprocessingError(f"decode must be {' or '.join(DECODINGS)}, not '{name}'")
 
 
 def _resized(image: Picture, size: tuple[int, int], method: Image.Resampling) -> Picture:

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adcc_onnx.images.reduction import Spare
+
 Label = int | str
 Load = Callable[[], NDArray[Any]]
+LoadReduced = Callable[[Spare], tuple[NDArray[np.uint8], int]]
 Mask = NDArray[np.bool_]
 # Draws the mask of a picture of (height, width).
 Draw = Callable[[tuple[int, int]], Mask]
@@ -30,12 +33,15 @@ class Record:
         truth: the object's pixels in what `load` gives, bool [H, W], all False where it has none;
             raises `ImageError` where the annotation is broken or does not fit the picture. None
             where nothing is known.
+        reduced: the picture, perhaps as much smaller as it is told it may be, and how many times
+            smaller it is; raises as `load`. None where there is nothing to decode.
     """
 
     name: str
     label: Label | None
     load: Load
     truth: Callable[[], Mask] | None = None
+    reduced: LoadReduced | None = None
 
 
 @dataclass(frozen=True)
@@ -63,20 +69,6 @@ class Source:
     def at(self, positions: Iterable[int]) -> Iterator[Record]:
         """The records of some positions, in rising order; nothing of the others is decoded."""
         return self.read(positions)
-
-
-def random_access(
-    names: Sequence[str],
-    labels: Sequence[Label | None],
-    load: Callable[[int], Load],
-    ready: bool = False,
-) -> Source:
-    """A source whose images are reached each by itself."""
-
-    def read(positions: Iterable[int]) -> Iterator[Record]:
-        return (Record(names[i], labels[i], load(i)) for i in positions)
-
-    return Source(names, labels, read, ready)
 
 
 def selected(source: Source, positions: Sequence[int]) -> Source:

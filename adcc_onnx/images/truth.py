@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.coco import CocoFile
 from adcc_onnx.images.masks import read_mask
-from adcc_onnx.images.source import Draw, Load, Mask, Record, Source
+from adcc_onnx.images.reduction import Spare
+from adcc_onnx.images.source import Draw, Load, LoadReduced, Mask, Record, Source
 from adcc_onnx.images.voc import read_boxes
 
 
@@ -99,26 +101,38 @@ def _stems(name: str, repeated: set[str]) -> Iterator[str]:
 def _known(record: Record, draw: Draw | None, ready: bool) -> Record:
     if draw is None:
         return record
-    picture = _Picture(record.load, ready)
-    return replace(record, load=picture, truth=partial(_drawn, draw, picture))
+    picture = _Picture(record.load, record.reduced, ready)
+    return replace(
+        record,
+        load=picture.load,
+        truth=partial(_drawn, draw, picture),
+        reduced=None if record.reduced is None else picture.reduced,
+    )
 
 
 class _Picture:
-    """A record's `load`, which remembers the size, so that the truth needs no second decoding."""
+    """A record's picture, which remembers its size, so that the truth needs no second decoding."""
 
-    def __init__(self, load: Load, ready: bool) -> None:
-        self._load, self._ready = load, ready
+    def __init__(self, load: Load, reduced: LoadReduced | None, ready: bool) -> None:
+        self._load, self._reduced, self._ready = load, reduced, ready
         self._size: tuple[int, int] | None = None
 
-    def __call__(self) -> NDArray[Any]:
+    def load(self) -> NDArray[Any]:
         picture = self._load()
         height, width = picture.shape[1:] if self._ready else picture.shape[:2]
         self._size = (height, width)
         return picture
 
+    def reduced(self, spare: Spare) -> tuple[NDArray[np.uint8], int]:
+        assert self._reduced is not None
+        picture, times = self._reduced(spare)
+        self._size = (times * picture.shape[0], times * picture.shape[1])
+        return picture, times
+
     def size(self) -> tuple[int, int]:
+        """(height, width) of the whole picture."""
         if self._size is None:
-            self()
+            self.load()
         assert self._size is not None
         return self._size
 

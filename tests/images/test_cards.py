@@ -17,6 +17,7 @@ scale = 127.5
 mean = 1.0
 std = [1.0, 2.0, 4.0]
 channels = "BGR"
+decode = "reduced"
 layout = "NHWC"
 labels = "names.txt"
 layer = "block5"
@@ -44,6 +45,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "mean": [1.0, 1.0, 1.0],
         "std": [1.0, 2.0, 4.0],
         "channels": "BGR",
+        "decode": "reduced",
     }
 
 
@@ -71,6 +73,7 @@ def test_a_card_may_be_silent_on_pixels(tmp_path: Path) -> None:
         ("size = [224]", "size must be a whole number or"),
         ("size = 0", "at least 1 pixel"),
         ("layout = 'CHW'", "NCHW, NHWC"),
+        ("decode = 'fast'", "decode must be one of full, reduced, not 'fast'"),
         ("labels = '../names.txt'", "outside the card's folder"),
         ("labels = 'absent.txt'", "cannot be read"),
         ("labels = 3", "file name or a list"),

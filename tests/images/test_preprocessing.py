@@ -122,6 +122,7 @@ def test_without_resizing_a_mask_is_cut_to_the_pixel() -> None:
         ({"resize": 100}, "smaller than the size"),
         ({"interpolation": "lanczos"}, "bilinear"),
         ({"channels": "RBG"}, "RGB or BGR"),
+        ({"decode": "fast"}, "decode must be full or reduced, not 'fast'"),
         ({"std": (1.0, 0.0, 1.0)}, "must not be 0"),
         ({"size": (0, 224)}, "at least 1"),
     ],

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 
 from adcc_onnx.errors import OptionError, SourceError
 from adcc_onnx.images.sampling import sampled
-from adcc_onnx.images.source import Label, Source, random_access
+from adcc_onnx.images.source import Label, Record, Source
 
 
 def source(names: list[str], labels: list[Label | None] | None = None) -> Source:
-    return random_access(names, labels or [None] * len(names), lambda i: lambda: np.array(i))
+    labels = labels or [None] * len(names)
+
+    def read(positions: Iterable[int]) -> Iterator[Record]:
+        return (Record(names[i], labels[i], partial(np.array, i)) for i in positions)
+
+    return Source(names, labels, read)
 
 
 NAMES = [f"{i:04d}.png" for i in range(1000)]
