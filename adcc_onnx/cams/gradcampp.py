@@ -30,9 +30,12 @@ class GradCAMPP(AssembledMethod):
     assembly = Assembly.GRADCAM_PP
 
     def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        from adcc_onnx.graph.build import DOUBLE, FLOAT
+
         assert gradients is not None
-        # g^2 / (2 g^2 + S g^3) = 1 / (2 + S g) wherever g is not 0, and elsewhere ReLU(g) is.
-        total = activations.sum([2, 3])
-        divisor = 2.0 + total * gradients
-        share = gradients.op("Relu") / divisor
-        return divisor.equals(0.0).where(0.0, share).sum([2, 3])
+        # g^2 / (2 g^2 + S g^3) = 1 / (2 + S g) wherever g is not 0, and elsewhere ReLU(g) is. Where
+        # activations are signed, 2 + S g may nearly vanish: float32's rounding of S would show.
+        slopes = gradients.cast(DOUBLE)
+        divisor = 2.0 + activations.cast(DOUBLE).sum([2, 3]) * slopes
+        share = slopes.op("Relu") / divisor
+        return divisor.equals(0.0).where(0.0, share).sum([2, 3]).cast(FLOAT)

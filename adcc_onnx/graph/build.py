@@ -19,7 +19,8 @@ from adcc_onnx.graph.upgrade import LOWEST_OPSET
 Dim = int | str | None  # a fixed size, a named one ("batch"), or unknown
 Scalar = float | int
 
-BOOL, INT64, FLOAT = ir.DataType.BOOL, ir.DataType.INT64, ir.DataType.FLOAT
+BOOL, INT64 = ir.DataType.BOOL, ir.DataType.INT64
+FLOAT, DOUBLE = ir.DataType.FLOAT, ir.DataType.DOUBLE
 # What QuantizeLinear makes of real numbers.
 QUANTISED = {ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.UINT16, ir.DataType.INT16}
 _LOW_PRECISION = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}

@@ -29,6 +29,9 @@ _ERRORS_ONLY = 3
 # Merges a Pad of zeros into a MaxPool, whose own pads are -inf: wrong where a window holds only
 # negative values (Keras' ResNet50V2; onnxruntime 1.31).
 _WRONG_FUSIONS = ["Pad_Fusion"]
+# Quantised operators are computed as the graph says, in real numbers: those in whole numbers, which
+# they would be fused to, overflow on CPUs without VNNI, and a map would depend on the machine.
+_REAL_ARITHMETIC = ("session.disable_quant_qdq", "1")
 # What onnxruntime, CUDA, cuBLAS, cuDNN, TensorRT and C++ say when memory runs out.
 _OUT_OF_MEMORY = (
     "failed to allocate memory",
@@ -68,6 +71,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = threads
+        options.add_session_config_entry(*_REAL_ARITHMETIC)
         try:
             graph, weights = _without_weights(model)
             options.add_external_initializers(list(weights), list(weights.values()))
