@@ -27,6 +27,8 @@ import adcc_onnx as adcc
 from adcc_onnx.benchmarking import benchmark, random_images
 from adcc_onnx.evaluation.evidence import pass_for
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.run import evaluate_into
+from adcc_onnx.evaluation.store import Store
 from adcc_onnx.images.sources import open_source
 from adcc_onnx.tuning import Pace, at_pace, search
 
@@ -101,13 +103,13 @@ def measure(name: str, path: str, photos: str, rounds: int, pace: list[int]) -> 
     model = at_pace(adcc.load(path, preprocessing="torch", device="cpu"), Pace(*pace))
     images = case.images
     source = open_source(photos, images) if case.photos else random_images(model, images)
-    found = benchmark(model, source, make_plan(case.methods, case.metrics), rounds)
-    return {
-        "limit": found.limit,
-        "speed": found.images_per_second,
-        "ratio": found.ratio,
-        "peak": peak(),
-    }
+    plan = make_plan(case.methods, case.metrics)
+    if not rounds:  # the benchmark itself opens sessions for its raw passes
+        with Store.create(None) as store:
+            evaluate_into(store, model, source, plan, name)
+        return {"peak": peak()}
+    found = benchmark(model, source, plan, rounds)
+    return {"limit": found.limit, "speed": found.images_per_second, "ratio": found.ratio}
 
 
 def child(*words: str) -> Any:
@@ -120,9 +122,10 @@ def row(name: str, path: Path, photos: str, rounds: int) -> str:
     exposed = path.with_suffix(".exposed.onnx")
     onnx.save(adcc.expose(path), exposed)
     pace = child(__file__, name, "--here", str(path))
-    words = [name, "--here", str(path), "--photos", photos, "--rounds", str(rounds)]
-    found = child(__file__, *words, "--pace", json.dumps(pace))
-    besides = (found["peak"] - child("-c", BARE, str(exposed), *map(str, pace))) / 1024
+    words = [__file__, name, "--here", str(path), "--photos", photos, "--pace", json.dumps(pace)]
+    found = child(*words, "--rounds", str(rounds))
+    whole, bare = child(*words, "--rounds", "0"), child("-c", BARE, str(exposed), *map(str, pace))
+    besides = (whole["peak"] - bare) / 1024
     return (
         f"| {name} | {pace[0]}, {pace[2]} | {found['limit']:.2f} | {found['speed']:.2f} | "
         f"{found['ratio']:.3f} ({case.bar}) | {besides:.0f} MiB |"

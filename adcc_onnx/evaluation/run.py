@@ -25,6 +25,7 @@ from adcc_onnx.evaluation.stream import (
     Sample,
     batches,
     decoded_ahead,
+    even_batch,
     require_preprocessing,
     tensor_of,
 )
@@ -97,7 +98,8 @@ def work_here(model: Model, source: Source, plan: Plan, done: Done) -> Iterator[
         yield ([], []), len(group)
 
     with decoded_ahead(source, model, done, plan.truth) as stream:
-        yield Lanes(batches(stream, model.batch), evaluated, model.lanes)
+        size = even_batch(len(source) - len(done.finished), model)
+        yield Lanes(batches(stream, size), evaluated, model.lanes)
 
 
 def _keep(writer: _Writer, work: Work, progress: Progress, stop: Callable[[], bool]) -> None:

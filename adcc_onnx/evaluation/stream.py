@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -108,6 +109,15 @@ def batches(stream: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
             group = []
     if group:
         yield group
+
+
+def even_batch(images: int, model: Model) -> int:
+    """The size of batches under which all lanes end at about the same time."""
+    turns = max(1, math.ceil(images / (model.batch * model.lanes)))
+    even = math.ceil(images / (turns * model.lanes))
+    # A recorded run is one of a full batch.
+    free = model.any_batch and not model.device.captures
+    return max(1, even) if free else model.batch
 
 
 def require_preprocessing(source: Source, model: Model) -> None:

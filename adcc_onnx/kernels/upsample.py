@@ -110,7 +110,8 @@ def _fill_row(
     above, below, down = tall
     left, right, along = wide
     if len(above) == len(small) and len(left) == len(blend):
-        row[:] = small[i]
+        for j in range(len(row)):
+            row[j] = small[i, j]
         return
     for j in range(len(blend)):
         a, b = np.float64(small[above[i], j]), np.float64(small[below[i], j])

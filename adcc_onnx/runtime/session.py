@@ -22,6 +22,7 @@ from adcc_onnx.graph.weights import weights_aside
 from adcc_onnx.runtime.captured import Captured, unrecorded
 from adcc_onnx.runtime.devices import Device, uncapturing
 from adcc_onnx.runtime.kept import Kept, laid
+from adcc_onnx.runtime.memory import give_back
 
 Arrays = dict[str, NDArray[Any]]
 Batched = NDArray[Any] | Kept
@@ -80,6 +81,7 @@ class Session:
             self._session, self._device = _opened(graph, options, device)
         except Exception as error:
             raise ModelError(_why_refused(error)) from error
+        give_back()
         self.outputs = [output.name for output in self._session.get_outputs()]
         self._batch, self._fixed = batch, fixed
         self._captured = self._recorder()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+import adcc_onnx as adcc
+from adcc_onnx.drawings import classifier_path
 from adcc_onnx.evaluation.lanes import _WAITING, Lanes
+from adcc_onnx.evaluation.stream import even_batch
 
 
 def twice(task: int) -> Iterator[int]:
@@ -92,3 +96,24 @@ def test_no_more_results_wait_than_allowed() -> None:
 
 def _gone() -> bool:
     return not any(thread.name.startswith("adcc-lane") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "lanes", "sizes"),
+    [
+        (48, 16, 2, [12, 12, 12, 12]),
+        (48, 16, 1, [16, 16, 16]),
+        (50, 16, 1, [13, 13, 13, 11]),
+        (3, 16, 2, [2, 1]),
+        (33, 8, 2, [6, 6, 6, 6, 6, 3]),
+        (0, 8, 2, []),
+    ],
+)
+def test_no_lane_waits_long_for_the_others(
+    images: int, batch: int, lanes: int, sizes: list[int]
+) -> None:
+    model = replace(adcc.load(classifier_path(), device="cpu"), batch=batch, lanes=lanes)
+    size = even_batch(images, model)
+    made = [min(size, images - start) for start in range(0, images, size)]
+    assert made == sizes and max(made, default=0) <= batch
+    assert even_batch(images, replace(model, any_batch=False)) == batch
