@@ -138,10 +138,10 @@ def deviations(model: Model, reference: Model, source: Source, plan: Plan) -> De
     """How far each image's values are from those of a reference; see `Benchmark.deviation`."""
     found, expected = (_values(one, source, plan) for one in (model, reference))
     apart: dict[str, dict[str, list[float]]] = {}
-    for key in found.keys() & expected.keys():
-        _, method, metric = key
-        of_metric = apart.setdefault(method, {}).setdefault(metric, [])
-        of_metric.append(abs(found[key] - expected[key]))
+    for (image, method, metric), value in expected.items():
+        other = found.get((image, method, metric))
+        if other is not None:
+            apart.setdefault(method, {}).setdefault(metric, []).append(abs(other - value))
     return {
         method: {name: (statistics.fmean(each), max(each)) for name, each in of_method.items()}
         for method, of_method in apart.items()

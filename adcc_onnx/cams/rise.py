@@ -18,8 +18,11 @@ _CHUNK = 64  # masks in memory at a time
 @method
 @dataclass(frozen=True)
 class RISE(Method):
-    """sum_m p_c(x * M_m) M_m over random masks M_m at the image's resolution.
+    """sum_m p_c(x * M_m) M_m / sum_m M_m over random masks M_m at the image's resolution.
 
+    An estimate of E[p_c(x * M) | the pixel is kept], the importance that the paper defines. The
+    paper divides by the coverage that is expected, masks x keep, we by each pixel's own: both tend
+    to the same, but where p is high whatever is masked, the chances of the coverage would show.
     A mask is a grid of cells, each kept with probability `keep`, upsampled bilinearly to one cell
     more than the image and cropped at a random place. It needs no layer.
     Petsiuk, Das and Saenko, BMVC 2018, https://arxiv.org/abs/1806.07421.
@@ -53,11 +56,13 @@ class RISE(Method):
 
     def _map_of(self, evidence: Evidence, image: int, rng: np.random.Generator) -> Floats:
         height, width = evidence.images.shape[2:]
-        total = np.zeros((height, width))
+        total, coverage = np.zeros((height, width)), np.zeros((height, width))
         for masks in self.drawn(rng, height, width):
             p = evidence.probability(image, evidence.masked_scores(image, masks))
             total += np.tensordot(p, masks, axes=1)
-        return (total / (self.masks * self.keep)).astype(np.float32)
+            coverage += masks.sum(axis=0, dtype=np.float64)
+        mean = np.divide(total, coverage, out=np.zeros_like(total), where=coverage != 0)
+        return mean.astype(np.float32)
 
     def drawn(self, rng: np.random.Generator, height: int, width: int) -> Iterator[Floats]:
         """The masks, [up to 64, H, W] at a time."""
