@@ -35,7 +35,7 @@ class Maps:
     @cached_property
     def maps(self) -> Floats:
         """M at the image's size, [N, H, W]."""
-        return self.small if self.small.shape[1:] == self.size else upsample(self.small, self.size)
+        return upsample(self.small, self.size)
 
     def reason(self, image: int) -> str:
         """Why image number `image` failed."""

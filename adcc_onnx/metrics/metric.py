@@ -101,14 +101,15 @@ class Explained:
     @cached_property
     def large_maps(self) -> Floats:
         """M at the images' size, [N, H, W]."""
-        return _upsampled(_given(self.maps, "the maps"), self.size)
+        found = _given(self.maps, "the maps")
+        return upsample(found, self.size or found.shape[1:])
 
     @cached_property
     def agreement(self) -> tuple[Scores, Scores]:
         """Pearson's r of M and CAM_c(e) at the images' size, -1 where undefined; and mean |M|."""
         first = _given(self.maps, "the maps")
-        size = self.size or (first.shape[1], first.shape[2])
-        return agreement(first, _given(self.second_maps, "CAM(e)"), size)
+        second = _given(self.second_maps, "CAM(e)")
+        return agreement(first, second, self.size or first.shape[1:])
 
 
 class Metric(ABC):
@@ -188,7 +189,3 @@ def _given(shown: _Shown | None, what: str) -> _Shown:
     if shown is None:
         raise ValueError(f"a metric reads {what}, which was not given: is it in its `needs`?")
     return shown
-
-
-def _upsampled(found: Floats, size: tuple[int, int] | None) -> Floats:
-    return found if size in (None, found.shape[1:]) else upsample(found, size)
