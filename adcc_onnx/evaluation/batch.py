@@ -117,10 +117,7 @@ class Batch:
         """The method's maps."""
         start = time.perf_counter()
         metrics = self.plan.metrics_of(method)
-        asked: frozenset[Need] = frozenset().union(*(m.needs for m in metrics.values()))
-        needs = None
-        if asked & {Need.MASKED_SCORE, Need.SECOND_MAP}:
-            needs = method.needs if Need.SECOND_MAP in asked else frozenset()
+        needs = self.plan.needs_again(method)
         first = self.first.anew()
         maps = self._maps(method, first)
         failures = {int(i): maps.reason(int(i)) for i in np.flatnonzero(maps.failed)}

@@ -46,6 +46,13 @@ class Plan:
         """What the first pass, which all methods share, has to show."""
         return frozenset().union(*(method.needs for method in self.methods.values()))
 
+    def needs_again(self, method: Method) -> frozenset[Need] | None:
+        """What the run on a method's explanation maps has to show; None if no metric needs it."""
+        asked = {need for metric in self.metrics_of(method).values() for need in metric.needs}
+        if MetricNeed.SECOND_MAP in asked:
+            return method.needs
+        return frozenset() if MetricNeed.MASKED_SCORE in asked else None
+
     @property
     def truth(self) -> bool:
         """Whether any metric needs to know where the object is."""

@@ -30,7 +30,8 @@ from adcc_onnx.evaluation.stream import (
     tensor_of,
 )
 from adcc_onnx.images.sources import Source
-from adcc_onnx.model import Model
+from adcc_onnx.metrics.metric import Need
+from adcc_onnx.model import Model, Pass
 
 Progress = Callable[[int], None]
 Rows = tuple[list[ImageRow], list[ScoreRow]]
@@ -142,7 +143,21 @@ def check(model: Model, source: Source, plan: Plan) -> None:
     for method in plan.methods.values():
         if isinstance(method, ReadyMaps):
             method.require(len(source))
+    _open_sessions(model, plan)
+
+
+def _open_sessions(model: Model, plan: Plan) -> None:
+    """Open sessions before any runs: later, what opening takes would come on top of what runs do.
+
+    Those of parts of the model, and of methods' own passes, wait until they are wanted.
+    """
     model.session(pass_for(plan.needs))
+    for method in plan.methods.values():
+        again = plan.needs_again(method)
+        if again is not None:
+            model.session(pass_for(again), masked=model.device.remote)  # see `Explanations`
+    if any(Need.REPLACED_SCORES in metric.needs for metric in plan.metrics.values()):
+        model.session(Pass.RANKED)
 
 
 def evaluate_batch(model: Model, plan: Plan, group: Sequence[Sample]) -> Iterator[Rows]:

@@ -28,6 +28,7 @@ class Need(enum.Enum):
     MASKED_SCORE = "the score of the explanation map"
     SECOND_MAP = "the map of the explanation map"
     OTHER_SCORES = "scores of changed images"
+    REPLACED_SCORES = "scores of images whose pixels are replaced, first to last"
     OTHER_MAPS = "maps of changed images"
     TRUTH = "where the object is"
 
@@ -178,7 +179,7 @@ def truth(explained: Explained) -> NDArray[np.bool_]:
 
 
 def view(explained: Explained) -> View:
-    """The model, for a metric that declares OTHER_SCORES or OTHER_MAPS."""
+    """The model, for a metric that declares OTHER_SCORES, REPLACED_SCORES or OTHER_MAPS."""
     return _given(explained.view, "the model")
 
 

@@ -21,7 +21,7 @@ class PixelCurve(Metric):
     https://arxiv.org/abs/1806.07421.
     """
 
-    needs = frozenset({Need.OTHER_SCORES})
+    needs = frozenset({Need.REPLACED_SCORES})
 
     steps: int
     baseline: Baseline

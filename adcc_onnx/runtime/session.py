@@ -22,7 +22,7 @@ from adcc_onnx.graph.weights import weights_aside
 from adcc_onnx.runtime.captured import Captured, unrecorded
 from adcc_onnx.runtime.devices import Device, uncapturing
 from adcc_onnx.runtime.kept import Kept, laid
-from adcc_onnx.runtime.memory import give_back
+from adcc_onnx.runtime.memory import give_back, spare
 
 Arrays = dict[str, NDArray[Any]]
 Batched = NDArray[Any] | Kept
@@ -72,6 +72,8 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = threads
+        if not device.remote:
+            spare(options)
         options.add_session_config_entry(*_REAL_ARITHMETIC)
         try:
             graph, weights = _without_weights(model)
