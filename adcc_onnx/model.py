@@ -25,7 +25,7 @@ from adcc_onnx.graph.loading import prepare, read_model
 from adcc_onnx.graph.optimise import build_share_gradient
 from adcc_onnx.graph.perturb import build_masked, build_ranked
 from adcc_onnx.graph.precision import narrowed, widen_bfloat16
-from adcc_onnx.graph.probe import IMAGE, LOGITS, build_probe, copy_of
+from adcc_onnx.graph.probe import IMAGE, LOGITS, MASKS, build_probe, copy_of
 from adcc_onnx.graph.tail import build_tail, build_trunk
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing, require_decoding
@@ -164,9 +164,10 @@ class Model:
 
     @cached_property
     def blank_logits(self) -> NDArray[np.float32]:
-        """Logits [classes] of the zero image."""
+        """Logits [classes] of the zero image: behind a zero mask, as who reads it uses masks."""
         zero = np.zeros((1, self.classifier.channels, *self.size), np.float32)
-        logits: NDArray[np.float32] = self.session(Pass.FORWARD).run({IMAGE: zero})[LOGITS][0]
+        seen = self.session(Pass.MASKED).run({MASKS: zero[:, 0]}, {IMAGE: zero})
+        logits: NDArray[np.float32] = seen[LOGITS][0]
         return logits
 
     @property

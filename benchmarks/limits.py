@@ -27,7 +27,7 @@ import adcc_onnx as adcc
 from adcc_onnx.benchmarking import benchmark, random_images
 from adcc_onnx.evaluation.evidence import pass_for
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run import check, evaluate_into
+from adcc_onnx.evaluation.run import evaluate_into
 from adcc_onnx.evaluation.store import Store
 from adcc_onnx.images.sources import open_source
 from adcc_onnx.tuning import Pace, at_pace, search
@@ -105,7 +105,6 @@ def measure(name: str, path: str, photos: str, rounds: int, pace: list[int]) -> 
     source = open_source(photos, images) if case.photos else random_images(model, images)
     plan = make_plan(case.methods, case.metrics)
     if not rounds:  # the benchmark itself opens sessions for its raw passes
-        check(model, source, plan)
         with Store.create(None) as store:
             evaluate_into(store, model, source, plan, name)
         return {"peak": peak()}

@@ -37,7 +37,7 @@ class GroupCAM(Method):
     family = "perturbation"
     summary = "groups of channels weighted by what they restore of a blurred image's score"
     cost = "1 with backward + groups"
-    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS, Need.MASKED_SCORES})
+    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS, Need.BLENDED_SCORES})
 
     groups: int = 32
 

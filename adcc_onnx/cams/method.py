@@ -30,6 +30,7 @@ class Need(enum.Enum):
     GRADIENTS = "gradients"
     NOISY_GRADIENTS = "gradients of noisy copies"
     MASKED_SCORES = "scores of masked images"
+    BLENDED_SCORES = "scores of images masked over a baseline"
     TAIL_SCORES = "scores behind a masked layer"
     IMAGE_GRADIENT = "the gradient of the image"
     IMAGE_GRADIENTS = "gradients of other images"
@@ -76,7 +77,7 @@ class Evidence(Protocol):
         """Logits [M, classes] of image number `image` behind each mask, `masks` [M, h, w].
 
         The model upsamples the masks bilinearly to H x W, and multiplies the image by them; with a
-        `baseline` [C, H, W], it adds baseline x (1 - mask).
+        `baseline` [C, H, W] (BLENDED_SCORES), it adds baseline x (1 - mask).
         """
 
     def blank_scores(self) -> Floats:

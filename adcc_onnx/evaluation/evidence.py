@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import AssembledMethod, Floats, Method, Need
-from adcc_onnx.errors import OptionError
+from adcc_onnx.errors import AdccError, OptionError
 from adcc_onnx.evaluation.probability import probabilities
 from adcc_onnx.evaluation.shown import Images, Shown
 from adcc_onnx.graph.expose import TARGET
@@ -29,6 +31,15 @@ from adcc_onnx.runtime.kept import Kept
 from adcc_onnx.runtime.session import Arrays
 
 _PREDICTED = -1
+# What methods are shown beside the run of the whole model.
+_OWN_PASSES = {
+    Need.MASKED_SCORES: Pass.MASKED,
+    Need.BLENDED_SCORES: Pass.BLENDED,
+    Need.TAIL_SCORES: Pass.TAIL,
+    Need.IMAGE_GRADIENT: Pass.IMAGE_GRADIENTS,
+    Need.IMAGE_GRADIENTS: Pass.IMAGE_GRADIENTS,
+    Need.SHARE_GRADIENTS: Pass.SHARE_GRADIENTS,
+}
 
 
 class Observation:
@@ -207,13 +218,13 @@ class Observation:
         return probabilities(logits, targets, self._model.classifier.scores_kind)
 
     def masked_scores(self, image: int, masks: Floats, baseline: Floats | None = None) -> Floats:
-        self._declared(Need.MASKED_SCORES)
+        need = Need.MASKED_SCORES if baseline is None else Need.BLENDED_SCORES
+        self._declared(need)
         self.passes[image] += len(masks)
         shared = {IMAGE: self.images[image : image + 1]}
         if baseline is not None:
             shared[BASELINE] = baseline[None]
-        kind = Pass.MASKED if baseline is None else Pass.BLENDED
-        logits: Floats = self._model.session(kind).run({MASKS: masks}, shared)[LOGITS]
+        logits: Floats = self._model.session(_OWN_PASSES[need]).run({MASKS: masks}, shared)[LOGITS]
         return logits
 
     def tail_scores(self, image: int, masks: Floats) -> Floats:
@@ -271,6 +282,21 @@ class Observation:
     def _declared(self, need: Need) -> None:
         if need not in self._needs:
             raise OptionError(f"a method reads {need.value} without declaring it in its `needs`")
+
+
+def open_sessions(model: Model, needs: frozenset[Need], masked: bool = False) -> None:
+    """Open the sessions that show `needs`; one that cannot be opened says so where it is read.
+
+    Args:
+        model: the classifier.
+        needs: of one run and what comes with it.
+        masked: whether the run is one through maps.
+    """
+    own = (_OWN_PASSES[need] for need in needs & _OWN_PASSES.keys())
+    model.session(pass_for(needs), masked=masked)
+    for kind, layer in itertools.product(own, range(len(model.layers))):
+        with suppress(AdccError):
+            model.session(kind, layer)
 
 
 def pass_for(needs: frozenset[Need]) -> Pass:

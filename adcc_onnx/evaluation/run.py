@@ -15,7 +15,7 @@ from adcc_onnx.errors import (
     PreprocessingError,
 )
 from adcc_onnx.evaluation.batch import Batch
-from adcc_onnx.evaluation.evidence import pass_for
+from adcc_onnx.evaluation.evidence import open_sessions, pass_for
 from adcc_onnx.evaluation.lanes import Lanes
 from adcc_onnx.evaluation.plan import LABEL, Plan
 from adcc_onnx.evaluation.ready_maps import ReadyMaps
@@ -98,8 +98,11 @@ def work_here(model: Model, source: Source, plan: Plan, done: Done) -> Iterator[
             yield rows, 0
         yield ([], []), len(group)
 
+    left = len(source) - len(done.finished)
+    if left:
+        _open_sessions(model, plan)
     with decoded_ahead(source, model, done, plan.truth) as stream:
-        size = even_batch(len(source) - len(done.finished), model)
+        size = even_batch(left, model)
         yield Lanes(batches(stream, size), evaluated, model.lanes)
 
 
@@ -143,19 +146,16 @@ def check(model: Model, source: Source, plan: Plan) -> None:
     for method in plan.methods.values():
         if isinstance(method, ReadyMaps):
             method.require(len(source))
-    _open_sessions(model, plan)
+    model.session(pass_for(plan.needs))
 
 
 def _open_sessions(model: Model, plan: Plan) -> None:
-    """Open sessions before any runs: later, what opening takes would come on top of what runs do.
-
-    Those of parts of the model, and of methods' own passes, wait until they are wanted.
-    """
-    model.session(pass_for(plan.needs))
+    """Open sessions before any runs: later, what opening takes would lie on top of what runs do."""
+    open_sessions(model, plan.needs)
     for method in plan.methods.values():
         again = plan.needs_again(method)
         if again is not None:
-            model.session(pass_for(again), masked=model.device.remote)  # see `Explanations`
+            open_sessions(model, again, masked=model.device.remote)  # see `Explanations`
     if any(Need.REPLACED_SCORES in metric.needs for metric in plan.metrics.values()):
         model.session(Pass.RANKED)
 

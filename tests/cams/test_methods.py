@@ -284,6 +284,7 @@ def test_methods_read_only_what_they_need():
         Need.GRADIENTS: "gradients",
         Need.NOISY_GRADIENTS: "noisy_gradients",
         Need.MASKED_SCORES: "masked_scores",
+        Need.BLENDED_SCORES: "masked_scores",
         Need.TAIL_SCORES: "tail_scores",
         Need.IMAGE_GRADIENT: "image_gradient",
         Need.IMAGE_GRADIENTS: "image_gradients",
@@ -293,7 +294,7 @@ def test_methods_read_only_what_they_need():
     class Guarded:
         def __init__(self, shown: Evidence, needs: frozenset[Need]) -> None:
             self._shown = shown
-            self._closed = {name for need, name in readable.items() if need not in needs}
+            self._closed = set(readable.values()) - {readable[need] for need in needs}
 
         def __getattr__(self, name: str) -> object:
             assert name not in self._closed, f"{name} is read, but not in `needs`"
