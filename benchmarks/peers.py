@@ -5,7 +5,7 @@ and the map of what is left, and computes drop, coherency, complexity and ADCC. 
 torch with as many threads, batch by batch, in the loop that their documentation suggests. Sides are
 interleaved within every round, and medians taken. Weights are random: they change no time.
 
-    python benchmarks/peers.py [--images 16] [--rounds 5] [--threads 2] [CASE...]
+    python benchmarks/peers.py [--images 16] [--rounds 5] [--threads 2] [--peer NAME]... [CASE...]
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ for _name in ("nms", "qnms"):
     _DECLARED.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 Run = Callable[[], float]
+PEERS = ("torch-cam", "pytorch-grad-cam")
 BATCH, SIDE = 8, 224
 
 
@@ -188,7 +189,7 @@ def seconds(run: Run) -> float:
     return time.perf_counter() - start
 
 
-def measured(name: str, count: int, rounds: int, threads: int) -> str:
+def measured(name: str, count: int, rounds: int, threads: int, peers: Sequence[str]) -> str:
     case = CASES[name]
     images = np.random.default_rng(0).standard_normal((min(count, case.images), 3, SIDE, SIDE))
     images = images.astype(np.float32)
@@ -196,12 +197,9 @@ def measured(name: str, count: int, rounds: int, threads: int) -> str:
         network, path = network_of(case.network, Path(folder))
         methods = list(case.methods)
         sides = {"adcc-onnx": our_run(paced(path, case.layer, methods, threads), images, methods)}
-        for side, index, make in (
-            ("torch-cam", 0, torchcam_run),
-            ("pytorch-grad-cam", 1, grad_cam_run),
-        ):
+        for index, (side, make) in enumerate(zip(PEERS, (torchcam_run, grad_cam_run), strict=True)):
             theirs = [names[index] for names in case.methods.values()]
-            if None not in theirs:
+            if side in peers and None not in theirs:
                 sides[side] = make(network, case.layer, theirs, images)
         for run in sides.values():
             run()  # warm
@@ -210,12 +208,12 @@ def measured(name: str, count: int, rounds: int, threads: int) -> str:
             for side, run in sides.items():
                 taken[side].append(seconds(run))
     ours = taken["adcc-onnx"]
-    cells = [name, str(len(images)), f"{len(images) / statistics.median(ours):.2f}"]
-    for side in ("torch-cam", "pytorch-grad-cam"):
+    cells = [name, str(len(images)), f"{len(images) / statistics.median(ours):.3g}"]
+    for side in PEERS:
         if side in taken:
             pairs = zip(taken[side], ours, strict=True)
             ratio = statistics.median(theirs / own for theirs, own in pairs)
-            cells.append(f"{len(images) / statistics.median(taken[side]):.2f} ({ratio:.1f}x)")
+            cells.append(f"{len(images) / statistics.median(taken[side]):.3g} ({ratio:.1f}x)")
         else:
             cells.append("-")
     return f"| {' | '.join(cells)} |"
@@ -227,6 +225,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peer", action="append", choices=PEERS, help="Default: both.")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"images a second, {options.threads} threads, {options.rounds} interleaved rounds;")
@@ -234,7 +233,8 @@ def main() -> None:
     print("| case | images | adcc-onnx | torch-cam | pytorch-grad-cam |")
     print("| --- | --- | --- | --- | --- |")
     for name in options.cases:
-        print(measured(name, options.images, options.rounds, options.threads), flush=True)
+        given = (options.images, options.rounds, options.threads, options.peer or PEERS)
+        print(measured(name, *given), flush=True)
 
 
 if __name__ == "__main__":
