@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -138,9 +139,19 @@ class Preprocessing:
     def normalise(self, image: Picture) -> Floats:
         """The tensor [3, H, W] of a picture of the model's size."""
         ordered = image if self.channels == "RGB" else image[:, :, ::-1]
-        pixels = ordered.astype(np.float32) / np.float32(self.scale)
-        shifted = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
-        return np.ascontiguousarray(shifted.transpose(2, 0, 1))
+        tensor = np.empty((len(self._values), *ordered.shape[:2]), np.float32)
+        for channel, values in enumerate(self._values):
+            # No index is out of range: "clip" only spares the copy that "raise" makes of `out`.
+            np.take(values, ordered[:, :, channel], out=tensor[channel], mode="clip")
+        return tensor
+
+    @cached_property
+    def _values(self) -> Floats:
+        """What each value of a pixel becomes in each channel: [3, 256]."""
+        pixels = np.arange(256, dtype=np.float32) / np.float32(self.scale)
+        mean, std = (np.array(each, np.float32)[:, None] for each in (self.mean, self.std))
+        values: Floats = (pixels - mean) / std
+        return values
 
     def describe(self) -> dict[str, Any]:
         """Everything that changes a number, for the record of a run."""
