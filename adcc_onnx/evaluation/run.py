@@ -29,9 +29,9 @@ from adcc_onnx.evaluation.stream import (
     require_preprocessing,
     tensor_of,
 )
+from adcc_onnx.evaluation.view import PASSES
 from adcc_onnx.images.sources import Source
-from adcc_onnx.metrics.metric import Need
-from adcc_onnx.model import Model, Pass
+from adcc_onnx.model import Model
 
 Progress = Callable[[int], None]
 Rows = tuple[list[ImageRow], list[ScoreRow]]
@@ -156,8 +156,9 @@ def _open_sessions(model: Model, plan: Plan) -> None:
         again = plan.needs_again(method)
         if again is not None:
             open_sessions(model, again, masked=model.device.remote)  # see `Explanations`
-    if any(Need.REPLACED_SCORES in metric.needs for metric in plan.metrics.values()):
-        model.session(Pass.RANKED)
+    asked = {need for metric in plan.metrics.values() for need in metric.needs}
+    for need in asked & PASSES.keys():
+        model.session(PASSES[need])
 
 
 def evaluate_batch(model: Model, plan: Plan, group: Sequence[Sample]) -> Iterator[Rows]:

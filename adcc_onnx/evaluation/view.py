@@ -11,9 +11,11 @@ from adcc_onnx.cams.method import Floats, Method
 from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.evaluation.maps import maps_of
 from adcc_onnx.graph.probe import BASELINE, COUNTS, IMAGE, LOGITS, RANKS
-from adcc_onnx.metrics.metric import Scores
+from adcc_onnx.metrics.metric import Need, Scores
 from adcc_onnx.model import Model, Pass
 
+# The sessions that show what metrics need.
+PASSES = {Need.OTHER_SCORES: Pass.FORWARD, Need.REPLACED_SCORES: Pass.RANKED}
 # Beside the streams 0 and 1 that methods draw from.
 _STREAM = 2
 
@@ -39,7 +41,7 @@ class MetricView:
         return self._first.images
 
     def scores(self, image: int, others: Floats) -> Scores:
-        seen = self._model.session(Pass.FORWARD).run({IMAGE: others})
+        seen = self._model.session(PASSES[Need.OTHER_SCORES]).run({IMAGE: others})
         return self._probability(image, seen[LOGITS])
 
     def replaced_scores(
@@ -81,7 +83,7 @@ class MetricView:
             BASELINE: after[None],
             RANKS: ranks[None, None].astype(np.float32),
         }
-        session = self._model.session(Pass.RANKED)
+        session = self._model.session(PASSES[Need.REPLACED_SCORES])
         seen = session.run({COUNTS: counts.astype(np.float32)}, shared)
         return self._probability(image, seen[LOGITS])
 
