@@ -92,8 +92,7 @@ class ScoreCAM(Method):
         """Scores of the distinct masks, most of them predicted, and last of the zero mask."""
         activations = evidence.activations[image].reshape(len(groups), -1)
         masks = np.concatenate([distinct, np.zeros_like(distinct[:1])])
-        summed = np.zeros((len(masks), activations.shape[1]))
-        np.add.at(summed, groups, activations)  # channels of one mask have one weight
+        summed = sums(activations, groups, len(masks))  # channels of one mask have one weight
 
         def agreement(found: Prediction) -> float:
             return expected_agreement(found, lambda scores: self._map(scores, summed))
@@ -132,6 +131,16 @@ class ScoreCAM(Method):
             return evidence.probability(image, logits)
         chosen: NDArray[np.float64] = logits[:, evidence.targets[image]].astype(np.float64)
         return chosen
+
+
+def sums(values: Floats, groups: NDArray[np.intp], count: int) -> NDArray[np.float64]:
+    """The sum of the rows of each group, [count, ...]; 0 where a group has none."""
+    order = np.argsort(groups, kind="stable")
+    first = np.searchsorted(groups[order], np.arange(count))
+    there = np.diff(first, append=len(groups)) > 0
+    found = np.zeros((count, *values.shape[1:]))
+    found[there] = np.add.reduceat(values[order].astype(np.float64), first[there])
+    return found
 
 
 def softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -144,11 +144,13 @@ def _blur_root(side: int) -> Array:
 
 def spread_out(points: Array, count: int) -> NDArray[np.intp]:
     """Points far from each other, each the farthest from all before it and from the last point."""
-    distance = np.full(len(points), np.inf)
+    squares = np.full(len(points), np.inf)
+    lengths = (points**2).sum(axis=1)
     chosen = [len(points) - 1]
     for _ in range(count):
-        distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-        chosen.append(int(np.argmax(distance)))
+        last = chosen[-1]
+        squares = np.minimum(squares, lengths + lengths[last] - 2 * points @ points[last])
+        chosen.append(int(np.argmax(squares)))
     return np.array(chosen[1:], np.intp)
 
 
@@ -177,9 +179,9 @@ class Process:
         cross, above = self._open_kernel(chosen, slice(None)), self._rows[:, chosen].T
         values = np.stack([scores, np.ones(len(scores))], axis=1) - above @ self._white
         corner = np.linalg.cholesky(cross[:, chosen] + _NOISE * np.eye(len(chosen)))
-        rows = np.linalg.solve(corner, cross)
+        rows = whitened(corner, cross)
         self._rows = np.vstack([self._rows, rows])
-        self._white = np.vstack([self._white, np.linalg.solve(corner, values)])
+        self._white = np.vstack([self._white, whitened(corner, values)])
         self._left -= (rows**2).sum(axis=0)
         self._scores[chosen], self._known[chosen] = scores, True
 
@@ -221,11 +223,19 @@ def likeliest_shape(points: Array, scores: Array) -> tuple[float, float]:
 
     def likelihood(shape: tuple[float, float]) -> float:
         factor = np.linalg.cholesky(kernel(squares, products, shape) + noise)
-        variance = likeliest_variance(np.linalg.solve(factor, centred))
+        variance = likeliest_variance(whitened(factor, centred))
         return -float(np.log(np.diag(factor)).sum() + len(points) * np.log(variance) / 2)
 
     shapes = itertools.product(_LENGTHS, _SLOPES)
     return max(((typical * long, steep / length) for long, steep in shapes), key=likelihood)
+
+
+def whitened(factor: NDArray[np.floating], values: Array) -> Array:
+    """L^-1 values, of a lower triangular L."""
+    from scipy.linalg.lapack import dtrtrs
+
+    solved: Array = dtrtrs(factor.T, values, lower=0, trans=1)[0]  # as LAPACK lays it out
+    return solved
 
 
 def likeliest_variance(white: Array) -> float:

@@ -20,4 +20,6 @@ def one_thread() -> AbstractContextManager[object]:
 
 @functools.cache
 def _controller() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401  the controller knows the libraries that are loaded by now
+
     return ThreadpoolController()
