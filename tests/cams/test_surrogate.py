@@ -14,6 +14,7 @@ from small import small
 
 import adcc_onnx as adcc
 from adcc_onnx.cams.registry import get_method
+from adcc_onnx.cams.scorecam import sums
 from adcc_onnx.cams.surrogate import (
     _BLUR,
     _NOISE,
@@ -176,3 +177,12 @@ def test_wrong_options() -> None:
     for text in ("scorecam(passes=-1)", "scorecam(agreement=1.0)", "scorecam(agreement=-0.1)"):
         with pytest.raises(OptionError, match="passes must be at least 0, agreement in"):
             get_method(text)
+
+
+def test_sums_of_groups_are_numpys() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((50, 4)).astype(np.float32)
+    groups = rng.integers(1, 9, 50)  # the first of 10 groups and the last one have no row
+    expected = np.zeros((10, 4))
+    np.add.at(expected, groups, values)
+    np.testing.assert_allclose(sums(values, groups, 10), expected, atol=1e-12)

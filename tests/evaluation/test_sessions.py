@@ -1,0 +1,59 @@
+"""All sessions of an evaluation are open before the first run, and no others are needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from small import small
+
+import adcc_onnx as adcc
+from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.run import work_here
+from adcc_onnx.evaluation.store import Progress
+from adcc_onnx.images.sources import open_arrays
+from adcc_onnx.model import Model, Pass
+
+IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    onnx.save(small(), tmp_path / "net.onnx")
+    return adcc.load(tmp_path / "net.onnx", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("methods", "metrics", "opened"),
+    [
+        (["gradcam"], ["adcc"], {Pass.GRADIENTS}),
+        (["gradcam", "eigencam"], ["adcc"], {Pass.GRADIENTS, Pass.ACTIVATIONS}),
+        (["gradcam"], ["average_drop"], {Pass.GRADIENTS, Pass.FORWARD}),
+        (["gradcam"], ["deletion(steps=2)"], {Pass.GRADIENTS, Pass.RANKED}),
+        (["random"], ["road"], {Pass.ACTIVATIONS, Pass.FORWARD}),
+        (["scorecam"], ["adcc"], {Pass.ACTIVATIONS, Pass.MASKED}),
+        (["groupcam"], ["adcc"], {Pass.GRADIENTS, Pass.BLENDED}),
+        (["ablationcam"], ["adcc"], {Pass.ACTIVATIONS, Pass.TAIL}),
+        (["saliency"], ["adcc"], {Pass.IMAGE_GRADIENTS}),
+        (["smoothgrad(n=2)"], ["adcc"], {Pass.FORWARD, Pass.IMAGE_GRADIENTS}),
+        (["opticam(steps=2)"], ["adcc"], {Pass.ACTIVATIONS, Pass.SHARE_GRADIENTS}),
+    ],
+)
+def test_sessions_are_open_before_any_runs(
+    model: Model, methods: list[str], metrics: list[str], opened: set[Pass]
+) -> None:
+    plan, source = make_plan(methods, metrics), open_arrays(IMAGES)
+    with work_here(model, source, plan, Progress(set(), {})) as work:
+        assert model.spent() == dict.fromkeys(opened, (0, 0.0))
+        for _ in work:
+            pass
+    assert set(model.spent()) == opened
+    assert all(samples for samples, _ in model.spent().values())
+
+
+def test_what_is_finished_opens_nothing(model: Model) -> None:
+    plan, source = make_plan(["gradcam"]), open_arrays(IMAGES)
+    with work_here(model, source, plan, Progress({0, 1}, {})) as work:
+        assert list(work) == [] and model.spent() == {}
