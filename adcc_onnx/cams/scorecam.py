@@ -134,12 +134,12 @@ class ScoreCAM(Method):
 
 
 def sums(values: Floats, groups: NDArray[np.intp], count: int) -> NDArray[np.float64]:
-    """The sum of the rows of each group, [count, ...]; 0 where a group has none."""
-    order = np.argsort(groups, kind="stable")
-    first = np.searchsorted(groups[order], np.arange(count))
-    there = np.diff(first, append=len(groups)) > 0
-    found = np.zeros((count, *values.shape[1:]))
-    found[there] = np.add.reduceat(values[order].astype(np.float64), first[there])
+    """The sum of the rows of each group, [count, d], of `values` [M, d]; 0 for an empty group."""
+    from scipy.sparse import csr_array
+
+    rows = np.arange(len(groups))
+    belongs = csr_array((np.ones(len(rows)), (groups, rows)), shape=(count, len(rows)))
+    found: NDArray[np.float64] = belongs @ values
     return found
 
 
