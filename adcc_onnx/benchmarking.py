@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from adcc_onnx.evaluation.store import Progress, Store
 from adcc_onnx.evaluation.stream import batches, decoded_ahead, tensor_of
 from adcc_onnx.images.sources import Source, open_arrays
 from adcc_onnx.model import Model, Pass
-from adcc_onnx.tuning import feeds_of
+from adcc_onnx.tuning import back_to_back, feeds_of
 
 # Method -> metric -> (mean, greatest) absolute difference of an image's value.
 Deviations = dict[str, dict[str, tuple[float, float]]]
@@ -176,16 +175,8 @@ def _raw_seconds(model: Model, kind: Pass) -> float:
     session, feeds = model.session(kind), feeds_of(model, kind)
     session.run(feeds)
     runs = max(2, round(16 / model.batch))
-    lanes = [
-        threading.Thread(target=lambda: [session.run(feeds) for _ in range(runs)])
-        for _ in range(model.lanes)
-    ]
-    start = time.perf_counter()
-    for lane in lanes:
-        lane.start()
-    for lane in lanes:
-        lane.join()
-    return (time.perf_counter() - start) / (runs * model.batch * model.lanes)
+    taken = back_to_back(session, feeds, runs, model.lanes)
+    return taken / (runs * model.batch * model.lanes)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ import adcc_onnx as adcc
 from adcc_onnx.evaluation.evidence import pass_for
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.model import Model
-from adcc_onnx.tuning import search
+from adcc_onnx.tuning import at_pace, search
 
 # torchvision registers these; a CPU build of torch may come without them.
 _DECLARED = torch.library.Library("torchvision", "DEF")
@@ -217,8 +217,7 @@ def paced(path: Path, layer: str, methods: Sequence[str], threads: int) -> Model
     model = adcc.load(path, device="cpu", layer=layer)
     pace = search(model, pass_for(make_plan(methods).needs))
     lanes = min(pace.lanes, threads)
-    own = threads if lanes == 1 else 1
-    return replace(model, batch=pace.batch, threads=own, lanes=lanes, _sessions={})
+    return at_pace(model, replace(pace, threads=threads // lanes, lanes=lanes))
 
 
 def seconds(run: Run) -> float:

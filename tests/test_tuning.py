@@ -13,6 +13,7 @@ from small import small
 
 import adcc_onnx as adcc
 from adcc_onnx import tuning
+from adcc_onnx.errors import ModelError, OutOfMemoryError
 from adcc_onnx.evaluation.store import Store
 from adcc_onnx.model import Model, Pass
 from adcc_onnx.report import render
@@ -31,19 +32,48 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
 def test_the_fastest_of_what_was_measured_is_taken(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    by_lanes, tried, slow = {1: 1.0, 2: 1.0, 6: 2.0}, set(), 1.0
+
     def speed(candidate: Model, kind: Pass) -> float:
         assert kind is Pass.GRADIENTS
         by_batch = {1: 50.0, 4: 100.0, 8: 102.0, 16: 101.0}
-        return by_batch[candidate.batch] * (2 if candidate.lanes > 1 else 1)
+        tried.add(candidate.batch)
+        return slow * by_batch[candidate.batch] * by_lanes[candidate.lanes]
 
     monkeypatch.setattr(tuning, "_speed", speed)
     monkeypatch.setattr(tuning, "_cores", lambda: 6)
     # 2 % more is not worth twice the memory.
     assert search(model, Pass.GRADIENTS) == Pace(batch=4, threads=1, lanes=6, speed=200.0)
+    by_lanes[6] = 1.02  # as fast as two: they do not leave the cores idle, and take less memory
+    assert search(model, Pass.GRADIENTS) == Pace(batch=4, threads=3, lanes=2, speed=100.0)
+    by_lanes[1] = 1.25
+    assert search(model, Pass.GRADIENTS) == Pace(batch=4, threads=0, lanes=1, speed=125.0)
     monkeypatch.setattr(tuning, "_cores", lambda: 1)
-    assert search(model, Pass.GRADIENTS) == Pace(batch=4, threads=0, lanes=1, speed=100.0)
+    assert search(model, Pass.GRADIENTS) == Pace(batch=4, threads=0, lanes=1, speed=125.0)
+    assert tried == {1, 4, 8, 16}
+    tried.clear()
+    slow = 0.1  # a run of 16 takes more than a second
+    search(model, Pass.GRADIENTS)
+    assert tried == {1, 4, 8}
     fixed = replace(model, any_batch=False, batch=1)
     assert search(fixed, Pass.GRADIENTS).batch == 1
+
+
+def test_a_pace_that_takes_too_much_memory_is_left_out(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def speed(candidate: Model, kind: Pass) -> float:
+        if candidate.batch * candidate.lanes > most:
+            raise OutOfMemoryError("no memory for it")
+        return 100.0 * candidate.batch
+
+    monkeypatch.setattr(tuning, "_speed", speed)
+    monkeypatch.setattr(tuning, "_cores", lambda: 2)
+    most = 8
+    assert search(model, Pass.GRADIENTS) == Pace(batch=8, threads=0, lanes=1, speed=800.0)
+    most = 0
+    with pytest.raises(ModelError, match="at no batch size: no memory for it"):
+        search(model, Pass.GRADIENTS)
 
 
 def test_it_is_searched_for_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
