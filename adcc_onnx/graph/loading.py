@@ -31,6 +31,7 @@ from adcc_onnx.graph.validation import (
     require_sound,
 )
 from adcc_onnx.graph.vectors import longest_vector
+from adcc_onnx.graph.weights import take_from_protobuf
 
 # The folder reports each operator it leaves alone; users are not its audience.
 logging.getLogger("onnxscript").setLevel(logging.ERROR)
@@ -62,6 +63,7 @@ def read_model(path: str | Path) -> ir.Model:
         raise NotAModelError(f"{path} is not an ONNX model: it holds no operators")
     settle_external_data(model, path)
     require_sound(model)
+    take_from_protobuf(model)
     return model
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import onnx
 import onnx_ir as ir
 
+# Of elements that NumPy and onnxruntime lay out alike, in whole bytes.
+ARRAY_TYPES = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8}
 SMALL = 1024  # bytes; smaller weights may be shapes and axes, which the graph must hold itself
 _ELSEWHERE = "in memory"  # the name of a file that is never opened
 
@@ -38,6 +41,38 @@ def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
     for function in model.functions.values():
         yield function.graph
         yield from function.subgraphs()
+
+
+def take_from_protobuf(model: ir.Model) -> None:
+    """Give every tensor memory of its own, in place.
+
+    A tensor within protobuf is copied at every look at its values, and keeps the whole file in
+    memory as long as it is there itself.
+    """
+    for graph in all_graphs(model):
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                value.const_value = _taken(value.const_value)
+        for node in graph:
+            for attribute in list(node.attributes.values()):
+                if attribute.is_ref():
+                    continue
+                if attribute.type == ir.AttributeType.TENSOR:
+                    taken = ir.AttrTensor(attribute.name, _taken(attribute.value))
+                    node.attributes[attribute.name] = taken
+                elif attribute.type == ir.AttributeType.TENSORS:
+                    all_taken = ir.AttrTensors(attribute.name, [*map(_taken, attribute.value)])
+                    node.attributes[attribute.name] = all_taken
+
+
+def _taken(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    if not isinstance(tensor, ir.TensorProtoTensor):
+        return tensor
+    if tensor.nbytes > SMALL and tensor.dtype in ARRAY_TYPES:
+        return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
+    proto = onnx.TensorProto()
+    proto.CopyFrom(tensor.raw)
+    return ir.TensorProtoTensor(proto)
 
 
 @contextmanager

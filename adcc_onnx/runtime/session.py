@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_line
 from adcc_onnx.graph.external import in_memory
 from adcc_onnx.graph.loading import to_proto
-from adcc_onnx.graph.weights import weights_aside
+from adcc_onnx.graph.weights import ARRAY_TYPES, weights_aside
 from adcc_onnx.runtime.captured import Captured, unrecorded
 from adcc_onnx.runtime.devices import Device, uncapturing
 from adcc_onnx.runtime.kept import Kept, laid
@@ -43,7 +43,6 @@ _OUT_OF_MEMORY = (
     "bad_alloc",
     "bad allocation",
 )
-_NUMPY_TYPES = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8}
 
 
 class Session:
@@ -245,7 +244,7 @@ def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
 
     The sessions of one model share their weights.
     """
-    with weights_aside(model, lambda tensor: tensor.dtype in _NUMPY_TYPES) as weights:
+    with weights_aside(model, lambda tensor: tensor.dtype in ARRAY_TYPES) as weights:
         # onnxruntime opens no file for us: it would look in the working directory.
         for value in model.graph.initializers.values():
             tensor = value.const_value

@@ -52,6 +52,54 @@ def test_external_weights_beside_the_model_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.numpy(), onnx.numpy_helper.to_array(kernel))
 
 
+TYPES = ["FLOAT", "FLOAT16", "DOUBLE", "INT8", "UINT8", "INT64", "BOOL", "BFLOAT16", "INT4"]
+
+
+def test_tensors_of_every_type_stay_what_they_are_in_the_file(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).integers(0, 2, (3, 1001))
+    kinds = {name: getattr(onnx.TensorProto, name) for name in TYPES}
+    tensors = [
+        *(onnx.helper.make_tensor(n, kind, (3, 1001), numbers) for n, kind in kinds.items()),
+        onnx.helper.make_tensor("short", onnx.TensorProto.FLOAT, (2,), [0.5, -0.0]),
+        onnx.helper.make_tensor("words", onnx.TensorProto.STRING, (2,), [b"a", b"bc"]),
+    ]
+    branch = onnx.helper.make_graph([], "branch", [], [], tensors[:1])
+    constant = onnx.helper.make_node("Constant", [], ["c"], value=tensors[0])
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [3, 1001])
+    nodes = [
+        constant,
+        onnx.helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    branch.node.append(onnx.helper.make_node("Identity", ["FLOAT"], ["inner"]))
+    branch.output.append(onnx.helper.make_tensor_value_info("inner", 1, [3, 1001]))
+    yes = onnx.helper.make_tensor_value_info("yes", onnx.TensorProto.BOOL, [])
+    graph = onnx.helper.make_graph(nodes, "g", [yes], [output], tensors)
+    path = _write(onnx.helper.make_model(graph), tmp_path / "model.onnx")
+
+    found, wanted = to_proto(read_model(path)), onnx.load(path)
+    for name in (t.name for t in tensors):
+        ours, theirs = (
+            next(t for t in m.graph.initializer if t.name == name) for m in (found, wanted)
+        )
+        assert (ours.data_type, list(ours.dims)) == (theirs.data_type, list(theirs.dims))
+        np.testing.assert_array_equal(
+            onnx.numpy_helper.to_array(ours), onnx.numpy_helper.to_array(theirs)
+        )
+    for m in (found, wanted):
+        inside = [m.graph.node[0].attribute[0].t]
+        inside += [a.g.initializer[0] for a in m.graph.node[1].attribute]
+        for tensor in inside:
+            np.testing.assert_array_equal(onnx.numpy_helper.to_array(tensor), numbers)
+
+
+def test_large_weights_are_not_copied_by_looking_at_them(tmp_path: Path) -> None:
+    model = small()
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1000, "f4"), "large"))
+    read = read_model(_write(model, tmp_path / "model.onnx"))
+    tensor = read.graph.initializers["large"].const_value
+    assert tensor is not None and np.shares_memory(tensor.numpy(), tensor.numpy())
+
+
 def test_external_weights_never_come_from_outside_the_folder(tmp_path: Path) -> None:
     folder, outside = tmp_path / "model", tmp_path / "secret.bin"
     folder.mkdir()

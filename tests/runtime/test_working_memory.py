@@ -1,4 +1,4 @@
-"""Sessions on a CPU share their working memory: the second one's run takes no more of it."""
+"""What lies in memory once: the weights of a model, and what sessions on a CPU work in."""
 
 from __future__ import annotations
 
@@ -6,17 +6,36 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
-# Eight sums of 16 MiB in a row, of which every second one is still read at the end.
-TWO_SESSIONS = """
+TAKEN = """
 import re
-import numpy as np, onnx, onnx_ir as ir
-from adcc_onnx.runtime.devices import choose_device
-from adcc_onnx.runtime.session import Session
 
 def taken():
     return int(re.search(r"VmRSS:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
+"""
+# A hundred weights of 1 MiB.
+READ = """
+import gc, sys
+import numpy as np, onnx
+from adcc_onnx.graph.loading import read_model
+from adcc_onnx.runtime.memory import give_back
+
+before = taken()
+model = read_model(sys.argv[1])
+gc.collect(), give_back()
+grown = taken() - before
+looked_at = [value.const_value.numpy() for value in model.graph.initializers.values()]
+assert 99 < grown < 115, grown
+assert taken() - before < 115, taken() - before
+"""
+# Eight sums of 16 MiB in a row, of which every second one is still read at the end.
+TWO_SESSIONS = """
+import numpy as np, onnx, onnx_ir as ir
+from adcc_onnx.runtime.devices import choose_device
+from adcc_onnx.runtime.session import Session
 
 def session(name):
     lines = [f"v{i} = Add(v{i - 1}, v{i - 1})" for i in range(1, 9)]
@@ -37,6 +56,22 @@ assert grown[1] < 16, grown
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="reads /proc of Linux"
+)
+
+
 def test_a_second_session_works_in_the_memory_of_the_first() -> None:
-    subprocess.run([sys.executable, "-c", TWO_SESSIONS], check=True)
+    subprocess.run([sys.executable, "-c", TAKEN + TWO_SESSIONS], check=True)
+
+
+def test_a_model_that_was_read_keeps_its_weights_and_nothing_of_the_file(tmp_path: Path) -> None:
+    names = [f"w{i}" for i in range(100)]
+    weights = [onnx.numpy_helper.from_array(np.ones(2**18, "f4"), name) for name in names]
+    image = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2**18])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [2**18])
+    total = onnx.helper.make_node("Sum", ["x", *names], ["y"])
+    graph = onnx.helper.make_graph([total], "g", [image], [result], weights)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    subprocess.run([sys.executable, "-c", TAKEN + READ, path], check=True)
