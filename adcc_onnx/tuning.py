@@ -132,12 +132,11 @@ def _speed(model: Model, kind: Pass) -> float:
     """Images a second, all lanes together, in the quickest of a few turns."""
     session, feeds = model.session(kind), feeds_of(model, kind)
     session.run(feeds)
-    once = back_to_back(session, feeds, 1, model.lanes)
-    if once > _LONG:
-        return model.lanes * model.batch / once
-    runs = max(1, round(_LEAST_TIME / once))
-    turns = [back_to_back(session, feeds, runs, model.lanes) / runs for _ in range(_TURNS)]
-    return model.lanes * model.batch / min(once, *turns)
+    turns = [back_to_back(session, feeds, 1, model.lanes)]
+    if turns[0] <= _LONG:
+        runs = max(1, round(_LEAST_TIME / turns[0]))
+        turns += [back_to_back(session, feeds, runs, model.lanes) / runs for _ in range(_TURNS)]
+    return model.lanes * model.batch / min(turns)
 
 
 def back_to_back(session: Session | Relay, feeds: Arrays, runs: int, lanes: int) -> float:

@@ -117,16 +117,15 @@ def grad_cam(network: Any, layer: str, name: str) -> Iterator[Look]:
     import pytorch_grad_cam as cams
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    extractor = getattr(cams, name)(network, [network.get_submodule(layer)])
+    with getattr(cams, name)(network, [network.get_submodule(layer)]) as extractor:
 
-    def look(batch: Any, classes: list[int] | None) -> tuple[Any, Any, list[int]]:
-        targets = None if classes is None else [ClassifierOutputTarget(c) for c in classes]
-        found = torch.from_numpy(extractor(batch, targets))
-        scores = torch.softmax(extractor.outputs.detach(), 1)
-        return found, scores, scores.argmax(1).tolist() if classes is None else classes
+        def look(batch: Any, classes: list[int] | None) -> tuple[Any, Any, list[int]]:
+            targets = None if classes is None else [ClassifierOutputTarget(c) for c in classes]
+            found = torch.from_numpy(extractor(batch, targets))
+            scores = torch.softmax(extractor.outputs.detach(), 1)
+            return found, scores, scores.argmax(1).tolist() if classes is None else classes
 
-    yield look
-    extractor.activations_and_grads.release()
+        yield look
 
 
 PEERS: dict[str, Callable[[Any, str, str], AbstractContextManager[Look]]] = {

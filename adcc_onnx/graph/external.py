@@ -8,7 +8,12 @@ from pathlib import Path
 import onnx_ir as ir
 
 from adcc_onnx.errors import ExternalDataError, first_line
-from adcc_onnx.graph.weights import all_graphs, external_tensors
+from adcc_onnx.graph.weights import (
+    all_graphs,
+    external_tensors,
+    replace_attributes,
+    replace_weights,
+)
 
 
 def settle_external_data(model: ir.Model, path: Path) -> None:
@@ -29,14 +34,8 @@ def settle_external_data(model: ir.Model, path: Path) -> None:
             ) from error
     for graph in all_graphs(model):
         if graph is not model.graph:
-            for value in graph.initializers.values():
-                if value.const_value is not None:
-                    value.const_value = in_memory(value.const_value)
-        for node in graph:
-            for attribute in list(node.attributes.values()):
-                if isinstance(attribute.value, ir.ExternalTensor):
-                    read = in_memory(attribute.value)
-                    node.attributes[attribute.name] = ir.AttrTensor(attribute.name, read)
+            replace_weights(graph, in_memory)
+        replace_attributes(graph, in_memory)
 
 
 def in_memory(tensor: ir.TensorProtocol) -> ir.TensorProtocol:

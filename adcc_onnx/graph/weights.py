@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import onnx
 import onnx_ir as ir
 
+Change = Callable[[ir.TensorProtocol], ir.TensorProtocol]
+
 # Of elements that NumPy and onnxruntime lay out alike, in whole bytes.
 ARRAY_TYPES = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8}
 SMALL = 1024  # bytes; smaller weights may be shapes and axes, which the graph must hold itself
@@ -43,6 +45,26 @@ def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
         yield from function.subgraphs()
 
 
+def replace_weights(graph: ir.Graph, change: Change) -> None:
+    """Replace the initializers of a graph, in place."""
+    for value in graph.initializers.values():
+        if value.const_value is not None:
+            value.const_value = change(value.const_value)
+
+
+def replace_attributes(graph: ir.Graph, change: Change) -> None:
+    """Replace the tensors among the attributes of a graph's nodes, in place."""
+    for node in graph:
+        for name, old in list(node.attributes.items()):
+            if old.is_ref():
+                continue
+            if old.type == ir.AttributeType.TENSOR:
+                node.attributes[name] = ir.AttrTensor(name, change(old.value), old.doc_string)
+            elif old.type == ir.AttributeType.TENSORS:
+                changed = [change(tensor) for tensor in old.value]
+                node.attributes[name] = ir.AttrTensors(name, changed, old.doc_string)
+
+
 def take_from_protobuf(model: ir.Model) -> None:
     """Give every tensor memory of its own, in place.
 
@@ -50,26 +72,21 @@ def take_from_protobuf(model: ir.Model) -> None:
     memory as long as it is there itself.
     """
     for graph in all_graphs(model):
-        for value in graph.initializers.values():
-            if value.const_value is not None:
-                value.const_value = _taken(value.const_value)
-        for node in graph:
-            for attribute in list(node.attributes.values()):
-                if attribute.is_ref():
-                    continue
-                if attribute.type == ir.AttributeType.TENSOR:
-                    taken = ir.AttrTensor(attribute.name, _taken(attribute.value))
-                    node.attributes[attribute.name] = taken
-                elif attribute.type == ir.AttributeType.TENSORS:
-                    all_taken = ir.AttrTensors(attribute.name, [*map(_taken, attribute.value)])
-                    node.attributes[attribute.name] = all_taken
+        replace_weights(graph, _taken)
+        replace_attributes(graph, _taken)
 
 
 def _taken(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     if not isinstance(tensor, ir.TensorProtoTensor):
         return tensor
     if tensor.nbytes > SMALL and tensor.dtype in ARRAY_TYPES:
-        return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
+        return ir.Tensor(
+            tensor.numpy(),
+            dtype=tensor.dtype,
+            name=tensor.name,
+            doc_string=tensor.doc_string,
+            metadata_props=tensor.metadata_props,
+        )
     proto = onnx.TensorProto()
     proto.CopyFrom(tensor.raw)
     return ir.TensorProtoTensor(proto)
