@@ -16,9 +16,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from adcc_onnx.api import bake, evaluate, explain, load
     from adcc_onnx.cams.method import Method, Need
-    from adcc_onnx.cams.registry import method
+    from adcc_onnx.cams.method_registry import method
     from adcc_onnx.errors import AdccError
-    from adcc_onnx.graph.expose import expose
+    from adcc_onnx.graph.programs.expose import expose
 
 # Resolved on first use: `import adcc_onnx` (and `adcc-onnx --help`) must not pay for onnxruntime.
 _HOME = {
@@ -28,9 +28,9 @@ _HOME = {
     "bake": "adcc_onnx.api",
     "evaluate": "adcc_onnx.api",
     "explain": "adcc_onnx.api",
-    "expose": "adcc_onnx.graph.expose",
+    "expose": "adcc_onnx.graph.programs.expose",
     "load": "adcc_onnx.api",
-    "method": "adcc_onnx.cams.registry",
+    "method": "adcc_onnx.cams.method_registry",
 }
 
 __all__ = [

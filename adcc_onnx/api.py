@@ -12,21 +12,20 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Floats, Method, Need
-from adcc_onnx.cams.registry import get_method
-from adcc_onnx.evaluation.evidence import Observation
-from adcc_onnx.evaluation.maps import maps_of
+from adcc_onnx.cams.method_registry import get_method
+from adcc_onnx.evaluation.pipeline import Progress, check, evaluate_into
 from adcc_onnx.evaluation.plan import image_key, make_plan
-from adcc_onnx.evaluation.ready_maps import pair
-from adcc_onnx.evaluation.run import Progress, check, evaluate_into
-from adcc_onnx.evaluation.store import Store
-from adcc_onnx.evaluation.stream import require_preprocessing, tensor_of
-from adcc_onnx.graph.bake import bake_maps
-from adcc_onnx.graph.expose import with_weights
-from adcc_onnx.graph.loading import to_proto
-from adcc_onnx.images.sources import Source, open_arrays, open_paths, open_source
-from adcc_onnx.images.truth import with_truth
+from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.maps import maps_of
+from adcc_onnx.explanation.ready_maps import pair
+from adcc_onnx.explanation.samples import require_preprocessing, tensor_of
+from adcc_onnx.graph.loading.saving import to_proto, with_weights
+from adcc_onnx.graph.programs.bake import bake_maps
+from adcc_onnx.images.annotations.ground_truth import with_truth
+from adcc_onnx.images.sources.open_images import Source, open_arrays, open_paths, open_source
 from adcc_onnx.model import Model, load
-from adcc_onnx.report.summary import RunSummary, summary_of
+from adcc_onnx.results.store import Store
+from adcc_onnx.results.summary import RunSummary, summary_of
 
 __all__ = ["Model", "bake", "evaluate", "explain", "load"]
 

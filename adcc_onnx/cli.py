@@ -20,7 +20,7 @@ from adcc_onnx.errors import AdccError, AdccWarning, InterruptedRunError
 
 if TYPE_CHECKING:
     from adcc_onnx.evaluation.plan import Plan
-    from adcc_onnx.images.source import Source
+    from adcc_onnx.images.sources.image_source import Source
     from adcc_onnx.model import Model
 
 # Images from which on a few seconds of search for the fastest pace pay.
@@ -184,7 +184,7 @@ def evaluate(
     """
     from adcc_onnx.api import describe_source, open_store
     from adcc_onnx.evaluation.interruption import interruptible
-    from adcc_onnx.evaluation.run import check, evaluate_into
+    from adcc_onnx.evaluation.pipeline import check, evaluate_into
     from adcc_onnx.report import render
 
     if resume and out is None:
@@ -259,8 +259,8 @@ def report(
     """Print kept runs, with intervals; methods that may be as good as the best are marked."""
     from contextlib import ExitStack
 
-    from adcc_onnx.evaluation.store import Store
     from adcc_onnx.report import render, render_comparison, render_failures
+    from adcc_onnx.results.store import Store
     from adcc_onnx.statistics.resampling import Resampling
 
     if compare and failures:
@@ -286,7 +286,7 @@ def report(
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="A new file.")
 def merge(parts: tuple[Path, ...], out: Path) -> None:
     """Join runs that were made apart: of other images, or under other methods."""
-    from adcc_onnx.evaluation.merging import merge as merge_stores
+    from adcc_onnx.results.merging import merge as merge_stores
 
     merge_stores(parts, out)
     click.echo(f"{out}: {len(parts)} runs joined")
@@ -315,12 +315,12 @@ def benchmark(
 
     In another precision than float32, also how far every value is from that in float32.
     """
-    from adcc_onnx.benchmarking import benchmark as measure
-    from adcc_onnx.benchmarking import random_images
+    from adcc_onnx.evaluation.pipeline import check
     from adcc_onnx.evaluation.plan import make_plan
-    from adcc_onnx.evaluation.run import check
-    from adcc_onnx.images.sources import open_source
-    from adcc_onnx.report.benchmark import to_json, to_text
+    from adcc_onnx.images.sources.open_images import open_source
+    from adcc_onnx.report.throughput_report import to_json, to_text
+    from adcc_onnx.studies.throughput import benchmark as measure
+    from adcc_onnx.studies.throughput import random_images
 
     plan = make_plan(methods, metrics)
     loaded = _paced(_load(model, options), plan, options)
@@ -363,10 +363,10 @@ def validate_metrics(
     """Judge the metrics: do they order methods, and broken maps, as the truth does?"""
     from adcc_onnx.api import describe_source, open_store
     from adcc_onnx.drawings import classifier_path
-    from adcc_onnx.evaluation.run import check, evaluate_into
-    from adcc_onnx.evaluation.validation import judge, validation_plan
-    from adcc_onnx.report.validation import to_json, to_text
+    from adcc_onnx.evaluation.pipeline import check, evaluate_into
+    from adcc_onnx.report.validation_report import to_json, to_text
     from adcc_onnx.statistics.resampling import Resampling
+    from adcc_onnx.studies.metric_validation import judge, validation_plan
 
     plan, source = validation_plan(methods, metrics, seed), _source(options)
     loaded = _load(model or str(classifier_path()), options)
@@ -402,8 +402,8 @@ def randomise(
     near 1 does not look at what the model has learnt.
     """
     from adcc_onnx.evaluation.plan import make_plan
-    from adcc_onnx.evaluation.randomisation import randomisation_check
-    from adcc_onnx.report.randomisation import to_json, to_text
+    from adcc_onnx.report.randomization_report import to_json, to_text
+    from adcc_onnx.studies.randomization import randomisation_check
 
     plan, source = make_plan(methods, target=target, seed=seed), _source({**options, "seed": seed})
     loaded = _load(model, options)
@@ -421,8 +421,8 @@ def inspect(model: str, as_json: bool, output: str | None, size: str | None) -> 
     """Show MODEL's image, scores and layers, and which can be differentiated."""
     import json
 
-    from adcc_onnx.graph.inspection import inspect as look_at
-    from adcc_onnx.report.inspection import to_text
+    from adcc_onnx.graph.programs.inspection import inspect as look_at
+    from adcc_onnx.report.inspection_report import to_text
 
     found = look_at(model, _size(size), output)
     click.echo(json.dumps(found, indent=2) + "\n" if as_json else to_text(found), nl=False)
@@ -454,7 +454,8 @@ def expose(
     The new model has one more input, `target` (int64 [batch]; -1 is the predicted class), and two
     more outputs a layer, `LAYER.activation` and `LAYER.gradient`.
     """
-    from adcc_onnx.graph.expose import expose_graph, save
+    from adcc_onnx.graph.loading.saving import save
+    from adcc_onnx.graph.programs.expose import expose_graph
 
     exposed = expose_graph(model, layers, scores, _size(size), output)
     added = [value.name or "" for value in exposed.graph.outputs][-2 * max(len(layers), 1) :]
@@ -486,7 +487,7 @@ def bake(
     The new model runs in any onnxruntime, with nothing of ours installed.
     """
     from adcc_onnx.api import bake_graph
-    from adcc_onnx.graph.expose import save
+    from adcc_onnx.graph.loading.saving import save
 
     options = {"fuse": fuse, "size": _size(size), "output": output}
     save(bake_graph(model, method, layers, target, **options), out)
@@ -514,8 +515,8 @@ def export(network: str, out: Path | None, weights: str) -> None:
 @main.command()
 def methods() -> None:
     """List the methods: name, family, passes through the model an image, and what they do."""
-    from adcc_onnx.cams.registry import list_methods
-    from adcc_onnx.report.as_table import aligned_rows
+    from adcc_onnx.cams.method_registry import list_methods
+    from adcc_onnx.report.text_table import aligned_rows
 
     rows = [[m.name, m.family, m.cost, m.summary] for m in list_methods()]
     header = ["method", "family", "passes an image", "what it is"]
@@ -525,8 +526,8 @@ def methods() -> None:
 @main.command()
 def metrics() -> None:
     """List the metrics: name, range, which end is better, and what they measure."""
-    from adcc_onnx.metrics.registry import list_metrics
-    from adcc_onnx.report.as_table import aligned_rows
+    from adcc_onnx.metrics.metric_registry import list_metrics
+    from adcc_onnx.report.text_table import aligned_rows
 
     rows = [
         [
@@ -567,7 +568,7 @@ def explain(
     **options: Any,
 ) -> None:
     """Show what MODEL looks at: overlays (PNG) and maps (.npy) of images, or of folders of them."""
-    from adcc_onnx.explaining import explain_images
+    from adcc_onnx.explanation.pictures import explain_images
 
     loaded = _load(model, options)
     if explain_images(loaded, images, methods, target, labels, out, seed, click.echo):
@@ -578,8 +579,8 @@ def explain(
 @json_option
 def doctor(as_json: bool) -> None:
     """Check this installation: versions, devices, CUDA's libraries, and what would mend them."""
-    from adcc_onnx.doctor import examine
-    from adcc_onnx.report.doctor import to_json, to_text
+    from adcc_onnx.report.diagnosis_report import to_json, to_text
+    from adcc_onnx.runtime.diagnosis import examine
 
     found = examine()
     click.echo(to_json(found) if as_json else to_text(found), nl=False)
@@ -598,7 +599,7 @@ def doctor(as_json: bool) -> None:
 )
 def demo(out: Path) -> None:
     """The main job on a small built-in classifier and built-in images, offline."""
-    from adcc_onnx.demo import run_demo
+    from adcc_onnx.studies.demonstration import run_demo
 
     run_demo(out, lambda total: _progress("demo", total), click.echo)
 
@@ -621,8 +622,8 @@ def _teams(cluster: str | None, options: dict[str, Any]) -> Iterator[Callable[..
     if cluster is None:
         yield lambda path, model, source, plan: nullcontext((model, None))
         return
-    from adcc_onnx.evaluation.cluster import connected
-    from adcc_onnx.evaluation.job import Job
+    from adcc_onnx.cluster.connection import connected
+    from adcc_onnx.cluster.job import Job
 
     with connected(cluster, options["device"], _say) as joined:
 
@@ -639,7 +640,7 @@ def _source(options: dict[str, Any]) -> Source:
 
 
 def _opening(options: dict[str, Any]) -> Callable[[], Source]:
-    from adcc_onnx.evaluation.job import open_images
+    from adcc_onnx.cluster.job import open_images
 
     sample = options.get("sample", "first")
     return functools.partial(
@@ -659,7 +660,7 @@ def _plan(options: dict[str, Any]) -> Plan:
 
 
 def _planning(options: dict[str, Any]) -> Callable[[], Plan]:
-    from adcc_onnx.evaluation.job import plan_with_maps
+    from adcc_onnx.cluster.job import plan_with_maps
 
     named = ("methods", "metrics", "target", "protocol", "seed", "fill", "baseline", "steps")
     given = {name: options[name] for name in named}
@@ -682,8 +683,8 @@ def _idle(path: str, options: dict[str, Any]) -> Model:
 
 def _paced(model: Model, plan: Plan, options: dict[str, Any]) -> Model:
     """The model at its fastest pace, unless the user chose a batch size."""
-    from adcc_onnx.evaluation.evidence import pass_for
-    from adcc_onnx.tuning import tuned
+    from adcc_onnx.explanation.batch_context import pass_for
+    from adcc_onnx.runtime.autotuning import tuned
 
     if options["batch_size"] not in (None, "auto"):
         return model
@@ -783,6 +784,6 @@ def _stop(message: str, code: int) -> NoReturn:
 
 def _say(text: str) -> None:
     """A line on standard error; names in it come from files that are not ours."""
-    from adcc_onnx.report.as_table import safe
+    from adcc_onnx.report.text_table import safe
 
     click.echo(safe(text), err=True)

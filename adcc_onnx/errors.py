@@ -126,3 +126,10 @@ def first_line(error: BaseException) -> str:
     """What a library's error says, in a line: its text's first one, or its kind."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def root_cause(error: BaseException) -> str:
+    """The first line of the text of an exception's first cause, at most 200 characters."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)[:200]

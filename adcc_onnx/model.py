@@ -16,22 +16,23 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, did_you_mean
-from adcc_onnx.graph.assemble import MapFormula, build_assembly
-from adcc_onnx.graph.batch import fixed_batch, free_batch
-from adcc_onnx.graph.classifier import Classifier, read_classifier
-from adcc_onnx.graph.expose import fix_size
-from adcc_onnx.graph.layers import INPUT, Layer, as_layer, default_layer, read_layer
-from adcc_onnx.graph.loading import prepare, read_model
-from adcc_onnx.graph.optimise import build_share_gradient
-from adcc_onnx.graph.perturb import build_masked, build_ranked
-from adcc_onnx.graph.precision import narrowed, widen_bfloat16
-from adcc_onnx.graph.probe import IMAGE, LOGITS, MASKS, build_probe, copy_of
-from adcc_onnx.graph.tail import build_tail, build_trunk
+from adcc_onnx.graph.classifier.layers import INPUT, Layer, as_layer, default_layer, read_layer
+from adcc_onnx.graph.classifier.opening import fix_size
+from adcc_onnx.graph.classifier.scores import Classifier, read_classifier
+from adcc_onnx.graph.loading.reading import read_model
+from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, free_batch
+from adcc_onnx.graph.passes.precision import narrowed, widen_bfloat16
+from adcc_onnx.graph.passes.prepare import prepare
+from adcc_onnx.graph.programs.cam_graph import MapFormula, build_assembly
+from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS, MASKS, build_probe, copy_of
+from adcc_onnx.graph.programs.opticam_objective import build_share_gradient
+from adcc_onnx.graph.programs.perturb import build_masked, build_ranked
+from adcc_onnx.graph.programs.split import build_tail, build_trunk
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing, require_decoding
-from adcc_onnx.runtime.batching import takes_any_batch
+from adcc_onnx.runtime.batch_check import takes_any_batch
+from adcc_onnx.runtime.device_array import Kept
 from adcc_onnx.runtime.devices import Device, capturing, choose_device
-from adcc_onnx.runtime.kept import Kept
 from adcc_onnx.runtime.session import Batched, Relay, Session
 
 FUSIONS = ("mean", "max")

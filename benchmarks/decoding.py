@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adcc_onnx.images.decoding import Picture, decode_reduced
-from adcc_onnx.images.encoded import encoded
+from adcc_onnx.images.decoding.decode import Picture, decode_reduced
 from adcc_onnx.images.preprocessing import Preprocessing
-from adcc_onnx.images.source import Record
+from adcc_onnx.images.sources.encoded import encoded
+from adcc_onnx.images.sources.image_source import Record
 
 WIDTH, HEIGHT, NOISE = 4000, 3000, 5  # 12 megapixels; of 255
 CODINGS = [(quality, sampling) for quality in (75, 90, 97) for sampling in (2, 0)]

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from adcc_onnx.graph.expose import expose
+from adcc_onnx.graph.programs.expose import expose
 
 PAIRS, WARM_UP, BATCH = 60, 5, 4
 

@@ -25,18 +25,18 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from adcc_onnx.kernels.assembly import Assembly, assemble, weighted_sum
-from adcc_onnx.kernels.normalise import min_max
-from adcc_onnx.kernels.reduction import row_means
+from adcc_onnx.kernels.gradient_maps import Assembly, assemble, weighted_sum
+from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.spatial_means import row_means
 from adcc_onnx.kernels.upsample import agreement, explanation_maps
 
 Array = np.ndarray
 CHANNELS, MAP, SIZE = 2048, 7, 224  # ResNet-50's last layer
 COMPILE = """
 import time, numpy as np
-from adcc_onnx.kernels.agreement import mean_abs
-from adcc_onnx.kernels.assembly import *
-from adcc_onnx.kernels.normalise import min_max
+from adcc_onnx.kernels.similarity import mean_abs
+from adcc_onnx.kernels.gradient_maps import *
+from adcc_onnx.kernels.min_max_normalize import min_max
 from adcc_onnx.kernels.upsample import *
 a = np.ones((2, 4, 3, 3), np.float32); m = a[:, 0].copy(); wide = a.astype(np.float64)
 start = time.perf_counter()

@@ -25,13 +25,13 @@ from typing import Any
 import onnx
 
 import adcc_onnx as adcc
-from adcc_onnx.benchmarking import benchmark, random_images
-from adcc_onnx.evaluation.evidence import pass_for
+from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run import evaluate_into
-from adcc_onnx.evaluation.store import Store
-from adcc_onnx.images.sources import open_source
-from adcc_onnx.tuning import Pace, at_pace, search
+from adcc_onnx.explanation.batch_context import pass_for
+from adcc_onnx.images.sources.open_images import open_source
+from adcc_onnx.results.store import Store
+from adcc_onnx.runtime.autotuning import Pace, at_pace, search
+from adcc_onnx.studies.throughput import benchmark, random_images
 
 GRADIENT_METHODS = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
 GRADIENT_METHODS += ["eigengradcam", "eigencam", "kpcacam"]

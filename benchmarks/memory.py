@@ -33,10 +33,10 @@ def measure(count: int) -> dict[str, float]:
     import adcc_onnx as adcc
     from adcc_onnx.api import as_source
     from adcc_onnx.drawings import classifier_path
+    from adcc_onnx.evaluation.pipeline import check, evaluate_into
     from adcc_onnx.evaluation.plan import make_plan
-    from adcc_onnx.evaluation.run import check, evaluate_into
-    from adcc_onnx.evaluation.store import Store
     from adcc_onnx.report import render
+    from adcc_onnx.results.store import Store
 
     model, plan = adcc.load(classifier_path(), device="cpu"), make_plan(["gradcam"])
     source, start = as_source(f"drawings:{count}"), time.monotonic()

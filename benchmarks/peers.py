@@ -33,10 +33,10 @@ import numpy as np
 import torch
 
 import adcc_onnx as adcc
-from adcc_onnx.evaluation.evidence import pass_for
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.explanation.batch_context import pass_for
 from adcc_onnx.model import Model
-from adcc_onnx.tuning import at_pace, search
+from adcc_onnx.runtime.autotuning import at_pace, search
 
 # torchvision registers these; a CPU build of torch may come without them.
 _DECLARED = torch.library.Library("torchvision", "DEF")

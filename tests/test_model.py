@@ -10,14 +10,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from helpers.small_models import small
 from onnx import numpy_helper
 from PIL import Image
-from small import small
 
 import adcc_onnx as adcc
 from adcc_onnx.errors import ModelError, OptionError, PreprocessingError
-from adcc_onnx.evaluation.probability import probabilities
-from adcc_onnx.graph.probe import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, MASKS, TARGET
+from adcc_onnx.explanation.probability import probabilities
+from adcc_onnx.graph.programs.instrument import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, MASKS, TARGET
 from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.kernels.upsample import upsample
 from adcc_onnx.model import Model, Pass, load

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
-from small import small
+from helpers.small_models import small
 
 import adcc_onnx as adcc
 from adcc_onnx.cli import main
@@ -35,8 +35,8 @@ import json, os, sys
 from pathlib import Path
 import adcc_onnx
 from adcc_onnx.errors import AdccError
-from adcc_onnx.graph.inspection import inspect
-from adcc_onnx.images.sources import open_source
+from adcc_onnx.graph.programs.inspection import inspect
+from adcc_onnx.images.sources.open_images import open_source
 import PIL.Image
 PIL.Image.init()
 seen = []

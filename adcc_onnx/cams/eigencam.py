@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
-from adcc_onnx.cams.registry import method
+from adcc_onnx.cams.method_registry import method
 from adcc_onnx.kernels.blas import one_thread
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adcc_onnx.cams.method import AssembledMethod
-from adcc_onnx.cams.registry import method
-from adcc_onnx.kernels.assembly import Assembly
+from adcc_onnx.cams.method_registry import method
+from adcc_onnx.kernels.gradient_maps import Assembly
 
 if TYPE_CHECKING:
-    from adcc_onnx.graph.build import Tensor
+    from adcc_onnx.graph.autodiff.builder import Tensor
 
 
 @method
@@ -30,7 +30,7 @@ class GradCAMPP(AssembledMethod):
     assembly = Assembly.GRADCAM_PP
 
     def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
-        from adcc_onnx.graph.build import DOUBLE, FLOAT
+        from adcc_onnx.graph.autodiff.builder import DOUBLE, FLOAT
 
         assert gradients is not None
         # g^2 / (2 g^2 + S g^3) = 1 / (2 + S g) wherever g is not 0, and elsewhere ReLU(g) is. Where

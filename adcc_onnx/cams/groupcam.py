@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
-from adcc_onnx.cams.registry import method
+from adcc_onnx.cams.method_registry import method
 from adcc_onnx.errors import OptionError
-from adcc_onnx.kernels.assembly import gradient_means
-from adcc_onnx.kernels.normalise import min_max
+from adcc_onnx.kernels.gradient_maps import gradient_means
+from adcc_onnx.kernels.min_max_normalize import min_max
 
 _KERNEL, _SIGMA = 51, 50.0  # pixels
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
-from adcc_onnx.cams.registry import method
+from adcc_onnx.cams.method_registry import method
 
 
 @method

@@ -8,7 +8,7 @@ import numpy as np
 
 from adcc_onnx.cams.inputxgradient import summed
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
-from adcc_onnx.cams.registry import method
+from adcc_onnx.cams.method_registry import method
 from adcc_onnx.errors import OptionError
 
 

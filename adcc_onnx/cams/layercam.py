@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adcc_onnx.cams.method import AssembledMethod
-from adcc_onnx.cams.registry import method
-from adcc_onnx.kernels.assembly import Assembly
+from adcc_onnx.cams.method_registry import method
+from adcc_onnx.kernels.gradient_maps import Assembly
 
 if TYPE_CHECKING:
-    from adcc_onnx.graph.build import Tensor
+    from adcc_onnx.graph.autodiff.builder import Tensor
 
 
 @method

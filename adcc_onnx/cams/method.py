@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from adcc_onnx.errors import OptionError
 
 if TYPE_CHECKING:
-    from adcc_onnx.graph.build import Tensor
-    from adcc_onnx.kernels.assembly import Assembly
+    from adcc_onnx.graph.autodiff.builder import Tensor
+    from adcc_onnx.kernels.gradient_maps import Assembly
 
 Floats = NDArray[np.float32]
 
@@ -175,7 +175,7 @@ class WeightedMethod(ChannelSum):
     """A method of the form ReLU(sum_k w_k A_k): it gives the weights alone."""
 
     def raw_maps(self, evidence: Evidence) -> Floats:
-        from adcc_onnx.kernels.assembly import weighted_sum
+        from adcc_onnx.kernels.gradient_maps import weighted_sum
 
         return weighted_sum(evidence.activations, self.weights(evidence))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
-from adcc_onnx.cams.registry import method
+from adcc_onnx.cams.method_registry import method
 from adcc_onnx.errors import OptionError
 
 _START, _BETA1, _BETA2, _EPSILON = 0.5, 0.9, 0.999, 1e-8

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
-from adcc_onnx.cams.registry import method
+from adcc_onnx.cams.method_registry import method
 from adcc_onnx.errors import OptionError
 
 _CHUNK = 64  # masks in memory at a time

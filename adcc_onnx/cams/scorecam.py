@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
-from adcc_onnx.cams.registry import method
+from adcc_onnx.cams.method_registry import method
 from adcc_onnx.cams.surrogate import Prediction, expected_agreement, search
 from adcc_onnx.errors import OptionError
-from adcc_onnx.kernels.assembly import weighted_sum
 from adcc_onnx.kernels.blas import one_thread
-from adcc_onnx.kernels.normalise import min_max
+from adcc_onnx.kernels.gradient_maps import weighted_sum
+from adcc_onnx.kernels.min_max_normalize import min_max
 
 
 @method

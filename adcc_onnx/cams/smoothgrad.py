@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method_registry import method
 from adcc_onnx.cams.noise import check_noise
-from adcc_onnx.cams.registry import method
 from adcc_onnx.cams.saliency import largest
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
+from adcc_onnx.cams.method_registry import method
 from adcc_onnx.cams.noise import check_noise
-from adcc_onnx.cams.registry import method
-from adcc_onnx.kernels.assembly import Averages, averaged_gradcam_pp_weights
+from adcc_onnx.kernels.gradient_maps import Averages, averaged_gradcam_pp_weights
 
 
 @method

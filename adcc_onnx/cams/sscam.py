@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Evidence, Floats
+from adcc_onnx.cams.method_registry import method
 from adcc_onnx.cams.noise import check_noise
-from adcc_onnx.cams.registry import method
 from adcc_onnx.cams.scorecam import ScoreCAM
 
 

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from adcc_onnx.cams.method import Floats, Method
 from adcc_onnx.cams.method import Need as CamNeed
 from adcc_onnx.errors import AdccError
-from adcc_onnx.evaluation.evidence import Observation
-from adcc_onnx.evaluation.maps import Maps, maps_of
 from adcc_onnx.evaluation.plan import LABEL, PREDICTED, Plan
-from adcc_onnx.evaluation.probability import probabilities
-from adcc_onnx.evaluation.ready_maps import ReadyMaps
-from adcc_onnx.evaluation.store import ImageRow, ScoreRow
-from adcc_onnx.evaluation.stream import Sample
-from adcc_onnx.evaluation.view import MetricView
+from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.maps import Maps, maps_of
+from adcc_onnx.explanation.metric_context import MetricView
+from adcc_onnx.explanation.probability import probabilities
+from adcc_onnx.explanation.ready_maps import ReadyMaps
+from adcc_onnx.explanation.samples import Sample
 from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores
-from adcc_onnx.metrics.registry import score_all
+from adcc_onnx.metrics.metric_registry import score_all
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.pinned import host_array
+from adcc_onnx.results.store import ImageRow, ScoreRow
+from adcc_onnx.runtime.pinned_memory import host_array
 
 _BROKEN_EXPLANATION = "the scores of the explanation map are NaN or infinite"
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from adcc_onnx import __version__
 from adcc_onnx.cams.method import Method, Need
-from adcc_onnx.cams.registry import PAPER_METHODS, get_method
+from adcc_onnx.cams.method_registry import PAPER_METHODS, get_method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.protocols import Fill, fill_of
-from adcc_onnx.evaluation.ready_maps import ReadyMaps
+from adcc_onnx.explanation.ready_maps import ReadyMaps
 from adcc_onnx.metrics.metric import Metric
 from adcc_onnx.metrics.metric import Need as MetricNeed
-from adcc_onnx.metrics.registry import ADCC_FAMILY, PIXEL_CURVES, get_metrics
+from adcc_onnx.metrics.metric_registry import ADCC_FAMILY, PIXEL_CURVES, get_metrics
 from adcc_onnx.model import Model
 
 PREDICTED, LABEL = "predicted", "label"

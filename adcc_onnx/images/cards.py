@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adcc_onnx.errors import PreprocessingError, did_you_mean
-from adcc_onnx.images.labels import read_labels
+from adcc_onnx.images.class_names import read_labels
 from adcc_onnx.images.preprocessing import DECODINGS, PRESETS, Preprocessing
 
 _KEYS = (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adcc_onnx.errors import ImageError, OptionError, PreprocessingError, did_you_mean
-from adcc_onnx.images.source import Record
+from adcc_onnx.images.sources.image_source import Record
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]

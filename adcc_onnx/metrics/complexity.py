@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adcc_onnx.kernels.agreement import mean_abs
+from adcc_onnx.kernels.similarity import mean_abs
 from adcc_onnx.metrics.metric import Explained, Metric, Scores, maps
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from adcc_onnx.errors import OptionError, did_you_mean
 
 if TYPE_CHECKING:
-    from adcc_onnx.evaluation.store import Store
+    from adcc_onnx.results.store import Store
     from adcc_onnx.statistics.resampling import Resampling
 
 FORMATS = ("table", "csv", "json", "html", "latex")
@@ -27,12 +27,12 @@ def render(stores: Sequence[Store], style: str, resampling: Resampling | None = 
     Raises:
         OptionError: there is no such format.
     """
-    from adcc_onnx.report.as_csv import to_csv
-    from adcc_onnx.report.as_html import to_html
-    from adcc_onnx.report.as_json import to_json
-    from adcc_onnx.report.as_latex import to_latex
-    from adcc_onnx.report.as_table import to_table
-    from adcc_onnx.report.summary import summaries
+    from adcc_onnx.report.csv_format import to_csv
+    from adcc_onnx.report.html_format import to_html
+    from adcc_onnx.report.json_format import to_json
+    from adcc_onnx.report.latex_format import to_latex
+    from adcc_onnx.report.text_table import to_table
+    from adcc_onnx.results.summary import summaries
 
     writers = dict(zip(FORMATS, (to_table, to_csv, to_json, to_html, to_latex), strict=True))
     write = _writer("runs", writers, style)
@@ -47,7 +47,7 @@ def render_comparison(
 ) -> str:
     """The methods of some stores' runs against the best; see `comparison.comparisons`."""
     from adcc_onnx.report import comparison_formats as formats
-    from adcc_onnx.report.comparison import comparisons
+    from adcc_onnx.results.comparison import comparisons
 
     writers = {
         "table": formats.comparisons_to_table,

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from adcc_onnx.report.as_csv import written
-from adcc_onnx.report.as_json import as_text, resampling_record
-from adcc_onnx.report.as_table import aligned_rows, lines
-from adcc_onnx.report.comparison import Comparison
-from adcc_onnx.report.numbers import rounded, rounded_all
+from adcc_onnx.report.csv_format import written
+from adcc_onnx.report.json_format import as_text, resampling_record
+from adcc_onnx.report.rounding import rounded, rounded_all
+from adcc_onnx.report.text_table import aligned_rows, lines
+from adcc_onnx.results.comparison import Comparison
 
 _CSV_COLUMNS = (
     "runs", "by", "method", "figure", "images", "difference", "difference_low", "difference_high",

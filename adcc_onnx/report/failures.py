@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from adcc_onnx.evaluation.store import StoredRun
-from adcc_onnx.report.as_csv import written
-from adcc_onnx.report.as_json import as_text
-from adcc_onnx.report.as_table import aligned_rows, lines
+from adcc_onnx.report.csv_format import written
+from adcc_onnx.report.json_format import as_text
+from adcc_onnx.report.text_table import aligned_rows, lines
+from adcc_onnx.results.store import StoredRun
 
 _COLUMNS = ("model", "image", "method", "reason")
 

@@ -16,12 +16,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_line
-from adcc_onnx.graph.external import in_memory
-from adcc_onnx.graph.loading import to_proto
-from adcc_onnx.graph.weights import ARRAY_TYPES, weights_aside
-from adcc_onnx.runtime.captured import Captured, unrecorded
+from adcc_onnx.graph.loading.external_data import in_memory
+from adcc_onnx.graph.loading.saving import to_proto
+from adcc_onnx.graph.loading.weights import ARRAY_TYPES, weights_aside
+from adcc_onnx.runtime.cuda_graph import Captured, unrecorded
+from adcc_onnx.runtime.device_array import Kept, laid
 from adcc_onnx.runtime.devices import Device, uncapturing
-from adcc_onnx.runtime.kept import Kept, laid
 from adcc_onnx.runtime.memory import give_back, spare
 
 Arrays = dict[str, NDArray[Any]]

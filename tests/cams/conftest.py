@@ -12,8 +12,8 @@ import pytest
 from onnx import numpy_helper
 
 import adcc_onnx as adcc
-from adcc_onnx.evaluation.stream import tensor_of
-from adcc_onnx.images.sources import open_paths
+from adcc_onnx.explanation.samples import tensor_of
+from adcc_onnx.images.sources.open_images import open_paths
 from adcc_onnx.model import Model
 
 Array = np.ndarray

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from adcc_onnx.cams import registry
+from adcc_onnx.cams import method_registry as registry
 from adcc_onnx.cams.method import Method, Need
-from adcc_onnx.cams.registry import (
+from adcc_onnx.cams.method_registry import (
     PAPER_METHODS,
     get_method,
     list_methods,
@@ -43,7 +43,7 @@ def test_every_name_leads_to_the_class_of_that_name():
 
 def test_built_in_modules_are_imported_when_asked_for():
     code = (
-        "import sys; from adcc_onnx.cams.registry import get_method; get_method('fakecam');"
+        "import sys; from adcc_onnx.cams.method_registry import get_method; get_method('fakecam');"
         "print([m for m in sys.modules if m in ('numba', 'adcc_onnx.cams.gradcam')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

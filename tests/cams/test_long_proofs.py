@@ -9,9 +9,9 @@ import pytest
 
 from adcc_onnx.cams.opticam import _START, OptiCAM
 from adcc_onnx.cams.rise import RISE
-from adcc_onnx.evaluation.evidence import Observation
-from adcc_onnx.evaluation.stream import tensor_of
-from adcc_onnx.images.sources import open_paths
+from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.samples import tensor_of
+from adcc_onnx.images.sources.open_images import open_paths
 from adcc_onnx.model import Model
 
 Array = np.ndarray

@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage, special
 
 from adcc_onnx.cams.method import Evidence, Method, Need
-from adcc_onnx.cams.registry import get_method, list_methods
-from adcc_onnx.kernels.assembly import assemble
+from adcc_onnx.cams.method_registry import get_method, list_methods
+from adcc_onnx.kernels.gradient_maps import assemble
 
 N, K, CLASSES, MAP, IMAGE = 3, 12, 5, (6, 5), (24, 20)
 TARGETS = np.array([4, 0, 2])

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.explanation.batch_context import Observation
 from adcc_onnx.model import Model
 
 torch = pytest.importorskip("torch")
 
-from oracles import plus_plus, pytorch_grad_cam
-from twin import TARGETS, Array, at_layer, features, ours
+from helpers.cam_oracles import plus_plus, pytorch_grad_cam
+from helpers.torch_twin import TARGETS, Array, at_layer, features, ours
 
 
 def test_the_twin_computes_the_same(model: Model, images: Array, twin: Any) -> None:

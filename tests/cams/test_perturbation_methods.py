@@ -11,15 +11,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from oracles import first_component, minmax, normalised, up, weighted
-from twin import TARGETS, Array, at_layer, ours
+from helpers.cam_oracles import first_component, minmax, normalised, up, weighted
+from helpers.torch_twin import TARGETS, Array, at_layer, ours
 
 from adcc_onnx.cams.method import Need
-from adcc_onnx.cams.registry import get_method
+from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.cams.rise import RISE
 from adcc_onnx.cams.scorecam import ScoreCAM
-from adcc_onnx.evaluation.evidence import Observation
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.explanation.batch_context import Observation
 from adcc_onnx.model import Model
 
 F = torch.nn.functional
@@ -226,7 +226,7 @@ def test_the_tail_is_the_rest_of_a_transformer(data: Path, images: Array) -> Non
     from onnx import TensorProto, helper
 
     import adcc_onnx as adcc
-    from adcc_onnx.graph.loading import to_proto
+    from adcc_onnx.graph.loading.saving import to_proto
 
     path = data / "models" / "deit_tiny_patch16_224.onnx"
     model = adcc.load(path, preprocessing="torch", device="cpu")

@@ -11,13 +11,13 @@ import pytest
 torch = pytest.importorskip("torch")
 attr = pytest.importorskip("captum.attr")
 
-from twin import TARGETS, Array
+from helpers.torch_twin import TARGETS, Array
 
-from adcc_onnx.cams.registry import get_method
-from adcc_onnx.evaluation.evidence import Observation
+from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.stream import tensor_of
-from adcc_onnx.images.sources import open_paths
+from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.samples import tensor_of
+from adcc_onnx.images.sources.open_images import open_paths
 from adcc_onnx.model import Model
 
 

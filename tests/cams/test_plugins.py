@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from small import small
+from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.cams import registry
+from adcc_onnx.cams import method_registry as registry
 from adcc_onnx.errors import OptionError
 
 DOCS = Path(__file__).parents[2] / "docs" / "methods.md"

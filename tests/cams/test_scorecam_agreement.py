@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import scorecam_agreement
+from helpers import scorecam_agreement
 
 import adcc_onnx as adcc
 

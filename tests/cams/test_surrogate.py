@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from small import small
+from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.cams.registry import get_method
+from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.cams.scorecam import sums
 from adcc_onnx.cams.surrogate import (
     _BLUR,

@@ -15,11 +15,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from oracles import first_component, minmax, normalised, plus_plus, pytorch_grad_cam, up, weighted
-from twin import Array, ours
+from helpers.cam_oracles import (
+    first_component,
+    minmax,
+    normalised,
+    plus_plus,
+    pytorch_grad_cam,
+    up,
+    weighted,
+)
+from helpers.torch_twin import Array, ours
 
 import adcc_onnx as adcc
-from adcc_onnx.evaluation.evidence import Observation
+from adcc_onnx.explanation.batch_context import Observation
 from adcc_onnx.model import Model
 
 TARGETS = np.array([281, 500])

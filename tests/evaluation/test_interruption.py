@@ -17,9 +17,9 @@ from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import InterruptedRunError
 from adcc_onnx.evaluation.interruption import interruptible
+from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run import evaluate_into
-from adcc_onnx.evaluation.store import Store
+from adcc_onnx.results.store import Store
 
 
 def test_a_stopped_run_keeps_what_is_finished() -> None:

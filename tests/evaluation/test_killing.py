@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from commandline import command, count, environment, evaluation, report_of, run_whole
+from helpers.command_line import command, count, environment, evaluation, report_of, run_whole
 
 from adcc_onnx.cli import main
 from adcc_onnx.drawings import classifier_path

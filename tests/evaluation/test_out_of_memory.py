@@ -9,10 +9,10 @@ import pytest
 import adcc_onnx as adcc
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import OutOfMemoryError
-from adcc_onnx.evaluation import run as run_module
+from adcc_onnx.evaluation import pipeline as run_module
 from adcc_onnx.evaluation.batch import Batch
 from adcc_onnx.evaluation.plan import Plan
-from adcc_onnx.evaluation.stream import Sample
+from adcc_onnx.explanation.samples import Sample
 from adcc_onnx.model import Model
 
 

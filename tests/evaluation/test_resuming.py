@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from helpers.small_models import small
 from PIL import Image
-from small import small
 
 import adcc_onnx as adcc
 from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.evaluation import batch as batch_module
+from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run import evaluate_into
-from adcc_onnx.evaluation.store import ImageRow, ScoreRow, Store
 from adcc_onnx.model import Model
 from adcc_onnx.report import render
+from adcc_onnx.results.store import ImageRow, ScoreRow, Store
 
 IMAGES = np.random.default_rng(2).standard_normal((11, 3, 8, 8)).astype(np.float32)
 METHODS = ["gradcam", "smoothgradcam++(n=3)", "random", "scorecam"]

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from small import small
+from helpers.small_models import small
 
 import adcc_onnx as adcc
+from adcc_onnx.evaluation.pipeline import work_here
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run import work_here
-from adcc_onnx.evaluation.store import Progress
-from adcc_onnx.images.sources import open_arrays
+from adcc_onnx.images.sources.open_images import open_arrays
 from adcc_onnx.model import Model, Pass
+from adcc_onnx.results.store import Progress
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from small import small
+from helpers.small_models import small
 
 import adcc_onnx as adcc
 from adcc_onnx.runtime.session import Session

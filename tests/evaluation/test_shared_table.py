@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import plain_loop
 import pytest
-from plain_loop import PlainModel
+from helpers import plain_loop
+from helpers.plain_loop import PlainModel
 
 import adcc_onnx as adcc
 

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-import all_architectures
+from helpers import all_architectures
 
 
 @pytest.mark.slow

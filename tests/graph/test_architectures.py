@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-import architectures
+from helpers import architectures
 
 # VGG's adaptive pool exports for 224 alone; the others are small, so that few ReLUs lie at a kink.
 MODELS = {

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 from adcc_onnx.exporting import load_recipe
-from adcc_onnx.graph.expose import expose
+from adcc_onnx.graph.programs.expose import expose
 
 TARGETS = np.array([3, 0, 7])
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from adcc_onnx.errors import OptionError, PreprocessingError
-from adcc_onnx.images.decoding import read_image
+from adcc_onnx.images.decoding.decode import read_image
 from adcc_onnx.images.preprocessing import Preprocessing
 
 SIZES = [(224, 224, 256), (299, 299, 342), (160, 224, 256)]

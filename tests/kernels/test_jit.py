@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from adcc_onnx.kernels import jit
-from adcc_onnx.kernels.agreement import mean_abs, pearson
-from adcc_onnx.kernels.assembly import weighted_sum
+from adcc_onnx.kernels.gradient_maps import weighted_sum
+from adcc_onnx.kernels.similarity import mean_abs, pearson
 
 
 def _inputs(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

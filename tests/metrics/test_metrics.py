@@ -14,7 +14,7 @@ from adcc_onnx.kernels.upsample import upsample
 from adcc_onnx.metrics import adcc as adcc_module
 from adcc_onnx.metrics import metric as metric_module
 from adcc_onnx.metrics.metric import Explained, Need
-from adcc_onnx.metrics.registry import (
+from adcc_onnx.metrics.metric_registry import (
     ADCC_FAMILY,
     dataset_figures,
     get_metric,

@@ -12,19 +12,19 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from helpers.small_models import small
 from scipy import ndimage
 from scipy.special import softmax
-from small import small
 
 import adcc_onnx as adcc
-from adcc_onnx.cams.registry import get_method
-from adcc_onnx.evaluation.evidence import Observation
-from adcc_onnx.evaluation.view import MetricView
+from adcc_onnx.cams.method_registry import get_method
+from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.metric_context import MetricView
 from adcc_onnx.metrics.imputation import impute
 from adcc_onnx.metrics.infidelity import _squares
 from adcc_onnx.metrics.metric import Explained
+from adcc_onnx.metrics.metric_registry import get_metric, get_metrics, score_all
 from adcc_onnx.metrics.pixel_order import baseline_of, ranks
-from adcc_onnx.metrics.registry import get_metric, get_metrics, score_all
 from adcc_onnx.model import Model
 
 Array = np.ndarray

@@ -13,18 +13,18 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
-from runs import CONFIG, METRICS, three_methods, write_run
+from helpers.stored_runs import CONFIG, METRICS, three_methods, write_run
 from scipy import stats
 from skimage import color
 
 from adcc_onnx.errors import OptionError, StoreError
-from adcc_onnx.evaluation.store import ImageRow, ScoreRow, Store
-from adcc_onnx.metrics.registry import get_metrics
+from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.report import FORMATS, render, render_failures
-from adcc_onnx.report.as_table import safe
-from adcc_onnx.report.figures import figures_of
 from adcc_onnx.report.overlay import overlay, sheet, write_png
-from adcc_onnx.report.summary import summarise
+from adcc_onnx.report.text_table import safe
+from adcc_onnx.results.score_columns import figures_of
+from adcc_onnx.results.store import ImageRow, ScoreRow, Store
+from adcc_onnx.results.summary import summarise
 from adcc_onnx.statistics.resampling import Resampling
 
 DROPS, COHERENCIES, COMPLEXITIES = (0.1, 0.3), (0.9, 0.7), (0.2, 0.4)

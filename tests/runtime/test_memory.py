@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from click.testing import CliRunner
-from small import small
+from helpers.small_models import small
 
 from adcc_onnx.cli import main
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError

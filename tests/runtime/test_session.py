@@ -8,12 +8,12 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from small import small
+from helpers.small_models import small
 
-from adcc_onnx.graph.classifier import read_classifier
-from adcc_onnx.graph.expose import fix_size
-from adcc_onnx.graph.loading import prepare
-from adcc_onnx.graph.perturb import build_masked, build_ranked
+from adcc_onnx.graph.classifier.opening import fix_size
+from adcc_onnx.graph.classifier.scores import read_classifier
+from adcc_onnx.graph.passes.prepare import prepare
+from adcc_onnx.graph.programs.perturb import build_masked, build_ranked
 from adcc_onnx.runtime.devices import Device, choose_device
 from adcc_onnx.runtime.session import Session
 

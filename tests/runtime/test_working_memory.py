@@ -20,7 +20,7 @@ def taken():
 READ = """
 import gc, sys
 import numpy as np, onnx
-from adcc_onnx.graph.loading import read_model
+from adcc_onnx.graph.loading.reading import read_model
 from adcc_onnx.runtime.memory import give_back
 
 before = taken()

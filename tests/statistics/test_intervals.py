@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.simulations import adcc_of_means, coverage, explained, mean_itself
 from scipy import stats
-from simulations import adcc_of_means, coverage, explained, mean_itself
 
 from adcc_onnx.statistics import resampling as module
 from adcc_onnx.statistics.intervals import bca_interval, estimate, percentile_interval

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.simulations import adcc_of_means, explained, false_alarms
 from scipy import stats
-from simulations import adcc_of_means, explained, false_alarms
 
 from adcc_onnx.statistics.pairs import difference, holm, swap_p_values
 from adcc_onnx.statistics.resampling import Resampling

@@ -1,0 +1,231 @@
+"""The evaluation itself: from a source of images to a store of rows, batch by batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Protocol
+
+from adcc_onnx.errors import (
+    InterruptedRunError,
+    OptionError,
+    OutOfMemoryError,
+    PreprocessingError,
+)
+from adcc_onnx.evaluation.batch import Batch
+from adcc_onnx.evaluation.concurrent_runs import Lanes
+from adcc_onnx.evaluation.plan import LABEL, Plan
+from adcc_onnx.explanation.batch_context import open_sessions, pass_for
+from adcc_onnx.explanation.metric_context import PASSES
+from adcc_onnx.explanation.ready_maps import ReadyMaps
+from adcc_onnx.explanation.samples import (
+    Sample,
+    batches,
+    decoded_ahead,
+    even_batch,
+    require_preprocessing,
+    tensor_of,
+)
+from adcc_onnx.images.sources.open_images import Source
+from adcc_onnx.model import Model
+from adcc_onnx.results.store import ImageRow, ScoreRow, Store
+from adcc_onnx.results.store import Progress as Done
+
+Progress = Callable[[int], None]
+Rows = tuple[list[ImageRow], list[ScoreRow]]
+
+
+class Work(Protocol):
+    """Work under way: iterating gives rows as they come, and how many images they finish."""
+
+    def __iter__(self) -> Iterator[tuple[Rows, int]]: ...
+
+    def end(self) -> None:
+        """Begin nothing more: what is being made comes yet, then the iteration ends."""
+
+
+# Begins what is left to do.
+Begin = Callable[[Done], AbstractContextManager[Work]]
+
+# Seconds of finished work that a kill may cost.
+_AT_RISK = 1.0
+
+
+def evaluate_into(
+    store: Store,
+    model: Model,
+    source: Source,
+    plan: Plan,
+    described_as: str,
+    progress: Progress = lambda images: None,
+    stop: Callable[[], bool] = lambda: False,
+    begin: Begin | None = None,
+) -> int:
+    """Evaluate every pair of image and method that the store does not hold yet.
+
+    Args:
+        store: takes the rows as they come.
+        model, source, plan: what to evaluate, on what, and how; as `check` let them pass.
+        described_as: the source in the run's record.
+        progress: called with the number of images just finished.
+        stop: asked after each method of a batch whether to stop there.
+        begin: begins the work elsewhere than in this process.
+
+    Returns:
+        The run's number in the store.
+
+    Raises:
+        InterruptedRunError: it was stopped; what was finished is kept.
+    """
+    run = store.begin(plan.config(model, described_as))
+    done = store.progress(run, list(plan.methods))
+    progress(len(done.finished))
+    begin = begin or partial(work_here, model, source, plan)
+    with _Writer(store, run) as writer, begin(done) as work:
+        _keep(writer, work, progress, stop)
+    store.finish(run)
+    return run
+
+
+@contextmanager
+def work_here(model: Model, source: Source, plan: Plan, done: Done) -> Iterator[Work]:
+    """What is left to do, in this process: images are decoded while the model runs."""
+
+    def evaluated(group: list[Sample]) -> Iterator[tuple[Rows, int]]:
+        for rows in evaluate_batch(model, plan, group):
+            yield rows, 0
+        yield ([], []), len(group)
+
+    left = len(source) - len(done.finished)
+    if left:
+        _open_sessions(model, plan)
+    with decoded_ahead(source, model, done, plan.truth) as stream:
+        size = even_batch(left, model)
+        yield Lanes(batches(stream, size), evaluated, model.lanes)
+
+
+def _keep(writer: _Writer, work: Work, progress: Progress, stop: Callable[[], bool]) -> None:
+    stopped = False
+    for rows, finished in work:
+        writer.add(rows)
+        progress(finished)
+        if not stopped and stop():
+            stopped = True
+            work.end()
+    if stopped:
+        raise InterruptedRunError("interrupted")
+
+
+def check(model: Model, source: Source, plan: Plan) -> None:
+    """Whether the evaluation can run at all; called before anything is written.
+
+    Raises:
+        OptionError: the target is no class of the model, or a metric needs a truth that no image
+            has.
+        PreprocessingError: the images cannot become the model's tensors.
+        SourceError: there are fewer ready maps than images.
+        ModelError: there is no such layer, or the way from it cannot be differentiated.
+    """
+    if isinstance(plan.target, int):
+        model.classifier.require_class(plan.target)
+    require_preprocessing(source, model)
+    if source.ready:
+        if plan.fill == "black":
+            raise PreprocessingError(
+                "ready tensors have no black pixels: the openvino protocol (--fill black) masks "
+                "the raw image, before preprocessing"
+            )
+        tensor_of(next(iter(source)), True, model)
+    if plan.truth and all(record.truth is None for record in source):
+        raise OptionError(
+            "no image says where its object is: give --truth (boxes or masks), or an .npz with "
+            f"`mask`, for {', '.join(plan.metrics_of_truth)}"
+        )
+    for method in plan.methods.values():
+        if isinstance(method, ReadyMaps):
+            method.require(len(source))
+    model.session(pass_for(plan.needs))
+
+
+def _open_sessions(model: Model, plan: Plan) -> None:
+    """Open sessions before any runs: later, what opening takes would lie on top of what runs do."""
+    open_sessions(model, plan.needs)
+    for method in plan.methods.values():
+        again = plan.needs_again(method)
+        if again is not None:
+            open_sessions(model, again, masked=model.device.remote)  # see `Explanations`
+    asked = {need for metric in plan.metrics.values() for need in metric.needs}
+    for need in asked & PASSES.keys():
+        model.session(PASSES[need])
+
+
+def evaluate_batch(model: Model, plan: Plan, group: Sequence[Sample]) -> Iterator[Rows]:
+    """The rows of one group of samples, as each method comes to its end.
+
+    Samples that failed get rows with the reason, and nothing else.
+    """
+    usable = []
+    for sample in group:
+        reason = sample.failure or _target_trouble(plan, sample)
+        if reason is None:
+            usable.append(sample)
+        else:
+            yield failed_rows(plan, sample, reason)
+    if not usable:
+        return
+    try:
+        batch = Batch.observe(model, plan, usable)
+    except OutOfMemoryError as error:
+        for sample in usable:
+            yield failed_rows(plan, sample, str(error))
+        return
+    done = usable[0].done
+    yield (batch.image_rows() if done is None else []), []
+    left = {name: method for name, method in plan.methods.items() if name not in (done or ())}
+    for rows in batch.score(left):
+        yield [], rows
+
+
+class _Writer:
+    """Keeps rows in transactions of about a second's work, and what is left at the end."""
+
+    def __init__(self, store: Store, run: int) -> None:
+        self._store, self._run = store, run
+        self._images: list[ImageRow] = []
+        self._scores: list[ScoreRow] = []
+        self._written = time.monotonic()
+
+    def add(self, rows: Rows) -> None:
+        self._images += rows[0]
+        self._scores += rows[1]
+        if time.monotonic() - self._written >= _AT_RISK:
+            self._flush()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._images or self._scores:
+            self._store.write(self._run, self._images, self._scores)
+        self._images, self._scores = [], []
+        self._written = time.monotonic()
+
+
+def _target_trouble(plan: Plan, sample: Sample) -> str | None:
+    if plan.target == LABEL and sample.label is None:
+        return "it has no label that the model knows, and the target is the label"
+    return None
+
+
+def failed_rows(plan: Plan, sample: Sample, reason: str) -> Rows:
+    """The rows of an image that cannot be evaluated; of what is left, where its row is kept."""
+    if sample.done is None:
+        row = ImageRow(sample.position, sample.name, sample.label, None, None, None, reason)
+        return [row], []
+    left = [method for method in plan.methods if method not in sample.done]
+    return [], [ScoreRow(sample.position, method, False, reason, {}) for method in left]

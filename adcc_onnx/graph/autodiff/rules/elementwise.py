@@ -1,0 +1,76 @@
+"""Arithmetic and elementary functions, element by element."""
+
+from __future__ import annotations
+
+import math
+
+from adcc_onnx.graph.autodiff.builder import Tensor
+from adcc_onnx.graph.autodiff.call import Call
+from adcc_onnx.graph.autodiff.rules.rule_registry import vjp
+
+
+def power_base(g: Tensor, n: Call) -> Tensor:
+    """d x^p / dx = p x^(p - 1)"""
+    x, p = n[0], n[1].cast(n[0].dtype)
+    return g * p * x ** (p - 1.0)
+
+
+def power_exponent(g: Tensor, n: Call) -> Tensor:
+    """d x^p / dp = x^p ln x; 0 where x = 0, as its limit for p > 0"""
+    return g * n.y * (n[0] > 0.0).where(n[0].op("Log"), 0.0)
+
+
+def cast(g: Tensor, n: Call) -> Tensor:
+    return g.cast(n.x.dtype)
+
+
+def clip(g: Tensor, n: Call) -> Tensor:
+    """1 inside the bounds, which are included; 0 outside"""
+    inside = None
+    if n.has(1):
+        inside = n.x >= n[1]
+    if n.has(2):
+        below = n.x <= n[2]
+        inside = below if inside is None else inside & below
+    return g if inside is None else inside.where(g, 0.0)
+
+
+def share_of_ties(g: Tensor, n: Call, index: int) -> Tensor:
+    """Max and Min: the gradient goes to the winners, in equal parts where several tie"""
+    wins = [n[i].equals(n.y).cast(g.dtype) for i in range(len(n))]
+    count = n.builder.op("Sum", *wins)
+    return g * wins[index] / count
+
+
+vjp("Add", lambda g, n: g, lambda g, n: g, broadcasts=True)
+vjp("Sub", lambda g, n: g, lambda g, n: -g, broadcasts=True)
+vjp("Mul", lambda g, n: g * n[1], lambda g, n: g * n[0], broadcasts=True)
+vjp("Div", lambda g, n: g / n[1], lambda g, n: -g * n.y / n[1], broadcasts=True)
+vjp("Sum", each=lambda g, n, i: g, broadcasts=True)
+vjp("Mean", each=lambda g, n, i: g / float(len(n)), broadcasts=True)
+vjp("Max", each=share_of_ties, broadcasts=True)
+vjp("Min", each=share_of_ties, broadcasts=True)
+vjp("Pow", power_base, power_exponent, broadcasts=True)
+vjp(
+    "Where", None, lambda g, n: n[0].where(g, 0.0), lambda g, n: n[0].where(0.0, g), broadcasts=True
+)
+
+vjp("Identity", lambda g, n: g)
+vjp("Dropout", lambda g, n: g)  # inference: the identity
+vjp("Cast", cast)
+vjp("Neg", lambda g, n: -g)
+vjp("Abs", lambda g, n: g * n.x.op("Sign"))
+vjp("Reciprocal", lambda g, n: -g * n.y * n.y)
+vjp("Sqrt", lambda g, n: g * 0.5 / n.y)
+vjp("Exp", lambda g, n: g * n.y)
+vjp("Log", lambda g, n: g / n.x)
+vjp("Sin", lambda g, n: g * n.x.op("Cos"))
+vjp("Cos", lambda g, n: -g * n.x.op("Sin"))
+vjp("Atan", lambda g, n: g / (1.0 + n.x * n.x))
+vjp("Tanh", lambda g, n: g * (1.0 - n.y * n.y))
+vjp("Erf", lambda g, n: g * (-n.x * n.x).op("Exp") * (2.0 / math.sqrt(math.pi)))
+vjp("Clip", clip, None, None)
+
+# Steps: flat wherever they have a derivative at all.
+for step in ("Sign", "Floor", "Ceil", "Round"):
+    vjp(step, lambda g, n: g * 0.0)

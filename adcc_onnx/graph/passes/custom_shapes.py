@@ -1,0 +1,54 @@
+"""Shapes behind operators that ONNX does not know, from the formulas of their gradient rules."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, Builder, Tensor
+from adcc_onnx.graph.autodiff.call import Cut, RefusalError
+from adcc_onnx.graph.autodiff.node_shapes import infer_outputs
+from adcc_onnx.graph.autodiff.rules import find_rule
+
+
+def infer_custom_shapes(model: ir.Model) -> None:
+    """Fill in, node by node, what ONNX's own inference left open; in place."""
+    if all(_is_standard(node) for node in model.graph):
+        return
+    opset = model.graph.opset_imports.get("", LOWEST_OPSET)
+    for node in model.graph:
+        if all(value.shape is not None for value in node.outputs):
+            continue
+        if _is_standard(node):
+            infer_outputs(node, opset)
+        else:
+            _infer_by_formula(node)
+
+
+def _is_standard(node: ir.Node) -> bool:
+    return node.domain in ("", "ai.onnx")
+
+
+def _infer_by_formula(node: ir.Node) -> None:
+    """Write the formula into a graph that is thrown away, and read the shapes there."""
+    rule = find_rule(node.domain, node.op_type)
+    if rule is None or rule.formula is None or node.graph is None:
+        return
+    imports = node.graph.opset_imports
+    builder = Builder(ir.Graph([], [], nodes=[], opset_imports=dict(imports)), "shape/")
+    leaves = {i: _leaf(builder, v, i) for i, v in enumerate(node.inputs) if v is not None}
+    try:
+        results = rule.formula(Cut(builder, node, leaves))
+    except RefusalError:
+        return
+    for value, result in zip(
+        node.outputs, results if isinstance(results, list) else [results], strict=False
+    ):
+        if result is not None:
+            value.type, value.shape = ir.TensorType(result.dtype), result.value.shape
+
+
+def _leaf(builder: Builder, value: ir.Value, index: int) -> Tensor:
+    """A value of the same type, shape and content that belongs to no graph."""
+    leaf = ir.val(f"leaf_{index}", dtype=value.dtype, shape=value.shape)
+    leaf.const_value = value.const_value
+    return builder.wrap(leaf)

@@ -1,0 +1,142 @@
+"""Operators on quantised tensors, rewritten as the real operator between two quantisations.
+
+What they compute stays the same to a rounding of the last level; layers become real numbers, and
+the gradient passes by the rules for QuantizeLinear and DequantizeLinear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from adcc_onnx.graph.autodiff.builder import FLOAT, Builder, Tensor
+from adcc_onnx.graph.autodiff.call import Call
+from adcc_onnx.graph.autodiff.rules.rule_registry import MICROSOFT
+
+
+class QuantisedCall(Call):
+    """A node on quantised tensors; each of those is turned real once, whoever reads it."""
+
+    def __init__(self, builder: Builder, node: ir.Node, known: dict[ir.Value, Tensor]) -> None:
+        super().__init__(builder, node)
+        self._known = known
+
+    def real(self, index: int, axis: int | None = None) -> Tensor:
+        """Input `index`, by the scale and the zero point that follow it, as real numbers."""
+        value = self._input(index)
+        if value not in self._known:
+            zero = self[index + 2] if self.has(index + 2) else None
+            turned = self[index].op("DequantizeLinear", self[index + 1], zero, axis=axis)
+            turned.value.name = f"{value.name}/dequantised"
+            self._known[value] = turned
+        return self._known[value]
+
+
+Rewrite = Callable[[QuantisedCall], Tensor]
+_WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+_POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
+
+
+def dequantise(model: ir.Model) -> bool:
+    """Rewrite every such operator, in place; returns whether there was one."""
+    found = [node for node in model.graph if (node.domain, node.op_type) in _REWRITES]
+    for node in model.graph:
+        if node.domain == MICROSOFT and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.domain = ""
+    if not found:
+        return False
+    builder = Builder(model.graph, "real/")
+    known: dict[ir.Value, Tensor] = {}
+    for node in found:
+        with builder.scope(node.name):
+            result = _REWRITES[node.domain, node.op_type](QuantisedCall(builder, node, known))
+        old, new = node.outputs[0], result.value
+        known = {new if value is old else value: real for value, real in known.items()}
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        new.name, old.name = old.name, None
+        model.graph.remove(node, safe=True)
+    model.graph.sort()
+    return True
+
+
+def _quantised(y: Tensor, n: Call, index: int) -> Tensor:
+    """`y` by the scale and zero point at inputs `index` and the next."""
+    return y.op("QuantizeLinear", n[index], n[index + 1] if n.has(index + 1) else None)
+
+
+def _given(n: Call, names: tuple[str, ...]) -> dict[str, object]:
+    return {name: n.attribute(name) for name in names}
+
+
+def _conv(n: QuantisedCall) -> Tensor:
+    bias = None
+    if n.has(8):
+        scale = n[1] * n[4]
+        bias = n[8].cast(FLOAT) * scale
+    y = n.real(0).op("Conv", n.real(3, axis=0), bias, **_given(n, _WINDOW))
+    return _quantised(y, n, 6)
+
+
+def _matmul(n: QuantisedCall) -> Tensor:
+    return _quantised(n.real(0).op("MatMul", n.real(3, axis=-1)), n, 6)
+
+
+def _gemm(n: QuantisedCall) -> Tensor:
+    attributes = _given(n, ("alpha", "transA", "transB"))
+    axis = 0 if n.attribute("transB", 0) else 1
+    bias = n[6].cast(FLOAT) * (n[1] * n[4]) * n.attribute("alpha", 1.0) if n.has(6) else None
+    y = n.real(0).op("Gemm", n.real(3, axis=axis), bias, **attributes)
+    return _quantised(y, n, 7) if n.has(7) else y
+
+
+def _binary(op_type: str) -> Rewrite:
+    return lambda n: _quantised(n.real(0).op(op_type, n.real(3)), n, 6)
+
+
+def _unary(op_type: str, attributes: tuple[str, ...] = ()) -> Rewrite:
+    def rewrite(n: QuantisedCall) -> Tensor:
+        x, last = n.real(0), bool(n.attribute("channels_last", 0))
+        turned = x.transpose([0, 3, 1, 2]) if last else x
+        y = turned.op(op_type, **_given(n, attributes))
+        return _quantised(y.transpose([0, 2, 3, 1]) if last else y, n, 3)
+
+    return rewrite
+
+
+def _concat(n: QuantisedCall) -> Tensor:
+    parts = [n.real(index) for index in range(2, len(n), 3)]
+    y = n.builder.op("Concat", *parts, axis=n.attribute("axis"))
+    return _quantised(y, n, 0)
+
+
+def _integer(op_type: str) -> Rewrite:
+    """Products of whole numbers, exact in float32; a Cast to real numbers follows anyway."""
+
+    def rewrite(n: QuantisedCall) -> Tensor:
+        x, w = (_shifted(n, index) for index in (0, 1))
+        return x.op(op_type, w, **(_given(n, _WINDOW) if op_type == "Conv" else {}))
+
+    return rewrite
+
+
+def _shifted(n: Call, index: int) -> Tensor:
+    value = n[index].cast(FLOAT)
+    return value - n[index + 2].cast(FLOAT) if n.has(index + 2) else value
+
+
+_REWRITES: dict[tuple[str, str], Rewrite] = {
+    ("", "QLinearConv"): _conv,
+    ("", "QLinearMatMul"): _matmul,
+    ("", "ConvInteger"): _integer("Conv"),
+    ("", "MatMulInteger"): _integer("MatMul"),
+    (MICROSOFT, "QLinearAdd"): _binary("Add"),
+    (MICROSOFT, "QLinearMul"): _binary("Mul"),
+    (MICROSOFT, "QLinearSigmoid"): _unary("Sigmoid"),
+    (MICROSOFT, "QLinearLeakyRelu"): _unary("LeakyRelu", ("alpha",)),
+    (MICROSOFT, "QLinearSoftmax"): _unary("Softmax", ("axis",)),
+    (MICROSOFT, "QLinearAveragePool"): _unary("AveragePool", _POOL),
+    (MICROSOFT, "QLinearGlobalAveragePool"): _unary("GlobalAveragePool"),
+    (MICROSOFT, "QLinearConcat"): _concat,
+    (MICROSOFT, "QGemm"): _gemm,
+}

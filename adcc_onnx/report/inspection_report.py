@@ -1,0 +1,65 @@
+"""What `adcc-onnx inspect` prints for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from adcc_onnx.report.text_table import aligned_rows, safe
+
+
+def to_text(found: dict[str, Any]) -> str:
+    """The result of `graph.inspection.inspect`, ending in a newline."""
+    lines = [
+        f"opset {found['opset']}, {found['nodes']} operators",
+        *_ends("input", found["inputs"]),
+        *_ends("output", found["outputs"]),
+        _image(found["image"]),
+        _scores(found["scores"]),
+        "",
+        *_layers(found["layers"], found["default"]["name"]),
+        "",
+        f"* the default: {found['default']['why']}",
+        *(
+            f"no gradient through {o['operator']} (node '{o['node']}'): {o['reason']}"
+            for o in found["obstacles"]
+        ),
+    ]
+    return "".join(f"{safe(line)}\n" for line in lines)
+
+
+def _ends(what: str, values: Iterable[dict[str, Any]]) -> list[str]:
+    return [f"{what} {v['name']}: {v['type']} {_shape(v['shape'])}" for v in values]
+
+
+def _shape(dims: Sequence[Any] | None) -> str:
+    return "?" if dims is None else f"[{', '.join('?' if d is None else str(d) for d in dims)}]"
+
+
+def _image(image: dict[str, Any]) -> str:
+    size = "of any size" if image["size"] is None else " x ".join(str(s) for s in image["size"])
+    return f"image: {image['name']}, {image['layout']}, {size}"
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    text = f"scores: {scores['output']}, {scores['kind']} of {scores['classes']} classes"
+    return text if scores["logits"] == scores["output"] else f"{text}; logits: {scores['logits']}"
+
+
+def _layers(layers: Sequence[dict[str, Any]], default: str) -> list[str]:
+    # The name comes last: some exporters write whole paragraphs.
+    header = ["", "kind", "channels", "map", "gradient", "module", "layer"]
+    rows = [
+        [
+            "*" if layer["name"] == default else "",
+            f"{layer['kind']} {layer['layout']}",
+            str(layer["channels"]),
+            " x ".join(str(side) for side in layer["grid"])
+            + (f" (+ {layer['prefix']})" if layer["prefix"] else ""),
+            "yes" if layer["differentiable"] else "no",
+            layer["module"] or "",
+            layer["name"],
+        ]
+        for layer in layers
+    ]
+    return aligned_rows([header, *rows], left=(0, 1, 5, 6))

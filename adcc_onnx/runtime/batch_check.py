@@ -1,0 +1,30 @@
+"""Whether a model made to take any batch still computes the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adcc_onnx.errors import ModelError
+from adcc_onnx.graph.classifier.scores import Classifier
+from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS, build_probe, image_size
+from adcc_onnx.runtime.devices import Device
+from adcc_onnx.runtime.session import Session
+
+# Kernels may sum in another order for another batch: rounding, not a mistake.
+_TOLERANCE = 1e-3
+
+
+def takes_any_batch(classifier: Classifier, device: Device) -> bool:
+    """Run a batch of two different images, and each of them alone: are the logits the same?"""
+    shape = (2, classifier.channels, *image_size(classifier))
+    images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    try:
+        probe = build_probe(classifier)
+        together = Session(probe, device, batch=2).run({IMAGE: images})[LOGITS]
+        alone = Session(probe, device, batch=1).run({IMAGE: images})[LOGITS]
+    except ModelError:
+        return False
+    if together.shape != alone.shape:
+        return False
+    spread = float(np.abs(alone).max()) or 1.0
+    return bool(np.abs(together - alone).max() <= _TOLERANCE * spread)

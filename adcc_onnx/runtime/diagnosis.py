@@ -1,0 +1,175 @@
+"""What this installation is, what of it does not work, and the command that would mend it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distributions, version
+
+import adcc_onnx
+from adcc_onnx.errors import first_line
+
+_PACKAGES = ("onnx", "onnx-ir", "onnxscript", "numba", "numpy", "scipy", "pillow")
+_NO_RUNTIME = ("onnxruntime-extensions", "onnxruntime-genai", "onnxruntime-tools")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something installed that does not work; `mend` is a command, or what else to do."""
+
+    what: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """onnxruntime and what it finds on this machine.
+
+    Attributes:
+        version: of onnxruntime.
+        cuda: the major version of CUDA that it is built for; None if for none.
+        providers: in its own order.
+        driver: the newest CUDA that NVIDIA's driver serves, as "13.0"; None without a driver.
+        gpus: the driver's, with their memory.
+        libraries: that its CUDA provider needs, by name: whether each is found.
+        device: what `--device auto` takes and why, in a line.
+    """
+
+    version: str
+    cuda: int | None
+    providers: list[str]
+    driver: str | None
+    gpus: list[str]
+    libraries: dict[str, bool]
+    device: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """What was found.
+
+    Attributes:
+        versions: of Python, this package and those that matter, by name.
+        onnxruntime: None if it cannot be imported.
+        kernels: where the compiled kernels are kept; None if they do not compile.
+        problems: all that is broken; empty on a healthy machine.
+    """
+
+    versions: dict[str, str]
+    onnxruntime: Runtime | None
+    kernels: str | None
+    problems: list[Problem] = field(default_factory=list)
+
+
+def examine() -> Health:
+    """Look at everything; nothing is changed but the cache of the kernels."""
+    problems = [*_rivals("onnxruntime", _runtimes()), *_rivals("OpenCV", _opencvs())]
+    try:
+        runtime = _runtime()
+        problems += _gpu_problems()
+    except Exception as error:
+        runtime = None
+        name = next(iter(_runtimes()), "onnxruntime-gpu")
+        mend = f"pip install --force-reinstall {name}"
+        problems.append(Problem(f"onnxruntime does not work: {first_line(error)}", mend))
+    try:
+        kernels = _kernels()
+    except Exception as error:
+        kernels, mend = None, "pip install --force-reinstall numba llvmlite"
+        problems.append(Problem(f"the kernels do not compile: {first_line(error)}", mend))
+    return Health(_versions(), runtime, kernels, problems)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "adcc-onnx": adcc_onnx.__version__}
+    for name in (*_PACKAGES, *_runtimes(), *_opencvs()):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def _runtime() -> Runtime:
+    import onnxruntime
+
+    from adcc_onnx.runtime import cuda
+    from adcc_onnx.runtime.devices import choose_device
+
+    driver = cuda.driver()
+    return Runtime(
+        version=onnxruntime.__version__,
+        cuda=cuda.built_for(),
+        providers=onnxruntime.get_available_providers(),
+        driver=None if driver.cuda is None else "{}.{}".format(*driver.cuda),
+        gpus=[f"{gpu.name}, {gpu.memory / 2**30:.0f} GiB" for gpu in driver.gpus],
+        libraries=cuda.libraries(),
+        device=choose_device("auto").reason,
+    )
+
+
+def _gpu_problems() -> Iterator[Problem]:
+    """A GPU that is there and cannot be used; that there is none is no problem."""
+    from adcc_onnx.runtime import cuda
+    from adcc_onnx.runtime.devices import choose_device
+
+    if cuda.driver().gpus or cuda.driver().error:
+        trouble = cuda.trouble()
+        if trouble is not None:
+            what, _, mend = trouble.rpartition("; ")
+            yield Problem(f"the GPU cannot be used: {what}", mend)
+        elif choose_device("auto").kind == "cpu":
+            yield Problem(
+                "the GPU cannot be used: onnxruntime does not open it",
+                "pip install --force-reinstall onnxruntime-gpu, or update NVIDIA's driver",
+            )
+
+
+def _rivals(what: str, names: list[str]) -> Iterator[Problem]:
+    """Packages that overwrite each other's files: what is imported is a mixture of them."""
+    if len(names) > 1:
+        preferred = [name for name in names if name in ("onnxruntime-gpu", "opencv-python")]
+        keep = (preferred or names)[0]
+        yield Problem(
+            f"{len(names)} packages of {what} overwrite each other's files: {', '.join(names)}",
+            f"pip uninstall -y {' '.join(names)} && pip install {keep}",
+        )
+
+
+def _runtimes() -> list[str]:
+    """Installed packages that bring the module `onnxruntime`."""
+    return [
+        name
+        for name in _installed()
+        if (name == "onnxruntime" or name.startswith(("onnxruntime-", "ort-")))
+        and not name.startswith(("onnxruntime-ep-", *_NO_RUNTIME))
+    ]
+
+
+def _opencvs() -> list[str]:
+    """Installed packages that bring the module `cv2`."""
+    return [n for n in _installed() if n.startswith(("opencv-python", "opencv-contrib-python"))]
+
+
+def _installed() -> list[str]:
+    names = (dist.metadata["Name"] for dist in distributions())
+    return sorted({name.lower().replace("_", "-") for name in names if name})
+
+
+def _kernels() -> str:
+    """Run a kernel; returns where compiled ones are kept."""
+    import numba
+    import numpy as np
+
+    from adcc_onnx.kernels import jit
+    from adcc_onnx.kernels.min_max_normalize import min_max
+
+    normalised, _ = min_max(np.array([[[1.0, 2.0], [3.0, 5.0]]]))
+    if normalised.tolist() != [[[0.0, 0.25], [0.5, 1.0]]]:
+        raise RuntimeError(f"min-max normalisation gives {normalised.tolist()}")
+    try:
+        # Nothing is compiled here: Numba only finds the folder for that file's functions.
+        return str(numba.njit(cache=True)(jit.prepared).stats.cache_path)
+    except RuntimeError:
+        return "nowhere, so that each process compiles them anew; set NUMBA_CACHE_DIR"

@@ -1,0 +1,369 @@
+"""Many machines: what a run gives is the same, whoever computes it and whoever dies of it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from helpers.command_line import (
+    command,
+    count,
+    environment,
+    evaluation,
+    images_in,
+    report_of,
+    run_whole,
+)
+
+from adcc_onnx.api import as_source
+from adcc_onnx.cluster.backlog import Backlog, Chunk
+from adcc_onnx.cluster.connection import Cluster, connected, places_on
+from adcc_onnx.cluster.job import Job, open_images, plan_with_maps
+from adcc_onnx.cluster.worker import Worker
+from adcc_onnx.cluster.worker_pool import Place
+from adcc_onnx.drawings import classifier_path
+from adcc_onnx.errors import ClusterError, DeviceError, ModelError, OptionError
+from adcc_onnx.evaluation.pipeline import evaluate_into
+from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.model import load
+from adcc_onnx.report import render
+from adcc_onnx.results.store import Store
+
+needs_ray = pytest.mark.skipif(
+    find_spec("ray") is None or sys.platform != "linux", reason="Ray is not installed, or no /proc"
+)
+ON_LOOPBACK = {
+    **environment(),
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[tuple[str, list[int]]]:
+    """The address of two nodes, and their processes."""
+    program = Path(__file__).parents[1] / "helpers" / "loopback_cluster.py"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, program], text=True, env=ON_LOOPBACK, **pipes)
+    address, *numbers = process.stdout.readline().split()
+    yield address, [int(number) for number in numbers]
+    process.stdin.close()
+    process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of a run that one process made in one go."""
+    path = tmp_path_factory.mktemp("whole") / "run.sqlite"
+    run_whole(*evaluation(), "-o", path)
+    return report_of(path)
+
+
+@needs_ray
+def test_a_machines_worker_is_killed_in_mid_run(
+    nodes: tuple[str, list[int]], whole: str, tmp_path: Path
+) -> None:
+    address, raylets = nodes
+    path = tmp_path / "run.sqlite"
+    run_whole(*evaluation(), "-o", path, "--limit", "10")
+    words = command(*evaluation(), "-o", path, "--resume", "--cluster", address)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, env=ON_LOOPBACK, **pipes) as driver:
+        wait_for(lambda: all(at_work(raylet) for raylet in raylets), driver)
+        listening = {address for raylet in raylets for address in listeners(raylet)}
+        (victim,) = at_work(raylets[1])
+        os.kill(victim, signal.SIGKILL)
+        at_death = images_in(path)
+        table, said = driver.communicate()
+    assert driver.returncode == 0, said
+    assert table.startswith("classifier · 60 images")
+    assert 10 <= at_death < 60
+    assert "was lost; others take over" in said and "2 workers" in said
+    assert listening and all(address.startswith("127.0.0.1") for address in listening), listening
+    assert report_of(path) == whole
+
+
+@needs_ray
+def test_interrupted_on_a_cluster_of_its_own_and_continued_without(
+    whole: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.sqlite"
+    words = command(*evaluation(), "-o", path, "--cluster", "local:2")
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment()) as driver:
+        wait_for(lambda: count(path, "run") > 0, driver)
+        driver.send_signal(signal.SIGINT)
+        said = driver.stderr.read()
+    assert driver.returncode == 130
+    assert said.splitlines()[-1] == (
+        f"adcc-onnx: interrupted; what was finished is kept in {path}: the same command with "
+        "--resume continues"
+    )
+    assert 0 < images_in(path) < 60
+    run_whole(*evaluation(), "-o", path, "--resume")
+    assert report_of(path) == whole
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def at_work(raylet: int) -> list[int]:
+    """Our workers, among the processes that a node has started, that evaluate images right now."""
+    children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
+    names = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return [child for child, name in names.items() if name.startswith(b"ray::Worker.evaluate")]
+
+
+def listeners(process: int) -> set[str]:
+    """The local addresses, as `127.0.0.1:80`, on which a process waits for others."""
+    inodes = set()
+    for entry in Path(f"/proc/{process}/fd").iterdir():
+        target = str(entry.readlink())
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:  # listening
+                address, port = fields[1].split(":")
+                octets = bytes.fromhex(address[-8:])[::-1]
+                found.add(f"{'.'.join(map(str, octets))}:{int(port, 16)}")
+    return found
+
+
+class LostError(Exception):
+    """Stands for Ray's error about a lost worker."""
+
+
+class TaskError(LostError):
+    """Stands for Ray's error about an exception in a worker."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class OneProcessRay:
+    """What we use of Ray, in this process; `dies` says which calls a worker does not survive."""
+
+    exceptions = SimpleNamespace(RayError=LostError, RayTaskError=TaskError)
+
+    def __init__(self, dies: Callable[..., bool] = lambda name, *given: False) -> None:
+        self.dies, self.started, self.dead = dies, 0, set()
+
+    def remote(self, kind: type) -> Any:
+        def start(*given: Any) -> Any:
+            self.started += 1
+            worker, number = kind(*given), self.started
+
+            def promised(name: str) -> Any:
+                def call(*args: Any) -> Any:
+                    return lambda: self._call(number, getattr(worker, name), name, args)
+
+                return SimpleNamespace(remote=call)
+
+            names = ("open", "evaluate")
+            return SimpleNamespace(number=number, **{name: promised(name) for name in names})
+
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=start))
+
+    def _call(self, number: int, method: Any, name: str, args: tuple[Any, ...]) -> Any:
+        if number in self.dead or self.dies(name, *args):
+            self.dead.add(number)
+            raise LostError("the worker died")
+        try:
+            return method(*args)
+        except Exception as error:
+            raise TaskError(error) from error
+
+    def wait(self, promises: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return promises[-1:], promises[:-1]
+
+    def get(self, promise: Any) -> Any:
+        return promise()
+
+    def kill(self, worker: Any) -> None:
+        self.dead.add(worker.number)
+
+
+COUNT, METHODS = 12, ["gradcam", "random"]
+HERE = [Place("a", {}, 1), Place("b", {}, 1)]
+
+
+def recipe(path: str | Path, **options: Any) -> Callable[..., Any]:
+    return lambda device, threads: load(path, device=device, batch_size=2, threads=threads)
+
+
+def evaluated(ray: OneProcessRay, store: Store, lines: list[str], **changed: Any) -> str:
+    """The report of a run on two workers; `changed` parts of the job are only theirs."""
+    opened = open_images(f"drawings:{COUNT}", None, None, False, None, None)
+    recipes = {
+        "load": recipe(classifier_path()),
+        "open": lambda: opened,
+        "plan": lambda: plan_with_maps((), (), methods=METHODS),
+        "folder": Path.cwd(),
+    }
+    model = load(classifier_path(), device="cpu", batch_size=2)
+    source, plan = as_source(f"drawings:{COUNT}"), make_plan(METHODS)
+    cluster = Cluster(ray, HERE, "cpu", lines.append)
+    with cluster.team(Job(**{**recipes, **changed}), model, source, plan) as (recorded, begin):
+        evaluate_into(store, recorded, source, plan, "drawings", begin=begin)
+    return render([store], "json")
+
+
+@pytest.fixture(scope="module")
+def alone() -> str:
+    with Store.create(None) as store:
+        model = load(classifier_path(), device="cpu")
+        evaluate_into(store, model, as_source(f"drawings:{COUNT}"), make_plan(METHODS), "drawings")
+        return render([store], "json")
+
+
+def test_every_worker_may_die_twice_over_the_same_images(alone: str) -> None:
+    deaths: dict[tuple[int, ...], int] = {}
+
+    def dies(name: str, positions: tuple[int, ...] = (), kept: Any = None) -> bool:
+        deaths[positions] = deaths.get(positions, 0) + 1
+        return name == "evaluate" and len(positions) > 1 and deaths[positions] < 3
+
+    ray, lines = OneProcessRay(dies), []
+    with Store.create(None) as store:
+        assert evaluated(ray, store, lines) == alone
+    assert "a worker on b was lost; others take over its images" in lines
+
+
+def test_only_the_image_that_kills_every_worker_fails() -> None:
+    ray = OneProcessRay(lambda name, positions=(), kept=None: 7 in positions)
+    with Store.create(None) as store:
+        evaluated(ray, store, [])
+        run = store.run(1)
+    assert run.images == COUNT and run.failed == 1 and run.complete
+    assert [(f.image, f.method) for f in run.failures] == [("2026-7", None)]
+    assert "3 workers were lost while they evaluated it" in run.failures[0].reason
+    assert ray.started == 2 + 3
+
+
+def test_the_methods_that_are_left_fail_where_the_rest_of_the_image_is_kept(
+    tmp_path: Path,
+) -> None:
+    path, victim = tmp_path / "run.sqlite", 3
+    with Store.create(path) as store:
+        evaluated(OneProcessRay(), store, [])
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM score WHERE position = 3 AND method = 'random'")
+    connection.close()
+    with Store.resume(path) as store:
+        evaluated(OneProcessRay(lambda name, places=(), kept=None: victim in places), store, [])
+        run = store.run(1)
+    assert run.complete and run.images == COUNT and run.failed == 0
+    assert [(f.image, f.method) for f in run.failures] == [("2026-3", "random")]
+    assert len(run.methods["gradcam"].positions) == COUNT
+
+
+def test_no_worker_can_begin() -> None:
+    ray, lines = OneProcessRay(lambda name, *given: name == "open"), []
+    with Store.create(None) as store, pytest.raises(ClusterError, match="no worker is left"):
+        evaluated(ray, store, lines)
+    assert ray.started == 6 and len(lines) == 2
+
+
+def test_what_a_worker_finds_is_compared(tmp_path: Path) -> None:
+    other = tmp_path / "classifier.onnx"
+    other.write_bytes(classifier_path().read_bytes() + b"\x72\x00")  # an empty graph's name
+    other.with_suffix(".toml").write_text(classifier_path().with_suffix(".toml").read_text())
+    with Store.create(None) as store:
+        with pytest.raises(ClusterError, match="under the same paths on all machines"):
+            evaluated(OneProcessRay(), store, [], load=recipe(tmp_path / "absent.onnx"))
+        with pytest.raises(ClusterError, match="images: 11, here 12"):
+            fewer = as_source("drawings:11")
+            evaluated(OneProcessRay(), store, [], open=lambda: fewer)
+        with pytest.raises(ClusterError, match="names and labels"):
+            drawn_otherwise = as_source(f"drawings:{COUNT}@1")
+            evaluated(OneProcessRay(), store, [], open=lambda: drawn_otherwise)
+        assert store.runs() == []
+
+
+def test_our_errors_in_a_worker_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Worker, *given: Any) -> None:
+        raise ModelError("onnxruntime failed to run the model: no memory")
+
+    monkeypatch.setattr(Worker, "evaluate", fails)
+    with Store.create(None) as store, pytest.raises(ModelError, match="no memory"):
+        evaluated(OneProcessRay(), store, [])
+
+
+def test_chunks_come_back_first_and_are_parted_before_the_last_try() -> None:
+    backlog = Backlog(range(5), 2)
+    first, second = backlog.take(), backlog.take()
+    assert (first, second) == (Chunk((0, 1)), Chunk((2, 3)))
+    backlog.put_back([first, second])
+    assert [backlog.take() for _ in range(4)] == [first, second, Chunk((4,)), None]
+    assert first.after_loss() == [Chunk((0, 1), 1)]
+    assert Chunk((0, 1), 1).after_loss() == [Chunk((0,), 2), Chunk((1,), 2)]
+    assert Chunk((0,), 2).after_loss() == []
+
+
+def node(host: str, cpus: float = 4, gpus: float = 0, alive: bool = True) -> dict[str, Any]:
+    resources = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+    number = f"{hash(host) % 2**32:056x}"
+    return {"NodeID": number, "NodeManagerAddress": host, "Alive": alive, "Resources": resources}
+
+
+@needs_ray
+def test_where_workers_stand() -> None:
+    def stand(*given: Any) -> tuple[str, list[tuple[Any, ...]]]:
+        device, places = places_on(*given)
+        wanted = [(p.host, p.wanted["num_cpus"], p.wanted["num_gpus"], p.threads) for p in places]
+        return device, wanted
+
+    plain = [node("a"), node("b", 8), node("c", alive=False), node("d", 0)]
+    assert stand(plain, "auto", None) == ("cpu", [("a", 4, 0, 4), ("b", 8, 0, 8)])
+    assert stand(plain[:1], "cpu", 3) == ("cpu", [("a", 0, 0, 1)] * 3)
+    cards = [node("a", 8, 2), node("b")]
+    assert stand(cards, "auto", None) == ("cuda", [("a", 0, 1, 4)] * 2)
+    assert stand(cards, "tensorrt", None)[0] == "tensorrt"
+    assert stand(cards, "cpu", None) == ("cpu", [("a", 8, 0, 8), ("b", 4, 0, 4)])
+    assert stand(cards[:1], "cuda", 4) == ("cuda", [("a", 0, 0.5, 2)] * 4)
+    with pytest.raises(DeviceError, match="the cluster has no GPU"):
+        places_on(plain, "cuda", None)
+    with pytest.raises(OptionError, match="give --device cuda, not cuda:1"):
+        places_on(cards, "cuda:1", None)
+    with pytest.raises(ClusterError, match="no machine"):
+        places_on([node("a", 0)], "auto", None)
+
+
+def test_mistakes_about_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("local:0", "ray://here:10001", "here", "here:port"):
+        with pytest.raises(OptionError, match="HOST:PORT"), connected(address):
+            pass
+    with pytest.raises(ClusterError, match="no cluster answers"), connected("127.0.0.1:1"):
+        pass
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(ClusterError, match=r'pip install "adcc-onnx\[cluster\]"'),
+        connected("local"),
+    ):
+        pass
+
+
+def test_the_command_line_says_it_in_a_line() -> None:
+    words = command("evaluate", classifier_path(), "--images", "drawings:2", "--cluster", "here")
+    done = subprocess.run(words, capture_output=True, text=True, env=environment())
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "--cluster is HOST:PORT" in done.stderr

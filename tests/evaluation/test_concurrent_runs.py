@@ -1,0 +1,119 @@
+"""Threads that work ahead: order, errors, an end, and no more than a few results waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+import adcc_onnx as adcc
+from adcc_onnx.drawings import classifier_path
+from adcc_onnx.evaluation.concurrent_runs import _WAITING, Lanes
+from adcc_onnx.explanation.samples import even_batch
+
+
+def twice(task: int) -> Iterator[int]:
+    yield 10 * task
+    yield 10 * task + 1
+
+
+def test_one_lane_keeps_the_order() -> None:
+    assert list(Lanes(iter(range(50)), twice, 1)) == [10 * i + j for i in range(50) for j in (0, 1)]
+
+
+def test_many_lanes_do_every_task_once() -> None:
+    found = list(Lanes(iter(range(200)), twice, 4))
+    assert sorted(found) == [10 * i + j for i in range(200) for j in (0, 1)]
+
+
+def test_lanes_run_side_by_side() -> None:
+    """Each task waits until the other has begun: one lane alone would wait for ever."""
+    meeting = threading.Barrier(2, timeout=20)
+
+    def meet(task: int) -> Iterator[int]:
+        meeting.wait()
+        yield task
+
+    assert sorted(Lanes(iter(range(2)), meet, 2)) == [0, 1]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_error_comes_where_the_results_are_read(count: int) -> None:
+    def work(task: int) -> Iterator[int]:
+        yield task
+        if task == 5:
+            raise ValueError("five")
+
+    read = []
+    with pytest.raises(ValueError, match="five"):
+        for result in Lanes(iter(range(100)), work, count):
+            read.append(result)
+    assert 5 in read
+    assert _gone()
+
+
+def test_an_error_of_the_tasks_themselves() -> None:
+    def tasks() -> Iterator[int]:
+        yield 1
+        raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"):
+        list(Lanes(tasks(), twice, 2))
+
+
+def test_an_end_brings_what_is_being_made_and_nothing_more() -> None:
+    begun: list[int] = []
+
+    def work(task: int) -> Iterator[int]:
+        begun.append(task)
+        yield task
+
+    lanes, read = Lanes(iter(range(1000)), work, 2), []
+    for result in lanes:
+        read.append(result)
+        lanes.end()
+    assert sorted(read) == sorted(begun)
+    assert len(begun) < 50 and _gone()
+
+
+def test_no_more_results_wait_than_allowed() -> None:
+    made: list[int] = []
+
+    def work(task: int) -> Iterator[int]:
+        made.append(task)
+        yield task
+
+    results = iter(Lanes(iter(range(100)), work, 1))
+    next(results)
+    time.sleep(0.3)
+    assert len(made) <= 1 + _WAITING + 1
+    results.close()
+    assert _gone()
+
+
+def _gone() -> bool:
+    return not any(thread.name.startswith("adcc-lane") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "lanes", "sizes"),
+    [
+        (48, 16, 2, [12, 12, 12, 12]),
+        (48, 16, 1, [16, 16, 16]),
+        (50, 16, 1, [13, 13, 13, 11]),
+        (3, 16, 2, [2, 1]),
+        (33, 8, 2, [6, 6, 6, 6, 6, 3]),
+        (0, 8, 2, []),
+    ],
+)
+def test_no_lane_waits_long_for_the_others(
+    images: int, batch: int, lanes: int, sizes: list[int]
+) -> None:
+    model = replace(adcc.load(classifier_path(), device="cpu"), batch=batch, lanes=lanes)
+    size = even_batch(images, model)
+    made = [min(size, images - start) for start in range(0, images, size)]
+    assert made == sizes and max(made, default=0) <= batch
+    assert even_batch(images, replace(model, any_batch=False)) == batch

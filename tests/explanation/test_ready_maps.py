@@ -1,0 +1,104 @@
+"""Ready maps: scored as a method's own maps are, and refused with the reason."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from helpers.small_models import small
+
+import adcc_onnx as adcc
+from adcc_onnx.errors import OptionError, SourceError
+from adcc_onnx.explanation.ready_maps import ReadyMaps
+from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS
+from adcc_onnx.model import Model, Pass
+
+IMAGES = np.random.default_rng(2).standard_normal((5, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    onnx.save(small(), tmp_path / "net.onnx")
+    return adcc.load(tmp_path / "net.onnx", device="cpu", batch_size=2)
+
+
+def kept(folder: Path, maps: np.ndarray) -> Path:
+    folder.mkdir()
+    for i, one in enumerate(maps):
+        np.save(folder / f"{i}.npy", one)
+    return folder
+
+
+def test_a_methods_own_maps_score_as_the_method_does(model: Model, tmp_path: Path) -> None:
+    first = adcc.explain(model, IMAGES)
+    targets = [int(c) for c in _predicted(model)]
+    second = adcc.explain(model, IMAGES * first[:, None], target=targets)
+    folder, again = kept(tmp_path / "theirs", first), kept(tmp_path / "second", second)
+    metrics = ["adcc", "average_increase", "deletion(steps=8)", "sparseness", "max_sensitivity"]
+    found = adcc.evaluate(
+        model, IMAGES, ["gradcam"], metrics, maps=[folder], second_maps=[again]
+    ).methods
+    ours, theirs = found["gradcam"].figures, found["theirs"].figures
+    assert set(ours) - set(theirs) == {"max_sensitivity"}
+    for name, value in theirs.items():
+        assert value == pytest.approx(ours[name], abs=1e-6), name
+
+
+def test_without_second_maps_there_is_no_coherency(model: Model, tmp_path: Path) -> None:
+    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES))
+    found = adcc.evaluate(model, IMAGES, maps=[folder]).methods
+    assert list(found) == ["theirs"]
+    assert set(found["theirs"].figures) == {"average_drop", "average_increase", "complexity"}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        (np.zeros((4, 4), np.float32), r"float32 \[4 x 4\]; it must be real numbers \[8 x 8\]"),
+        (np.full((8, 8), np.nan, np.float32), "holds NaN"),
+        (np.full((8, 8), 2.0, np.float32), "from 2 to 2: normalise it"),
+        (np.full((8, 8), "x"), "must be real numbers"),
+        (np.array([{}] * 64).reshape(8, 8), "cannot be read"),
+    ],
+)
+def test_a_broken_map_fails_its_image_alone(
+    model: Model, tmp_path: Path, spoilt: np.ndarray, said: str
+) -> None:
+    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES))
+    np.save(folder / "3.npy", spoilt, allow_pickle=True)
+    found = adcc.evaluate(model, IMAGES, maps=[folder])
+    (failure,) = found.failures
+    assert (failure.image, failure.method) == ("3", "theirs")
+    assert re.search(said, failure.reason)
+    assert found.methods["theirs"].failed == 1 and found.failed == 0
+
+
+def test_too_few_maps_or_folders(model: Model, tmp_path: Path) -> None:
+    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES)[:4])
+    with pytest.raises(SourceError, match=r"holds 4 maps \(.npy\), but there are 5 images"):
+        adcc.evaluate(model, IMAGES, maps=[folder])
+    with pytest.raises(SourceError, match="no such folder of maps"):
+        adcc.evaluate(model, IMAGES, maps=[tmp_path / "none"])
+    with pytest.raises(OptionError, match="1 folders of maps but 2 of second maps"):
+        adcc.evaluate(model, IMAGES, maps=[folder], second_maps=[folder, folder])
+
+
+def test_maps_are_found_by_the_images_name_and_never_outside(model: Model, tmp_path: Path) -> None:
+    one = np.eye(8, dtype=np.float32)
+    folder = tmp_path / "maps"
+    (folder / "cat").mkdir(parents=True)
+    np.save(folder / "cat" / "1.npy", one)
+    np.save(folder / "dog.jpg.npy", one)
+    np.save(tmp_path / "secret.npy", one)
+    (folder / "link.npy").symlink_to(tmp_path / "secret.npy")
+    names = ["cat/1.png", "dog.jpg", "/photos/dog.jpg", "../secret.png", "link.png"]
+    found = ReadyMaps(folder).read(names, (8, 8))
+    np.testing.assert_array_equal(found.failed, [False, False, False, True, True])
+    assert "there is no map secret.npy" in found.reason(3)
+
+
+def _predicted(model: Model) -> np.ndarray:
+    return model.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS].argmax(axis=1)

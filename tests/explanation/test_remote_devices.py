@@ -1,0 +1,91 @@
+"""A device with a memory of its own: images go there once, and only scores and small maps return.
+
+The same bindings run here in the host's memory; the device only says that its memory is another.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+import adcc_onnx as adcc
+from adcc_onnx.api import as_source
+from adcc_onnx.drawings import classifier_path
+from adcc_onnx.explanation.samples import tensor_of
+from adcc_onnx.graph.programs.instrument import ACTIVATIONS, GRADIENTS, IMAGE
+from adcc_onnx.model import Model
+from adcc_onnx.runtime.device_array import Kept
+from adcc_onnx.runtime.devices import Device
+from adcc_onnx.runtime.session import Session
+
+ASSEMBLED = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
+OTHERS = ["fakecam", "eigencam", "smoothgradcam++(n=2)", "scorecam(passes=4)", "ablationcam"]
+OTHERS += ["reciprocam", "saliency", "opticam(steps=2)", "groupcam(groups=4)", "random"]
+FEATURES = "/7/Relu_1_output_0"  # the default layer
+
+
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Device, "remote", property(lambda self: True))
+
+
+def loaded(layer: list[str] | None = None) -> Model:
+    return adcc.load(classifier_path(), device="cpu", batch_size=3, layer=layer)
+
+
+@pytest.mark.parametrize("protocol", ["poppi2021", "openvino"])
+@pytest.mark.parametrize("layers", [None, ["/5/Relu_output_0", FEATURES]])
+def test_the_same_figures(
+    protocol: str, layers: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = ASSEMBLED if layers else [*ASSEMBLED, *OTHERS]
+
+    def figures() -> dict[str, dict[str, float]]:
+        found = adcc.evaluate(loaded(layers), "drawings:7", methods, protocol=protocol)
+        return {name: found.methods[name].figures for name in methods}
+
+    expected = figures()
+    elsewhere(monkeypatch)
+    for name, found in figures().items():
+        assert found == pytest.approx(expected[name], abs=1e-5), name
+
+
+def test_images_go_there_once_and_gradients_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere(monkeypatch)
+    sent: list[int] = []
+    lay = Kept.lay.__func__
+
+    def laid(cls: type[Kept], array: np.ndarray, *where: Any) -> Kept:
+        sent.append(len(array))
+        return lay(cls, array, *where)
+
+    monkeypatch.setattr(Kept, "lay", classmethod(laid))
+    run = Session.run_keeping
+    fetched: list[Kept] = []
+
+    def watched(self: Session, keep: Any, batched: Any, shared: Any = None) -> Any:
+        assert not isinstance(batched.get(IMAGE), np.ndarray)
+        scores, kept = run(self, keep, batched, shared)
+        fetched.extend(kept[name] for name in (ACTIVATIONS, GRADIENTS) if name in kept)
+        return scores, kept
+
+    monkeypatch.setattr(Session, "run_keeping", watched)
+    model = loaded()
+    images = np.stack([tensor_of(record, False, model) for record in as_source("drawings:6")])
+    adcc.evaluate(model, images, ASSEMBLED)
+    assert sent == [3, 3]
+    # The first pass and one on the explanation maps of each method, for each of two batches.
+    assert len(fetched) == 2 * 2 * (1 + len(ASSEMBLED))
+    assert not any("array" in vars(values) for values in fetched)
+
+
+def test_parts_of_kept_values() -> None:
+    images = np.arange(20, dtype=np.float32).reshape(10, 2)
+    kept = Kept.lay(images, loaded().device, 4)
+    assert len(kept) == 10 and kept.edges == [0, 4, 8, 10]
+    values = [(kept.part(*edges), edges[1] - edges[0]) for edges in itertools.pairwise(kept.edges)]
+    np.testing.assert_array_equal(Kept(values).array, images)
+    np.testing.assert_array_equal(kept.part(4, 8).numpy(), images[4:8])
+    np.testing.assert_array_equal(kept.part(4, 6), images[4:6])

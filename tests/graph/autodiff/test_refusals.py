@@ -1,0 +1,116 @@
+"""What cannot be differentiated is named, with the reason; what can be in odd places, is."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from helpers.central_differences import Case, differentiate
+from helpers.small_models import small
+from onnx import numpy_helper
+
+from adcc_onnx.errors import GradientError, NoGradientPathError, NoGradientRuleError
+from adcc_onnx.graph.programs.expose import expose
+
+HEAD = "flat = Flatten (pooled) scores = Gemm <transB = 1> (flat, weights)"
+REFUSED = {
+    "own.Blend": (f"other = own.Blend (active) {HEAD}", "own.Blend (node 'other') has no"),
+    "training": (
+        "y, m, v = BatchNormalization <training_mode = 1> (active, four, four, four, four) "
+        "pooled2 = GlobalAveragePool (y) flat = Flatten (pooled2) "
+        "scores = Gemm <transB = 1> (flat, weights)",
+        "it is in training mode",
+    ),
+    "scatter": (
+        'flat = Flatten (pooled) most = ScatterND <reduction = "max"> (flat, place, flat) '
+        "scores = Gemm <transB = 1> (most, weights)",
+        "reduction 'max' has no rule",
+    ),
+}
+
+
+def with_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    values = {"four": np.ones(4, np.float32), "place": np.zeros((1, 1), np.int64)}
+    model.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in values.items())
+    return model
+
+
+@pytest.mark.parametrize("name", ["training", "scatter"])
+def test_a_refusal_names_the_node_and_the_reason(name: str) -> None:
+    head, words = REFUSED[name]
+    with pytest.raises(NoGradientRuleError) as caught:
+        expose(with_constants(small(head)), ["active"])
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_operator_off_the_path_is_no_hindrance() -> None:
+    model = small(
+        "strange = own.Blend (image) flat = Flatten (pooled) scores = Gemm <transB = 1> "
+        "(flat, weights)"
+    )
+    assert expose(model, ["active"]).graph.output[2].name == "active.gradient"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "place = ArgMax <axis = 1> (pooled) real = Cast <to = 1> (place) flat = Flatten (real) "
+        "scores = Gemm (flat, row)",
+        "sizes = Shape (active) real = Cast <to = 1> (sizes) flat = Flatten (real) "
+        "scores = Gemm (flat, row)",
+    ],
+)
+def test_whole_numbers_carry_no_gradient(head: str) -> None:
+    model = small(head)
+    row = numpy_helper.from_array(np.ones((1, 5), np.float32), "row")
+    model.graph.initializer.append(row)
+    with pytest.raises(NoGradientPathError, match="do not depend on 'active'"):
+        expose(model, ["active"])
+
+
+def test_the_kernel_of_a_convolution_has_no_gradient() -> None:
+    case = Case("y = Conv (x, w)", {"x": (1, 2, 4, 4), "w": (2, 2, 3, 3)}, ("w",))
+    with pytest.raises(GradientError, match="input number 2"):
+        differentiate(case)
+
+
+def open_space(case: Case) -> onnx.ModelProto:
+    """The case's model with batch, height and width left open."""
+    model = case.model(np.float32)
+    for axis in (0, 2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].Clear()
+    return model
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "y = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x, w)",
+        "y = Conv <strides = [3, 2]> (x, w)",
+        "h = Conv (x, w) y = GlobalAveragePool (h)",
+        "h = Conv (x, w) a = ReduceMean <keepdims = 0> (h, space) y = Exp (a)",
+        "h = MaxPool <kernel_shape = [3, 3], strides = [2, 2]> (x) y = Conv (h, w)",
+        "h = Conv (x, w) y = GlobalMaxPool (h)",
+    ],
+)
+def test_sizes_left_open_are_found_when_the_graph_runs(nodes: str) -> None:
+    import onnx_ir as ir
+
+    from adcc_onnx.graph.autodiff.builder import Builder
+    from adcc_onnx.graph.autodiff.gradient import gradients
+
+    inputs = {"x": (2, 3, 9, 8), "w": (4, 3, 3, 2), "space": np.array([2, 3])}
+    case = Case(nodes, inputs)
+    fixed = differentiate(case)
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(open_space(case), data_prop=True))
+    graph, builder = model.graph, Builder(model.graph, "gradient/")
+    seed = ir.val("seed", dtype=ir.DataType.FLOAT, shape=[None] * fixed.y.ndim)
+    graph.inputs.append(seed)
+    (found,) = gradients(builder, graph.outputs[0], builder.wrap(seed), [graph.inputs[0]])
+    found.value.name = "gradient"
+    graph.outputs.append(found.value)
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    x = case.values()["x"].astype(np.float32)
+    (gradient,) = session.run(["gradient"], {"x": x, "seed": fixed.seed})
+    np.testing.assert_allclose(gradient, fixed.gradients["x"], rtol=1e-5, atol=1e-6)

@@ -1,0 +1,127 @@
+"""Names of layers, what kind of map each is, and the default layer of each family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from helpers.small_models import small
+from onnx import numpy_helper
+
+from adcc_onnx.errors import LayerShapeError, UnknownLayerError
+from adcc_onnx.graph.autodiff.builder import dims_of
+from adcc_onnx.graph.classifier.layers import default_layer, find_value, module_paths, read_layer
+from adcc_onnx.graph.classifier.scores import Classifier, read_classifier
+from adcc_onnx.graph.loading.reading import read_model
+from adcc_onnx.graph.passes.prepare import prepare
+
+# name -> (kind, layout, channels, grid, prefix) of the default layer
+SHARED = {
+    "mobilenet_v2": ("feature_map", "NCHW", 1280, (7, 7), 0),
+    "bvlc_googlenet": ("feature_map", "NCHW", 1024, (7, 7), 0),
+    "mobilenet_v2_tf2": ("feature_map", "NCHW", 1280, (7, 7), 0),
+    "mobilenet_v1_025_keras": ("feature_map", "NCHW", 256, (7, 7), 0),
+    "squeezenet1.1_mxnet": ("feature_map", "NCHW", 512, (13, 13), 0),
+    "SqueezeNet_fp16": ("feature_map", "NCHW", 512, (13, 13), 0),
+    "deit_tiny_patch16_224": ("tokens", "NTC", 192, (14, 14), 1),
+}
+TOKENS = """
+<ir_version: 8, opset_import: ["" : 18]>
+vit (float[batch,3,12,16] image) => (float[batch,5] scores) {
+  flat = Constant <value = int64[3] {0, 6, -1}> ()
+  first = Constant <value = int64 {0}> ()
+  patches = Conv <strides = [4, 4]> (image, patch)
+  columns = Reshape (patches, flat)
+  rows = Transpose <perm = [0, 2, 1]> (columns)
+  one = Shape <end = 1> (rows)
+  rest = Constant <value = int64[2] {2, 6}> ()
+  many = Concat <axis = 0> (one, rest)
+  prefix = Expand (extra, many)
+  tokens = Concat <axis = 1> (prefix, rows)
+  active = Tanh (tokens)
+  chosen = Gather <axis = 1> (active, first)
+  scores = MatMul (chosen, head)
+}
+"""
+
+
+def add_weights(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(values, name))
+
+
+def classifier(model: onnx.ModelProto) -> Classifier:
+    return read_classifier(prepare(ir.from_proto(model)))
+
+
+def exported(network: Any, size: int, dynamo: bool = False) -> onnx.ModelProto:
+    import torch
+    from helpers.architectures import export
+
+    return export(network.eval(), torch.zeros(2, 3, size, size), dynamo)
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_default_layer_of_the_shared_models(name: str, data: Path) -> None:
+    found = default_layer(read_classifier(prepare(read_model(data / "models" / f"{name}.onnx"))))
+    kind, layout, channels, grid, prefix = SHARED[name]
+    assert (found.kind, found.layout, found.channels) == (kind, layout, channels)
+    assert (found.grid, found.prefix) == (grid, prefix)
+
+
+def test_without_global_pooling_the_last_map_before_flattening(torchvision: ModuleType) -> None:
+    layer = default_layer(classifier(exported(torchvision.models.alexnet(), 224)))
+    assert (layer.channels, layer.grid) == (256, (6, 6))
+
+
+def test_maps_whose_channels_are_the_classes_are_passed_over() -> None:
+    """Class maps, then pooling: the layer is the input of the convolution that makes them."""
+    model = small(
+        "maps = Conv (active, class_kernel) mean = GlobalAveragePool (maps) scores = Flatten (mean)"
+    )
+    add_weights(model, "class_kernel", (5, 4, 1, 1))
+    assert default_layer(classifier(model)).name == "active"
+
+
+def test_tokens_fold_to_the_patch_grid_and_lose_their_prefix() -> None:
+    model = onnx.parser.parse_model(TOKENS)
+    for name, shape in {"patch": (6, 3, 4, 4), "extra": (1, 2, 6), "head": (6, 5)}.items():
+        add_weights(model, name, shape)
+    layer = read_layer(classifier(model), "active")
+    assert (layer.kind, layer.prefix, layer.grid, layer.channels) == ("tokens", 2, (3, 4), 6)
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_module_paths_of_both_torch_exporters(dynamo: bool, torchvision: ModuleType) -> None:
+    found = classifier(exported(torchvision.models.resnet18(), 64, dynamo))
+    for path, grid in (("layer4", (2, 2)), ("layer2.1", (8, 8)), ("layer3.0", (4, 4))):
+        layer = read_layer(found, path)
+        assert (layer.name, layer.grid) == (path, grid)
+    assert find_value(found.model, "layer4") is default_layer(found).value
+
+
+def test_names_recorded_as_anything_else_are_no_module_paths() -> None:
+    for recorded in ("__import__('os')", "[1, 2", "[[], 3]"):
+        node = ir.node("Relu", [None], metadata_props={"pkg.torch.onnx.name_scopes": recorded})
+        assert list(module_paths(node)) == []
+
+
+def test_a_layer_that_folds_to_no_map_is_refused() -> None:
+    with pytest.raises(LayerShapeError, match="layer 'flat' has shape"):
+        read_layer(classifier(small()), "flat")
+    with pytest.raises(UnknownLayerError, match="did you mean 'features'"):
+        read_layer(classifier(small()), "feature")
+
+
+def test_shapes_that_hang_on_the_batch_are_settled(data: Path) -> None:
+    """The transformer's reshapes are arithmetic on its batch; none of it is left."""
+    found = read_classifier(prepare(read_model(data / "models" / "deit_tiny_patch16_224.onnx")))
+    reshapes = [node for node in found.model.graph if node.op_type == "Reshape"]
+    assert all(node.inputs[1].const_value is not None for node in reshapes)
+    norms = [node for node in found.model.graph if node.op_type == "LayerNormalization"]
+    assert {dims_of(node.outputs[0]) for node in norms} == {("batch", 197, 192)}

@@ -1,0 +1,164 @@
+"""Some three hundred broken and hostile models: each is refused in a line, or comes out right.
+
+They are tried in processes of their own, with bounds on memory and time, so that a native crash, a
+hang or another exception than ours is seen as what it is; see `malformed_worker`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import malformed_models as malformed
+
+WORKERS = 2
+SECONDS, STARTING = 30, 60  # on a busy machine; the slowest case takes about two
+MEMORY = 1536  # MiB, at any moment of all cases
+WORKER = Path(__file__).parents[2] / "helpers" / "malformed_worker.py"
+CASES = dict(malformed.corpus())
+STEPS = ("inspect", "expose", "explain")
+
+
+class Worker:
+    """A process that tries one model after another; a new one where the last has died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __call__(self, path: Path) -> dict[str, Any]:
+        process = self._process or self._start()
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        alarm = threading.Timer(SECONDS if self._process else SECONDS + STARTING, stop)
+        self._process = process
+        alarm.start()
+        try:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(f"{path}\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        finally:
+            alarm.cancel()
+        if answer:
+            found: dict[str, Any] = json.loads(answer)
+            return found
+        self._process = None
+        ended = f"exit status {process.wait()}"
+        return {"died": "it took too long" if late.is_set() else f"it crashed ({ended})"}
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.communicate(timeout=SECONDS)
+
+    @staticmethod
+    def _start() -> subprocess.Popen[str]:
+        root = WORKER.parents[2]
+        path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+        return subprocess.Popen(
+            [sys.executable, str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        )
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What became of every case."""
+    if sys.platform != "linux":
+        pytest.skip("the bounds on memory are those of Linux")
+    folder = tmp_path_factory.mktemp("malformed")
+    paths = {name: malformed.write(folder / name, made) for name, made in CASES.items()}
+    shares = [list(paths)[i::WORKERS] for i in range(WORKERS)]
+
+    def try_all(names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        worker = Worker()
+        for name in names:
+            yield name, worker(paths[name])
+        worker.close()
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = pool.map(lambda names: dict(try_all(names)), shares)
+        return {name: outcome for part in found for name, outcome in part.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_refused_in_a_line_or_comes_out_right(
+    outcomes: dict[str, dict[str, Any]], name: str
+) -> None:
+    outcome = outcomes[name]
+    assert "died" not in outcome, outcome["died"]
+    assert {step: text for step, text in outcome["steps"].items() if "BROKEN" in text} == {}
+
+
+def test_the_memory_stays_bounded(outcomes: dict[str, dict[str, Any]]) -> None:
+    peaks = {name: outcome.get("peak", 0) for name, outcome in outcomes.items()}
+    worst = max(peaks, key=peaks.__getitem__)
+    assert peaks[worst] < MEMORY, f"{worst}: {peaks[worst]} MiB"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_models-text", "is not an ONNX model, or is cut short"),
+        ("structures-unknown_reference", "it reads a value that nothing makes"),
+        ("structures-missing_required", "operator Conv .* its input W is missing"),
+        ("versions-opset_999", "opset 999, this onnx knows up to"),
+        ("tensors-dims_1073741824x1073741824_2", "the weights 'kernel' are malformed"),
+        ("attributes-conv_group_text", "its attribute group is of the wrong type"),
+        ("attributes-conv_strides_0", "is malformed: .*Conv"),
+        ("sizes-pad", "value 'wide' of .* is too large for an image classifier"),
+        ("sizes-image_sides", "value 'image' of .* is too large"),
+        ("constants-of_shape", "value 'big' of 10000000000 is too large"),
+        ("constants-doubled", "is too large"),
+        ("recursions-function_of_itself", "calls itself"),
+        ("recursions-billion_laughs", "more than 100000 operators"),
+        ("recursions-loop_for_ever", "never ends"),
+        ("recursions-loops_in_loops", "never ends"),
+        ("external-absolute", "outside"),
+        ("external-parent", "outside"),
+        ("external-link", "outside"),
+        ("external-constant_absolute", "outside"),
+        ("external-branch_absolute", "outside"),
+        ("external-function_absolute", "outside"),
+        ("external-pipe", "it is no plain file"),
+        ("external-offset_beyond", "the file ends after 432 bytes"),
+        ("external-length_short", "8 bytes are given for 432"),
+    ],
+)
+def test_the_reason_is_said(outcomes: dict[str, dict[str, Any]], name: str, said: str) -> None:
+    for step in STEPS:
+        text = outcomes[name]["steps"][step]
+        assert text.startswith("refused: ") and re.search(said, text), text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "structures-swapped",
+        "external-link_inside",
+        "external-constant_inside",
+        "external-branch_inside",
+        "external-function_inside",
+        "recursions-nested_branches",
+        "names-escape",
+        "names-long",
+    ],
+)
+def test_what_is_only_odd_still_works(outcomes: dict[str, dict[str, Any]], name: str) -> None:
+    assert outcomes[name]["steps"] == dict.fromkeys(STEPS, "ok")

@@ -1,0 +1,1 @@
+"""Oracles, small models and command lines that several tests share."""

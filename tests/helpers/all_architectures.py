@@ -1,0 +1,157 @@
+"""Every architecture against torch autograd: the long proof, and the table that docs/ keeps of it.
+
+Run as `python -m helpers.all_architectures torchvision|dynamo|timm [NAME...]`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from helpers import architectures
+
+MOST_PARAMETERS = 120_000_000
+# Pixels of the input: small, so that few ReLUs lie at a kink; more where the network needs them.
+SIZE = 64
+SIZES = {
+    "alexnet": 224, "inception_v3": 96, "maxvit_t": 224, "squeezenet1_0": 96, "squeezenet1_1": 96,
+    "googlenet": 96, "vgg11": 224, "vgg11_bn": 224,
+}  # fmt: skip
+OPTIONS: dict[str, dict[str, Any]] = {
+    "googlenet": {"init_weights": False, "aux_logits": False},
+    "inception_v3": {"init_weights": False, "aux_logits": False},
+    "vit_b_16": {"image_size": 64},
+    "vit_b_32": {"image_size": 64},
+}
+BY_DYNAMO = (
+    "resnet18", "mobilenet_v2", "mobilenet_v3_small", "densenet121", "efficientnet_b0",
+    "convnext_tiny", "swin_t", "vit_b_32", "shufflenet_v2_x0_5", "regnet_y_400mf",
+)  # fmt: skip
+TIMM = {
+    "vit_tiny_patch16_224": {"img_size": 64},
+    "deit_tiny_distilled_patch16_224": {"img_size": 64},
+    "deit3_small_patch16_224": {"img_size": 64},
+    "cait_xxs24_224": {"img_size": 64},
+    "xcit_nano_12_p16_224": {},
+    "pit_ti_224": {"img_size": 64},
+    "levit_128s": {"img_size": 224},
+    "crossvit_tiny_240": {"img_size": 240},
+    "mixer_s32_224": {"img_size": 64},
+    "resmlp_12_224": {"img_size": 64},
+    "gmlp_ti16_224": {"img_size": 64},
+    "swin_tiny_patch4_window7_224": {"img_size": 224},
+    "convnext_atto": {},
+    "convnextv2_atto": {},
+    "convmixer_768_32": {},
+    "mobilevit_xxs": {},
+    "mobilevitv2_050": {},
+    "efficientformer_l1": {"img_size": 224},
+    "coatnet_nano_rw_224": {"img_size": 224},
+    "poolformer_s12": {},
+    "edgenext_xx_small": {},
+    "ghostnet_050": {},
+    "hrnet_w18_small": {},
+    "res2net50_14w_8s": {},
+    "resnest14d": {},
+    "dla34": {},
+    "dpn48b": {},
+    "efficientvit_b0": {},
+    "mobilenetv4_conv_small": {},
+    "repvgg_a0": {},
+    "rexnet_100": {},
+    "tinynet_e": {},
+    "vovnet39a": {},
+    "fastvit_t8": {},
+    "lcnet_050": {},
+}
+Row = tuple[str, str, int, float, float]
+
+
+def torchvision_names() -> list[str]:
+    """All classifiers of torchvision, the quantised and the large ones left out."""
+    from torchvision import models
+
+    sizes = {
+        name: models.get_model_weights(name).DEFAULT.meta["num_params"]
+        for name in models.list_models(module=models)
+    }
+    return [name for name, size in sizes.items() if size <= MOST_PARAMETERS]
+
+
+def torchvision_model(name: str) -> torch.nn.Module:
+    from torchvision import models
+
+    return models.get_model(name, weights=None, **OPTIONS.get(name, {}))
+
+
+def timm_model(name: str) -> torch.nn.Module:
+    import timm
+
+    options = TIMM[name]
+    fixed = {} if options.get("img_size") in (None, 224, 240) else options
+    return timm.create_model(name, pretrained=False, exportable=True, **fixed)
+
+
+def size_of(name: str) -> int:
+    return TIMM.get(name, {}).get("img_size") or SIZES.get(name, SIZE)
+
+
+def check(family: str, name: str) -> Row:
+    """(name, default layer, nodes, worst error there, worst error at an early layer)."""
+    build = timm_model if family == "timm" else torchvision_model
+    for weights in (True, False):
+        torch.manual_seed(0)
+        model = architectures.randomise(build(name), weights)
+        try:
+            (layer, nodes, late), (_, _, early) = architectures.worst_errors(
+                model, size_of(name), share=1 / 3, dynamo=family == "dynamo"
+            )
+        except architectures.IllPosedError:
+            # Attention saturates under weights of unit gain: then with the network's own.
+            if not weights:
+                raise
+            continue
+        break
+    return name, layer, nodes, late, early
+
+
+def names_of(family: str) -> list[str]:
+    return {"torchvision": torchvision_names, "dynamo": lambda: list(BY_DYNAMO)}.get(
+        family, lambda: list(TIMM)
+    )()
+
+
+def table(rows: Iterator[Row]) -> Iterator[str]:
+    yield "| architecture | nodes | default layer | error there | error at an early layer |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name, layer, nodes, late, early in rows:
+        yield f"| {name} | {nodes} | `{layer}` | {late:.1e} | {early:.1e} |"
+
+
+def main() -> None:
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    family, *names = sys.argv[1:]
+
+    def rows() -> Iterator[Row]:
+        for name in names or names_of(family):
+            start = time.monotonic()
+            try:
+                row = check(family, name)
+            except Exception as error:
+                print(f"FAILED {name}: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
+                continue
+            print(f"{name} {time.monotonic() - start:.0f} s {row}", file=sys.stderr, flush=True)
+            yield row
+
+    for line in table(rows()):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Folders, lists, single pictures and ready tensors, in a fixed order and with their labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adcc_onnx.errors import SourceError
+from adcc_onnx.images.class_names import label_index
+from adcc_onnx.images.sources.open_images import open_arrays, open_source
+
+
+def picture(path: Path, shade: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 5), (shade, shade, shade)).save(path)
+
+
+def found(spec: Path, limit: int | None = None) -> list[tuple[str, int | str | None]]:
+    return [(record.name, record.label) for record in open_source(spec, limit)]
+
+
+def test_a_flat_folder_in_the_order_of_names(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", ".hidden.png", "notes.txt"):
+        picture(tmp_path / name) if "txt" not in name else (tmp_path / name).write_text("x")
+    assert found(tmp_path) == [("a.JPG", None), ("b.png", None)]
+    assert found(tmp_path, 1) == [("a.JPG", None)]
+
+
+def test_one_folder_a_class(tmp_path: Path) -> None:
+    for name in ("dog/2.png", "cat/1.png", "cat/0.png", "empty/notes.md"):
+        picture(tmp_path / name) if name.endswith("png") else (tmp_path / "empty").mkdir()
+    assert found(tmp_path) == [("cat/0.png", "cat"), ("cat/1.png", "cat"), ("dog/2.png", "dog")]
+
+
+@pytest.mark.parametrize("header", ["", "path,label\n", "\ufefffile,class\n"])
+def test_a_csv_with_and_without_header_and_labels(tmp_path: Path, header: str) -> None:
+    picture(tmp_path / "in" / "a b.png", 7)
+    text = f'{header}"in/a b.png",3\nin/gone.png,dog\n\nin/a b.png\n'
+    (tmp_path / "list.csv").write_text(text, encoding="utf-8")
+    assert found(tmp_path / "list.csv") == [
+        ("in/a b.png", 3),
+        ("in/gone.png", "dog"),
+        ("in/a b.png#2", None),
+    ]
+    loaded = next(iter(open_source(tmp_path / "list.csv"))).load()
+    np.testing.assert_array_equal(loaded, np.full((5, 4, 3), 7))
+
+
+def test_one_picture(tmp_path: Path) -> None:
+    picture(tmp_path / "one.png")
+    assert found(tmp_path / "one.png") == [("one.png", None)]
+
+
+def test_ready_tensors(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 2, 4, 4))
+    np.savez(tmp_path / "x.npz", x=x, label=np.array([[4], [5], [6]]))
+    source = open_source(tmp_path / "x.npz")
+    assert source.ready
+    assert [record.label for record in source] == [4, 5, 6]
+    loaded = [record.load() for record in source]
+    assert all(tensor.dtype == np.float32 for tensor in loaded)
+    np.testing.assert_array_equal(np.stack(loaded), x.astype(np.float32))
+
+
+def test_no_pickle_is_ever_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(SourceError, match="allow_pickle"):
+        open_source(tmp_path / "x.npz")
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("path,label\n")
+    (tmp_path / "hole.csv").write_text("a.png,1\n,2\n")
+    (tmp_path / "raw.npz").write_bytes(b"PK\3\4 nothing")
+    (tmp_path / "words.pdf").write_bytes(b"%PDF")
+    np.savez(tmp_path / "y.npz", y=np.zeros(3))
+    np.savez(tmp_path / "flat.npz", x=np.zeros((3, 4)))
+    np.savez(tmp_path / "few.npz", x=np.zeros((3, 1, 2, 2)), label=np.zeros(2, int))
+    wanted = {
+        "gone": "no such file or folder",
+        "empty.csv": "names no image",
+        "hole.csv": "line 2: no path",
+        "raw.npz": "cannot be read as .npz",
+        "words.pdf": "words.pdf",
+        "y.npz": r"no array 'x'",
+        "flat.npz": r"\[N, C, H, W\], not float64 \[3 x 4\]",
+        "few.npz": "3 tensors but 2 labels",
+    }
+    for name, words in wanted.items():
+        with pytest.raises(SourceError, match=words):
+            open_source(tmp_path / name)
+
+
+def test_arrays_of_whole_numbers_are_no_tensors() -> None:
+    with pytest.raises(SourceError, match="floating point"):
+        open_arrays(np.zeros((2, 3, 4, 4), np.uint8))
+
+
+def test_labels_by_number_synset_and_name() -> None:
+    names = ["n01440764 tench, Tinca tinca", "n01443537 goldfish", "great white shark"]
+    assert label_index(2, names, 3) == 2
+    assert label_index("n01443537", names, 3) == 1
+    assert label_index("Great_White_Shark", names, 3) == 2
+    assert label_index("goldfish", names, 3) == 1
+    assert label_index("7", None, 10) == 7
+    assert [label_index(label, names, 3) for label in (3, -1, "cat")] == [None, None, None]
+    assert label_index("cat", None, 3) is None

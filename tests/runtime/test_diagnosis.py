@@ -1,0 +1,127 @@
+"""The doctor: healthy here, and each thing that can break is found and has its remedy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import SimpleNamespace
+
+import onnxruntime
+import pytest
+from click.testing import CliRunner
+
+from adcc_onnx.cli import main
+from adcc_onnx.runtime import cuda, devices
+from adcc_onnx.runtime import diagnosis as doctor
+
+CARD = cuda.Gpu("NVIDIA H100", 80 * 2**30)
+
+
+def _run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["doctor", *arguments])
+    return result.exit_code, result.output
+
+
+def _packages(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    found = [SimpleNamespace(metadata={"Name": name}) for name in names]
+    monkeypatch.setattr(doctor, "distributions", lambda: found)
+    monkeypatch.setattr(doctor, "version", lambda name: "1.0")
+
+
+def _gpu(monkeypatch: pytest.MonkeyPatch, *missing: str, serves: int = 13) -> None:
+    offered = [cuda.PROVIDER, devices.CPU_PROVIDER]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver((serves, 1), (CARD,)))
+    monkeypatch.setattr(cuda, "built_for", lambda: 13)
+    names = ("libcudart.so.13", "libcudnn.so.9")
+    monkeypatch.setattr(cuda, "libraries", lambda: {n: n not in missing for n in names})
+
+
+def test_this_machine_is_looked_at() -> None:
+    status, text = _run()
+    _, found = _run("--json")
+    health = json.loads(found)
+    assert status == (0 if health["healthy"] else 1)
+    assert health["onnxruntime"]["version"] == onnxruntime.__version__
+    assert health["onnxruntime"]["providers"] == onnxruntime.get_available_providers()
+    assert health["onnxruntime"]["device"] == devices.choose_device("auto").reason
+    for line in ("python  ", "numpy  ", "providers  ", "--device auto  ", "kernels  "):
+        assert any(row.startswith(line) for row in text.splitlines()), line
+
+
+def test_a_machine_without_a_gpu_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver())
+    _packages(monkeypatch, "onnxruntime-gpu", "opencv-python")
+    assert _run()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("installed", "said"),
+    [
+        (("onnxruntime", "onnxruntime-gpu"), "&& pip install onnxruntime-gpu"),
+        (("onnxruntime_openvino", "onnxruntime"), "&& pip install onnxruntime"),
+        (
+            ("opencv-python", "opencv-python-headless"),
+            "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python",
+        ),
+    ],
+)
+def test_packages_that_overwrite_each_other(
+    monkeypatch: pytest.MonkeyPatch, installed: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver())
+    _packages(monkeypatch, *installed)
+    status, text = _run()
+    assert status == 1
+    assert "2 packages of" in text and said in text
+
+
+def test_plugins_of_onnxruntime_are_no_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver())
+    _packages(
+        monkeypatch, "onnxruntime-gpu", "onnxruntime-extensions", "onnxruntime-ep-nv-tensorrt-rtx"
+    )
+    assert _run()[0] == 0
+
+
+def test_a_gpu_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    _packages(monkeypatch, "onnxruntime-gpu")
+    _gpu(monkeypatch, "libcudnn.so.9")
+    status, text = _run()
+    assert status == 1
+    assert "GPU 0" in text and "NVIDIA H100, 80 GiB" in text
+    assert "libcudart.so.13  found" in text
+    assert "problem: the GPU cannot be used: libcudnn.so.9 not found" in text
+    assert "mend: pip install 'adcc-onnx[cuda]'" in text
+
+
+def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    _packages(monkeypatch, "onnxruntime-gpu")
+    _gpu(monkeypatch, serves=12)
+    status, text = _run()
+    assert status == 1 and "mend: update the driver" in text
+
+
+def test_a_gpu_that_onnxruntime_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    _packages(monkeypatch, "onnxruntime-gpu")
+    _gpu(monkeypatch)
+    monkeypatch.setattr(devices, "_opens", lambda device: False)
+    status, text = _run()
+    assert status == 1 and "does not open it" in text
+
+
+def test_an_onnxruntime_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    _packages(monkeypatch, "onnxruntime-gpu")
+    status, text = _run()
+    assert status == 1
+    assert "mend: pip install --force-reinstall onnxruntime-gpu" in text
+
+
+def test_kernels_that_do_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(maps: object) -> None:
+        raise RuntimeError("LLVM is\nbroken")
+
+    monkeypatch.setattr("adcc_onnx.kernels.min_max_normalize.min_max", broken)
+    status, text = _run()
+    assert status == 1 and "do not compile: LLVM is\n" in text

@@ -1,0 +1,63 @@
+"""Page-locked arrays: locked once, given out again when nobody looks at them any more."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adcc_onnx.runtime import pinned_memory as pinned
+from adcc_onnx.runtime.devices import Device, choose_device
+from adcc_onnx.runtime.pinned_memory import PinnedArrays, host_array
+
+
+class Runtime:
+    """CUDA's runtime library with ordinary memory."""
+
+    def __init__(self, blocks: int = 100) -> None:
+        self.blocks: list[Any] = []
+        self._most = blocks
+
+    def cudaHostAlloc(self, address: Any, size: ctypes.c_size_t, flags: ctypes.c_uint) -> int:  # noqa: N802
+        if len(self.blocks) == self._most:
+            return 2  # out of memory
+        self.blocks.append(ctypes.create_string_buffer(size.value))
+        address._obj.value = ctypes.addressof(self.blocks[-1])
+        return 0
+
+
+def test_memory_is_used_again_once_no_view_is_left() -> None:
+    runtime = Runtime()
+    arrays = PinnedArrays(runtime)
+    first = arrays.array((2, 3))
+    second = arrays.array((2, 3))
+    assert first is not None and second is not None
+    first[:], second[:] = 1, 2
+    part = first[1:]
+    del first
+    gc.collect()
+    third = arrays.array((2, 3))
+    assert third is not None and len(runtime.blocks) == 3
+    third[:] = 3
+    np.testing.assert_array_equal(part, [[1, 1, 1]])
+    where = part.ctypes.data - 12
+    del part
+    gc.collect()
+    fourth = arrays.array((2, 3))
+    assert fourth is not None and fourth.ctypes.data == where and len(runtime.blocks) == 3
+    assert fourth.dtype == np.float32 and fourth.flags.c_contiguous and fourth.flags.writeable
+
+
+def test_where_nothing_can_be_locked_memory_is_ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = choose_device("cpu")
+    assert host_array((3, 4), device).shape == (3, 4)
+    monkeypatch.setattr(Device, "remote", property(lambda self: True))
+    arrays = PinnedArrays(Runtime(blocks=1))
+    monkeypatch.setattr(pinned, "_pool", lambda: arrays)
+    kept = [host_array((3, 4), device) for _ in range(3)]
+    for value, array in enumerate(kept):
+        array[:] = value
+    assert [array[2, 3] for array in kept] == [0, 1, 2]

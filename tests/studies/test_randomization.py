@@ -1,0 +1,59 @@
+"""The randomisation check: who must fail it, who must not, and what it compares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import adcc_onnx as adcc
+from adcc_onnx.api import as_source
+from adcc_onnx.drawings import classifier_path
+from adcc_onnx.errors import OptionError
+from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS
+from adcc_onnx.graph.programs.randomize_weights import redrawn, weights_from_top
+from adcc_onnx.model import Model, Pass
+from adcc_onnx.studies.randomization import randomisation_check
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return adcc.load(classifier_path(), device="cpu")
+
+
+def test_who_looks_at_the_model_and_who_does_not(model: Model) -> None:
+    plan = make_plan(["gradcam", "fakecam", "center"])
+    steps = list(randomisation_check(model, as_source("drawings:12"), plan, steps=3))
+    weights = len(weights_from_top(model.classifier))
+    assert [step.weights for step in steps] == [round(weights * k / 3) for k in (1, 2, 3)]
+    for step in steps:
+        assert step.similarity["fakecam"] == step.similarity["center"] == pytest.approx(1)
+        assert abs(step.similarity["gradcam"]) < 0.5
+
+
+def test_similarity_is_the_mean_correlation_for_the_same_class(model: Model) -> None:
+    source = as_source("drawings:5")
+    plan = make_plan(["gradcam"], seed=4)
+    *_, last = randomisation_check(model, source, plan, steps=1)
+    images = np.stack([model.preprocessing(record.load()) for record in source])
+    sound = adcc.explain(model, images)
+    predicted = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS].argmax(axis=1)
+    names = weights_from_top(model.classifier)
+    drawn = replace(model, classifier=redrawn(model.classifier, names, 4), _sessions={})
+    found = adcc.explain(drawn, images, target=predicted)
+    wanted = [
+        0.0 if np.ptp(b) == 0 else stats.pearsonr(a.ravel(), b.ravel()).statistic
+        for a, b in zip(sound, found, strict=True)
+    ]
+    assert last.similarity["gradcam"] == pytest.approx(np.mean(wanted), abs=1e-6)
+
+
+def test_what_cannot_be_checked(model: Model) -> None:
+    source = as_source("drawings:2")
+    with pytest.raises(OptionError, match="steps must be at least 1"):
+        next(randomisation_check(model, source, make_plan(), steps=0))
+    with pytest.raises(OptionError, match="explains the predicted class"):
+        next(randomisation_check(model, source, make_plan(target="label")))

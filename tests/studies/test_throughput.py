@@ -1,0 +1,89 @@
+"""`adcc-onnx benchmark`: that it counts the passes that the definitions need."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from helpers.small_models import small
+
+import adcc_onnx as adcc
+from adcc_onnx.cli import main
+from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.images.sources.open_images import open_arrays
+from adcc_onnx.studies.throughput import benchmark, deviations, random_images
+
+LIVE = 4  # channels of the small model
+
+
+@pytest.mark.parametrize(
+    ("methods", "metrics", "passes"),
+    [
+        # 1 + M forward-and-tail-backward passes: the first is shared.
+        (["gradcam"], ["adcc"], {"gradients": 2}),
+        (["gradcam", "layercam", "xgradcam"], ["adcc"], {"gradients": 4}),
+        (["gradcam"], ["average_drop"], {"gradients": 1, "forward": 1}),
+        # 2 (C + 1): the image and its channels, and the same for the explanation map.
+        (["scorecam"], ["adcc"], {"activations": 2, "masked": 2 * LIVE}),
+        (["center"], ["deletion(steps=10)"], {"forward": 1, "ranked": 11}),
+        # Each channel taken away, and the layer as it is.
+        (["ablationcam"], ["complexity"], {"activations": 1, "tail": LIVE + 1}),
+    ],
+)
+def test_passes_an_image(
+    tmp_path: Path, methods: list[str], metrics: list[str], passes: dict[str, float]
+) -> None:
+    onnx.save(small(), tmp_path / "net.onnx")
+    model = adcc.load(tmp_path / "net.onnx", device="cpu", batch_size=4)
+    found = benchmark(model, random_images(model, 6), make_plan(methods, metrics), rounds=1)
+    assert found.passes == pytest.approx(passes)
+    assert found.images == 6 and found.batch == 4
+    assert found.ratio == pytest.approx(found.images_per_second / found.limit)
+    assert found.run > 0 and found.kernels > 0 and found.store > 0 and found.decode > 0
+    assert found.peak_memory > 2**20
+
+
+def test_the_command(tmp_path: Path) -> None:
+    onnx.save(small(), tmp_path / "net.onnx")
+    words = ["benchmark", str(tmp_path / "net.onnx"), "--limit", "4", "--rounds", "1"]
+    words += ["--device", "cpu", "--batch-size", "2"]
+    found = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
+    assert found["methods"] == ["gradcam"] and found["passes"] == {"gradients": 2}
+    lines = CliRunner().invoke(main, words).stdout.splitlines()
+    assert lines[2].split() == ["passes", "an", "image", "2", "gradients"]
+
+
+def test_half_precision_is_measured_against_float32(tmp_path: Path) -> None:
+    """The differences are those of evaluations of one image at a time."""
+    onnx.save(small(), tmp_path / "net.onnx")
+    half, whole = (
+        adcc.load(tmp_path / "net.onnx", device="cpu", precision=p) for p in ("fp16", "fp32")
+    )
+    images = np.random.default_rng(1).standard_normal((3, 3, 8, 8)).astype(np.float32)
+    found = deviations(half, whole, open_arrays(images, None), make_plan(["gradcam"]))["gradcam"]
+    for metric, (mean, most) in found.items():
+        pairs = [
+            [
+                adcc.evaluate(m, image[None], ["gradcam"]).methods["gradcam"].figures[metric]
+                for m in (half, whole)
+            ]
+            for image in images
+        ]
+        apart = np.abs(np.subtract(*np.transpose(pairs)))
+        assert (mean, most) == pytest.approx((apart.mean(), apart.max()), abs=1e-12)
+    assert 0 < found["coherency"][1] < 1e-2
+
+
+def test_the_command_says_the_deviation(tmp_path: Path) -> None:
+    onnx.save(small(), tmp_path / "net.onnx")
+    words = ["benchmark", str(tmp_path / "net.onnx"), "--limit", "4", "--rounds", "1"]
+    words += ["--device", "cpu", "--batch-size", "2", "--precision", "fp16"]
+    found = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
+    assert found["precision"] == "float16"
+    mean, most = found["deviation"]["gradcam"]["coherency"]
+    assert 0 < mean <= most < 1e-2
+    assert "float16 against float  gradcam, adcc:" in CliRunner().invoke(main, words).stdout
