@@ -11,11 +11,11 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Floats, Method, Need
+from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.evaluation.pipeline import Progress, check, evaluate_into
-from adcc_onnx.evaluation.plan import image_key, make_plan
-from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.evaluation.plan import image_seed, make_plan
+from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.maps import maps_of
 from adcc_onnx.explanation.ready_maps import pair
 from adcc_onnx.explanation.samples import require_preprocessing, tensor_of
@@ -23,6 +23,7 @@ from adcc_onnx.graph.loading.saving import to_proto, with_weights
 from adcc_onnx.graph.programs.bake import bake_maps
 from adcc_onnx.images.annotations.ground_truth import with_truth
 from adcc_onnx.images.sources.open_images import Source, open_arrays, open_paths, open_source
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model, load
 from adcc_onnx.results.store import Store
 from adcc_onnx.results.summary import RunSummary, summary_of
@@ -37,7 +38,7 @@ def explain(
     images: Images,
     method: str | Method = "gradcam",
     target: int | Sequence[int] | None = None,
-) -> Floats:
+) -> Float32Array:
     """The class activation maps of some images.
 
     Args:
@@ -59,8 +60,8 @@ def explain(
     maps = []
     for positions, tensors, names in _chunks(source, model):
         wanted = None if classes is None else classes[positions]
-        keys = [image_key(0, name) for name in names]
-        seen = Observation(model, tensors, wanted, chosen.needs, keys)
+        keys = [image_seed(0, name) for name in names]
+        seen = BatchContext(model, tensors, wanted, chosen.needs, keys)
         maps.append(maps_of(chosen, seen, model.fuse).maps)
     return np.concatenate(maps)
 
@@ -133,7 +134,7 @@ def bake(
         method: a method of one forward and one backward pass.
         layers: as for `expose`; maps of several are fused.
         target: the explained class; the predicted one if None.
-        fuse: "mean" of the normalised maps of several layers, or their "max".
+        fuse: "mean" of the normalized maps of several layers, or their "max".
         size: (height, width) of the input in pixels, where the model leaves it open.
         output: the model's output with the class scores; found by itself if None.
 
@@ -192,7 +193,9 @@ def _classes(target: int | Sequence[int], count: int, model: Model) -> NDArray[n
     return classes
 
 
-def _chunks(source: Source, model: Model) -> Iterator[tuple[NDArray[np.int64], Floats, list[str]]]:
+def _chunks(
+    source: Source, model: Model
+) -> Iterator[tuple[NDArray[np.int64], Float32Array, list[str]]]:
     """(positions, tensors, names) of up to a batch of images."""
     records = list(source)
     for start in range(0, len(records), model.batch):

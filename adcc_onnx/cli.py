@@ -366,7 +366,7 @@ def validate_metrics(
     from adcc_onnx.evaluation.pipeline import check, evaluate_into
     from adcc_onnx.report.validation_report import to_json, to_text
     from adcc_onnx.statistics.resampling import Resampling
-    from adcc_onnx.studies.metric_validation import judge, validation_plan
+    from adcc_onnx.studies.metric_validation import assess_metrics, validation_plan
 
     plan, source = validation_plan(methods, metrics, seed), _source(options)
     loaded = _load(model or str(classifier_path()), options)
@@ -374,7 +374,7 @@ def validate_metrics(
     described = describe_source(options["images"])
     with open_store(out, False) as store, _progress(loaded.name, len(source)) as advance:
         run = evaluate_into(store, loaded, source, plan, described, advance)
-        found = judge(store.run(run), plan, against, Resampling(seed=seed, replicates=500))
+        found = assess_metrics(store.run(run), plan, against, Resampling(seed=seed, replicates=500))
     click.echo(to_json(found) if as_json else to_text(found), nl=False)
 
 
@@ -387,7 +387,7 @@ def validate_metrics(
 @seed_option
 @json_option
 @model_options
-def randomise(
+def randomize(
     model: str,
     methods: tuple[str, ...],
     target: str,
@@ -399,16 +399,16 @@ def randomise(
     """Check that maps change when MODEL's weights are drawn anew, from the scores downwards.
 
     The mean correlation with the sound model's maps should fall towards 0; a method that stays
-    near 1 does not look at what the model has learnt.
+    near 1 does not look at what the model has learned.
     """
     from adcc_onnx.evaluation.plan import make_plan
     from adcc_onnx.report.randomization_report import to_json, to_text
-    from adcc_onnx.studies.randomization import randomisation_check
+    from adcc_onnx.studies.randomization import randomization_check
 
     plan, source = make_plan(methods, target=target, seed=seed), _source({**options, "seed": seed})
     loaded = _load(model, options)
     with _progress(loaded.name, steps) as advance:
-        found = list(randomisation_check(loaded, source, plan, steps, advance))
+        found = list(randomization_check(loaded, source, plan, steps, advance))
     click.echo(to_json(found) if as_json else to_text(found), nl=False)
 
 
@@ -684,11 +684,11 @@ def _idle(path: str, options: dict[str, Any]) -> Model:
 def _paced(model: Model, plan: Plan, options: dict[str, Any]) -> Model:
     """The model at its fastest pace, unless the user chose a batch size."""
     from adcc_onnx.explanation.batch_context import pass_for
-    from adcc_onnx.runtime.autotuning import tuned
+    from adcc_onnx.runtime.autotuning import autotuned
 
     if options["batch_size"] not in (None, "auto"):
         return model
-    return tuned(model, pass_for(plan.needs), _say)
+    return autotuned(model, pass_for(plan.needs), _say)
 
 
 def _loading(path: str, options: dict[str, Any]) -> Callable[..., Model]:

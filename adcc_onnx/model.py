@@ -20,20 +20,20 @@ from adcc_onnx.graph.classifier.layers import INPUT, Layer, as_layer, default_la
 from adcc_onnx.graph.classifier.opening import fix_size
 from adcc_onnx.graph.classifier.scores import Classifier, read_classifier
 from adcc_onnx.graph.loading.reading import read_model
-from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, free_batch
-from adcc_onnx.graph.passes.precision import narrowed, widen_bfloat16
+from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
+from adcc_onnx.graph.passes.precision import to_float16, widen_bfloat16
 from adcc_onnx.graph.passes.prepare import prepare
-from adcc_onnx.graph.programs.cam_graph import MapFormula, build_assembly
-from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS, MASKS, build_probe, copy_of
+from adcc_onnx.graph.programs.cam_graph import MapFormula, build_cam_graph
+from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS, MASKS, build_instrumented, copy_of
 from adcc_onnx.graph.programs.opticam_objective import build_share_gradient
 from adcc_onnx.graph.programs.perturb import build_masked, build_ranked
-from adcc_onnx.graph.programs.split import build_tail, build_trunk
+from adcc_onnx.graph.programs.split import build_prefix, build_suffix
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing, require_decoding
 from adcc_onnx.runtime.batch_check import takes_any_batch
-from adcc_onnx.runtime.device_array import Kept
+from adcc_onnx.runtime.device_array import DeviceArray
 from adcc_onnx.runtime.devices import Device, capturing, choose_device
-from adcc_onnx.runtime.session import Batched, Relay, Session
+from adcc_onnx.runtime.session import Batched, Session, SplitSession
 
 FUSIONS = ("mean", "max")
 PRECISIONS = ("auto", "fp32", "fp16")
@@ -49,13 +49,13 @@ class Pass(enum.Enum):
     MASKED = "scores of one image behind many masks"
     BLENDED = "scores of one image blended into another by many masks"
     RANKED = "scores of one image with its first pixels replaced"
-    TAIL = "scores of one image with its layer behind many masks"
+    SUFFIX = "scores of one image with its layer behind many masks"
     IMAGE_GRADIENTS = "scores and the gradients of the image"
     SHARE_GRADIENTS = "the score behind a mask of shares of the channels, and its gradient"
 
 
-_TAIL_BATCHES = 8  # of the model's own batch, in a run of its tail
-_OF_ONE_LAYER = (Pass.TAIL, Pass.SHARE_GRADIENTS)
+_SUFFIX_BATCHES = 8  # of the model's own batch, in a run of its tail
+_OF_ONE_LAYER = (Pass.SUFFIX, Pass.SHARE_GRADIENTS)
 _Key = tuple[Pass, int, bool]  # a kind of pass, the layer it is for, whether behind masks
 
 
@@ -90,10 +90,10 @@ class Model:
     batch: int
     any_batch: bool
     threads: int = 0
-    lanes: int = 1
+    concurrent_runs: int = 1
     halved: bool = False
-    _sessions: dict[_Key, Session | Relay] = field(default_factory=dict, repr=False)
-    _assemblers: dict[tuple[Hashable, ...], Session] = field(
+    _sessions: dict[_Key, Session | SplitSession] = field(default_factory=dict, repr=False)
+    _cam_sessions: dict[tuple[Hashable, ...], Session] = field(
         default_factory=dict, init=False, repr=False
     )
     _opening: threading.RLock = field(
@@ -113,7 +113,7 @@ class Model:
         assert self.classifier.size is not None
         return self.classifier.size
 
-    def session(self, kind: Pass, layer: int = 0, masked: bool = False) -> Session | Relay:
+    def session(self, kind: Pass, layer: int = 0, masked: bool = False) -> Session | SplitSession:
         """The session of one kind of pass, built when first asked for.
 
         Args:
@@ -133,27 +133,27 @@ class Model:
         assert isinstance(found, Session)
         return found
 
-    def assembler(self, formulas: tuple[MapFormula, ...], layer: int) -> Session:
+    def cam_session(self, formulas: tuple[MapFormula, ...], layer: int) -> Session:
         """The session that makes raw maps of A and g of one layer; see `build_assembly`."""
         key = (layer, *formulas)
         with self._opening:
-            if key not in self._assemblers:
-                graph = build_assembly(formulas, self.layers[layer])
-                self._assemblers[key] = Session(graph, self.device, self.batch)
-        return self._assemblers[key]
+            if key not in self._cam_sessions:
+                graph = build_cam_graph(formulas, self.layers[layer])
+                self._cam_sessions[key] = Session(graph, self.device, self.batch)
+        return self._cam_sessions[key]
 
-    def tail(self, layer: int) -> Relay:
+    def tail(self, layer: int) -> SplitSession:
         """The session of the model cut at layer number `layer`."""
-        found = self.session(Pass.TAIL, layer)
-        assert isinstance(found, Relay)
+        found = self.session(Pass.SUFFIX, layer)
+        assert isinstance(found, SplitSession)
         return found
 
-    def hold(self, images: NDArray[np.float32]) -> Batched:
+    def to_device(self, images: NDArray[np.float32]) -> Batched:
         """Images [N, C, H, W] where runs take them without a copy, in the parts of runs."""
         # A model of a fixed batch has its last run filled up, which the host does.
         if not (self.device.remote and self.any_batch):
             return images
-        return Kept.lay(images, self.device, self.batch)
+        return DeviceArray.put(images, self.device, self.batch)
 
     def spent(self) -> dict[Pass, tuple[int, float]]:
         """(samples, seconds) that each kind of pass was run on, and took, so far."""
@@ -191,13 +191,13 @@ class Model:
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
         }
 
-    def _open(self, kind: Pass, layer: int, masked: bool) -> Session | Relay:
-        if kind is Pass.TAIL:
+    def _open(self, kind: Pass, layer: int, masked: bool) -> Session | SplitSession:
+        if kind is Pass.SUFFIX:
             cut = self.layers[layer]
-            trunk = self._session(build_trunk(self.classifier, cut))
+            prefix = self._session(build_prefix(self.classifier, cut))
             # The rest of a model is so short that starting a run counts.
-            tail = self._session(build_tail(self.classifier, cut), _TAIL_BATCHES)
-            return Relay(trunk, tail)
+            tail = self._session(build_suffix(self.classifier, cut), _SUFFIX_BATCHES)
+            return SplitSession(prefix, tail)
         return self._session(self._build(kind, layer, masked))
 
     def _session(self, graph: ir.Model, batches: int = 1) -> Session:
@@ -208,7 +208,7 @@ class Model:
         classifier = self.classifier
         match kind:
             case Pass.FORWARD:
-                return build_probe(classifier, masked=masked)
+                return build_instrumented(classifier, masked=masked)
             case Pass.MASKED | Pass.BLENDED:
                 return build_masked(classifier, over_baseline=kind is Pass.BLENDED)
             case Pass.RANKED:
@@ -217,8 +217,8 @@ class Model:
                 return build_share_gradient(classifier, self.layers[layer])
             case Pass.IMAGE_GRADIENTS:
                 image = as_layer(classifier, classifier.image, INPUT)
-                return build_probe(classifier, [image], True, masked)
-        return build_probe(classifier, self.layers, kind is Pass.GRADIENTS, masked)
+                return build_instrumented(classifier, [image], True, masked)
+        return build_instrumented(classifier, self.layers, kind is Pass.GRADIENTS, masked)
 
 
 def load(
@@ -233,7 +233,7 @@ def load(
     device: str = "auto",
     batch_size: int | None = None,
     threads: int = 0,
-    lanes: int = 1,
+    concurrent_runs: int = 1,
     custom_ops: Sequence[str | Path] = (),
     precision: str = "auto",
     cuda_graph: bool = False,
@@ -248,7 +248,7 @@ def load(
             says if None.
         layer: a tensor's or node's name, a module path, or "input", or several of them, whose maps
             are fused; the card's or the default layer if None.
-        fuse: "mean" of the normalised maps of several layers, or their "max".
+        fuse: "mean" of the normalized maps of several layers, or their "max".
         output: the model's output with the class scores; found by itself if None.
         size: (height, width) of the input, where neither the model nor a card fixes it.
         device: "auto", "cpu", "cuda", "cuda:1"; all others: see `runtime.devices`.
@@ -279,7 +279,7 @@ def load(
         widen_bfloat16(source)
     prepared = prepare(source)
     if precision == "fp16":
-        prepared = prepare(narrowed(prepared))
+        prepared = prepare(to_float16(prepared))
     classifier = _read_classifier(prepared, card, size, output)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     assert classifier.size is not None
@@ -295,7 +295,7 @@ def load(
         batch=batch,
         any_batch=any_batch,
         threads=threads,
-        lanes=lanes,
+        concurrent_runs=concurrent_runs,
         halved=precision == "fp16",
     )
 
@@ -363,7 +363,7 @@ def _batched(
 
 def _freed(classifier: Classifier) -> Classifier:
     copy, _ = copy_of(classifier)
-    free_batch(copy.model, copy.image)
+    make_batch_dynamic(copy.model, copy.image)
     return copy
 
 

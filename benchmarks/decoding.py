@@ -34,7 +34,7 @@ MARGINS, SMALLEST, MOST = (2, 3, 4, 5, 6), 16, 4
 
 
 def large(paths: Iterable[Path]) -> Iterator[bytes]:
-    """JPEGs as a camera writes them: of several qualities, with colours halved and in full."""
+    """JPEGs as a camera writes them: of several qualities, with colors halved and in full."""
     for number, path in enumerate(paths):
         photo = Image.open(path).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
         noise = np.random.default_rng(number).standard_normal((HEIGHT, WIDTH, 1), np.float32)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from adcc_onnx.kernels.gradient_maps import Assembly, assemble, weighted_sum
+from adcc_onnx.kernels.gradient_maps import GradientFormula, assemble, weighted_sum
 from adcc_onnx.kernels.min_max_normalize import min_max
 from adcc_onnx.kernels.spatial_means import row_means
 from adcc_onnx.kernels.upsample import agreement, explanation_maps
@@ -77,7 +77,7 @@ def plain_assembly(a: Array, g: Array) -> list[Array]:
 
 
 def plain_large(maps: Array) -> Array:
-    """Upsampled by SciPy, half-pixel centres."""
+    """Upsampled by SciPy, half-pixel centers."""
     zoom = SIZE / maps.shape[1]
     return np.stack([ndimage.zoom(m, zoom, order=1, mode="nearest", grid_mode=True) for m in maps])
 
@@ -105,7 +105,7 @@ def cases(images: int) -> list[Case]:
     return [
         Case(
             "five gradient maps of A and g",
-            lambda: list(assemble(a, g, list(Assembly)).values()),
+            lambda: list(assemble(a, g, list(GradientFormula)).values()),
             lambda: plain_assembly(a, g),
             2 * a.nbytes,
         ),

@@ -30,7 +30,7 @@ from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.explanation.batch_context import pass_for
 from adcc_onnx.images.sources.open_images import open_source
 from adcc_onnx.results.store import Store
-from adcc_onnx.runtime.autotuning import Pace, at_pace, search
+from adcc_onnx.runtime.autotuning import RunSettings, search, with_run_settings
 from adcc_onnx.studies.throughput import benchmark, random_images
 
 GRADIENT_METHODS = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
@@ -100,13 +100,15 @@ def found_pace(name: str, path: str) -> list[int]:
     """The fastest pace for most of the case's passes."""
     plan = make_plan(CASES[name].methods, CASES[name].metrics)
     pace = search(adcc.load(path, device="cpu"), pass_for(plan.needs))
-    return [pace.batch, pace.threads, pace.lanes]
+    return [pace.batch, pace.threads, pace.concurrent_runs]
 
 
 def measure(name: str, path: str, photos: str, rounds: int, pace: list[int]) -> dict[str, float]:
     """One case in this process."""
     case = CASES[name]
-    model = at_pace(adcc.load(path, preprocessing="torch", device="cpu"), Pace(*pace))
+    model = with_run_settings(
+        adcc.load(path, preprocessing="torch", device="cpu"), RunSettings(*pace)
+    )
     images = case.images
     source = open_source(photos, images) if case.photos else random_images(model, images)
     plan = make_plan(case.methods, case.metrics)

@@ -9,7 +9,7 @@ before, between or after them, at the batch size that the library uses:
 * a tail pass is a run of the user's own model cut off at the layer.
 
 Methods that mask one image are given one image, the others a full batch. `limit / time` is 1 where
-masking, weighting, normalising and upsampling cost nothing. Raw passes and the library's own take
+masking, weighting, normalizing and upsampling cost nothing. Raw passes and the library's own take
 turns within one run, so that whatever else the machine does slows both; the median of several runs
 counts. `--busy` counts CPU seconds of one thread instead, which other work disturbs little. Run as
 `python benchmarks/methods.py [MODEL.onnx...]`; without models, torchvision's MobileNetV2 and
@@ -38,7 +38,7 @@ import adcc_onnx as adcc
 
 SECONDS, MOST = 15.0, 15  # a method is repeated for so long, and so often at the most
 PAIRS = 40  # a raw run is made after every run of the library's, or about so often in a method
-FORWARD, BACKWARD, FULL, TAIL = "forward", "backward", "full backward", "tail"
+FORWARD, BACKWARD, FULL, SUFFIX = "forward", "backward", "full backward", "tail"
 PLAIN_OPTIONS = onnxruntime.SessionOptions
 PLAIN_RUN = onnxruntime.InferenceSession.run_with_iobinding  # as the library runs its sessions
 Run = tuple[str, int]  # a kind of pass, and for how many samples at once
@@ -80,7 +80,7 @@ class Case:
     def runs(self, facts: Facts) -> dict[Run, float]:
         """How many runs of each kind and size."""
         first, *others = self.passes(facts)
-        if not self.alone:
+        if not self.single_cut:
             return {(kind, facts.batch): count for kind, count in (first, *others)}
         whole = {(kind, facts.batch): count / facts.batch for kind, count in others}
         return {(first[0], 1): first[1], **whole}
@@ -102,8 +102,8 @@ CASES = [
     Case("iscam(n=1)", lambda f: [(FORWARD, 1), (FORWARD, f.live)], True, "iscam(n=1, passes=8)"),
     Case("groupcam", lambda f: [(BACKWARD, 1), (FORWARD, 33)], True),
     Case("rise(masks=256)", lambda f: [(FORWARD, 1), (FORWARD, 256)], True, "rise(masks=8)"),
-    Case("ablationcam", lambda f: [(FORWARD, 1), (TAIL, 1 + f.nonzero)], True),
-    Case("reciprocam", lambda f: [(FORWARD, 1), (TAIL, f.places)], True),
+    Case("ablationcam", lambda f: [(FORWARD, 1), (SUFFIX, 1 + f.nonzero)], True),
+    Case("reciprocam", lambda f: [(FORWARD, 1), (SUFFIX, f.places)], True),
     Case("opticam(steps=10)", lambda f: [(FORWARD, 1), (FULL, 10)]),
     Case("saliency", lambda f: [(FULL, 1)]),
     Case("inputxgradient", lambda f: [(FULL, 1)]),
@@ -152,7 +152,7 @@ class Raw:
             FORWARD: plain,
             BACKWARD: exposed,
             FULL: adcc.expose(path, ["input"]),
-            TAIL: tail,
+            SUFFIX: tail,
         }
         self._sessions = {
             kind: onnxruntime.InferenceSession(
@@ -172,7 +172,7 @@ class Raw:
             FORWARD: {image.name: self.images},
             BACKWARD: targeted,
             FULL: targeted,
-            TAIL: {layer: self._activations},
+            SUFFIX: {layer: self._activations},
         }
 
     def facts(self) -> Facts:
@@ -195,7 +195,7 @@ class Raw:
 
 def measure(raw: Raw, case: Case, facts: Facts) -> tuple[float, float]:
     """(limit, time) of one call of the method, in seconds."""
-    images = raw.images[:1] if case.alone else raw.images
+    images = raw.images[:1] if case.single_cut else raw.images
     runs = case.runs(facts)
     most = max(runs, key=lambda run: runs[run])
     every = max(1, int(runs[most] / PAIRS))
@@ -229,12 +229,14 @@ def interleaved(raw: Raw, run: Run, every: int) -> Iterator[list[float]]:
 
 def row(raw: Raw, case: Case, facts: Facts, seconds: float) -> str:
     """A line of the table."""
-    adcc.explain(raw.model, raw.images[:1] if case.alone else raw.images, case.warm or case.text)
+    adcc.explain(
+        raw.model, raw.images[:1] if case.single_cut else raw.images, case.warm or case.text
+    )
     found: list[tuple[float, float]] = []
     start = time.perf_counter()
     while len(found) < MOST and (not found or time.perf_counter() - start < seconds):
         found.append(measure(raw, case, facts))
-    images = 1 if case.alone else facts.batch
+    images = 1 if case.single_cut else facts.batch
     limit, whole = (1000 * statistics.median(times) / images for times in zip(*found, strict=True))
     ratio = statistics.median(limit / whole for limit, whole in found)
     passes = " + ".join(f"{count:g} {kind}" for kind, count in case.passes(facts))

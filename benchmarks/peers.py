@@ -36,7 +36,7 @@ import adcc_onnx as adcc
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.explanation.batch_context import pass_for
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.autotuning import at_pace, search
+from adcc_onnx.runtime.autotuning import search, with_run_settings
 
 # torchvision registers these; a CPU build of torch may come without them.
 _DECLARED = torch.library.Library("torchvision", "DEF")
@@ -91,7 +91,7 @@ def our_run(model: Model, images: np.ndarray, methods: Sequence[str]) -> Run:
 
     def run() -> float:
         found = adcc.evaluate(model, images, methods, ["adcc"])
-        return found.methods[methods[0]].figures["adcc"]
+        return found.methods[methods[0]].scores["adcc"]
 
     return run
 
@@ -215,8 +215,10 @@ def paced(path: Path, layer: str, methods: Sequence[str], threads: int) -> Model
     """Our model at the pace that is fastest on as many cores as the peers have threads."""
     model = adcc.load(path, device="cpu", layer=layer)
     pace = search(model, pass_for(make_plan(methods).needs))
-    lanes = min(pace.lanes, threads)
-    return at_pace(model, replace(pace, threads=threads // lanes, lanes=lanes))
+    concurrent_runs = min(pace.concurrent_runs, threads)
+    return with_run_settings(
+        model, replace(pace, threads=threads // concurrent_runs, concurrent_runs=concurrent_runs)
+    )
 
 
 def seconds(run: Run) -> float:

@@ -73,7 +73,7 @@ def drawn(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return images, labels
 
 
-def normalised(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What the card says: (pixel / scale - mean) / std."""
     return ((images / np.float32(SCALE)) - np.float32(MEAN)) / np.float32(STD)
 
@@ -86,7 +86,7 @@ def batches(
         x = np.rot90(images[chosen], rng.integers(4), axes=(2, 3))
         x = x[..., ::-1] if rng.integers(2) else x
         yield (
-            torch.from_numpy(normalised(np.ascontiguousarray(x))),
+            torch.from_numpy(normalized(np.ascontiguousarray(x))),
             torch.from_numpy(labels[chosen]),
         )
 
@@ -144,7 +144,7 @@ def accuracy(model: bytes, images: NDArray[np.uint8], labels: NDArray[np.int64])
     right = 0
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        (logits,) = session.run(["logits"], {"image": normalised(images[part])})
+        (logits,) = session.run(["logits"], {"image": normalized(images[part])})
         right += int((logits.argmax(axis=1) == labels[part]).sum())
     return right / len(images)
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
+from adcc_onnx.cams.method import MethodContext, Need, WeightedMethod
 from adcc_onnx.cams.method_registry import method
+from adcc_onnx.kernels.arrays import Float32Array
 
 
 @method
@@ -24,18 +25,18 @@ class AblationCAM(WeightedMethod):
     family = "perturbation"
     summary = "channels weighted by how much the score falls without them"
     cost = "1 + live channels, tail only"
-    needs = frozenset({Need.ACTIVATIONS, Need.TAIL_SCORES})
+    needs = frozenset({Need.ACTIVATIONS, Need.SUFFIX_SCORES})
 
-    def weights(self, evidence: Evidence) -> Floats:
-        return np.stack([self._weights_of(evidence, i) for i in range(len(evidence.images))])
+    def weights(self, context: MethodContext) -> Float32Array:
+        return np.stack([self._weights_of(context, i) for i in range(len(context.images))])
 
-    def _weights_of(self, evidence: Evidence, image: int) -> Floats:
-        activations, target = evidence.activations[image], evidence.targets[image]
+    def _weights_of(self, context: MethodContext, image: int) -> Float32Array:
+        activations, target = context.activations[image], context.targets[image]
         alive = np.flatnonzero(activations.any(axis=(1, 2)))
         # The first mask leaves everything in place: y comes from the same graph as every y_k.
         masks = np.ones((len(alive) + 1, len(activations), 1, 1), np.float32)
         masks[np.arange(1, len(masks)), alive] = 0.0
-        scores = evidence.tail_scores(image, masks)[:, target].astype(np.float64)
+        scores = context.suffix_scores(image, masks)[:, target].astype(np.float64)
         weights = np.zeros(len(activations), np.float32)
         if scores[0] != 0:
             weights[alive] = (scores[0] - scores[1:]) / abs(scores[0])

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.blas import one_thread
 
 
 @method
 @dataclass(frozen=True)
 class EigenCAM(Method):
-    """The projection of A on its first right singular vector, each channel centred over space.
+    """The projection of A on its first right singular vector, each channel centered over space.
 
     Places are the rows, channels the columns; the sign is chosen so that the map correlates with
-    sum_k A_k. It looks at no class. The paper does not centre; the field's implementations do.
+    sum_k A_k. It looks at no class. The paper does not center; the field's implementations do.
     Muhammad and Yeasin, IJCNN 2020, https://arxiv.org/abs/2008.00299.
     """
 
@@ -29,8 +30,8 @@ class EigenCAM(Method):
     cost = "1"
     needs = frozenset({Need.ACTIVATIONS})
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        return np.stack([first_component(a) for a in evidence.activations])
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        return np.stack([first_component(a) for a in context.activations])
 
 
 @method
@@ -47,20 +48,20 @@ class EigenGradCAM(Method):
     cost = "1 with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        pairs = zip(evidence.activations, evidence.gradients, strict=True)
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        pairs = zip(context.activations, context.gradients, strict=True)
         return np.stack([first_component(a.astype(np.float64) * g) for a, g in pairs])
 
 
-def first_component(values: NDArray[np.floating]) -> Floats:
+def first_component(values: NDArray[np.floating]) -> Float32Array:
     """The first principal component of values [K, h, w] over space, [h, w]."""
     channels, height, width = values.shape
     rows = values.reshape(channels, height * width).T.astype(np.float64)
     if not np.isfinite(rows).all():
         return np.full((height, width), np.nan, np.float32)
-    centred = rows - rows.mean(axis=0)
+    centered = rows - rows.mean(axis=0)
     with one_thread():
-        component = _projection(centred)
+        component = _projection(centered)
     return oriented(component, rows.sum(axis=1)).reshape(height, width)
 
 
@@ -74,7 +75,7 @@ def _projection(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return vectors[:, -1] * math.sqrt(max(values[-1], 0.0))
 
 
-def oriented(component: NDArray[np.float64], total: NDArray[np.float64]) -> Floats:
+def oriented(component: NDArray[np.float64], total: NDArray[np.float64]) -> Float32Array:
     """A component with the sign under which it correlates with the sum of all channels."""
     along = float(np.dot(component, total - total.mean()))
     return (component if along >= 0 else -component).astype(np.float32)

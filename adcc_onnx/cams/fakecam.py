@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Method
+from adcc_onnx.cams.method import Method, MethodContext
 from adcc_onnx.cams.method_registry import method
+from adcc_onnx.kernels.arrays import Float32Array
 
 
 @method
@@ -25,8 +26,8 @@ class FakeCAM(Method):
     cost = "0"
     needs = frozenset()
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        count, _, height, width = evidence.images.shape
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        count, _, height, width = context.images.shape
         maps = np.ones((count, height, width), np.float32)
         maps[:, 0, 0] = 0.0
         return maps

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adcc_onnx.cams.method import AssembledMethod
+from adcc_onnx.cams.method import GradientMapMethod
 from adcc_onnx.cams.method_registry import method
-from adcc_onnx.kernels.gradient_maps import Assembly
+from adcc_onnx.kernels.gradient_maps import GradientFormula
 
 if TYPE_CHECKING:
     from adcc_onnx.graph.autodiff.builder import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @method
 @dataclass(frozen=True)
-class GradCAM(AssembledMethod):
+class GradCAM(GradientMapMethod):
     """ReLU(sum_k w_k A_k) with w_k = mean_ij g_k.
 
     Selvaraju et al., ICCV 2017, https://arxiv.org/abs/1610.02391.
@@ -25,7 +25,7 @@ class GradCAM(AssembledMethod):
     family = "gradient"
     summary = "channels weighted by their mean gradient"
     cost = "1 with backward"
-    assembly = Assembly.GRADCAM
+    formula = GradientFormula.GRADCAM
 
     def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
         assert gradients is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adcc_onnx.cams.method import AssembledMethod
+from adcc_onnx.cams.method import GradientMapMethod
 from adcc_onnx.cams.method_registry import method
-from adcc_onnx.kernels.gradient_maps import Assembly
+from adcc_onnx.kernels.gradient_maps import GradientFormula
 
 if TYPE_CHECKING:
     from adcc_onnx.graph.autodiff.builder import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @method
 @dataclass(frozen=True)
-class GradCAMPP(AssembledMethod):
+class GradCAMPP(GradientMapMethod):
     """ReLU(sum_k w_k A_k) with w_k = sum_ij alpha_k ReLU(g_k).
 
     alpha_k = g_k^2 / (2 g_k^2 + S_k g_k^3) with S_k = sum_ij A_k, and 0 where the denominator
@@ -27,7 +27,7 @@ class GradCAMPP(AssembledMethod):
     family = "gradient"
     summary = "positive gradients, each location by its share of the score"
     cost = "1 with backward"
-    assembly = Assembly.GRADCAM_PP
+    formula = GradientFormula.GRADCAM_PP
 
     def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
         from adcc_onnx.graph.autodiff.builder import DOUBLE, FLOAT

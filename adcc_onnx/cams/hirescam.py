@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adcc_onnx.cams.method import AssembledMethod
+from adcc_onnx.cams.method import GradientMapMethod
 from adcc_onnx.cams.method_registry import method
-from adcc_onnx.kernels.gradient_maps import Assembly
+from adcc_onnx.kernels.gradient_maps import GradientFormula
 
 if TYPE_CHECKING:
     from adcc_onnx.graph.autodiff.builder import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @method
 @dataclass(frozen=True)
-class HiResCAM(AssembledMethod):
+class HiResCAM(GradientMapMethod):
     """ReLU(sum_k g_k A_k), each location weighted by its own gradient.
 
     Draelos and Carin, 2020, https://arxiv.org/abs/2011.08891; the paper draws the sum without
@@ -26,7 +26,7 @@ class HiResCAM(AssembledMethod):
     family = "gradient"
     summary = "each location weighted by its own gradient"
     cost = "1 with backward"
-    assembly = Assembly.HIRESCAM
+    formula = GradientFormula.HIRESCAM
 
     def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
         assert gradients is not None

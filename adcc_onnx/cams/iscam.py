@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Evidence, Floats
+from adcc_onnx.cams.method import MethodContext
 from adcc_onnx.cams.method_registry import method
 from adcc_onnx.cams.scorecam import ScoreCAM
 from adcc_onnx.errors import OptionError
+from adcc_onnx.kernels.arrays import Float32Array
 
 
 @method
@@ -40,8 +41,10 @@ class ISCAM(ScoreCAM):
         if self.n < 1:
             raise OptionError(f"iscam: n must be at least 1, not {self.n}")
 
-    def mask_scores(self, evidence: Evidence, image: int, masks: Floats) -> NDArray[np.float64]:
+    def mask_scores(
+        self, context: MethodContext, image: int, masks: Float32Array
+    ) -> NDArray[np.float64]:
         steps = (np.float32(i / self.n) for i in range(1, self.n + 1))
-        parts = [super(ISCAM, self).mask_scores(evidence, image, masks * step) for step in steps]
+        parts = [super(ISCAM, self).mask_scores(context, image, masks * step) for step in steps]
         total: NDArray[np.float64] = np.sum(parts, axis=0)
         return total / self.n

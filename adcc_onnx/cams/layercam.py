@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adcc_onnx.cams.method import AssembledMethod
+from adcc_onnx.cams.method import GradientMapMethod
 from adcc_onnx.cams.method_registry import method
-from adcc_onnx.kernels.gradient_maps import Assembly
+from adcc_onnx.kernels.gradient_maps import GradientFormula
 
 if TYPE_CHECKING:
     from adcc_onnx.graph.autodiff.builder import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @method
 @dataclass(frozen=True)
-class LayerCAM(AssembledMethod):
+class LayerCAM(GradientMapMethod):
     """ReLU(sum_k ReLU(g_k) A_k), each location weighted by its own gradient.
 
     Jiang et al., IEEE Transactions on Image Processing 2021,
@@ -26,7 +26,7 @@ class LayerCAM(AssembledMethod):
     family = "gradient"
     summary = "each location weighted by its own positive gradient"
     cost = "1 with backward"
-    assembly = Assembly.LAYERCAM
+    formula = GradientFormula.LAYERCAM
 
     def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
         assert gradients is not None

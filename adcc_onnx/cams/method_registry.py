@@ -8,11 +8,12 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TypeVar, overload
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.errors import OptionError, did_you_mean
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.options import is_name, read_options, split_call
 
-MapFunction = Callable[[Evidence], Floats]
+MapFunction = Callable[[MethodContext], Float32Array]
 
 _Class = TypeVar("_Class", bound=type[Method])
 _Function = TypeVar("_Function", bound=MapFunction)
@@ -166,8 +167,8 @@ def _place(cls: type[Method]) -> tuple[str, str]:
 def _class_of(
     function: MapFunction, name: str, needs: frozenset[Need], family: str, summary: str
 ) -> type[Method]:
-    def raw_maps(self: Method, evidence: Evidence) -> Floats:
-        return function(evidence)
+    def raw_maps(self: Method, context: MethodContext) -> Float32Array:
+        return function(context)
 
     members = {
         "name": name,

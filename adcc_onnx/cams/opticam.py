@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
 from adcc_onnx.errors import OptionError
+from adcc_onnx.kernels.arrays import Float32Array
 
 _START, _BETA1, _BETA2, _EPSILON = 0.5, 0.9, 0.999, 1e-8
 
@@ -17,7 +18,7 @@ _START, _BETA1, _BETA2, _EPSILON = 0.5, 0.9, 0.999, 1e-8
 @method
 @dataclass(frozen=True)
 class OptiCAM(Method):
-    """sum_k softmax(u)_k ReLU(A_k), u chosen to maximise y_c of the image behind this very map.
+    """sum_k softmax(u)_k ReLU(A_k), u chosen to maximize y_c of the image behind this very map.
 
     u starts at 0.5 and takes `steps` steps of Adam (Kingma and Ba 2015) with its usual constants.
     Zhang et al., CVIU 2024, https://arxiv.org/abs/2301.07002.
@@ -31,7 +32,7 @@ class OptiCAM(Method):
     """
 
     name = "opticam"
-    family = "optimisation"
+    family = "optimization"
     summary = "the mixture of channels behind which the score is highest"
     cost = "1 + steps with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.SHARE_GRADIENTS})
@@ -45,21 +46,21 @@ class OptiCAM(Method):
         if not (self.rate > 0 and math.isfinite(self.rate)):
             raise OptionError(f"opticam: rate must be above 0, not {self.rate}")
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        activations = evidence.activations
-        shares = self.optimised(evidence).astype(np.float64)
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        activations = context.activations
+        shares = self.optimized(context).astype(np.float64)
         powers = np.exp(shares - shares.max(axis=1, keepdims=True))
         weights = powers / powers.sum(axis=1, keepdims=True)
-        maps: Floats = np.einsum("nk,nkhw->nhw", weights, np.maximum(activations, 0))
+        maps: Float32Array = np.einsum("nk,nkhw->nhw", weights, np.maximum(activations, 0))
         return maps.astype(np.float32)
 
-    def optimised(self, evidence: Evidence) -> Floats:
+    def optimized(self, context: MethodContext) -> Float32Array:
         """u [N, K] after all steps."""
-        count, channels = evidence.activations.shape[:2]
+        count, channels = context.activations.shape[:2]
         shares = np.full((count, channels), _START)
         mean, square = np.zeros_like(shares), np.zeros_like(shares)
         for step in range(1, self.steps + 1):
-            _, gradients = evidence.share_gradients(shares.astype(np.float32))
+            _, gradients = context.share_gradients(shares.astype(np.float32))
             slope = -gradients.astype(np.float64)  # the score is to rise
             mean = _BETA1 * mean + (1 - _BETA1) * slope
             square = _BETA2 * square + (1 - _BETA2) * slope * slope

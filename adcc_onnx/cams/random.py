@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
+from adcc_onnx.kernels.arrays import Float32Array
 
 
 @method
@@ -21,6 +22,6 @@ class Random(Method):
     cost = "1"
     needs = frozenset({Need.ACTIVATIONS})
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        grid = evidence.activations.shape[2:]
-        return np.stack([rng.random(grid, np.float32) for rng in evidence.generators(anew=True)])
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        grid = context.activations.shape[2:]
+        return np.stack([rng.random(grid, np.float32) for rng in context.rngs(anew=True)])

@@ -8,8 +8,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
+from adcc_onnx.kernels.arrays import Float32Array
 
 
 @method
@@ -30,29 +31,29 @@ class ReciproCAM(Method):
     family = "perturbation"
     summary = "each place by the score of the layer with nothing else left"
     cost = "1 + h w, tail only"
-    needs = frozenset({Need.ACTIVATIONS, Need.TAIL_SCORES})
+    needs = frozenset({Need.ACTIVATIONS, Need.SUFFIX_SCORES})
 
     scores: Literal["logits", "probabilities"] = "logits"
     gaussian: Literal["auto", "yes", "no"] = "auto"
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        height, width = evidence.activations.shape[2:]
-        spread = self.gaussian == "yes" or (self.gaussian == "auto" and evidence.tokens)
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        height, width = context.activations.shape[2:]
+        spread = self.gaussian == "yes" or (self.gaussian == "auto" and context.tokens)
         masks = places(height, width, spread)
-        images = range(len(evidence.images))
-        return np.stack([self._scores_of(evidence, image, masks) for image in images])
+        images = range(len(context.images))
+        return np.stack([self._scores_of(context, image, masks) for image in images])
 
-    def _scores_of(self, evidence: Evidence, image: int, masks: Floats) -> Floats:
-        logits = evidence.tail_scores(image, masks[:, None])
+    def _scores_of(self, context: MethodContext, image: int, masks: Float32Array) -> Float32Array:
+        logits = context.suffix_scores(image, masks[:, None])
         if self.scores == "probabilities":
-            found = evidence.probability(image, logits).astype(np.float32)
+            found = context.probability(image, logits).astype(np.float32)
         else:
-            found = logits[:, evidence.targets[image]]
+            found = logits[:, context.targets[image]]
         return found.reshape(masks.shape[1:])
 
 
-def places(height: int, width: int, spread: bool) -> Floats:
-    """[h w, h, w]: mask m keeps place m alone, or with its neighbours by a 3 x 3 Gaussian."""
+def places(height: int, width: int, spread: bool) -> Float32Array:
+    """[h w, h, w]: mask m keeps place m alone, or with its neighbors by a 3 x 3 Gaussian."""
     masks = np.eye(height * width, dtype=np.float32).reshape(-1, height, width)
     if not spread:
         return masks

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
 from adcc_onnx.errors import OptionError
+from adcc_onnx.kernels.arrays import Float32Array
 
 _CHUNK = 64  # masks in memory at a time
 
@@ -50,27 +51,27 @@ class RISE(Method):
         if self.masks < 1 or self.grid < 2 or not 0 < self.keep < 1:
             raise OptionError("rise: masks must be at least 1, grid at least 2, keep inside (0, 1)")
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        sources = evidence.generators()
-        return np.stack([self._map_of(evidence, i, rng) for i, rng in enumerate(sources)])
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        sources = context.rngs()
+        return np.stack([self._map_of(context, i, rng) for i, rng in enumerate(sources)])
 
-    def _map_of(self, evidence: Evidence, image: int, rng: np.random.Generator) -> Floats:
-        height, width = evidence.images.shape[2:]
+    def _map_of(self, context: MethodContext, image: int, rng: np.random.Generator) -> Float32Array:
+        height, width = context.images.shape[2:]
         total, coverage = np.zeros((height, width)), np.zeros((height, width))
         for masks in self.drawn(rng, height, width):
-            p = evidence.probability(image, evidence.masked_scores(image, masks))
+            p = context.probability(image, context.masked_scores(image, masks))
             total += np.tensordot(p, masks, axes=1)
             coverage += masks.sum(axis=0, dtype=np.float64)
         mean = np.divide(total, coverage, out=np.zeros_like(total), where=coverage != 0)
         return mean.astype(np.float32)
 
-    def drawn(self, rng: np.random.Generator, height: int, width: int) -> Iterator[Floats]:
+    def drawn(self, rng: np.random.Generator, height: int, width: int) -> Iterator[Float32Array]:
         """The masks, [up to 64, H, W] at a time."""
         for start in range(0, self.masks, _CHUNK):
             count = min(_CHUNK, self.masks - start)
             yield np.stack([self._mask(rng, height, width) for _ in range(count)])
 
-    def _mask(self, rng: np.random.Generator, height: int, width: int) -> Floats:
+    def _mask(self, rng: np.random.Generator, height: int, width: int) -> Float32Array:
         cells = (rng.random((self.grid, self.grid)) < self.keep).astype(np.float32)
         tall, wide = -(-height // self.grid), -(-width // self.grid)
         size = ((self.grid + 1) * wide, (self.grid + 1) * tall)

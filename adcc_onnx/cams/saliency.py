@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
+from adcc_onnx.kernels.arrays import Float32Array
 
 
 @method
 @dataclass(frozen=True)
 class Saliency(Method):
-    """max over the colour channels of |d y_c / d x|, a pixel each.
+    """max over the color channels of |d y_c / d x|, a pixel each.
 
     Simonyan, Vedaldi and Zisserman, ICLR Workshops 2014, https://arxiv.org/abs/1312.6034.
     """
@@ -24,11 +25,11 @@ class Saliency(Method):
     cost = "1 with full backward"
     needs = frozenset({Need.IMAGE_GRADIENT})
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        return largest(evidence.image_gradient)
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        return largest(context.image_gradient)
 
 
-def largest(gradients: Floats) -> Floats:
-    """The largest absolute value over the colour channels, [N, H, W]."""
-    sizes: Floats = np.abs(gradients).max(axis=1)
+def largest(gradients: Float32Array) -> Float32Array:
+    """The largest absolute value over the color channels, [N, H, W]."""
+    sizes: Float32Array = np.abs(gradients).max(axis=1)
     return sizes

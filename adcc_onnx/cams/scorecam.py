@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
 from adcc_onnx.cams.surrogate import Prediction, expected_agreement, search
 from adcc_onnx.errors import OptionError
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.blas import one_thread
 from adcc_onnx.kernels.gradient_maps import weighted_sum
 from adcc_onnx.kernels.min_max_normalize import min_max
@@ -24,8 +25,8 @@ class ScoreCAM(Method):
     """ReLU(sum_k w_k A_k) with w = softmax over k of s_c(x * up(minmax(A_k))).
 
     Wang et al., CVPR Workshops 2020, https://arxiv.org/abs/1910.01279. The paper subtracts the
-    score of a black image, which cancels under the softmax. A_k is normalised at the layer's
-    resolution, before it is upsampled. A constant channel has no normalised form: its mask is zero
+    score of a black image, which cancels under the softmax. A_k is normalized at the layer's
+    resolution, before it is upsampled. A constant channel has no normalized form: its mask is zero
     everywhere, so that all of them share the one score of the zero image.
 
     With `passes` or `agreement`, only the most promising channels are scored, and a Gaussian
@@ -58,15 +59,15 @@ class ScoreCAM(Method):
         if self.passes < 0 or not 0 <= self.agreement < 1:
             raise OptionError(f"{self.name}: passes must be at least 0, agreement in [0, 1)")
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        images = range(len(evidence.images))
-        weights = np.stack([self._weights_of(evidence, image) for image in images])
-        return weighted_sum(evidence.activations, weights)
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        images = range(len(context.images))
+        weights = np.stack([self._weights_of(context, image) for image in images])
+        return weighted_sum(context.activations, weights)
 
-    def _weights_of(self, evidence: Evidence, image: int) -> NDArray[np.float64]:
-        activations = evidence.activations[image]
+    def _weights_of(self, context: MethodContext, image: int) -> NDArray[np.float64]:
+        activations = context.activations[image]
         masks, constant = min_max(activations)
-        blank = float(self._score(evidence, image, evidence.blank_scores()[None])[0])
+        blank = float(self._score(context, image, context.blank_scores()[None])[0])
         scores = np.full(len(masks), blank)
         if not constant.all():
             # Equal masks have equal scores: each is run once.
@@ -76,21 +77,21 @@ class ScoreCAM(Method):
             groups[~constant] = which.reshape(-1)
             distinct = masks[~constant][first]
             if self.passes or self.agreement:
-                scores = self._searched(evidence, image, distinct, blank, groups)[groups]
+                scores = self._searched(context, image, distinct, blank, groups)[groups]
             else:
-                scores = np.append(self.mask_scores(evidence, image, distinct), blank)[groups]
+                scores = np.append(self.mask_scores(context, image, distinct), blank)[groups]
         return scores - blank if self.weights == "raw" else softmax(scores)
 
     def _searched(
         self,
-        evidence: Evidence,
+        context: MethodContext,
         image: int,
-        distinct: Floats,
+        distinct: Float32Array,
         blank: float,
         groups: NDArray[np.intp],
     ) -> NDArray[np.float64]:
         """Scores of the distinct masks, most of them predicted, and last of the zero mask."""
-        activations = evidence.activations[image].reshape(len(groups), -1)
+        activations = context.activations[image].reshape(len(groups), -1)
         masks = np.concatenate([distinct, np.zeros_like(distinct[:1])])
         summed = sums(activations, groups, len(masks))  # channels of one mask have one weight
 
@@ -101,7 +102,7 @@ class ScoreCAM(Method):
             found = search(
                 masks,
                 blank,
-                lambda chosen: self.mask_scores(evidence, image, masks[chosen]),
+                lambda chosen: self.mask_scores(context, image, masks[chosen]),
                 self.passes or len(distinct),
                 lambda found: bool(self.agreement) and agreement(found) >= self.agreement,
             )
@@ -109,7 +110,7 @@ class ScoreCAM(Method):
                 return found.mean
             surely = math.floor(1000 * agreement(found)) / 1000  # "above" must stay true
         used = int(found.known.sum()) - 1
-        evidence.note(image, f"{used} of {len(distinct)} passes, agreement above {surely:.3f}")
+        context.note(image, f"{used} of {len(distinct)} passes, agreement above {surely:.3f}")
         return found.expected if self.weights == "softmax" else found.mean
 
     def _map(self, scores: NDArray[np.float64], summed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -121,19 +122,23 @@ class ScoreCAM(Method):
         maps: NDArray[np.float64] = np.maximum(weights @ summed, 0.0)
         return maps
 
-    def mask_scores(self, evidence: Evidence, image: int, masks: Floats) -> NDArray[np.float64]:
+    def mask_scores(
+        self, context: MethodContext, image: int, masks: Float32Array
+    ) -> NDArray[np.float64]:
         """s_c of the image behind each mask, `masks` [M, h, w] in [0, 1]: [M]."""
-        return self._score(evidence, image, evidence.masked_scores(image, masks))
+        return self._score(context, image, context.masked_scores(image, masks))
 
-    def _score(self, evidence: Evidence, image: int, logits: Floats) -> NDArray[np.float64]:
+    def _score(
+        self, context: MethodContext, image: int, logits: Float32Array
+    ) -> NDArray[np.float64]:
         """s_c of logits [M, classes]: [M]."""
         if self.scores == "probabilities":
-            return evidence.probability(image, logits)
-        chosen: NDArray[np.float64] = logits[:, evidence.targets[image]].astype(np.float64)
+            return context.probability(image, logits)
+        chosen: NDArray[np.float64] = logits[:, context.targets[image]].astype(np.float64)
         return chosen
 
 
-def sums(values: Floats, groups: NDArray[np.intp], count: int) -> NDArray[np.float64]:
+def sums(values: Float32Array, groups: NDArray[np.intp], count: int) -> NDArray[np.float64]:
     """The sum of the rows of each group, [count, d], of `values` [M, d]; 0 for an empty group."""
     from scipy.sparse import csr_array
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
 from adcc_onnx.cams.noise import check_noise
 from adcc_onnx.cams.saliency import largest
+from adcc_onnx.kernels.arrays import Float32Array
 
 
 @method
@@ -39,8 +40,8 @@ class SmoothGrad(Method):
     def __post_init__(self) -> None:
         check_noise(self.name, self.n, self.sigma)
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
-        total = np.zeros(evidence.images.shape)
-        for noise in evidence.noise(self.n, self.sigma):
-            total += evidence.image_gradients(evidence.images + noise)
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        total = np.zeros(context.images.shape)
+        for noise in context.noise(self.n, self.sigma):
+            total += context.image_gradients(context.images + noise)
         return largest((total / self.n).astype(np.float32))

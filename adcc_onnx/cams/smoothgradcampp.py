@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Need, WeightedMethod
+from adcc_onnx.cams.method import MethodContext, Need, WeightedMethod
 from adcc_onnx.cams.method_registry import method
 from adcc_onnx.cams.noise import check_noise
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.gradient_maps import Averages, averaged_gradcam_pp_weights
 
 
@@ -41,12 +42,12 @@ class SmoothGradCAMPP(WeightedMethod):
     def __post_init__(self) -> None:
         check_noise(self.name, self.n, self.sigma)
 
-    def weights(self, evidence: Evidence) -> Floats:
-        return averaged_gradcam_pp_weights(evidence.activations, self._averages(evidence))
+    def weights(self, context: MethodContext) -> Float32Array:
+        return averaged_gradcam_pp_weights(context.activations, self._averages(context))
 
-    def _averages(self, evidence: Evidence) -> Averages:
-        first, second, third = (np.zeros(evidence.activations.shape) for _ in range(3))
-        for gradients in evidence.noisy_gradients(self.n, self.sigma):
+    def _averages(self, context: MethodContext) -> Averages:
+        first, second, third = (np.zeros(context.activations.shape) for _ in range(3))
+        for gradients in context.noisy_gradients(self.n, self.sigma):
             power = gradients.astype(np.float64)
             first += power
             power *= gradients

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Floats
+from adcc_onnx.kernels.arrays import Float32Array
 
 Array = NDArray[np.float64]
 Score = Callable[[NDArray[np.intp]], Array]
 
 _BLUR = 0.7  # cells: masks are compared after a Gaussian of that width, as pictures are
 _FIRST, _ROUND = 32, 8  # masks scored before the first fit, and after each
-_BOLDNESS = 1.0  # standard deviations added to the predicted score of a mask not yet tried
+_UCB_BETA = 1.0  # standard deviations added to the predicted score of a mask not yet tried
 _POSSIBLE = 64  # exact maps drawn to estimate the agreement
 _TOGETHER = 256  # masks whose scores are drawn together
 _NOISE = 1e-3  # of the scores' variance: keeps the matrices well conditioned
@@ -67,7 +67,11 @@ class Prediction:
 
 
 def search(
-    masks: Floats, blank: float, score: Score, passes: int, enough: Callable[[Prediction], bool]
+    masks: Float32Array,
+    blank: float,
+    score: Score,
+    passes: int,
+    should_stop: Callable[[Prediction], bool],
 ) -> Prediction:
     """Score up to `passes` masks, the most promising ones, and predict the others.
 
@@ -84,7 +88,7 @@ def search(
     points = features(masks)
     scores, known = np.zeros(len(masks)), np.zeros(len(masks), bool)
     scores[-1], known[-1] = blank, True
-    chosen = spread_out(points, min(_FIRST, passes, len(masks) - 1))
+    chosen = farthest_points(points, min(_FIRST, passes, len(masks) - 1))
     process, fitted_on, used = None, 0, 0
     while True:
         scores[chosen], known[chosen] = score(chosen), True
@@ -94,13 +98,13 @@ def search(
         # The kernel is chosen anew whenever half as many points again have come.
         if process is None or used >= 1.5 * fitted_on:
             chosen, fitted_on = np.flatnonzero(known), used
-            process = Process(points, likeliest_shape(points[known], scores[known]))
+            process = GaussianProcess(points, fit_hyperparameters(points[known], scores[known]))
         process.learn(chosen, scores[chosen])
         found = process.predict()
         left = min(_ROUND, passes - used, int((~known).sum()))
-        if left <= 0 or enough(found):
+        if left <= 0 or should_stop(found):
             return found
-        promise = np.where(known, -np.inf, found.mean + _BOLDNESS * found.deviation)
+        promise = np.where(known, -np.inf, found.mean + _UCB_BETA * found.deviation)
         chosen = np.argsort(-promise, kind="stable")[:left]
 
 
@@ -120,13 +124,13 @@ def expected_agreement(found: Prediction, maps_of: Callable[[Array], Array]) -> 
         maps_of: maps [R, p] of scores [R, M].
     """
     possible, ours = maps_of(found.draws(_POSSIBLE)), maps_of(found.expected[None])[0]
-    centred = possible - possible.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(centred, axis=1) * np.linalg.norm(ours - ours.mean())
-    products = centred @ (ours - ours.mean())
+    centered = possible - possible.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(centered, axis=1) * np.linalg.norm(ours - ours.mean())
+    products = centered @ (ours - ours.mean())
     return float(np.divide(products, lengths, out=np.zeros(_POSSIBLE), where=lengths > 0).min())
 
 
-def features(masks: Floats) -> Array:
+def features(masks: Float32Array) -> Array:
     """Masks as points whose distance is that of the masks after a slight blur, [M, h w]."""
     # The blur's matrix is the Kronecker product of those along the two sides, and so is its root.
     down, along = (_blur_root(side) for side in masks.shape[1:])
@@ -142,7 +146,7 @@ def _blur_root(side: int) -> Array:
     return root
 
 
-def spread_out(points: Array, count: int) -> NDArray[np.intp]:
+def farthest_points(points: Array, count: int) -> NDArray[np.intp]:
     """Points far from each other, each the farthest from all before it and from the last point."""
     squares = np.full(len(points), np.inf)
     lengths = (points**2).sum(axis=1)
@@ -154,7 +158,7 @@ def spread_out(points: Array, count: int) -> NDArray[np.intp]:
     return np.array(chosen[1:], np.intp)
 
 
-class Process:
+class GaussianProcess:
     """A Gaussian process with the kernel variance * (1 / (1 + d^2 / 2 l^2) + slope x.y).
 
     It learns the scores of some of its points, a few at a time, and predicts those of all. With
@@ -189,7 +193,7 @@ class Process:
         """The scores of all points."""
         average = float(self._scores[self._known].mean())
         white = self._white[:, 0] - average * self._white[:, 1]
-        variance = likeliest_variance(white)
+        variance = fit_variance(white)
         mean = average + white @ self._rows
         deviation = np.sqrt(variance * np.maximum(self._left, 0.0))
 
@@ -212,18 +216,18 @@ class Process:
         return kernel(squares, products, self._shape) - explained
 
 
-def likeliest_shape(points: Array, scores: Array) -> tuple[float, float]:
+def fit_hyperparameters(points: Array, scores: Array) -> tuple[float, float]:
     """The shape (l, slope) of a process that is the likeliest to give the points these scores."""
     products = points @ points.T
     lengths = np.diag(products)
     squares = lengths[:, None] + lengths - 2 * products
     typical = np.sqrt(max(np.median(squares), 0.0)) or 1.0
     length = float(lengths.mean()) or 1.0
-    noise, centred = _NOISE * np.eye(len(points)), scores - scores.mean()
+    noise, centered = _NOISE * np.eye(len(points)), scores - scores.mean()
 
     def likelihood(shape: tuple[float, float]) -> float:
         factor = np.linalg.cholesky(kernel(squares, products, shape) + noise)
-        variance = likeliest_variance(whitened(factor, centred))
+        variance = fit_variance(whitened(factor, centered))
         return -float(np.log(np.diag(factor)).sum() + len(points) * np.log(variance) / 2)
 
     shapes = itertools.product(_LENGTHS, _SLOPES)
@@ -238,7 +242,7 @@ def whitened(factor: NDArray[np.floating], values: Array) -> Array:
     return solved
 
 
-def likeliest_variance(white: Array) -> float:
+def fit_variance(white: Array) -> float:
     """The scale of a process under which these whitened scores are the likeliest."""
     return float(white @ white) / len(white) or 1e-12
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adcc_onnx.cams.method import AssembledMethod
+from adcc_onnx.cams.method import GradientMapMethod
 from adcc_onnx.cams.method_registry import method
-from adcc_onnx.kernels.gradient_maps import Assembly
+from adcc_onnx.kernels.gradient_maps import GradientFormula
 
 if TYPE_CHECKING:
     from adcc_onnx.graph.autodiff.builder import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @method
 @dataclass(frozen=True)
-class XGradCAM(AssembledMethod):
+class XGradCAM(GradientMapMethod):
     """ReLU(sum_k w_k A_k) with w_k = sum_ij g_k A_k / sum_ij A_k, and 0 where the divisor is 0.
 
     Fu et al., BMVC 2020, https://arxiv.org/abs/2008.02312.
@@ -25,7 +25,7 @@ class XGradCAM(AssembledMethod):
     family = "gradient"
     summary = "channels weighted by the mean of their gradient where they are active"
     cost = "1 with backward"
-    assembly = Assembly.XGRADCAM
+    formula = GradientFormula.XGRADCAM
 
     def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
         assert gradients is not None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from adcc_onnx.cluster.job import Job
-from adcc_onnx.cluster.worker_pool import Place, Team
+from adcc_onnx.cluster.worker_pool import Placement, WorkerPool
 from adcc_onnx.errors import ClusterError, DeviceError, OptionError, first_line
 from adcc_onnx.evaluation.pipeline import Begin
 from adcc_onnx.evaluation.plan import Plan
@@ -27,7 +27,7 @@ from adcc_onnx.model import Model
 _LOCAL = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
 _ADDRESS = re.compile(r"(?!local:)([^\s/:]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
 _OBJECT_STORE = 100 * 2**20  # bytes; the rows of a chunk are a few kilobytes
-_KNOCK = 5.0  # seconds until a machine that does not answer is taken to be off
+_CONNECT_SECONDS = 5.0  # seconds until a machine that does not answer is taken to be off
 # Ray reads these when it is imported. Who has not the token of `ray get-auth-token` is refused.
 _SETTINGS = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
 # Its switch for 127.0.0.1 in place of all the machine's addresses.
@@ -47,7 +47,7 @@ class Cluster:
     """
 
     ray: Any
-    places: Sequence[Place]
+    places: Sequence[Placement]
     device: str
     say: Callable[[str], None]
 
@@ -67,7 +67,7 @@ class Cluster:
         Raises:
             ClusterError: no worker comes up, or one does not have what the driver has.
         """
-        team = Team(self.ray, job, self.device, self.places, model, source, plan, self.say)
+        team = WorkerPool(self.ray, job, self.device, self.places, model, source, plan, self.say)
         try:
             ready = team.first_ready()
             device = replace(model.device, name=ready.device, tf32=ready.tf32)
@@ -103,7 +103,7 @@ def connected(
         )
     workers = int(local[1]) if local is not None and local[1] else None
     if remote is not None:
-        _knock(remote[1].strip("[]"), int(remote[2]))
+        _check_reachable(remote[1].strip("[]"), int(remote[2]))
     ray = _join(address if remote is not None else None)
     try:
         chosen, places = places_on(ray.nodes(), device, workers)
@@ -116,7 +116,7 @@ def connected(
 
 def places_on(
     nodes: Sequence[Mapping[str, Any]], device: str, workers: int | None
-) -> tuple[str, list[Place]]:
+) -> tuple[str, list[Placement]]:
     """The device of all workers, and where they stand.
 
     Args:
@@ -146,7 +146,7 @@ def places_on(
     return device, found
 
 
-def _on_node(node: Mapping[str, Any], on_gpus: bool, workers: int | None) -> list[Place]:
+def _on_node(node: Mapping[str, Any], on_gpus: bool, workers: int | None) -> list[Placement]:
     cpus, gpus = (int(node["Resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
     one_each = gpus if on_gpus else min(cpus, 1)
     count = (workers or one_each) if one_each else 0
@@ -155,7 +155,7 @@ def _on_node(node: Mapping[str, Any], on_gpus: bool, workers: int | None) -> lis
         "num_cpus": cpus if not on_gpus and count == 1 else 0,
         "num_gpus": min(1.0, gpus / count) if on_gpus and count else 0,
     }
-    place = Place(
+    place = Placement(
         node["NodeManagerAddress"],
         {**wanted, "scheduling_strategy": _on(node["NodeID"])},
         max(1, cpus // max(count, 1)),
@@ -190,10 +190,10 @@ def _join(address: str | None) -> Any:
     return ray
 
 
-def _knock(host: str, port: int) -> None:
+def _check_reachable(host: str, port: int) -> None:
     """Whether anybody answers: Ray itself would try for minutes."""
     try:
-        socket.create_connection((host, port), _KNOCK).close()
+        socket.create_connection((host, port), _CONNECT_SECONDS).close()
     except OSError as error:
         raise ClusterError(
             f"no cluster answers at {host}:{port} ({first_line(error)}); start its head with "

@@ -23,13 +23,13 @@ from adcc_onnx.results.store import Progress
 _DEPTH = 2  # chunks a worker has, so that it never waits for the next
 _BATCHES = 4  # of a chunk, at most: what a lost worker costs
 _SHARES = 4  # chunks a worker gets, at least, so that all end at about the same time
-_GLANCE = 0.2  # seconds between looks whether to stop
+_POLL_SECONDS = 0.2  # seconds between looks whether to stop
 _PATIENCE = 300.0  # seconds without any worker
 _LOST = f"{MOST_LOSSES} workers were lost while they evaluated it (did it take all memory?)"
 
 
 @dataclass(frozen=True)
-class Place:
+class Placement:
     """Where one worker stands.
 
     Attributes:
@@ -44,7 +44,7 @@ class Place:
 
 
 @dataclass
-class _Seat:
+class _Slot:
     """A place, and the worker that is there now.
 
     Attributes:
@@ -53,7 +53,7 @@ class _Seat:
         deaths: how many workers in a row were lost here before they were ready.
     """
 
-    place: Place
+    place: Placement
     worker: Any = None
     opening: Any = None
     at_work: deque[tuple[Chunk, Any]] = field(default_factory=deque)
@@ -65,7 +65,7 @@ class _Seat:
         return self.opening or (self.at_work[0][1] if self.at_work else None)
 
 
-class Team:
+class WorkerPool:
     """Workers on one job.
 
     Args:
@@ -82,7 +82,7 @@ class Team:
         ray: Any,
         job: Job,
         device: str,
-        places: Sequence[Place],
+        places: Sequence[Placement],
         model: Model,
         source: Source,
         plan: Plan,
@@ -95,7 +95,7 @@ class Team:
         self._backlog = Backlog([], 1)
         self._ended = False
         self._heard = time.monotonic()
-        self._seats = [_Seat(place) for place in places]
+        self._seats = [_Slot(place) for place in places]
         for seat in self._seats:
             self._fill(seat)
 
@@ -145,7 +145,7 @@ class Team:
         for seat in self._seats:
             self._ray.kill(seat.worker)
 
-    def _fill(self, seat: _Seat) -> None:
+    def _fill(self, seat: _Slot) -> None:
         """Start a worker, which may have to wait until its place is free."""
         actor = self._ray.remote(Worker).options(max_restarts=0, **seat.place.wanted)
         seat.worker = actor.remote(self._job, self._device, seat.place.threads)
@@ -158,17 +158,17 @@ class Team:
                 if seat.opening is None and len(seat.at_work) == depth:
                     self._give(seat)
 
-    def _give(self, seat: _Seat) -> None:
+    def _give(self, seat: _Slot) -> None:
         chunk = self._backlog.take()
         if chunk is None:
             return
         kept = {i: self._done.partial[i] for i in chunk.positions if i in self._done.partial}
         seat.at_work.append((chunk, seat.worker.evaluate.remote(chunk.positions, kept)))
 
-    def _arrivals(self) -> list[_Seat]:
+    def _arrivals(self) -> list[_Slot]:
         """Where what was awaited has come, or the worker was lost; waits for a moment."""
         by_promise = {seat.awaited: seat for seat in self._seats if seat.awaited is not None}
-        come, _ = self._ray.wait(list(by_promise), timeout=_GLANCE)
+        come, _ = self._ray.wait(list(by_promise), timeout=_POLL_SECONDS)
         now = time.monotonic()
         if come or any(seat.opening is None for seat in self._seats):
             self._heard = now
@@ -179,11 +179,11 @@ class Team:
             )
         return [by_promise[promise] for promise in come]
 
-    def _began(self, seat: _Seat) -> tuple[Rows, int]:
+    def _began(self, seat: _Slot) -> tuple[Rows, int]:
         self._opened(seat)
         return ([], []), 0
 
-    def _opened(self, seat: _Seat) -> Ready | None:
+    def _opened(self, seat: _Slot) -> Ready | None:
         """What a new worker tells; None where it was lost."""
         host = seat.place.host
         try:
@@ -208,7 +208,7 @@ class Team:
         seat.opening, seat.deaths = None, 0
         return ready
 
-    def _died_early(self, seat: _Seat, error: Exception) -> None:
+    def _died_early(self, seat: _Slot, error: Exception) -> None:
         seat.deaths += 1
         if seat.deaths < MOST_LOSSES:
             self._replace(seat)
@@ -218,7 +218,7 @@ class Team:
         if not self._seats:
             raise ClusterError(f"no worker is left: {first_line(error)}")
 
-    def _finished(self, seat: _Seat) -> tuple[Rows, int]:
+    def _finished(self, seat: _Slot) -> tuple[Rows, int]:
         """The rows of the chunk that a worker had in hand; none if the worker was lost."""
         try:
             rows: Rows = self._ray.get(seat.at_work[0][1])
@@ -229,7 +229,7 @@ class Team:
         chunk, _ = seat.at_work.popleft()
         return rows, len(chunk.positions)
 
-    def _lost(self, seat: _Seat) -> tuple[Rows, int]:
+    def _lost(self, seat: _Slot) -> tuple[Rows, int]:
         self._say(f"a worker on {seat.place.host} was lost; others take over its images")
         in_hand, *waiting = [chunk for chunk, _ in seat.at_work]
         again = in_hand.after_loss()
@@ -237,7 +237,7 @@ class Team:
         self._replace(seat)
         return (([], []), 0) if again else (self._failed(in_hand), len(in_hand.positions))
 
-    def _replace(self, seat: _Seat) -> None:
+    def _replace(self, seat: _Slot) -> None:
         # It may have been its machine's network only: whatever it still does is not wanted.
         self._ray.kill(seat.worker)
         self._fill(seat)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.drawings.textures import colour
+from adcc_onnx.drawings.textures import color
 
 _SUBPIXELS = 4  # bits after the binary point of the coordinates given to OpenCV
 
@@ -20,10 +20,10 @@ class Distractor:
 
     points: NDArray[np.float64]
     width: float
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
 
     def paint(self, canvas: NDArray[np.uint8], ink: tuple[float, ...]) -> None:
-        """Draw it on `canvas` [H, H] or [H, H, 3] in the colour `ink`, smooth at the edges."""
+        """Draw it on `canvas` [H, H] or [H, H, 3] in the color `ink`, smooth at the edges."""
         size = canvas.shape[0]
         fixed = np.rint((self.points * size - 0.5) * 2**_SUBPIXELS).astype(np.int32)
         if self.width:
@@ -66,6 +66,6 @@ def distractors(rng: np.random.Generator, count: int) -> list[Distractor]:
     found = []
     for kind in rng.integers(len(_KINDS), size=count):
         points, width = _KINDS[kind](rng)
-        red, green, blue = colour(rng).tolist()
+        red, green, blue = color(rng).tolist()
         found.append(Distractor(points + rng.uniform(0.0, 1.0, 2), width, (red, green, blue)))
     return found

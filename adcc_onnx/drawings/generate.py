@@ -1,6 +1,6 @@
 """Drawn images with one object of a known shape class each, and the object's mask.
 
-Only the shape tells the class: colours, textures, clutter and light are drawn without looking at
+Only the shape tells the class: colors, textures, clutter and light are drawn without looking at
 it. Every image comes from random numbers of its own, so any of them can be drawn alone.
 """
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from adcc_onnx.drawings.clutter import Distractor, distractors
 from adcc_onnx.drawings.shapes import CLASSES, UNIT_OUTLINES, Outline, place
-from adcc_onnx.drawings.textures import Floats, colour, colour_apart, texture
+from adcc_onnx.drawings.textures import Floats, color, color_apart, texture
 
 __all__ = ["CLASSES", "Drawing", "draw", "drawings", "label_of"]
 
 _LEAST_AREA, _MOST_AREA = 0.10, 0.24  # of the object, as fractions of the image
-_APART = 120.0  # the object's mean colour from the background's, of at most 372
+_APART = 120.0  # the object's mean color from the background's, of at most 372
 _OVERSAMPLING = 4
 
 
@@ -42,7 +42,7 @@ class Drawing:
 def draw(seed: int, index: int, size: int = 112) -> Drawing:
     """The image number `index` of the stream `seed` (both >= 0), `size` x `size` pixels (>= 32)."""
     scene, thing, clutter, camera = _streams(seed, index)
-    ground = colour(scene)
+    ground = color(scene)
     canvas = texture(scene, size, ground)
     behind = distractors(clutter, int(clutter.integers(3, 9)))
     before = distractors(clutter, int(clutter.integers(0, 4)))
@@ -50,7 +50,7 @@ def draw(seed: int, index: int, size: int = 112) -> Drawing:
     label = int(thing.integers(len(CLASSES)))
     outline = place(thing, UNIT_OUTLINES[label], thing.uniform(_LEAST_AREA, _MOST_AREA))
     cover = _coverage(outline, size)
-    paint = texture(thing, size, colour_apart(thing, ground, _APART))
+    paint = texture(thing, size, color_apart(thing, ground, _APART))
 
     canvas = _painted(canvas, behind)
     canvas += (paint - canvas) * _three_channels(cover)
@@ -87,7 +87,7 @@ def _coverage(outline: Outline, size: int) -> Floats:
 def _painted(canvas: Floats, things: list[Distractor]) -> Floats:
     image = np.rint(canvas).astype(np.uint8)
     for thing in things:
-        thing.paint(image, thing.colour)
+        thing.paint(image, thing.color)
     return image.astype(np.float32)
 
 

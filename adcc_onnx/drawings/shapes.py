@@ -1,4 +1,4 @@
-"""The outlines of the shape classes, as polygons around their centre with area one."""
+"""The outlines of the shape classes, as polygons around their center with area one."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def _crescent() -> Outline:
     # Two arcs through the same tips: the unit circle's long one, a smaller circle's far side.
     tip, bite = 0.75, 0.72
     outer = np.linspace(tip, 2 * np.pi - tip, _CURVE_POINTS)
-    centre = np.cos(tip) - np.sqrt(bite**2 - np.sin(tip) ** 2)
-    inner_tip = np.arctan2(np.sin(tip), np.cos(tip) - centre)
+    center = np.cos(tip) - np.sqrt(bite**2 - np.sin(tip) ** 2)
+    inner_tip = np.arctan2(np.sin(tip), np.cos(tip) - center)
     inner = np.linspace(2 * np.pi - inner_tip, inner_tip, _CURVE_POINTS)
-    edge = _arc(inner, bite) + np.array([centre, 0.0])
+    edge = _arc(inner, bite) + np.array([center, 0.0])
     return (np.concatenate([_arc(outer), edge]),)
 
 
@@ -108,9 +108,9 @@ def _shoelace(contour: Points) -> float:
 
 
 def _unit(outline: Outline) -> Outline:
-    centre = (outline[0].max(axis=0) + outline[0].min(axis=0)) / 2
+    center = (outline[0].max(axis=0) + outline[0].min(axis=0)) / 2
     scale = np.sqrt(area(outline))
-    return tuple((contour - centre) / scale for contour in outline)
+    return tuple((contour - center) / scale for contour in outline)
 
 
 UNIT_OUTLINES: tuple[Outline, ...] = tuple(_unit(make()) for make in _OUTLINES.values())

@@ -1,4 +1,4 @@
-"""Coloured textures: plain, stripes, checks, dots and noise."""
+"""Colored textures: plain, stripes, checks, dots and noise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_CONTRAST = 80.0  # the widest a texture swings in one colour channel
+_CONTRAST = 80.0  # the widest a texture swings in one color channel
 
 
 def _plain(rng: np.random.Generator, size: int) -> Floats:
@@ -65,21 +65,21 @@ _PATTERNS: tuple[Callable[[np.random.Generator, int], Floats], ...] = (
 )
 
 
-def colour(rng: np.random.Generator) -> Floats:
-    """A random colour, [3], each channel in [20, 235)."""
+def color(rng: np.random.Generator) -> Floats:
+    """A random color, [3], each channel in [20, 235)."""
     return rng.uniform(20, 235, 3).astype(np.float32)
 
 
-def colour_apart(rng: np.random.Generator, other: Floats, distance: float) -> Floats:
-    """A random colour at least `distance` (below 180, in 0..255 RGB) from another one."""
+def color_apart(rng: np.random.Generator, other: Floats, distance: float) -> Floats:
+    """A random color at least `distance` (below 180, in 0..255 RGB) from another one."""
     while True:
-        found = colour(rng)
+        found = color(rng)
         if np.linalg.norm(found - other) >= distance:
             return found
 
 
 def texture(rng: np.random.Generator, size: int, base: Floats) -> Floats:
-    """A random pattern that swings around the colour `base`, [size, size, 3] in 0..255."""
+    """A random pattern that swings around the color `base`, [size, size, 3] in 0..255."""
     pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, size)
     swing = rng.uniform(-_CONTRAST, _CONTRAST, 3).astype(np.float32)
     painted = base[:, None, None] + (pattern - np.float32(0.5)) * swing[:, None, None]

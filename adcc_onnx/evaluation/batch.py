@@ -13,17 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Floats, Method
-from adcc_onnx.cams.method import Need as CamNeed
+from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.errors import AdccError
 from adcc_onnx.evaluation.plan import LABEL, PREDICTED, Plan
-from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.maps import Maps, maps_of
-from adcc_onnx.explanation.metric_context import MetricView
+from adcc_onnx.explanation.metric_context import BatchMetricContext
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.ready_maps import ReadyMaps
 from adcc_onnx.explanation.samples import Sample
-from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores
+from adcc_onnx.kernels.arrays import Float32Array, Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed
 from adcc_onnx.metrics.metric_registry import score_all
 from adcc_onnx.model import Model
 from adcc_onnx.results.store import ImageRow, ScoreRow
@@ -48,8 +48,8 @@ class Mapped:
     name: str
     method: Method
     metrics: dict[str, Metric]
-    needs: frozenset[CamNeed] | None
-    first: Observation
+    needs: frozenset[Need] | None
+    first: BatchContext
     maps: Maps
     failures: dict[int, str]
     seconds: float
@@ -62,7 +62,7 @@ class Batch:
     model: Model
     plan: Plan
     samples: Sequence[Sample]
-    first: Observation
+    first: BatchContext
     probability: NDArray[np.float64]
 
     @classmethod
@@ -73,7 +73,7 @@ class Batch:
         images = np.stack(tensors, out=room)
         keys = [plan.key(sample.name) for sample in group]
         targets, methods = _targets(plan, group), plan.methods.values()
-        first = Observation(model, images, targets, plan.needs, keys, methods)
+        first = BatchContext(model, images, targets, plan.needs, keys, methods)
         probability = probabilities(first.logits, first.targets, model.classifier.scores_kind)
         return cls(model, plan, group, first, probability)
 
@@ -140,18 +140,18 @@ class Batch:
             except AdccError as error:
                 yield self._all_failed(mapped.name, error)
 
-    def _seen_again(self, group: Sequence[Mapped]) -> Sequence[Observation | None]:
+    def _seen_again(self, group: Sequence[Mapped]) -> Sequence[BatchContext | None]:
         """What the model shows of each method's explanation maps."""
         if not group or group[0].needs is None:
             return [None] * len(group)
         maps = [mapped.maps.small for mapped in group]
-        return self.first.of_explanations(maps, self._fill, group[0].needs)
+        return self.first.on_explanation_maps(maps, self._fill, group[0].needs)
 
-    def _measured(self, mapped: Mapped, seen: Observation | None) -> list[ScoreRow]:
+    def _measured(self, mapped: Mapped, seen: BatchContext | None) -> list[ScoreRow]:
         """The value of every metric that the method can have."""
         start = time.perf_counter()
         masked, second = (None, None) if seen is None else self._second(mapped, seen)
-        view = MetricView(self.model, mapped.method, mapped.first)
+        view = BatchMetricContext(self.model, mapped.method, mapped.first)
         explained = Explained(
             self.probability,
             masked,
@@ -181,12 +181,14 @@ class Batch:
             if self._sound(i)
         ]
 
-    def _second(self, mapped: Mapped, seen: Observation) -> tuple[Scores, Floats | None]:
+    def _second(
+        self, mapped: Mapped, seen: BatchContext
+    ) -> tuple[Float64Array, Float32Array | None]:
         """(p(e), CAM_c(e)), the latter None where no metric needs it; adds to the failures."""
         masked = probabilities(seen.logits, seen.targets, self.model.classifier.scores_kind)
         broken = np.logical_not(np.isfinite(masked))
         second = None
-        if any(Need.SECOND_MAP in metric.needs for metric in mapped.metrics.values()):
+        if any(MetricNeed.SECOND_MAP in metric.needs for metric in mapped.metrics.values()):
             found = self._maps(mapped.method, seen, second=True)
             second = found.small
             for image, reason in found.reasons.items():
@@ -197,14 +199,14 @@ class Batch:
         return masked, second
 
     @property
-    def _fill(self) -> Floats:
+    def _fill(self) -> Float32Array:
         """What shows where a map is 0, a value a channel."""
         if self.plan.fill != "black":
             return np.zeros(self.model.classifier.channels, np.float32)
         assert self.model.preprocessing is not None
-        return self.model.preprocessing.normalise(np.zeros((1, 1, 3), np.uint8)).reshape(-1)
+        return self.model.preprocessing.normalize(np.zeros((1, 1, 3), np.uint8)).reshape(-1)
 
-    def _maps(self, method: Method, seen: Observation, second: bool = False) -> Maps:
+    def _maps(self, method: Method, seen: BatchContext, second: bool = False) -> Maps:
         if isinstance(method, ReadyMaps):
             names = [sample.name for sample in self.samples]
             return method.read(names, self.model.size, second)

@@ -11,10 +11,10 @@ _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
 _WAITING = 4  # results a lane may be ahead
-_GLANCE = 0.1  # seconds between looks whether anybody still reads
+_POLL_SECONDS = 0.1  # seconds between looks whether anybody still reads
 
 
-class Lanes(Generic[_Task, _Result]):
+class ConcurrentRuns(Generic[_Task, _Result]):
     """Several threads that take tasks in turn; iterating gives their results as they come.
 
     With one lane the results come in the order of the tasks. An exception of a task, or of the
@@ -87,7 +87,7 @@ class Lanes(Generic[_Task, _Result]):
     def _put(self, result: _Result | BaseException | None) -> None:
         while not self._abandoned.is_set():
             try:
-                self._results.put(result, timeout=_GLANCE)
+                self._results.put(result, timeout=_POLL_SECONDS)
             except queue.Full:
                 continue
             return

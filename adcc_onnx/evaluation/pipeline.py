@@ -8,14 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Protocol
 
-from adcc_onnx.errors import (
-    InterruptedRunError,
-    OptionError,
-    OutOfMemoryError,
-    PreprocessingError,
-)
+from adcc_onnx.errors import InterruptedRunError, OptionError, OutOfMemoryError, PreprocessingError
 from adcc_onnx.evaluation.batch import Batch
-from adcc_onnx.evaluation.concurrent_runs import Lanes
+from adcc_onnx.evaluation.concurrent_runs import ConcurrentRuns
 from adcc_onnx.evaluation.plan import LABEL, Plan
 from adcc_onnx.explanation.batch_context import open_sessions, pass_for
 from adcc_onnx.explanation.metric_context import PASSES
@@ -23,8 +18,8 @@ from adcc_onnx.explanation.ready_maps import ReadyMaps
 from adcc_onnx.explanation.samples import (
     Sample,
     batches,
-    decoded_ahead,
     even_batch,
+    prefetch,
     require_preprocessing,
     tensor_of,
 )
@@ -101,9 +96,9 @@ def work_here(model: Model, source: Source, plan: Plan, done: Done) -> Iterator[
     left = len(source) - len(done.finished)
     if left:
         _open_sessions(model, plan)
-    with decoded_ahead(source, model, done, plan.truth) as stream:
+    with prefetch(source, model, done, plan.truth) as stream:
         size = even_batch(left, model)
-        yield Lanes(batches(stream, size), evaluated, model.lanes)
+        yield ConcurrentRuns(batches(stream, size), evaluated, model.concurrent_runs)
 
 
 def _keep(writer: _Writer, work: Work, progress: Progress, stop: Callable[[], bool]) -> None:

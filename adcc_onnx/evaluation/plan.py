@@ -13,8 +13,7 @@ from adcc_onnx.cams.method_registry import PAPER_METHODS, get_method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.protocols import Fill, fill_of
 from adcc_onnx.explanation.ready_maps import ReadyMaps
-from adcc_onnx.metrics.metric import Metric
-from adcc_onnx.metrics.metric import Need as MetricNeed
+from adcc_onnx.metrics.metric import Metric, MetricNeed
 from adcc_onnx.metrics.metric_registry import ADCC_FAMILY, PIXEL_CURVES, get_metrics
 from adcc_onnx.model import Model
 
@@ -74,7 +73,7 @@ class Plan:
 
     def key(self, name: str) -> int:
         """What the noise of one image is drawn from; see `image_key`."""
-        return image_key(self.seed, name)
+        return image_seed(self.seed, name)
 
     def config(self, model: Model, source: str) -> dict[str, Any]:
         """The record of everything that changes a number."""
@@ -94,7 +93,7 @@ class Plan:
         }
 
 
-def image_key(seed: int, name: str) -> int:
+def image_seed(seed: int, name: str) -> int:
     """What the noise of the image of a name is drawn from: the same in any order or process."""
     digest = hashlib.sha256(f"{seed}\n{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big")

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from adcc_onnx.errors import OptionError, did_you_mean
 
-# What shows where the map is 0: zeros of the normalised tensor, or black pixels of the raw image.
+# What shows where the map is 0: zeros of the normalized tensor, or black pixels of the raw image.
 Fill = Literal["zero", "black"]
 FILLS: tuple[Fill, ...] = get_args(Fill)
 

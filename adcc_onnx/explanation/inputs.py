@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from adcc_onnx.cams.method import Floats
 from adcc_onnx.graph.programs.instrument import BASELINE, IMAGE, MASKS
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.upsample import explanation_maps
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.session import Arrays, Batched
@@ -20,49 +20,51 @@ from adcc_onnx.runtime.session import Arrays, Batched
 Feeds = tuple[dict[str, Batched], Arrays]  # what goes in by the batch, and what all runs share
 
 
-class Shown(Protocol):
+class ModelInput(Protocol):
     """N images as they go into a run."""
 
     @property
-    def array(self) -> Floats:
+    def array(self) -> Float32Array:
         """The tensors, [N, C, H, W], in the host's memory."""
 
     def feeds(self) -> Feeds:
         """What the run is given."""
 
 
-class Images:
+class PlainInput:
     """Images as they are.
 
     Args:
         model: that is to see them.
-        array: normalised tensors, [N, C, H, W].
+        array: normalized tensors, [N, C, H, W].
     """
 
-    def __init__(self, model: Model, array: Floats) -> None:
+    def __init__(self, model: Model, array: Float32Array) -> None:
         self._model, self.array = model, array
 
     @cached_property
     def held(self) -> Batched:
         """The tensors where the model runs."""
-        return self._model.hold(self.array)
+        return self._model.to_device(self.array)
 
     def feeds(self) -> Feeds:
         return {IMAGE: self.held}, {}
 
-    def behind(self, maps: Floats, fill: Floats) -> Explanations:
+    def behind(self, maps: Float32Array, fill: Float32Array) -> MaskedInput:
         """e = x * M + fill (1 - M), for maps M [N, h, w] and a fill [C]."""
-        return Explanations(self._model, self, maps, fill)
+        return MaskedInput(self._model, self, maps, fill)
 
 
-class Explanations:
+class MaskedInput:
     """Explanation maps of images."""
 
-    def __init__(self, model: Model, clean: Images, maps: Floats, fill: Floats) -> None:
+    def __init__(
+        self, model: Model, clean: PlainInput, maps: Float32Array, fill: Float32Array
+    ) -> None:
         self._model, self._clean, self._maps, self._fill = model, clean, maps, fill
 
     @cached_property
-    def array(self) -> Floats:
+    def array(self) -> Float32Array:
         """e, made when first read."""
         return explanation_maps(self._clean.array, self._maps, self._fill)
 

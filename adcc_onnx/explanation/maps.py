@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Evidence, Floats, Method
-from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.cams.method import Method, MethodContext
+from adcc_onnx.explanation.batch_context import BatchContext
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.min_max_normalize import min_max
 from adcc_onnx.kernels.upsample import upsample
 
@@ -26,14 +27,14 @@ class Maps:
         reasons: why, by the image's number, where it is not that the raw map held NaN or Inf.
     """
 
-    small: Floats
+    small: Float32Array
     size: tuple[int, int]
     degenerate: NDArray[np.bool_]
     failed: NDArray[np.bool_]
     reasons: dict[int, str] = field(default_factory=dict)
 
     @cached_property
-    def maps(self) -> Floats:
+    def maps(self) -> Float32Array:
         """M at the image's size, [N, H, W]."""
         return upsample(self.small, self.size)
 
@@ -42,26 +43,26 @@ class Maps:
         return self.reasons.get(image, "the map holds NaN or infinite values")
 
 
-def maps_of(method: Method, observation: Observation, fuse: str = "mean") -> Maps:
+def maps_of(method: Method, context: BatchContext, fuse: str = "mean") -> Maps:
     """The method's maps: min-max at the layer's resolution, then bilinear to H x W.
 
     Maps of several layers are fused by their mean, or where `fuse` is "max" by their maximum, and
-    normalised again.
+    normalized again.
     """
-    maps = [_of_layer(method, view, observation.size) for view in observation.layers()]
+    maps = [_of_layer(method, view, context.size) for view in context.layers()]
     if len(maps) == 1:
         return maps[0]
     failed = np.logical_or.reduce([one.failed for one in maps])
     stacked = np.stack([one.maps for one in maps])
     fused = stacked.max(axis=0) if fuse == "max" else stacked.mean(axis=0)
-    normalised, degenerate = min_max(np.where(failed[:, None, None], np.float32(0), fused))
-    return Maps(normalised, observation.size, degenerate & ~failed, failed)
+    normalized, degenerate = min_max(np.where(failed[:, None, None], np.float32(0), fused))
+    return Maps(normalized, context.size, degenerate & ~failed, failed)
 
 
-def _of_layer(method: Method, evidence: Evidence, size: tuple[int, int]) -> Maps:
-    raw = np.ascontiguousarray(method.raw_maps(evidence), dtype=np.float32)
+def _of_layer(method: Method, context: MethodContext, size: tuple[int, int]) -> Maps:
+    raw = np.ascontiguousarray(method.raw_maps(context), dtype=np.float32)
     failed: NDArray[np.bool_] = np.logical_not(np.isfinite(raw).all(axis=(1, 2)))
     if failed.any():
         raw = np.where(failed[:, None, None], np.float32(0), raw)
-    normalised, degenerate = min_max(raw)
-    return Maps(normalised, size, degenerate & ~failed, failed)
+    normalized, degenerate = min_max(raw)
+    return Maps(normalized, size, degenerate & ~failed, failed)

@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Floats, Method
+from adcc_onnx.cams.method import Method
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.errors import AdccError, OptionError, SourceError, StoreError, did_you_mean
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.maps import maps_of
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
 from adcc_onnx.images.class_names import label_index, read_labels
 from adcc_onnx.images.sources.open_images import Source, joined, open_source
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.report.overlay import sheet, write_png
 from adcc_onnx.report.text_table import safe
@@ -119,8 +120,8 @@ def _explain_batch(
     needs = frozenset().union(*(method.needs for method in methods.values()))
     tensors = np.stack([sample.tensor for sample in group if sample.tensor is not None])
     targets = None if target is None else np.full(len(group), target)
-    seen = Observation(model, tensors, targets, needs, keys, methods.values())
-    maps: dict[str, Floats] = {}
+    seen = BatchContext(model, tensors, targets, needs, keys, methods.values())
+    maps: dict[str, Float32Array] = {}
     told: dict[str, dict[int, str]] = {}
     for name, method in methods.items():
         try:
@@ -146,7 +147,7 @@ def _explain_batch(
     return failed if maps else len(group)
 
 
-def _predictions(model: Model, logits: Floats) -> str:
+def _predictions(model: Model, logits: Float32Array) -> str:
     """The five highest classes with their probabilities."""
     best: NDArray[np.int64] = np.argsort(logits)[::-1][:_BEST]
     rows = np.repeat(logits[None], len(best), axis=0)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Floats
+from adcc_onnx.kernels.arrays import Float32Array
 
 
-def probabilities(logits: Floats, targets: NDArray[np.int64], kind: str) -> NDArray[np.float64]:
+def probabilities(
+    logits: Float32Array, targets: NDArray[np.int64], kind: str
+) -> NDArray[np.float64]:
     """p of each target [N] in float64: softmax of the logits, sigmoid for a multi-label model.
 
     NaN where any logit is NaN or infinite.

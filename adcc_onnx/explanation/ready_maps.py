@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Method
+from adcc_onnx.cams.method import Method, MethodContext
 from adcc_onnx.errors import ImageError, OptionError, SourceError
 from adcc_onnx.explanation.maps import Maps
+from adcc_onnx.kernels.arrays import Float32Array
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class ReadyMaps(Method):
                     f"{folder} holds {found} maps (.npy), but there are {images} images"
                 )
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
+    def raw_maps(self, context: MethodContext) -> Float32Array:
         raise OptionError("ready maps are of the images they were made of, and of no others")
 
     def read(self, names: Sequence[str], size: tuple[int, int], second: bool = False) -> Maps:
@@ -101,7 +102,7 @@ def _path_of(folder: Path, name: str) -> Path:
     raise ImageError(f"there is no map {PurePosixPath(parts[-1]).with_suffix('.npy')} in {folder}")
 
 
-def _read(path: Path, size: tuple[int, int]) -> Floats:
+def _read(path: Path, size: tuple[int, int]) -> Float32Array:
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -117,7 +118,7 @@ def _read(path: Path, size: tuple[int, int]) -> Floats:
         raise ImageError(f"the map {path.name} holds NaN or infinite values")
     if values.min() < 0 or values.max() > 1:
         raise ImageError(
-            f"the map {path.name} runs from {values.min():.3g} to {values.max():.3g}: normalise it "
+            f"the map {path.name} runs from {values.min():.3g} to {values.max():.3g}: normalize it "
             "to [0, 1]"
         )
     return values

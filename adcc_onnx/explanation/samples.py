@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Floats
 from adcc_onnx.errors import ImageError, PreprocessingError
 from adcc_onnx.images.class_names import label_index as index_among
 from adcc_onnx.images.sources.open_images import Record, Source
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.results.store import Progress
 
@@ -44,7 +44,7 @@ class Sample:
     position: int
     name: str
     label: int | None
-    tensor: Floats | None
+    tensor: Float32Array | None
     failure: str | None = None
     truth: NDArray[np.bool_] | None = None
     done: frozenset[str] | None = None
@@ -56,12 +56,12 @@ def samples(source: Source, model: Model) -> Iterator[Sample]:
     Raises:
         PreprocessingError: ready tensors of another shape than the model takes.
     """
-    with decoded_ahead(source, model, Progress(set(), {})) as stream:
+    with prefetch(source, model, Progress(set(), {})) as stream:
         yield from stream
 
 
 @contextmanager
-def decoded_ahead(
+def prefetch(
     source: Source, model: Model, done: Progress, truth: bool = False
 ) -> Iterator[Iterator[Sample]]:
     """The images that are not finished, in their order, decoded in threads ahead of the reader.
@@ -79,7 +79,7 @@ def decoded_ahead(
 
     def stream() -> Iterator[Sample]:
         pending: deque[Future[Sample]] = deque()
-        most = _AHEAD * model.batch * model.lanes
+        most = _AHEAD * model.batch * model.concurrent_runs
         for position, record in zip(left, source.at(left), strict=True):
             pending.append(pool.submit(_sample, position, record, source.ready, model, truth))
             if len(pending) > most:
@@ -113,8 +113,8 @@ def batches(stream: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
 
 def even_batch(images: int, model: Model) -> int:
     """The size of batches under which all lanes end at about the same time."""
-    turns = max(1, math.ceil(images / (model.batch * model.lanes)))
-    even = math.ceil(images / (turns * model.lanes))
+    turns = max(1, math.ceil(images / (model.batch * model.concurrent_runs)))
+    even = math.ceil(images / (turns * model.concurrent_runs))
     # A recorded run is one of a full batch.
     free = model.any_batch and not model.device.captures
     return max(1, even) if free else model.batch
@@ -129,8 +129,8 @@ def require_preprocessing(source: Source, model: Model) -> None:
         )
 
 
-def tensor_of(record: Record, ready: bool, model: Model) -> Floats:
-    """The normalised tensor [C, H, W] of one record.
+def tensor_of(record: Record, ready: bool, model: Model) -> Float32Array:
+    """The normalized tensor [C, H, W] of one record.
 
     Raises:
         ImageError: it cannot be decoded.
@@ -138,7 +138,7 @@ def tensor_of(record: Record, ready: bool, model: Model) -> Floats:
     """
     if not ready:
         assert model.preprocessing is not None
-        return model.preprocessing.normalise(model.preprocessing.see(record))
+        return model.preprocessing.normalize(model.preprocessing.see(record))
     loaded = record.load()
     wanted = (model.classifier.channels, *model.size)
     if loaded.shape != wanted:
@@ -146,7 +146,7 @@ def tensor_of(record: Record, ready: bool, model: Model) -> Floats:
             f"the ready tensors are {_sizes(loaded.shape)}, the model takes {_sizes(wanted)} "
             "(channels x height x width)"
         )
-    tensor: Floats = loaded
+    tensor: Float32Array = loaded
     return tensor
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from adcc_onnx.errors import ImageError, OptionError, PreprocessingError, did_you_mean
 from adcc_onnx.images.sources.image_source import Record
+from adcc_onnx.kernels.arrays import Float32Array
 
 Picture = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 Triple = tuple[float, float, float]
 
 INTERPOLATIONS: Mapping[str, Image.Resampling] = MappingProxyType(
@@ -39,7 +39,7 @@ class Preprocessing:
     Attributes:
         size: (H, W) of the model's input, in pixels.
         resize: what the shorter side is resized to before the crop, in pixels.
-        crop: take the centre after resizing; if False, resize straight to `size`.
+        crop: take the center after resizing; if False, resize straight to `size`.
         interpolation: "bilinear", "bicubic" (both antialiased) or "nearest".
         scale: what 0..255 is divided by.
         mean, std: of each channel, in the order of `channels`.
@@ -93,9 +93,9 @@ class Preprocessing:
         """The same for another input size, the shorter side resized in proportion."""
         return replace(self, size=size, resize=round(self.resize * max(size) / max(self.size)))
 
-    def __call__(self, image: Picture) -> Floats:
+    def __call__(self, image: Picture) -> Float32Array:
         """The tensor [3, H, W] of a picture [h, w, 3]."""
-        return self.normalise(self.crop_image(image))
+        return self.normalize(self.crop_image(image))
 
     def crop_image(self, image: Picture) -> Picture:
         """What the model sees of a picture: uint8 [H, W, 3].
@@ -115,10 +115,10 @@ class Preprocessing:
         """
         if self.decode == "full" or record.reduced is None:
             return self.crop_image(record.load())
-        picture, _ = record.reduced(self.spare)
+        picture, _ = record.reduced(self.max_downscale)
         return self.crop_image(picture)
 
-    def spare(self, size: tuple[int, int]) -> int:
+    def max_downscale(self, size: tuple[int, int]) -> int:
         """How many times smaller a picture of (height, width) may be before it is resized."""
         # A pixel that is picked, not averaged, would be another one.
         if self.interpolation == "nearest":
@@ -136,7 +136,7 @@ class Preprocessing:
         """
         return self._cropped(mask.astype(np.uint8), Image.Resampling.NEAREST).astype(bool)
 
-    def normalise(self, image: Picture) -> Floats:
+    def normalize(self, image: Picture) -> Float32Array:
         """The tensor [3, H, W] of a picture of the model's size."""
         ordered = image if self.channels == "RGB" else image[:, :, ::-1]
         tensor = np.empty((len(self._values), *ordered.shape[:2]), np.float32)
@@ -146,11 +146,11 @@ class Preprocessing:
         return tensor
 
     @cached_property
-    def _values(self) -> Floats:
+    def _values(self) -> Float32Array:
         """What each value of a pixel becomes in each channel: [3, 256]."""
         pixels = np.arange(256, dtype=np.float32) / np.float32(self.scale)
         mean, std = (np.array(each, np.float32)[:, None] for each in (self.mean, self.std))
-        values: Floats = (pixels - mean) / std
+        values: Float32Array = (pixels - mean) / std
         return values
 
     def describe(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def weighted_sum(activations: ArrayLike, weights: ArrayLike) -> NDArray[np.float
     return maps.reshape(count, height, width)
 
 
-class Assembly(enum.IntEnum):
+class GradientFormula(enum.IntEnum):
     """Maps that are made of A and g alone, in the order in which the kernel holds them."""
 
     GRADCAM = 0
@@ -50,8 +50,8 @@ class Assembly(enum.IntEnum):
 
 
 def assemble(
-    activations: ArrayLike, gradients: ArrayLike, wanted: Iterable[Assembly]
-) -> dict[Assembly, NDArray[np.float32]]:
+    activations: ArrayLike, gradients: ArrayLike, wanted: Iterable[GradientFormula]
+) -> dict[GradientFormula, NDArray[np.float32]]:
     """Several raw maps from one read of A and g.
 
     Each is ReLU(sum_k w_k A_k), with S_k = sum_ij A_k and w_k as follows:
@@ -74,9 +74,9 @@ def assemble(
     require_same_shape(a, g)
     count, _, height, width = a.shape
     chosen = list(wanted)
-    asked = np.zeros(len(Assembly), np.bool_)
+    asked = np.zeros(len(GradientFormula), np.bool_)
     asked[chosen] = True
-    maps = np.empty((len(Assembly), count, height * width), np.float32)
+    maps = np.empty((len(GradientFormula), count, height * width), np.float32)
     _assemble(count, _flat(a), _flat(g), asked, maps)
     return {one: maps[one].reshape(count, height, width) for one in chosen}
 

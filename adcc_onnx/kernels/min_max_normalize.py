@@ -1,4 +1,4 @@
-"""Min-max normalisation of maps."""
+"""Min-max normalization of maps."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def min_max(maps: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         is degenerate: constant, or holding NaN or Inf. Such a map comes out as zeros.
     """
     ready = prepared(maps, 3)
-    normalised = np.empty(ready.shape, np.float32)
+    normalized = np.empty(ready.shape, np.float32)
     degenerate = np.empty(len(ready), np.bool_)
-    _min_max(len(ready), ready, normalised, degenerate)
-    return normalised, degenerate
+    _min_max(len(ready), ready, normalized, degenerate)
+    return normalized, degenerate
 
 
 @kernel
@@ -30,7 +30,7 @@ def _min_max(
     start: int,
     stop: int,
     maps: NDArray[np.float32],
-    normalised: NDArray[np.float32],
+    normalized: NDArray[np.float32],
     degenerate: NDArray[np.bool_],
 ) -> None:
     _, height, width = maps.shape
@@ -43,11 +43,11 @@ def _min_max(
                 finite &= np.isfinite(value)
         degenerate[n] = low == high or not finite
         if degenerate[n]:
-            normalised[n] = 0.0
+            normalized[n] = 0.0
             continue
         # In float64 the span of two float32 values neither overflows nor vanishes.
         floor = np.float64(low)
         factor = 1.0 / (np.float64(high) - floor)
         for i in range(height):
             for j in range(width):
-                normalised[n, i, j] = (np.float64(maps[n, i, j]) - floor) * factor
+                normalized[n, i, j] = (np.float64(maps[n, i, j]) - floor) * factor

@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from adcc_onnx.kernels.jit import helper, kernel, prepared
 
 Size = tuple[int, int]
-# Of one axis: the two source cells around the centre of each target cell, and how far along it is.
+# Of one axis: the two source cells around the center of each target cell, and how far along it is.
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 def upsample(maps: ArrayLike, size: Size) -> NDArray[np.float32]:
-    """Bilinear resize with half-pixel centres, clamped at the edge, without antialiasing.
+    """Bilinear resize with half-pixel centers, clamped at the edge, without antialiasing.
 
     This is `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` and ONNX
     `Resize(mode="linear", coordinate_transformation_mode="half_pixel")`, in either direction.
@@ -93,10 +93,10 @@ def _taps_of(maps: NDArray[np.float32], size: Size) -> tuple[Taps, Taps]:
 
 
 def _taps(source: int, target: int) -> Taps:
-    centres = (np.arange(target) + 0.5) * source / target - 0.5
-    centres = centres.clip(0, source - 1)
-    first = centres.astype(np.int64)
-    return first, np.minimum(first + 1, source - 1), centres - first
+    centers = (np.arange(target) + 0.5) * source / target - 0.5
+    centers = centers.clip(0, source - 1)
+    first = centers.astype(np.int64)
+    return first, np.minimum(first + 1, source - 1), centers - first
 
 
 @helper

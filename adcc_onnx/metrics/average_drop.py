@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores, masked_probability
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed, masked_probability
 
 
 class AverageDrop(Metric):
@@ -17,9 +18,9 @@ class AverageDrop(Metric):
     title = "Avg drop"
     summary = "how much of the class's probability the explanation map loses"
     higher_is_better = False
-    needs = frozenset({Need.MASKED_SCORE})
+    needs = frozenset({MetricNeed.MASKED_SCORE})
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         p = explained.probability
         lost = np.maximum(0.0, p - masked_probability(explained))
         return np.divide(lost, p, out=np.zeros_like(lost), where=p > 0)

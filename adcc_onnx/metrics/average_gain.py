@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores, masked_probability
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed, masked_probability
 
 
 class AverageGain(Metric):
@@ -17,9 +18,9 @@ class AverageGain(Metric):
     title = "Avg gain"
     summary = "how much of the missing probability the explanation map wins"
     higher_is_better = True
-    needs = frozenset({Need.MASKED_SCORE})
+    needs = frozenset({MetricNeed.MASKED_SCORE})
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         p = explained.probability
         won = np.maximum(0.0, masked_probability(explained) - p)
         return np.divide(won, 1.0 - p, out=np.zeros_like(won), where=p < 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores, masked_probability
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed, masked_probability
 
 
 class AverageIncrease(Metric):
@@ -17,7 +18,7 @@ class AverageIncrease(Metric):
     title = "Avg increase"
     summary = "how often the explanation map is more probable than the image"
     higher_is_better = True
-    needs = frozenset({Need.MASKED_SCORE})
+    needs = frozenset({MetricNeed.MASKED_SCORE})
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         return (explained.probability < masked_probability(explained)).astype(np.float64)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed
 
 
 class Coherency(Metric):
@@ -16,7 +17,7 @@ class Coherency(Metric):
     title = "Coherency"
     summary = "whether the map of the explanation map is the same map"
     higher_is_better = True
-    needs = frozenset({Need.SECOND_MAP})
+    needs = frozenset({MetricNeed.SECOND_MAP})
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         return (1.0 + explained.agreement[0]) / 2.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.kernels.similarity import mean_abs
-from adcc_onnx.metrics.metric import Explained, Metric, Scores, maps
+from adcc_onnx.metrics.metric import Explained, Metric, maps
 
 
 class Complexity(Metric):
@@ -17,7 +18,7 @@ class Complexity(Metric):
     summary = "how much of the image the map keeps"
     higher_is_better = False
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         if explained.second_maps is not None:
             return explained.agreement[1]  # read off with the coherency
         return mean_abs(maps(explained))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores, maps, truth
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed, maps, truth
 
 
 class EnergyPointingGame(Metric):
@@ -18,9 +19,9 @@ class EnergyPointingGame(Metric):
     title = "Energy"
     summary = "how much of the map lies on the object"
     higher_is_better = True
-    needs = frozenset({Need.TRUTH})
+    needs = frozenset({MetricNeed.TRUTH})
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         m, known = maps(explained), truth(explained)
         energy = m.sum(axis=(1, 2), dtype=np.float64)
         inside = np.where(known, m, 0).sum(axis=(1, 2), dtype=np.float64)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adcc_onnx.metrics.metric import Explained, Metric, Scores, maps
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, maps
 
 
 class Entropy(Metric):
@@ -20,12 +21,12 @@ class Entropy(Metric):
     summary = "how evenly the map is spread, from one pixel to all"
     higher_is_better = False
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         heatmaps = maps(explained)
         values = heatmaps.reshape(len(heatmaps), -1).astype(np.float64)
         sums = values.sum(axis=1, keepdims=True)
         even = np.full_like(values, 1 / values.shape[1])
         shares = np.divide(values, sums, out=even, where=sums > 0)
         terms = shares * np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-        entropy: Scores = -terms.sum(axis=1) / np.log(values.shape[1])
+        entropy: Float64Array = -terms.sum(axis=1) / np.log(values.shape[1])
         return entropy

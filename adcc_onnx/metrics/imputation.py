@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.metrics.metric import Floats
+from adcc_onnx.kernels.arrays import Float32Array
 
 Mask = NDArray[np.bool_]
 
-# The neighbours of a pixel and their weights: those beside it count twice as much as diagonal ones.
-_NEIGHBOURS = {
+# The neighbors of a pixel and their weights: those beside it count twice as much as diagonal ones.
+_NEIGHBORS = {
     (down, right): 1 / 6 if 0 in (down, right) else 1 / 12
     for down in (-1, 0, 1)
     for right in (-1, 0, 1)
@@ -18,8 +18,8 @@ _NEIGHBOURS = {
 }
 
 
-def impute(image: Floats, removed: Mask) -> Floats:
-    """The image [C, H, W] with each removed pixel the weighted mean of its eight neighbours.
+def impute(image: Float32Array, removed: Mask) -> Float32Array:
+    """The image [C, H, W] with each removed pixel the weighted mean of its eight neighbors.
 
     The removed ones among these are unknowns themselves: a sparse linear system, equal for all
     channels. Rong et al., ICML 2022, section 4.2, https://arxiv.org/abs/2202.00449. Where every
@@ -38,7 +38,7 @@ def impute(image: Floats, removed: Mask) -> Floats:
     unknown[rows, columns] = np.arange(len(rows))
     weights, known = np.zeros(len(rows)), np.zeros((len(rows), len(image)))
     entries: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]] = []
-    for (down, right), weight in _NEIGHBOURS.items():
+    for (down, right), weight in _NEIGHBORS.items():
         r, c = rows + down, columns + right
         inside = (r >= 0) & (r < removed.shape[0]) & (c >= 0) & (c < removed.shape[1])
         weights[inside] += weight

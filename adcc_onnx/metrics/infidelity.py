@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import OptionError
-from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores, View, maps, view
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricContext, MetricNeed, context, maps
 
 Mask = NDArray[np.bool_]
 
@@ -36,7 +37,7 @@ class Infidelity(Metric):
     summary = "how badly the map predicts what the loss of a square does to the score"
     higher_is_better = False
     value_range = (0.0, math.inf)
-    needs = frozenset({Need.OTHER_SCORES})
+    needs = frozenset({MetricNeed.OTHER_SCORES})
 
     samples: int = 100
 
@@ -44,9 +45,9 @@ class Infidelity(Metric):
         if self.samples < 1:
             raise OptionError(f"{self.name}: samples must be at least 1, not {self.samples}")
 
-    def score(self, explained: Explained) -> Scores:
-        seen, errors = view(explained), []
-        for i, (heatmap, rng) in enumerate(zip(maps(explained), seen.generators(), strict=True)):
+    def score(self, explained: Explained) -> Float64Array:
+        seen, errors = context(explained), []
+        for i, (heatmap, rng) in enumerate(zip(maps(explained), seen.rngs(), strict=True)):
             squares = _squares(rng, self.samples, heatmap.shape)
             without = _scores_without(seen, i, squares)
             lost = explained.probability[i] - without
@@ -55,14 +56,14 @@ class Infidelity(Metric):
         return np.array(errors)
 
 
-def _scores_without(seen: View, image: int, squares: list[Mask]) -> Scores:
+def _scores_without(seen: MetricContext, image: int, squares: list[Mask]) -> Float64Array:
     """p without each of the squares, some at a time: whole images take memory."""
     parts = [squares[start : start + _TOGETHER] for start in range(0, len(squares), _TOGETHER)]
     whole = seen.images[image]
     return np.concatenate([seen.scores(image, whole * ~np.stack(part)[:, None]) for part in parts])
 
 
-def _least_error(told: Scores, lost: Scores) -> float:
+def _least_error(told: Float64Array, lost: Float64Array) -> float:
     """The mean of (b told - lost)^2 at the b that makes it least."""
     power = (told**2).sum()
     scale = (told * lost).sum() / power if power > 0 else 0.0

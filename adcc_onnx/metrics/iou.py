@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import OptionError
-from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores, maps, truth
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed, maps, truth
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class IoU(Metric):
     title = "IoU"
     summary = "overlap of the map above a threshold with the object"
     higher_is_better = True
-    needs = frozenset({Need.TRUTH})
+    needs = frozenset({MetricNeed.TRUTH})
 
     threshold: float = 0.5
 
@@ -38,7 +39,7 @@ class IoU(Metric):
         if not 0 < self.threshold <= 1:
             raise OptionError(f"iou: threshold must be above 0 and at most 1, not {self.threshold}")
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         marked, known = maps(explained) >= self.threshold, truth(explained)
         both = np.logical_and(marked, known).sum(axis=(1, 2))
         either = np.logical_or(marked, known).sum(axis=(1, 2))
@@ -58,9 +59,9 @@ class BestIoU(Metric):
     title = "Best IoU"
     summary = "overlap of the map with the object at the map's best threshold"
     higher_is_better = True
-    needs = frozenset({Need.TRUTH})
+    needs = frozenset({MetricNeed.TRUTH})
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         pairs = zip(maps(explained), truth(explained), strict=True)
         return np.array([_best(m.ravel(), known.ravel()) for m, known in pairs], np.float64)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.errors import OptionError
-from adcc_onnx.metrics.metric import Explained, Floats, Metric, Need, Scores, maps, view
+from adcc_onnx.kernels.arrays import Float32Array, Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed, context, maps
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class MaxSensitivity(Metric):
     summary = "how far the map moves under noise too small to see"
     higher_is_better = False
     value_range = (0.0, math.inf)
-    needs = frozenset({Need.OTHER_MAPS})
+    needs = frozenset({MetricNeed.OTHER_MAPS})
 
     samples: int = 10
     radius: float = 0.02
@@ -40,9 +41,9 @@ class MaxSensitivity(Metric):
         if self.samples < 1 or self.radius < 0:
             raise OptionError(f"{self.name}: samples must be at least 1, radius at least 0")
 
-    def score(self, explained: Explained) -> Scores:
-        seen, heatmaps = view(explained), _flat(maps(explained))
-        images, sources = seen.images, seen.generators()
+    def score(self, explained: Explained) -> Float64Array:
+        seen, heatmaps = context(explained), _flat(maps(explained))
+        images, sources = seen.images, seen.rngs()
         limits = self.radius * np.ptp(images.reshape(len(images), -1), axis=1)
         worst = np.zeros(len(images))
         for _ in range(self.samples):
@@ -56,5 +57,5 @@ class MaxSensitivity(Metric):
         return worst / np.where(lengths > 0, lengths, 1.0)
 
 
-def _flat(heatmaps: Floats) -> Scores:
+def _flat(heatmaps: Float32Array) -> Float64Array:
     return heatmaps.reshape(len(heatmaps), -1).astype(np.float64)

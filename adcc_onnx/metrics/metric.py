@@ -16,13 +16,11 @@ from typing import ClassVar, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 from adcc_onnx.kernels.upsample import agreement, upsample
 
-Scores = NDArray[np.float64]
-Floats = NDArray[np.float32]
 
-
-class Need(enum.Enum):
+class MetricNeed(enum.Enum):
     """What a metric must be shown beside the map; the evaluation computes only that."""
 
     MASKED_SCORE = "the score of the explanation map"
@@ -33,22 +31,26 @@ class Need(enum.Enum):
     TRUTH = "where the object is"
 
 
-class View(Protocol):
+class MetricContext(Protocol):
     """The model, as metrics may use it on the N explained images.
 
     Every score is p, the probability of the image's explained class.
     """
 
     @property
-    def images(self) -> Floats:
-        """x, the normalised input tensors, [N, C, H, W]."""
+    def images(self) -> Float32Array:
+        """x, the normalized input tensors, [N, C, H, W]."""
 
-    def scores(self, image: int, others: Floats) -> Scores:
+    def scores(self, image: int, others: Float32Array) -> Float64Array:
         """p of the class of image number `image` on other images [M, C, H, W]: [M]."""
 
     def replaced_scores(
-        self, image: int, ranks: NDArray[np.int64], counts: NDArray[np.int64], baseline: Floats
-    ) -> Scores:
+        self,
+        image: int,
+        ranks: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        baseline: Float32Array,
+    ) -> Float64Array:
         """p of image number `image` with its first pixels replaced by those of a baseline: [T].
 
         Args:
@@ -58,20 +60,24 @@ class View(Protocol):
         """
 
     def restored_scores(
-        self, image: int, ranks: NDArray[np.int64], counts: NDArray[np.int64], baseline: Floats
-    ) -> Scores:
+        self,
+        image: int,
+        ranks: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        baseline: Float32Array,
+    ) -> Float64Array:
         """The same the other way round: p of the baseline with the image's first pixels in it."""
 
-    def maps(self, others: Floats) -> Floats:
+    def maps(self, others: Float32Array) -> Float32Array:
         """The same method's maps of other images [N, C, H, W], the classes kept: [N, H, W]."""
 
-    def generators(self) -> list[np.random.Generator]:
+    def rngs(self) -> list[np.random.Generator]:
         """A source of random numbers an image, the same whatever the batch, order or process."""
 
     def begin(self, metric: str) -> None:
         """Say which metric, by what was asked, reads from now on."""
 
-    def keep(self, image: int, curve: Scores) -> None:
+    def keep(self, image: int, curve: Float64Array) -> None:
         """Keep a curve of image number `image` with the figures of the metric that reads."""
 
 
@@ -90,23 +96,23 @@ class Explained:
         size: (H, W) of the images; that of the maps where it is None.
     """
 
-    probability: Scores
-    masked_probability: Scores | None = None
-    maps: Floats | None = None
-    second_maps: Floats | None = None
+    probability: Float64Array
+    masked_probability: Float64Array | None = None
+    maps: Float32Array | None = None
+    second_maps: Float32Array | None = None
     truth: NDArray[np.bool_] | None = None
     passes: NDArray[np.int64] | None = None
-    view: View | None = None
+    context: MetricContext | None = None
     size: tuple[int, int] | None = None
 
     @cached_property
-    def large_maps(self) -> Floats:
+    def large_maps(self) -> Float32Array:
         """M at the images' size, [N, H, W]."""
         found = _given(self.maps, "the maps")
         return upsample(found, self.size or found.shape[1:])
 
     @cached_property
-    def agreement(self) -> tuple[Scores, Scores]:
+    def agreement(self) -> tuple[Float64Array, Float64Array]:
         """Pearson's r of M and CAM_c(e) at the images' size, -1 where undefined; and mean |M|."""
         first = _given(self.maps, "the maps")
         second = _given(self.second_maps, "CAM(e)")
@@ -130,13 +136,13 @@ class Metric(ABC):
     summary: ClassVar[str] = ""
     higher_is_better: ClassVar[bool]
     value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    needs: ClassVar[frozenset[Need]] = frozenset()
+    needs: ClassVar[frozenset[MetricNeed]] = frozenset()
 
     @abstractmethod
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         """The value of each image, [N] float64; NaN where the image has none."""
 
-    def figures(self, means: Mapping[str, Scores]) -> dict[str, Scores]:
+    def aggregate(self, means: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
         """The figures of data sets from the means over their images, by name.
 
         `means` holds the mean of this metric's own values under its name, and those of its parts
@@ -156,19 +162,19 @@ class CompositeMetric(Metric):
     parts: ClassVar[tuple[Metric, ...]]
 
     @abstractmethod
-    def combine(self, values: Mapping[str, Scores]) -> Scores:
+    def combine(self, values: Mapping[str, Float64Array]) -> Float64Array:
         """The value of each image from those of the parts, [N] float64."""
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         return self.combine({part.name: part.score(explained) for part in self.parts})
 
 
-def masked_probability(explained: Explained) -> Scores:
+def masked_probability(explained: Explained) -> Float64Array:
     """p(e), for a metric that declares MASKED_SCORE."""
     return _given(explained.masked_probability, "p(e)")
 
 
-def maps(explained: Explained) -> Floats:
+def maps(explained: Explained) -> Float32Array:
     """M, [N, H, W]."""
     return explained.large_maps
 
@@ -178,15 +184,15 @@ def truth(explained: Explained) -> NDArray[np.bool_]:
     return _given(explained.truth, "the truth")
 
 
-def view(explained: Explained) -> View:
+def context(explained: Explained) -> MetricContext:
     """The model, for a metric that declares OTHER_SCORES, REPLACED_SCORES or OTHER_MAPS."""
-    return _given(explained.view, "the model")
+    return _given(explained.context, "the model")
 
 
-_Shown = TypeVar("_Shown")
+_Value = TypeVar("_Value")
 
 
-def _given(shown: _Shown | None, what: str) -> _Shown:
-    if shown is None:
+def _given(value: _Value | None, what: str) -> _Value:
+    if value is None:
         raise ValueError(f"a metric reads {what}, which was not given: is it in its `needs`?")
-    return shown
+    return value

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from adcc_onnx.errors import OptionError, did_you_mean
-from adcc_onnx.metrics.metric import CompositeMetric, Explained, Metric, Scores
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import CompositeMetric, Explained, Metric
 from adcc_onnx.options import read_options, split_call
 
 Metrics = Mapping[str, Metric]
@@ -73,15 +74,15 @@ def get_metrics(texts: Iterable[str]) -> dict[str, Metric]:
     return {text: get_metric(text) for text in dict.fromkeys(texts)}
 
 
-def score_all(metrics: Metrics, explained: Explained) -> dict[str, Scores]:
+def score_all(metrics: Metrics, explained: Explained) -> dict[str, Float64Array]:
     """The values [N] of the metrics by name, and of the parts of composite ones, each once."""
-    values: dict[str, Scores] = {}
+    values: dict[str, Float64Array] = {}
     for name, metric in metrics.items():
         _score_into(values, name, metric, explained)
     return values
 
 
-def dataset_figures(metrics: Metrics, means: Mapping[str, Scores]) -> dict[str, Scores]:
+def dataset_scores(metrics: Metrics, means: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
     """The figures of R data sets, by name, in the order of the metrics: [R] each.
 
     Args:
@@ -89,15 +90,17 @@ def dataset_figures(metrics: Metrics, means: Mapping[str, Scores]) -> dict[str, 
         means: the means over the images of what `score_all` gives, [R] each; a metric whose
             mean, or that of one of its parts, is not there has no figure.
     """
-    found: dict[str, Scores] = {}
+    found: dict[str, Float64Array] = {}
     for name, metric in metrics.items():
         if name in means:
-            figures = metric.figures({**means, metric.name: means[name]})
-            found.update({name + key.removeprefix(metric.name): figures[key] for key in figures})
+            aggregate = metric.aggregate({**means, metric.name: means[name]})
+            found.update(
+                {name + key.removeprefix(metric.name): aggregate[key] for key in aggregate}
+            )
     return found
 
 
-def mean_values(values: Mapping[str, Scores]) -> dict[str, Scores]:
+def mean_values(values: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
     """The mean over the images that have a value, [1] each; nothing where no image has one."""
     sound = {name: column[~np.isnan(column)] for name, column in values.items()}
     return {name: column.mean(keepdims=True) for name, column in sound.items() if len(column)}
@@ -114,7 +117,9 @@ def _find(name: str) -> type[Metric]:
     return found
 
 
-def _score_into(values: dict[str, Scores], name: str, metric: Metric, explained: Explained) -> None:
+def _score_into(
+    values: dict[str, Float64Array], name: str, metric: Metric, explained: Explained
+) -> None:
     if name in values:
         return
     if isinstance(metric, CompositeMetric):
@@ -122,6 +127,6 @@ def _score_into(values: dict[str, Scores], name: str, metric: Metric, explained:
             _score_into(values, part.name, part, explained)
         values[name] = metric.combine(values)
     else:
-        if explained.view is not None:
-            explained.view.begin(name)
+        if explained.context is not None:
+            explained.context.begin(name)
         values[name] = metric.score(explained)

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from adcc_onnx.metrics.metric import Explained, Metric, Scores
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric
 
 
 class Passes(Metric):
@@ -21,7 +22,7 @@ class Passes(Metric):
     higher_is_better = False
     value_range = (0.0, math.inf)
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         if explained.passes is None:
             return np.full(len(explained.probability), np.nan)
         return explained.passes.astype(np.float64)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import OptionError
-from adcc_onnx.metrics.metric import Explained, Floats, Metric, Need, Scores, View, maps, view
+from adcc_onnx.kernels.arrays import Float32Array, Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricContext, MetricNeed, context, maps
 from adcc_onnx.metrics.pixel_order import Baseline, baseline_of, ranks
 
 
@@ -21,7 +22,7 @@ class PixelCurve(Metric):
     https://arxiv.org/abs/1806.07421.
     """
 
-    needs = frozenset({Need.REPLACED_SCORES})
+    needs = frozenset({MetricNeed.REPLACED_SCORES})
 
     steps: int
     baseline: Baseline
@@ -30,8 +31,8 @@ class PixelCurve(Metric):
         if self.steps < 1:
             raise OptionError(f"{self.name}: steps must be at least 1, not {self.steps}")
 
-    def score(self, explained: Explained) -> Scores:
-        seen, areas = view(explained), []
+    def score(self, explained: Explained) -> Float64Array:
+        seen, areas = context(explained), []
         for i, heatmap in enumerate(maps(explained)):
             counts = np.rint(np.linspace(0, heatmap.size, self.steps + 1)).astype(np.int64)
             baseline = baseline_of(seen.images[i], self.baseline)
@@ -43,12 +44,12 @@ class PixelCurve(Metric):
     @abstractmethod
     def curve(
         self,
-        seen: View,
+        seen: MetricContext,
         image: int,
         order: NDArray[np.int64],
         counts: NDArray[np.int64],
-        baseline: Floats,
-    ) -> Scores:
+        baseline: Float32Array,
+    ) -> Float64Array:
         """p with so many pixels exchanged, [steps + 1]; see `View.replaced_scores`."""
 
 
@@ -58,7 +59,7 @@ class Deletion(PixelCurve):
 
     Attributes:
         steps: equal steps from the whole image to none of it; each is a pass through the model.
-        baseline: what shows instead, "zero" (of the normalised tensor), "blur" (the image under an
+        baseline: what shows instead, "zero" (of the normalized tensor), "blur" (the image under an
             11 x 11 Gaussian, sigma 5) or "mean" (of each channel).
 
     Raises:
@@ -73,7 +74,7 @@ class Deletion(PixelCurve):
     steps: int = 224
     baseline: Baseline = "zero"
 
-    def curve(self, seen: View, image: int, *exchange: Any) -> Scores:
+    def curve(self, seen: MetricContext, image: int, *exchange: Any) -> Float64Array:
         return seen.replaced_scores(image, *exchange)
 
 
@@ -84,7 +85,7 @@ class Insertion(PixelCurve):
     Attributes:
         steps: equal steps from the baseline to the image; each is a pass through the model.
         baseline: where it starts, "blur" (the image under an 11 x 11 Gaussian, sigma 5), "zero" (of
-            the normalised tensor) or "mean" (of each channel).
+            the normalized tensor) or "mean" (of each channel).
 
     Raises:
         OptionError: steps is below 1.
@@ -98,5 +99,5 @@ class Insertion(PixelCurve):
     steps: int = 224
     baseline: Baseline = "blur"
 
-    def curve(self, seen: View, image: int, *exchange: Any) -> Scores:
+    def curve(self, seen: MetricContext, image: int, *exchange: Any) -> Float64Array:
         return seen.restored_scores(image, *exchange)

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.metrics.metric import Floats
+from adcc_onnx.kernels.arrays import Float32Array
 
 Baseline = Literal["zero", "blur", "mean"]
 
 _KERNEL, _SIGMA = 11, 5.0  # pixels
 
 
-def ranks(heatmap: Floats) -> NDArray[np.int64]:
+def ranks(heatmap: Float32Array) -> NDArray[np.int64]:
     """The place of each pixel [H, W], the most important first; ties in raster order."""
     order = np.argsort(-heatmap.reshape(-1), kind="stable")
     places = np.empty(order.size, np.int64)
@@ -23,7 +23,7 @@ def ranks(heatmap: Floats) -> NDArray[np.int64]:
     return places.reshape(heatmap.shape)
 
 
-def baseline_of(image: Floats, kind: Baseline) -> Floats:
+def baseline_of(image: Float32Array, kind: Baseline) -> Float32Array:
     """What pixels of x [C, H, W] are replaced by: zeros, x blurred, or the mean of each channel.
 
     The blur is an 11 x 11 Gaussian, sigma 5, of the image with zeros around it.

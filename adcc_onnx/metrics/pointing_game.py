@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import OptionError
-from adcc_onnx.metrics.metric import Explained, Metric, Need, Scores, maps, truth
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed, maps, truth
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class PointingGame(Metric):
     title = "Pointing"
     summary = "whether the map's highest point lies on the object"
     higher_is_better = True
-    needs = frozenset({Need.TRUTH})
+    needs = frozenset({MetricNeed.TRUTH})
 
     tolerance: int = 0
 
@@ -42,7 +43,7 @@ class PointingGame(Metric):
                 f"pointing_game: tolerance must not be negative, not {self.tolerance}"
             )
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         pairs = zip(maps(explained), truth(explained), strict=True)
         return np.array([self._hit(m, known) for m, known in pairs], np.float64)
 

@@ -8,17 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 from adcc_onnx.metrics.imputation import Mask, impute
-from adcc_onnx.metrics.metric import (
-    CompositeMetric,
-    Explained,
-    Floats,
-    Metric,
-    Need,
-    Scores,
-    maps,
-    view,
-)
+from adcc_onnx.metrics.metric import CompositeMetric, Explained, Metric, MetricNeed, context, maps
 from adcc_onnx.metrics.pixel_order import ranks
 
 _SHARES = np.arange(1, 10) / 10  # of the pixels that are removed
@@ -26,17 +18,17 @@ _NOISE = 0.01  # of the image's range
 
 
 class Removal(Metric):
-    """The mean of p(c) with 10, 20, ... 90 % of the pixels imputed from their neighbours.
+    """The mean of p(c) with 10, 20, ... 90 % of the pixels imputed from their neighbors.
 
     Noisy linear imputation, sigma 0.01 of the image's range. Rong et al., ICML 2022,
     https://arxiv.org/abs/2202.00449.
     """
 
-    needs = frozenset({Need.OTHER_SCORES})
+    needs = frozenset({MetricNeed.OTHER_SCORES})
 
-    def score(self, explained: Explained) -> Scores:
-        seen, means = view(explained), []
-        for i, (heatmap, rng) in enumerate(zip(maps(explained), seen.generators(), strict=True)):
+    def score(self, explained: Explained) -> Float64Array:
+        seen, means = context(explained), []
+        for i, (heatmap, rng) in enumerate(zip(maps(explained), seen.rngs(), strict=True)):
             image = seen.images[i]
             order = self.order(heatmap)
             removed = [order < np.rint(share * order.size) for share in _SHARES]
@@ -46,7 +38,7 @@ class Removal(Metric):
         return np.array(means)
 
     @abstractmethod
-    def order(self, heatmap: Floats) -> NDArray[np.int64]:
+    def order(self, heatmap: Float32Array) -> NDArray[np.int64]:
         """The place of each pixel in the order of removal, [H, W]."""
 
 
@@ -58,7 +50,7 @@ class RoadMorf(Removal):
     summary = "the score with the most important pixels imputed"
     higher_is_better = False
 
-    def order(self, heatmap: Floats) -> NDArray[np.int64]:
+    def order(self, heatmap: Float32Array) -> NDArray[np.int64]:
         return ranks(heatmap)
 
 
@@ -70,7 +62,7 @@ class RoadLerf(Removal):
     summary = "the score with the least important pixels imputed"
     higher_is_better = True
 
-    def order(self, heatmap: Floats) -> NDArray[np.int64]:
+    def order(self, heatmap: Float32Array) -> NDArray[np.int64]:
         return heatmap.size - 1 - ranks(heatmap)
 
 
@@ -89,11 +81,11 @@ class Road(CompositeMetric):
     parts = (RoadMorf(), RoadLerf())
     needs = Removal.needs
 
-    def combine(self, values: Mapping[str, Scores]) -> Scores:
+    def combine(self, values: Mapping[str, Float64Array]) -> Float64Array:
         return (values[RoadLerf.name] - values[RoadMorf.name]) / 2
 
 
-def _imputed(image: Floats, removed: Mask, rng: np.random.Generator) -> Floats:
+def _imputed(image: Float32Array, removed: Mask, rng: np.random.Generator) -> Float32Array:
     noise = rng.standard_normal((len(image), int(removed.sum())))
     filled = impute(image, removed)
     filled[:, removed] += (_NOISE * np.ptp(image) * noise).astype(np.float32)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adcc_onnx.metrics.metric import Explained, Metric, Scores, maps
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import Explained, Metric, maps
 
 
 class Sparseness(Metric):
@@ -19,11 +20,13 @@ class Sparseness(Metric):
     summary = "the Gini index of the map"
     higher_is_better = True
 
-    def score(self, explained: Explained) -> Scores:
+    def score(self, explained: Explained) -> Float64Array:
         heatmaps = maps(explained)
         values = np.sort(heatmaps.reshape(len(heatmaps), -1), axis=1).astype(np.float64)
         size = values.shape[1]
         places = 2.0 * np.arange(1, size + 1) - size - 1
         sums = size * values.sum(axis=1)
-        gini: Scores = np.divide(values @ places, sums, out=np.zeros_like(sums), where=sums > 0)
+        gini: Float64Array = np.divide(
+            values @ places, sums, out=np.zeros_like(sums), where=sums > 0
+        )
         return gini

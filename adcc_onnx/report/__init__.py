@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "json", "html", "latex")
 
-_Shown = TypeVar("_Shown")
+_Loaded = TypeVar("_Loaded")
 
 
 def render(stores: Sequence[Store], style: str, resampling: Resampling | None = None) -> str:
@@ -75,8 +75,8 @@ def render_failures(stores: Sequence[Store], style: str) -> str:
 
 
 def _writer(
-    what: str, writers: Mapping[str, Callable[[Sequence[_Shown]], str]], style: str
-) -> Callable[[Sequence[_Shown]], str]:
+    what: str, writers: Mapping[str, Callable[[Sequence[_Loaded]], str]], style: str
+) -> Callable[[Sequence[_Loaded]], str]:
     if style not in writers:
         raise OptionError(
             f"{what} have no format '{style}'{did_you_mean(style, writers)} "

@@ -13,7 +13,7 @@ from adcc_onnx.report.text_table import aligned_rows, lines
 from adcc_onnx.results.comparison import Comparison
 
 _CSV_COLUMNS = (
-    "runs", "by", "method", "figure", "images", "difference", "difference_low", "difference_high",
+    "runs", "by", "method", "score", "images", "difference", "difference_low", "difference_high",
     "p", "images_for_one_point",
 )  # fmt: skip
 
@@ -37,10 +37,10 @@ def comparisons_to_json(found: Sequence[Comparison]) -> str:
 
 def _block(one: Comparison) -> Iterator[str]:
     ranking = one.ranking
-    yield f"{one.title} · compared by {ranking.figure.head}"
+    yield f"{one.title} · compared by {ranking.score.head}"
     yield from aligned_rows(
         [
-            ["method", ranking.figure.head, "images", "difference", "p"],
+            ["method", ranking.score.head, "images", "difference", "p"],
             *(_difference_row(one, name) for name in ranking.order),
         ],
         left=(0, 3),
@@ -59,19 +59,19 @@ def _block(one: Comparison) -> Iterator[str]:
 
 
 def _difference_row(one: Comparison, name: str) -> list[str]:
-    figure = one.ranking.figure
-    value = figure.shown(_known(one.figures[name]))
+    score = one.ranking.score
+    value = score.shown(_known(one.scores[name]))
     if name == one.ranking.best:
         return [name, value, "", "best", ""]
     if name not in one.differences:
         return [name, value, "0", "", ""]
     found, p = one.differences[name], one.ranking.p[name]
-    shown = f"{figure.shown(_known(found.value), '+')} {figure.shown_interval(found.interval, '+')}"
+    shown = f"{score.shown(_known(found.value), '+')} {score.shown_interval(found.interval, '+')}"
     return [name, value, str(found.images), shown.strip(), "<0.001" if p < 0.001 else f"{p:.3f}"]
 
 
 def _width_rows(one: Comparison) -> list[str]:
-    figure = one.ranking.figure
+    score = one.ranking.score
     sizes = sorted({size for by_size in one.widths.values() for size in by_size})
     header = ["width of the interval", *(f"n = {size}" for size in sizes)]
     if one.enough:
@@ -79,7 +79,7 @@ def _width_rows(one: Comparison) -> list[str]:
     rows = [
         [
             name,
-            *(figure.shown(by_size.get(size)) for size in sizes),
+            *(score.shown(by_size.get(size)) for size in sizes),
             *([f"n = {one.enough[name]}" if name in one.enough else "-"] if one.enough else []),
         ]
         for name, by_size in one.widths.items()
@@ -88,7 +88,7 @@ def _width_rows(one: Comparison) -> list[str]:
 
 
 def _agreement_rows(one: Comparison) -> list[str]:
-    titles = [figure.title for figure in one.metrics.values()]
+    titles = [score.title for score in one.metrics.values()]
     rows = [
         [title, *("-" if math.isnan(tau) else f"{tau:+.2f}" for tau in row)]
         for title, row in zip(titles, one.agreement.tolist(), strict=True)
@@ -101,7 +101,7 @@ def _csv_row(one: Comparison, name: str) -> dict[str, Any]:
     low, high = found.pop("difference_interval", None) or (None, None)
     return {
         "runs": one.title,
-        "by": one.ranking.figure.name,
+        "by": one.ranking.score.name,
         "method": name,
         **found,
         "difference_low": low,
@@ -114,7 +114,7 @@ def _record(one: Comparison) -> dict[str, Any]:
     names = list(one.metrics)
     return {
         "runs": one.title,
-        "by": one.ranking.figure.name,
+        "by": one.ranking.score.name,
         "best": one.ranking.best,
         "statistics": resampling_record(one.resampling),
         "methods": {name: _versus(one, name) for name in one.ranking.order},
@@ -134,9 +134,9 @@ def _versus(one: Comparison, name: str) -> dict[str, Any]:
     """The figure, and how it differs from the best."""
     found = one.differences.get(name)
     if found is None:
-        return {"figure": _known(one.figures[name])}
+        return {"score": _known(one.scores[name])}
     return {
-        "figure": _known(one.figures[name]),
+        "score": _known(one.scores[name]),
         "images": found.images,
         "difference": _known(found.value),
         "difference_interval": None if found.interval is None else rounded_all(found.interval),

@@ -17,14 +17,14 @@ _COUNTS = ("images", "failed", "degenerate", "failed_by_method")
 def to_csv(runs: Sequence[RunSummary]) -> str:
     """All runs, with a header; a figure or interval that a run lacks stays empty."""
     methods = [method for run in runs for method in run.methods.values()]
-    figures = dict.fromkeys(name for method in methods for name in method.figures)
-    columns = [column for name in figures for column in (name, f"{name}_low", f"{name}_high")]
+    scores = dict.fromkeys(name for method in methods for name in method.scores)
+    columns = [column for name in scores for column in (name, f"{name}_low", f"{name}_high")]
     rows = (
         {
             "model": run.model,
             "protocol": run.protocol,
             "method": name,
-            **_figures(method),
+            **_scores(method),
             **dict(
                 zip(
                     _COUNTS, (run.images, run.failed, method.degenerate, method.failed), strict=True
@@ -47,10 +47,10 @@ def written(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _figures(method: MethodSummary) -> dict[str, float]:
+def _scores(method: MethodSummary) -> dict[str, float]:
     ends = {
         f"{name}_{end}": rounded(value)
         for name, interval in method.intervals.items()
         for end, value in zip(("low", "high"), interval, strict=True)
     }
-    return {**method.figures, **ends}
+    return {**method.scores, **ends}

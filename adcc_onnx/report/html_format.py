@@ -29,8 +29,8 @@ svg { font: 12px system-ui, sans-serif; margin: 1em 2em 0 0; }
 """
 _TAIL = "</body>\n</html>\n"
 
-# Okabe and Ito's colours, told apart by the colour-blind too; then the same again in dashes.
-_COLOURS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7", "#b2a800")
+# Okabe and Ito's colors, told apart by the color-blind too; then the same again in dashes.
+_COLORS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7", "#b2a800")
 _DASHES = ("none", "6 3", "2 2")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _LINE = 360, 220, 40, 40, 16  # pixels
 # ROAD takes 10 to 90 % of the pixels away; other curves go from none of them to all.
@@ -70,8 +70,8 @@ def _chart(name: str, curves: Mapping[str, Sequence[float]]) -> Iterator[str]:
         x, y = _LEFT + share * _WIDTH, _HEIGHT + 14
         yield f'<text x="{x:.0f}" y="{y}" text-anchor="middle">{share:.0%}</text>\n'
     for i, (method, curve) in enumerate(curves.items()):
-        dash = _DASHES[i // len(_COLOURS) % len(_DASHES)]
-        stroke = f'stroke="{_COLOURS[i % len(_COLOURS)]}" stroke-dasharray="{dash}"'
+        dash = _DASHES[i // len(_COLORS) % len(_DASHES)]
+        stroke = f'stroke="{_COLORS[i % len(_COLORS)]}" stroke-dasharray="{dash}"'
         y = _HEIGHT + _BOTTOM + _LINE * i
         yield f'<polyline points="{_points(name, curve, top)}" fill="none" {stroke}/>\n'
         yield f'<path d="M{_LEFT} {y - 4}h24" {stroke}/>\n'

@@ -43,15 +43,15 @@ def _run(run: RunSummary) -> dict[str, Any]:
 
 def _ranking(run: RunSummary, ranking: Ranking) -> dict[str, Any]:
     return {
-        "by": ranking.figure.name,
+        "by": ranking.score.name,
         "order": ranking.order,
-        "not_told_apart_from_best": ranking.not_told_apart(run.resampling.confidence),
+        "not_significantly_worse": ranking.not_told_apart(run.resampling.confidence),
     }
 
 
 def _method(method: MethodSummary) -> dict[str, Any]:
     return {
-        **method.figures,
+        **method.scores,
         "degenerate": method.degenerate,
         "failed": method.failed,
         "interval": {name: rounded_all(ends) for name, ends in method.intervals.items()},

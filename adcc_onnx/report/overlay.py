@@ -21,12 +21,12 @@ _SMALLEST = 160  # panels of smaller pictures are enlarged to this many pixels
 def overlay(picture: Picture, heat: NDArray[np.float32]) -> Picture:
     """A map in [0, 1], [H, W], over its picture, uint8 RGB [H, W, 3].
 
-    The colours are matplotlib's inferno, which is perceptually uniform: equal steps of the map
+    The colors are matplotlib's inferno, which is perceptually uniform: equal steps of the map
     look equal (a rainbow map draws edges that are not there).
     """
     levels = np.round(np.clip(heat, 0.0, 1.0) * 255.0).astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    blended: Picture = cv2.addWeighted(colours, _OPACITY, picture, 1.0 - _OPACITY, 0.0)
+    colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    blended: Picture = cv2.addWeighted(colors, _OPACITY, picture, 1.0 - _OPACITY, 0.0)
     return blended
 
 

@@ -1,4 +1,4 @@
-"""What `randomise` prints for people and for programs."""
+"""What `randomize` prints for people and for programs."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adcc_onnx.results.ranking import Ranking
-from adcc_onnx.results.score_columns import Figure
+from adcc_onnx.results.score_columns import Score
 from adcc_onnx.results.store import FailedRow
 from adcc_onnx.results.summary import MethodSummary, RunSummary
 
@@ -30,11 +30,11 @@ def headline(run: RunSummary) -> str:
 def grid(run: RunSummary) -> list[list[str]]:
     """The header and a row a method, the best first."""
     order = run.ranking.order if run.ranking else list(run.methods)
-    shown = [f for n, f in run.figures.items() if any(n in m.figures for m in run.methods.values())]
+    shown = [f for n, f in run.scores.items() if any(n in m.scores for m in run.methods.values())]
     counts = [
         c for c in ("degenerate", "failed") if any(getattr(m, c) for m in run.methods.values())
     ]
-    header = ["method", *(figure.head for figure in shown), *counts, "time"]
+    header = ["method", *(score.head for score in shown), *counts, "time"]
     return [header, *(_row(run, name, shown, counts) for name in order)]
 
 
@@ -55,20 +55,20 @@ def failure_text(failure: FailedRow) -> str:
     return f"{failure.image}{method}: {failure.reason}"
 
 
-def _row(run: RunSummary, name: str, shown: list[Figure], counts: list[str]) -> list[str]:
+def _row(run: RunSummary, name: str, shown: list[Score], counts: list[str]) -> list[str]:
     method = run.methods[name]
-    cells = [_cell(run, name, figure) for figure in shown]
+    cells = [_cell(run, name, score) for score in shown]
     return [name, *cells, *(str(getattr(method, count)) for count in counts), _time(method)]
 
 
-def _cell(run: RunSummary, name: str, figure: Figure) -> str:
+def _cell(run: RunSummary, name: str, score: Score) -> str:
     """A figure; with its interval and mark where it ranks."""
     method, ranking = run.methods[name], run.ranking
-    value = figure.shown(method.figures.get(figure.name))
-    if ranking is None or ranking.figure.name != figure.name:
+    value = score.shown(method.scores.get(score.name))
+    if ranking is None or ranking.score.name != score.name:
         return value
     tied = name in ranking.not_told_apart(run.resampling.confidence)
-    interval = figure.shown_interval(method.intervals.get(figure.name))
+    interval = score.shown_interval(method.intervals.get(score.name))
     return " ".join(part for part in (value, interval, TIED if tied else " ") if part)
 
 
@@ -81,8 +81,8 @@ def _time(method: MethodSummary) -> str:
 
 
 def _legend(run: RunSummary, ranking: Ranking) -> list[str]:
-    title, confidence = ranking.figure.title, run.resampling.confidence
-    if ranking.figure.name not in run.methods[ranking.best].intervals:
+    title, confidence = ranking.score.title, run.resampling.confidence
+    if ranking.score.name not in run.methods[ranking.best].intervals:
         return [f"Fewer than two images count in {title}: no intervals, and nothing is told apart."]
     share = f"{100 * confidence:.3g} %"
     lines = [f"[ ]: the {share} interval of {title}; time: of an image, with its metrics"]

@@ -18,7 +18,7 @@ def to_text(found: Benchmark) -> str:
     lines = [
         f"{safe(found.model)} on {found.device}: {', '.join(found.methods)}; {found.images} images "
         "a round",
-        f"pace             {found.batch} images a run, {found.lanes} runs side by side",
+        f"pace             {found.batch} images a run, {found.concurrent_runs} runs side by side",
         f"passes an image  {passes}",
         f"raw passes       {found.raw_passes_per_second:.1f} a second (plain forward)",
         f"limit            {found.limit:.2f} images a second",

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from adcc_onnx.report.text_table import aligned_rows
-from adcc_onnx.studies.metric_validation import Judgement, Validation
+from adcc_onnx.studies.metric_validation import MetricAssessment, Validation
 
 _HEADER = ("metric", "tau", "95 % interval", "sound only", "told apart", "Fake-CAM's place")
 
@@ -30,13 +30,13 @@ def to_json(found: Validation) -> str:
     return json.dumps(asdict(found), indent=2) + "\n"
 
 
-def _row(one: Judgement) -> list[str]:
+def _row(one: MetricAssessment) -> list[str]:
     low, high = one.interval
     return [
         one.metric,
         f"{one.agreement:+.2f}",
         f"{low:+.2f} to {high:+.2f}",
         f"{one.among_sound:+.2f}",
-        f"{one.told_apart:.2f}",
+        f"{one.auc:.2f}",
         str(one.fakecam_place),
     ]

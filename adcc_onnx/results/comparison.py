@@ -10,10 +10,10 @@ from itertools import combinations
 import numpy as np
 
 from adcc_onnx.errors import OptionError, StoreError, did_you_mean
-from adcc_onnx.metrics.metric import Scores
+from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.results.ranking import Entry, Ranking, aligned, rank
-from adcc_onnx.results.score_columns import Figure, figures_of, main_figure
+from adcc_onnx.results.score_columns import Score, main_score, scores_of
 from adcc_onnx.results.store import Store, StoredRun
 from adcc_onnx.results.summary import entries
 from adcc_onnx.statistics.pairs import Difference, difference
@@ -46,10 +46,10 @@ class Comparison:
 
     title: str
     ranking: Ranking
-    figures: dict[str, float]
+    scores: dict[str, float]
     differences: dict[str, Difference]
-    metrics: dict[str, Figure]
-    agreement: Scores
+    metrics: dict[str, Score]
+    agreement: Float64Array
     widths: dict[str, dict[int, float]]
     enough: dict[str, int]
     resampling: Resampling
@@ -75,10 +75,10 @@ def comparisons(
         raise StoreError("there is no run to compare")
     require_comparable([run for _, run in runs])
     labels = _labels([run for _, run in runs])
-    metrics = [_figures(run) for _, run in runs]
+    metrics = [_scores(run) for _, run in runs]
     found = [
-        compare(label, entries(run), figures, by, how)
-        for label, figures, (_, run) in zip(labels, metrics, runs, strict=True)
+        compare(label, entries(run), scores, by, how)
+        for label, scores, (_, run) in zip(labels, metrics, runs, strict=True)
     ]
     if len(runs) > 1:
         shared = {n: f for n, f in metrics[0].items() if all(n in other for other in metrics)}
@@ -95,31 +95,31 @@ def comparisons(
 def compare(
     title: str,
     methods: Sequence[Entry],
-    figures: Mapping[str, Figure],
+    scores: Mapping[str, Score],
     by: str | None,
     resampling: Resampling,
 ) -> Comparison:
     """Compare methods by a figure; see `comparisons`."""
-    figure = _chosen(title, figures, by)
-    ranking = rank(methods, figure, resampling)
+    score = _chosen(title, scores, by)
+    ranking = rank(methods, score, resampling)
     if ranking is None:
-        raise StoreError(f"{title}: no image counts in {figure.name}")
+        raise StoreError(f"{title}: no image counts in {score.name}")
     names = [entry.name for entry in methods]
-    values = dict(zip(names, aligned(methods, figure.columns), strict=True))
-    by_size = {name: _widths(values[name], figure, resampling) for name in ranking.order}
-    found = {f.name: _figure(methods, f) for f in figures.values()}
+    values = dict(zip(names, aligned(methods, score.columns), strict=True))
+    by_size = {name: _widths(values[name], score, resampling) for name in ranking.order}
+    found = {f.name: _figure(methods, f) for f in scores.values()}
     return Comparison(
         title=title,
         ranking=ranking,
-        figures=dict(zip(names, found[figure.name].tolist(), strict=True)),
+        scores=dict(zip(names, found[score.name].tolist(), strict=True)),
         differences={
-            name: _difference(values[name], values[ranking.best], figure, resampling)
+            name: _difference(values[name], values[ranking.best], score, resampling)
             for name in ranking.p
         },
-        metrics=dict(figures),
-        agreement=rank_agreement(np.array([figures[n].sign * row for n, row in found.items()])),
+        metrics=dict(scores),
+        agreement=rank_agreement(np.array([scores[n].sign * row for n, row in found.items()])),
         widths=by_size,
-        enough=_enough(by_size) if figure.is_share else {},
+        enough=_enough(by_size) if score.is_share else {},
         resampling=resampling,
     )
 
@@ -155,8 +155,8 @@ def _labels(runs: Sequence[StoredRun]) -> list[str]:
     ]
 
 
-def _figures(run: StoredRun) -> dict[str, Figure]:
-    return figures_of(get_metrics(run.config["metrics"]))
+def _scores(run: StoredRun) -> dict[str, Score]:
+    return scores_of(get_metrics(run.config["metrics"]))
 
 
 def _named(label: str, run: StoredRun, names: Mapping[int, str]) -> Iterable[Entry]:
@@ -172,34 +172,36 @@ def _require_shared_images(methods: Sequence[Entry]) -> None:
         raise StoreError("the runs cannot be compared: they have no image in common")
 
 
-def _chosen(title: str, figures: Mapping[str, Figure], by: str | None) -> Figure:
-    if not figures:
+def _chosen(title: str, scores: Mapping[str, Score], by: str | None) -> Score:
+    if not scores:
         raise StoreError(f"{title} cannot be compared: there is no metric in common")
     if by is None:
-        return main_figure(figures)
-    if by not in figures:
+        return main_score(scores)
+    if by not in scores:
         raise OptionError(
-            f"{title}: there is no figure '{by}'{did_you_mean(by, figures)} "
-            f"(figures: {', '.join(figures)})"
+            f"{title}: there is no figure '{by}'{did_you_mean(by, scores)} "
+            f"(figures: {', '.join(scores)})"
         )
-    return figures[by]
+    return scores[by]
 
 
-def _figure(methods: Sequence[Entry], figure: Figure) -> Scores:
+def _figure(methods: Sequence[Entry], score: Score) -> Float64Array:
     """A figure of each method, [M]."""
-    values = aligned(methods, figure.columns)
-    return np.array([figure.of(means(columns))[0] for columns in values])
+    values = aligned(methods, score.columns)
+    return np.array([score.of(means(columns))[0] for columns in values])
 
 
-def _difference(one: Scores, other: Scores, figure: Figure, resampling: Resampling) -> Difference:
+def _difference(
+    one: Float64Array, other: Float64Array, score: Score, resampling: Resampling
+) -> Difference:
     """On the images that have all values of both."""
     both = ~np.isnan(one - other).any(axis=0)
-    return difference(one[:, both], other[:, both], figure.of, resampling)
+    return difference(one[:, both], other[:, both], score.of, resampling)
 
 
-def _widths(values: Scores, figure: Figure, resampling: Resampling) -> dict[int, float]:
+def _widths(values: Float64Array, score: Score, resampling: Resampling) -> dict[int, float]:
     sound = values[:, ~np.isnan(values).any(axis=0)]
-    found = widths(sound, lambda means: figure.of(means)[None], resampling)
+    found = widths(sound, lambda means: score.of(means)[None], resampling)
     return {size: float(width[0]) for size, width in found.items()}
 
 

@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adcc_onnx.errors import StoreError
-from adcc_onnx.results.store import (
-    MAY_CHANGE,
-    ImageRow,
-    ScoreRow,
-    Store,
-    refuse_differences,
-)
+from adcc_onnx.results.store import MAY_CHANGE, ImageRow, ScoreRow, Store, refuse_differences
 
 # What parts of one run may differ in: which images they took up, and under which methods.
 _OF_A_PART = {*MAY_CHANGE, "images", "methods"}

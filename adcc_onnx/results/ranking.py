@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.metrics.metric import Scores
-from adcc_onnx.results.score_columns import Figure
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.results.score_columns import Score
 from adcc_onnx.statistics.pairs import holm, swap_p_values
 from adcc_onnx.statistics.resampling import Resampling, means
 
@@ -28,7 +28,7 @@ class Entry:
 
     name: str
     images: NDArray[Any]
-    values: Mapping[str, Scores]
+    values: Mapping[str, Float64Array]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Ranking:
         p: of each with a figure against the best, corrected by Holm for all pairs.
     """
 
-    figure: Figure
+    score: Score
     order: list[str]
     p: dict[str, float]
 
@@ -54,11 +54,11 @@ class Ranking:
         return [name for name in self.order if self.p.get(name, 0.0) >= 1.0 - confidence]
 
 
-def rank(entries: Sequence[Entry], figure: Figure, resampling: Resampling) -> Ranking | None:
+def rank(entries: Sequence[Entry], score: Score, resampling: Resampling) -> Ranking | None:
     """Rank by a figure, with paired tests against the best; None where none has the figure."""
-    values = aligned(entries, figure.columns)
-    found = np.array([figure.of(means(one))[0] for one in values])
-    order = np.argsort(-figure.sign * found, kind="stable")  # NaN is last
+    values = aligned(entries, score.columns)
+    found = np.array([score.of(means(one))[0] for one in values])
+    order = np.argsort(-score.sign * found, kind="stable")  # NaN is last
     count = int((~np.isnan(found)).sum())
     if not count:
         return None
@@ -66,12 +66,12 @@ def rank(entries: Sequence[Entry], figure: Figure, resampling: Resampling) -> Ra
     pairs = count * (count - 1) // 2
     needed = math.ceil(2 * pairs / (1.0 - resampling.confidence))
     enough = replace(resampling, permutations=max(resampling.permutations, needed))
-    p = holm(swap_p_values(values[order[0]], values[order[1:count]], figure.of, enough), pairs)
+    p = holm(swap_p_values(values[order[0]], values[order[1:count]], score.of, enough), pairs)
     names = [entries[i].name for i in order]
-    return Ranking(figure, names, dict(zip(names[1:count], p.tolist(), strict=True)))
+    return Ranking(score, names, dict(zip(names[1:count], p.tolist(), strict=True)))
 
 
-def aligned(entries: Sequence[Entry], columns: Sequence[str]) -> Scores:
+def aligned(entries: Sequence[Entry], columns: Sequence[str]) -> Float64Array:
     """The values of all entries on the images that any of them has, [M, K, n]; NaN for none."""
     images = np.unique(np.concatenate([entry.images for entry in entries]))
     values = np.full((len(entries), len(columns), len(images)), np.nan)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.metrics.metric import CompositeMetric, Metric, Scores
-from adcc_onnx.metrics.metric_registry import dataset_figures
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric import CompositeMetric, Metric
+from adcc_onnx.metrics.metric_registry import dataset_scores
 
 _MAIN = "adcc"
 
 
 @dataclass(frozen=True)
-class Figure:
+class Score:
     """One figure of a data set; a metric may have several.
 
     Attributes:
@@ -32,10 +33,10 @@ class Figure:
         """The values of an image that it is computed from."""
         return columns_of(self.asked, self.metric)
 
-    def of(self, means: Scores) -> Scores:
+    def of(self, means: Float64Array) -> Float64Array:
         """The figures [R] of the means [K, R] of its columns."""
         by_name = dict(zip(self.columns, means, strict=True))
-        return dataset_figures({self.asked: self.metric}, by_name)[self.name]
+        return dataset_scores({self.asked: self.metric}, by_name)[self.name]
 
     @property
     def title(self) -> str:
@@ -75,20 +76,20 @@ class Figure:
         return f"[{', '.join(self.shown(end, sign) for end in interval)}]"
 
 
-def figures_of(metrics: Mapping[str, Metric]) -> dict[str, Figure]:
+def scores_of(metrics: Mapping[str, Metric]) -> dict[str, Score]:
     """All figures of some metrics by name, in their order."""
     return {
-        name: Figure(name, asked, metric)
+        name: Score(name, asked, metric)
         for asked, metric in metrics.items()
-        for name in dataset_figures(
+        for name in dataset_scores(
             {asked: metric}, dict.fromkeys(columns_of(asked, metric), np.ones(1))
         )
     }
 
 
-def main_figure(figures: Mapping[str, Figure]) -> Figure:
+def main_score(scores: Mapping[str, Score]) -> Score:
     """What ranks unless asked otherwise: ADCC, or the first metric's figure."""
-    return figures.get(_MAIN) or next(iter(figures.values()))
+    return scores.get(_MAIN) or next(iter(scores.values()))
 
 
 def columns_of(asked: str, metric: Metric) -> tuple[str, ...]:

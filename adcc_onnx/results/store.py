@@ -117,7 +117,7 @@ class StoredRun:
         complete: whether it came to its end.
         images: how many were taken up, failed ones included.
         failed: images that could not be read or scored at all.
-        top1: the share of labelled images whose predicted class is the label; None without labels.
+        top1: the share of labeled images whose predicted class is the label; None without labels.
         failures: every failure, images first, in the order of the images.
         methods: the values of each method, by name.
     """
@@ -387,8 +387,8 @@ class Store:
             "WHERE run = ? AND method = ? AND failure IS NULL ORDER BY position",
             (run, method),
         )
-        for position, constant, taken, figures in rows:
-            for name, value in json.loads(figures).items():
+        for position, constant, taken, scores in rows:
+            for name, value in json.loads(scores).items():
                 column = values.setdefault(name, array("d"))
                 column.extend([math.nan] * (len(positions) - len(column)))
                 column.append(value)

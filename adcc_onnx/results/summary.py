@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.metrics.metric import Scores
-from adcc_onnx.metrics.metric_registry import Metrics, dataset_figures, get_metrics
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric_registry import Metrics, dataset_scores, get_metrics
 from adcc_onnx.results.ranking import Entry, Ranking, aligned, rank
-from adcc_onnx.results.score_columns import Figure, columns_of, figures_of, main_figure
+from adcc_onnx.results.score_columns import Score, columns_of, main_score, scores_of
 from adcc_onnx.results.store import Columns, FailedRow, Store, StoredRun
 from adcc_onnx.statistics.intervals import Estimates, Interval, estimate
 from adcc_onnx.statistics.resampling import Resampling
 
-Curves = Mapping[str, Scores]
+Curves = Mapping[str, Float64Array]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class MethodSummary:
         curves: the mean over the images of each curve that a metric kept.
     """
 
-    figures: dict[str, float]
+    scores: dict[str, float]
     intervals: dict[str, Interval]
     degenerate: int
     failed: int
@@ -49,7 +49,7 @@ class RunSummary:
         model, protocol, layer, target: from the run's record.
         images: how many were taken up, failed ones included.
         failed: images that could not be read or scored at all.
-        top1: the share of labelled images whose predicted class is the label; None without labels.
+        top1: the share of labeled images whose predicted class is the label; None without labels.
         complete: whether the run came to its end.
         methods: by name, in the order asked.
         failures: every failure, images first, in the order of the images.
@@ -68,7 +68,7 @@ class RunSummary:
     complete: bool
     methods: dict[str, MethodSummary]
     failures: list[FailedRow]
-    figures: dict[str, Figure]
+    scores: dict[str, Score]
     ranking: Ranking | None
     resampling: Resampling
 
@@ -81,10 +81,10 @@ def summaries(store: Store, resampling: Resampling | None = None) -> list[RunSum
 def summary_of(store: Store, run: StoredRun, resampling: Resampling | None = None) -> RunSummary:
     """The figures of one run, with its curves from its store."""
     curves = {name: store.mean_curves(run.number, name) for name in run.methods}
-    return summarise(run, curves, resampling)
+    return summarize(run, curves, resampling)
 
 
-def summarise(
+def summarize(
     run: StoredRun,
     curves: Mapping[str, Curves] | None = None,
     resampling: Resampling | None = None,
@@ -98,7 +98,7 @@ def summarise(
     """
     config, how = run.config, resampling or Resampling()
     metrics = get_metrics(config["metrics"])
-    figures = figures_of(metrics)
+    scores = scores_of(metrics)
     failed = Counter(failure.method for failure in run.failures)
     methods = entries(run)
     estimates = _estimates(methods, metrics, how)
@@ -113,13 +113,13 @@ def summarise(
         complete=run.complete,
         methods={
             name: _of_method(
-                columns, list(figures), found, failed[name], (curves or {}).get(name, {})
+                columns, list(scores), found, failed[name], (curves or {}).get(name, {})
             )
             for (name, columns), found in zip(run.methods.items(), estimates, strict=True)
         },
         failures=run.failures,
-        figures=figures,
-        ranking=rank(methods, main_figure(figures), how),
+        scores=scores,
+        ranking=rank(methods, main_score(scores), how),
         resampling=how,
     )
 
@@ -132,10 +132,12 @@ def entries(run: StoredRun) -> list[Entry]:
 def _of_method(
     columns: Columns, names: Sequence[str], found: Estimates, failed: int, curves: Curves
 ) -> MethodSummary:
-    rows = zip(names, found.figures.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+    rows = zip(
+        names, found.statistics.tolist(), found.low.tolist(), found.high.tolist(), strict=True
+    )
     known = [row for row in rows if not np.isnan(row[1])]
     return MethodSummary(
-        figures={name: figure for name, figure, _, _ in known},
+        scores={name: score for name, score, _, _ in known},
         intervals={name: (low, high) for name, _, low, high in known if not np.isnan(low)},
         degenerate=int(columns.degenerate.sum()),
         failed=failed,
@@ -152,14 +154,12 @@ def _estimates(
         dict.fromkeys(c for asked, metric in metrics.items() for c in columns_of(asked, metric))
     )
 
-    def figures(means: Scores) -> Scores:
+    def scores(means: Float64Array) -> Float64Array:
         by_method = np.split(means, len(methods))
-        found = [
-            dataset_figures(metrics, dict(zip(names, part, strict=True))) for part in by_method
-        ]
+        found = [dataset_scores(metrics, dict(zip(names, part, strict=True))) for part in by_method]
         return np.stack([row for one in found for row in one.values()])
 
     values = aligned(methods, names)
-    found = estimate(np.concatenate(values), figures, resampling)
-    parts = [np.split(ends, len(methods)) for ends in (found.figures, found.low, found.high)]
+    found = estimate(np.concatenate(values), scores, resampling)
+    parts = [np.split(ends, len(methods)) for ends in (found.statistics, found.low, found.high)]
     return [Estimates(*part) for part in zip(*parts, strict=True)]

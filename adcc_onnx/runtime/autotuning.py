@@ -20,7 +20,7 @@ from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.programs.endpoints import TARGET
 from adcc_onnx.graph.programs.instrument import IMAGE
 from adcc_onnx.model import Model, Pass
-from adcc_onnx.runtime.session import Arrays, Relay, Session
+from adcc_onnx.runtime.session import Arrays, Session, SplitSession
 
 _BATCHES = {"cpu": (1, 4, 8, 16), "cuda": (8, 16, 32, 64, 128)}
 _LEAST_TIME = 0.25  # seconds that a turn takes, at least
@@ -30,7 +30,7 @@ _LEAST_GAIN = 1.03  # what is less is noise, and a larger batch must be worth it
 
 
 @dataclass(frozen=True)
-class Pace:
+class RunSettings:
     """How a model is run.
 
     Attributes:
@@ -42,16 +42,18 @@ class Pace:
 
     batch: int
     threads: int
-    lanes: int
+    concurrent_runs: int
     speed: float = 0.0
 
     def __str__(self) -> str:
         """One line for a person."""
-        lanes = f", {self.lanes} runs side by side" if self.lanes > 1 else ""
-        return f"{self.batch} images a run{lanes} ({self.speed:.0f} images/s a pass)"
+        concurrent_runs = (
+            f", {self.concurrent_runs} runs side by side" if self.concurrent_runs > 1 else ""
+        )
+        return f"{self.batch} images a run{concurrent_runs} ({self.speed:.0f} images/s a pass)"
 
 
-def tuned(model: Model, kind: Pass, say: Callable[[str], None] = lambda text: None) -> Model:
+def autotuned(model: Model, kind: Pass, say: Callable[[str], None] = lambda text: None) -> Model:
     """The same model at its fastest pace for one kind of pass, found once and then remembered.
 
     Args:
@@ -66,38 +68,50 @@ def tuned(model: Model, kind: Pass, say: Callable[[str], None] = lambda text: No
         pace = search(model, kind)
         _remember({**known, key: pace})
     say(f"{model.name}: {pace}")
-    return at_pace(model, pace)
+    return with_run_settings(model, pace)
 
 
-def at_pace(model: Model, pace: Pace) -> Model:
+def with_run_settings(model: Model, pace: RunSettings) -> Model:
     """The same model run at another pace."""
-    return replace(model, batch=pace.batch, threads=pace.threads, lanes=pace.lanes, _sessions={})
+    return replace(
+        model,
+        batch=pace.batch,
+        threads=pace.threads,
+        concurrent_runs=pace.concurrent_runs,
+        _sessions={},
+    )
 
 
-def search(model: Model, kind: Pass) -> Pace:
+def search(model: Model, kind: Pass) -> RunSettings:
     """The fastest pace: first the threads and lanes, at the model's batch, then the batch."""
     pairs = [replace(pace, batch=model.batch) for pace in _pairs(model)]
     best = _fastest(model, kind, pairs)
     if not model.any_batch:
         return best
     batches = sorted({model.batch, *_BATCHES.get(model.device.kind, _BATCHES["cuda"])})
-    quick = best.speed * _LONG / best.lanes  # images of a run that gains nothing by being longer
+    quick = (
+        best.speed * _LONG / best.concurrent_runs
+    )  # images of a run that gains nothing by being longer
     tried = [batch for batch in batches if batch <= max(quick, model.batch)]
     return _fastest(model, kind, [replace(best, batch=batch) for batch in tried])
 
 
-def _pairs(model: Model) -> list[Pace]:
+def _pairs(model: Model) -> list[RunSettings]:
     """Runs side by side, and the threads of each; the preferred first.
 
     The device does not wait for maps and metrics where another run is under way: a single run at a
     time must be faster by more than noise to be worth that. On a CPU, runs share the cores.
     """
     if model.device.kind != "cpu":
-        return [Pace(0, 0, 2), Pace(0, 0, 1)]
+        return [RunSettings(0, 0, 2), RunSettings(0, 0, 1)]
     cores = _cores()
     if cores == 1:
-        return [Pace(0, 0, 1)]
-    return list(dict.fromkeys([Pace(0, cores // 2, 2), Pace(0, 0, 1), Pace(0, 1, cores)]))
+        return [RunSettings(0, 0, 1)]
+    return list(
+        dict.fromkeys(
+            [RunSettings(0, cores // 2, 2), RunSettings(0, 0, 1), RunSettings(0, 1, cores)]
+        )
+    )
 
 
 def _cores() -> int:
@@ -107,17 +121,17 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _fastest(model: Model, kind: Pass, paces: Sequence[Pace]) -> Pace:
+def _fastest(model: Model, kind: Pass, paces: Sequence[RunSettings]) -> RunSettings:
     """The first, unless a later one is faster by more than noise.
 
     Raises:
         ModelError: the model runs at none of them.
     """
-    best: Pace | None = None
+    best: RunSettings | None = None
     trouble: ModelError | None = None
     for pace in paces:
         try:
-            measured = replace(pace, speed=_speed(at_pace(model, pace), kind))
+            measured = replace(pace, speed=_speed(with_run_settings(model, pace), kind))
         except ModelError as error:  # of memory, most likely
             trouble = error
             continue
@@ -132,21 +146,25 @@ def _speed(model: Model, kind: Pass) -> float:
     """Images a second, all lanes together, in the quickest of a few turns."""
     session, feeds = model.session(kind), feeds_of(model, kind)
     session.run(feeds)
-    turns = [back_to_back(session, feeds, 1, model.lanes)]
+    turns = [back_to_back(session, feeds, 1, model.concurrent_runs)]
     if turns[0] <= _LONG:
         runs = max(1, round(_LEAST_TIME / turns[0]))
-        turns += [back_to_back(session, feeds, runs, model.lanes) / runs for _ in range(_TURNS)]
-    return model.lanes * model.batch / min(turns)
+        turns += [
+            back_to_back(session, feeds, runs, model.concurrent_runs) / runs for _ in range(_TURNS)
+        ]
+    return model.concurrent_runs * model.batch / min(turns)
 
 
-def back_to_back(session: Session | Relay, feeds: Arrays, runs: int, lanes: int) -> float:
+def back_to_back(
+    session: Session | SplitSession, feeds: Arrays, runs: int, concurrent_runs: int
+) -> float:
     """Seconds that each of some threads takes for its runs of a session, one after another."""
 
     def lane() -> None:
         for _ in range(runs):
             session.run(feeds)
 
-    threads = [threading.Thread(target=lane) for _ in range(lanes)]
+    threads = [threading.Thread(target=lane) for _ in range(concurrent_runs)]
     start = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -176,16 +194,16 @@ def _cache() -> Path:
     return Path(folder) / "adcc-onnx" / "pace.json"
 
 
-def _remembered() -> dict[str, Pace]:
+def _remembered() -> dict[str, RunSettings]:
     """Nothing where the file is missing or not as we write it."""
     try:
         known = json.loads(_cache().read_text(encoding="utf-8"))
-        return {key: Pace(**pace) for key, pace in known.items()}
+        return {key: RunSettings(**pace) for key, pace in known.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _remember(known: Mapping[str, Pace]) -> None:
+def _remember(known: Mapping[str, RunSettings]) -> None:
     """Where nothing can be written, nothing is remembered."""
     path = _cache()
     text = json.dumps({key: asdict(pace) for key, pace in known.items()}, indent=1)

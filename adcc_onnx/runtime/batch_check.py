@@ -6,7 +6,7 @@ import numpy as np
 
 from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.classifier.scores import Classifier
-from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS, build_probe, image_size
+from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS, build_instrumented, image_size
 from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.session import Session
 
@@ -19,7 +19,7 @@ def takes_any_batch(classifier: Classifier, device: Device) -> bool:
     shape = (2, classifier.channels, *image_size(classifier))
     images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     try:
-        probe = build_probe(classifier)
+        probe = build_instrumented(classifier)
         together = Session(probe, device, batch=2).run({IMAGE: images})[LOGITS]
         alone = Session(probe, device, batch=1).run({IMAGE: images})[LOGITS]
     except ModelError:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adcc_onnx.runtime.devices import Device
 
 
-class Kept:
+class DeviceArray:
     """Samples on a device, in the parts in which runs take them.
 
     Args:
@@ -26,12 +26,12 @@ class Kept:
         self.edges = [0, *itertools.accumulate(count for _, count in parts)]
 
     @classmethod
-    def lay(cls, array: NDArray[Any], device: Device, batch: int) -> Kept:
+    def put(cls, array: NDArray[Any], device: Device, batch: int) -> DeviceArray:
         """Lay samples on a device, so many a part."""
         pieces = [array[start : start + batch] for start in range(0, len(array), batch)]
-        kept = cls([(laid(piece, device), len(piece)) for piece in pieces])
-        kept.array = array
-        return kept
+        device_array = cls([(to_ort_value(piece, device), len(piece)) for piece in pieces])
+        device_array.array = array
+        return device_array
 
     def __len__(self) -> int:
         return self.edges[-1]
@@ -50,6 +50,6 @@ class Kept:
         return self.array[start:stop]
 
 
-def laid(array: NDArray[Any], device: Device) -> Any:
+def to_ort_value(array: NDArray[Any], device: Device) -> Any:
     """An array as onnxruntime's value on a device."""
     return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), *device.memory)

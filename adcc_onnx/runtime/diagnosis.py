@@ -19,7 +19,7 @@ class Problem:
     """Something installed that does not work; `mend` is a command, or what else to do."""
 
     what: str
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ def examine() -> Health:
     except Exception as error:
         runtime = None
         name = next(iter(_runtimes()), "onnxruntime-gpu")
-        mend = f"pip install --force-reinstall {name}"
-        problems.append(Problem(f"onnxruntime does not work: {first_line(error)}", mend))
+        fix = f"pip install --force-reinstall {name}"
+        problems.append(Problem(f"onnxruntime does not work: {first_line(error)}", fix))
     try:
         kernels = _kernels()
     except Exception as error:
-        kernels, mend = None, "pip install --force-reinstall numba llvmlite"
-        problems.append(Problem(f"the kernels do not compile: {first_line(error)}", mend))
+        kernels, fix = None, "pip install --force-reinstall numba llvmlite"
+        problems.append(Problem(f"the kernels do not compile: {first_line(error)}", fix))
     return Health(_versions(), runtime, kernels, problems)
 
 
@@ -117,8 +117,8 @@ def _gpu_problems() -> Iterator[Problem]:
     if cuda.driver().gpus or cuda.driver().error:
         trouble = cuda.trouble()
         if trouble is not None:
-            what, _, mend = trouble.rpartition("; ")
-            yield Problem(f"the GPU cannot be used: {what}", mend)
+            what, _, fix = trouble.rpartition("; ")
+            yield Problem(f"the GPU cannot be used: {what}", fix)
         elif choose_device("auto").kind == "cpu":
             yield Problem(
                 "the GPU cannot be used: onnxruntime does not open it",
@@ -165,9 +165,9 @@ def _kernels() -> str:
     from adcc_onnx.kernels import jit
     from adcc_onnx.kernels.min_max_normalize import min_max
 
-    normalised, _ = min_max(np.array([[[1.0, 2.0], [3.0, 5.0]]]))
-    if normalised.tolist() != [[[0.0, 0.25], [0.5, 1.0]]]:
-        raise RuntimeError(f"min-max normalisation gives {normalised.tolist()}")
+    normalized, _ = min_max(np.array([[[1.0, 2.0], [3.0, 5.0]]]))
+    if normalized.tolist() != [[[0.0, 0.25], [0.5, 1.0]]]:
+        raise RuntimeError(f"min-max normalization gives {normalized.tolist()}")
     try:
         # Nothing is compiled here: Numba only finds the folder for that file's functions.
         return str(numba.njit(cache=True)(jit.prepared).stats.cache_path)

@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime
 
 
-def spare(options: Any) -> None:
+def share_arena(options: Any) -> None:
     """Let a session on the CPU share its working memory with the others: few run at a time.
 
     Memory planned by the first run (a memory pattern) would lie beside what that run took, and
@@ -24,7 +24,7 @@ def spare(options: Any) -> None:
     options.enable_mem_pattern = False
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Return freed memory to the system, where the C library can be told to (glibc).
 
     Opening a session frees more than twice the model's weights: what onnxruntime fused or packed

@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_line
 from adcc_onnx.graph.loading.external_data import in_memory
 from adcc_onnx.graph.loading.saving import to_proto
-from adcc_onnx.graph.loading.weights import ARRAY_TYPES, weights_aside
+from adcc_onnx.graph.loading.weights import ARRAY_TYPES, detached_weights
 from adcc_onnx.runtime.cuda_graph import Captured, unrecorded
-from adcc_onnx.runtime.device_array import Kept, laid
+from adcc_onnx.runtime.device_array import DeviceArray, to_ort_value
 from adcc_onnx.runtime.devices import Device, uncapturing
-from adcc_onnx.runtime.memory import give_back, spare
+from adcc_onnx.runtime.memory import share_arena, trim_heap
 
 Arrays = dict[str, NDArray[Any]]
-Batched = NDArray[Any] | Kept
+Batched = NDArray[Any] | DeviceArray
 _ERRORS_ONLY = 3
 # Merges a Pad of zeros into a MaxPool, whose own pads are -inf: wrong where a window holds only
 # negative values (Keras' ResNet50V2; onnxruntime 1.31).
 _WRONG_FUSIONS = ["Pad_Fusion"]
-# Quantised operators are computed as the graph says, in real numbers: those in whole numbers, which
+# Quantized operators are computed as the graph says, in real numbers: those in whole numbers, which
 # they would be fused to, overflow on CPUs without VNNI, and a map would depend on the machine.
 _REAL_ARITHMETIC = ("session.disable_quant_qdq", "1")
 # What onnxruntime, CUDA, cuBLAS, cuDNN, TensorRT and C++ say when memory runs out.
@@ -72,7 +72,7 @@ class Session:
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = threads
         if not device.remote:
-            spare(options)
+            share_arena(options)
         options.add_session_config_entry(*_REAL_ARITHMETIC)
         try:
             graph, weights = _without_weights(model)
@@ -82,7 +82,7 @@ class Session:
             self._session, self._device = _opened(graph, options, device)
         except Exception as error:
             raise ModelError(_why_refused(error)) from error
-        give_back()
+        trim_heap()
         self.outputs = [output.name for output in self._session.get_outputs()]
         self._batch, self._fixed = batch, fixed
         self._captured = self._recorder()
@@ -105,18 +105,18 @@ class Session:
         keep: Container[str],
         batched: Mapping[str, Batched],
         shared: Mapping[str, Any] | None = None,
-    ) -> tuple[Arrays, dict[str, Kept]]:
+    ) -> tuple[Arrays, dict[str, DeviceArray]]:
         """The same, the outputs named by `keep` left on the device."""
         # What all runs share goes to the device once.
         held = {
-            name: laid(value, self._device) if isinstance(value, np.ndarray) else value
+            name: to_ort_value(value, self._device) if isinstance(value, np.ndarray) else value
             for name, value in (shared or {}).items()
         }
         parts = list(self._parts(batched, held, keep))
         fetched: Arrays = {}
-        kept: dict[str, Kept] = {}
+        kept: dict[str, DeviceArray] = {}
         for index, name in enumerate(self.outputs):
-            made = Kept([(results[index], used) for results, used in parts])
+            made = DeviceArray([(results[index], used) for results, used in parts])
             if name in keep:
                 kept[name] = made
             else:
@@ -203,14 +203,14 @@ class Session:
         return np.resize(value, (self._batch, *value.shape[1:]))
 
 
-class Relay:
+class SplitSession:
     """Two sessions: what the first makes of the one image is shared by all runs of the second."""
 
     def __init__(self, first: Session, second: Session) -> None:
         self._first, self._second = first, second
 
     @property
-    def alone(self) -> bool:
+    def single_cut(self) -> bool:
         """Whether a single value goes from the first to the second."""
         return len(self._first.outputs) == 1
 
@@ -234,7 +234,7 @@ class Relay:
         whole = {name: kept.part(0, len(kept)) for name, kept in passed.items()}
         return self._second.run(batched, whole)
 
-    def continued(self, batched: Arrays, value: NDArray[Any]) -> Arrays:
+    def run_from(self, batched: Arrays, value: NDArray[Any]) -> Arrays:
         """The same where the one value that goes from the first to the second is known."""
         return self._second.run(batched, {self._first.outputs[0]: value})
 
@@ -244,7 +244,7 @@ def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
 
     The sessions of one model share their weights.
     """
-    with weights_aside(model, lambda tensor: tensor.dtype in ARRAY_TYPES) as weights:
+    with detached_weights(model, lambda tensor: tensor.dtype in ARRAY_TYPES) as weights:
         # onnxruntime opens no file for us: it would look in the working directory.
         for value in model.graph.initializers.values():
             tensor = value.const_value
@@ -279,13 +279,13 @@ def _opened(graph: bytes, options: Any, device: Device) -> tuple[Any, Device]:
 def _edges(batched: Mapping[str, Batched]) -> list[int]:
     """Where the samples part: as those do that lie on the device already."""
     for value in batched.values():
-        if isinstance(value, Kept):
+        if isinstance(value, DeviceArray):
             return value.edges
     return [0, len(next(iter(batched.values())))]
 
 
 def _taken(value: Batched, start: int, stop: int) -> Any:
-    return value.part(start, stop) if isinstance(value, Kept) else value[start:stop]
+    return value.part(start, stop) if isinstance(value, DeviceArray) else value[start:stop]
 
 
 def _samples(value: Any) -> int:

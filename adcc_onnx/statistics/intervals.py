@@ -18,7 +18,7 @@ from adcc_onnx.statistics.resampling import (
     resampled_means,
 )
 
-Figures = Callable[[Floats], Floats]
+Statistics = Callable[[Floats], Floats]
 Interval = tuple[float, float]
 
 # Equal sums in another order differ by rounding: figures so close, of fractions, are equal.
@@ -34,12 +34,12 @@ class Estimates:
         low, high: NaN where fewer than two images count.
     """
 
-    figures: Floats
+    statistics: Floats
     low: Floats
     high: Floats
 
 
-def estimate(values: Floats, figures: Figures, resampling: Resampling) -> Estimates:
+def estimate(values: Floats, statistics: Statistics, resampling: Resampling) -> Estimates:
     """The figures of a data set with their BCa intervals.
 
     Args:
@@ -47,12 +47,12 @@ def estimate(values: Floats, figures: Figures, resampling: Resampling) -> Estima
         figures: from means [K, R] to figures [F, R].
         resampling: how.
     """
-    found = figures(means(values))[:, 0]
+    found = statistics(means(values))[:, 0]
     none = np.full_like(found, np.nan)
     if values.shape[1] < 2:
         return Estimates(found, none, none)
-    replicates = figures(resampled_means(values, resampling))
-    jackknife = figures(leave_one_out_means(values))
+    replicates = statistics(resampled_means(values, resampling))
+    jackknife = statistics(leave_one_out_means(values))
     ends = np.array(
         [
             bca_interval(*one, resampling.confidence)
@@ -70,7 +70,7 @@ def percentile_interval(replicates: Floats, confidence: float) -> Interval:
 
 
 def bca_interval(
-    figure: float, replicates: Floats, jackknife: Floats, confidence: float
+    statistic: float, replicates: Floats, jackknife: Floats, confidence: float
 ) -> Interval:
     """The percentiles that bias and acceleration call for (chapter 14.3).
 
@@ -89,10 +89,10 @@ def bca_interval(
     if np.isnan(jackknife).any():
         return np.nan, np.nan
     sound = replicates[~np.isnan(replicates)]
-    margin = ROUNDING * max(1.0, abs(figure))
-    if np.all(np.abs(sound - figure) <= margin):
-        return float(figure), float(figure)
-    bias = ndtri(((sound < figure - margin).mean() + (sound <= figure + margin).mean()) / 2.0)
+    margin = ROUNDING * max(1.0, abs(statistic))
+    if np.all(np.abs(sound - statistic) <= margin):
+        return float(statistic), float(statistic)
+    bias = ndtri(((sound < statistic - margin).mean() + (sound <= statistic + margin).mean()) / 2.0)
     if not np.isfinite(bias):
         return percentile_interval(sound, confidence)
     tail = (1.0 - confidence) / 2.0

@@ -10,7 +10,7 @@ import numpy as np
 from adcc_onnx.statistics.intervals import ROUNDING, Interval, estimate
 from adcc_onnx.statistics.resampling import Floats, Resampling, blocks
 
-Figure = Callable[[Floats], Floats]
+Statistic = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class Difference:
     interval: Interval | None
 
 
-def difference(first: Floats, second: Floats, figure: Figure, resampling: Resampling) -> Difference:
+def difference(
+    first: Floats, second: Floats, statistic: Statistic, resampling: Resampling
+) -> Difference:
     """Compare two methods image by image.
 
     Args:
@@ -39,14 +41,16 @@ def difference(first: Floats, second: Floats, figure: Figure, resampling: Resamp
     count, images = first.shape
 
     def differences(found: Floats) -> Floats:
-        return (figure(found[:count]) - figure(found[count:]))[None]
+        return (statistic(found[:count]) - statistic(found[count:]))[None]
 
     found = estimate(np.concatenate([first, second]), differences, resampling)
     interval = None if images < 2 else (float(found.low[0]), float(found.high[0]))
-    return Difference(images, float(found.figures[0]), interval)
+    return Difference(images, float(found.statistics[0]), interval)
 
 
-def swap_p_values(first: Floats, others: Floats, figure: Figure, resampling: Resampling) -> Floats:
+def swap_p_values(
+    first: Floats, others: Floats, statistic: Statistic, resampling: Resampling
+) -> Floats:
     """How often swapping the first with another at random, image by image, differs as much.
 
     All values of an image are swapped together, and the figures are taken of the swapped data sets.
@@ -73,7 +77,7 @@ def swap_p_values(first: Floats, others: Floats, figure: Figure, resampling: Res
     def differences(moved: Floats) -> Floats:
         """Of the figures of each pair, after the means have moved towards each other."""
         rows = zip(here + moved, there - moved, strict=True)
-        return np.array([np.abs(figure(one) - figure(other)) for one, other in rows])
+        return np.array([np.abs(statistic(one) - statistic(other)) for one, other in rows])
 
     observed = differences(np.zeros_like(here))
     least = observed - ROUNDING * np.maximum(1.0, observed)

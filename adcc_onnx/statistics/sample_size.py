@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from adcc_onnx.statistics.intervals import Figures, estimate
+from adcc_onnx.statistics.intervals import Statistics, estimate
 from adcc_onnx.statistics.resampling import Floats, Resampling
 
 _PARTS = (8, 4, 2, 1)
@@ -14,7 +14,7 @@ _PARTS = (8, 4, 2, 1)
 _FEWEST = 10
 
 
-def widths(values: Floats, figures: Figures, resampling: Resampling) -> dict[int, Floats]:
+def widths(values: Floats, statistics: Statistics, resampling: Resampling) -> dict[int, Floats]:
     """The widths [F] of the figures' intervals on an eighth, a quarter, half and all of the images.
 
     Each part holds the ones before it; which images it holds is drawn once. Parts of fewer than ten
@@ -31,7 +31,7 @@ def widths(values: Floats, figures: Figures, resampling: Resampling) -> dict[int
     found = {}
     for size in dict.fromkeys(images // part for part in _PARTS):
         if size >= _FEWEST or 1 < size == images:
-            part = estimate(shuffled[:, :size], figures, resampling)
+            part = estimate(shuffled[:, :size], statistics, resampling)
             found[size] = part.high - part.low
     return found
 

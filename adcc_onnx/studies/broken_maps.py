@@ -7,21 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.cams.method import Evidence, Floats, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
+from adcc_onnx.kernels.arrays import Float32Array
 
-_Break = Callable[[Floats, np.random.Generator], Floats]
+_Break = Callable[[Float32Array, np.random.Generator], Float32Array]
 
 
-def _shuffled(raw: Floats, rng: np.random.Generator) -> Floats:
+def _shuffled(raw: Float32Array, rng: np.random.Generator) -> Float32Array:
     return rng.permutation(raw.reshape(-1)).reshape(raw.shape)
 
 
-def _inverted(raw: Floats, rng: np.random.Generator) -> Floats:
-    inverted: Floats = raw.max() - raw
+def _inverted(raw: Float32Array, rng: np.random.Generator) -> Float32Array:
+    inverted: Float32Array = raw.max() - raw
     return inverted
 
 
-def _shifted(raw: Floats, rng: np.random.Generator) -> Floats:
+def _shifted(raw: Float32Array, rng: np.random.Generator) -> Float32Array:
     return np.roll(raw, (raw.shape[0] // 2, raw.shape[1] // 2), axis=(0, 1))
 
 
@@ -50,7 +51,7 @@ class BrokenMaps(Method):
     def needs(self) -> frozenset[Need]:  # type: ignore[override]
         return self.sound.needs
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
+    def raw_maps(self, context: MethodContext) -> Float32Array:
         spoil = _BREAKS[self.how]
-        raw = self.sound.raw_maps(evidence)
-        return np.stack([spoil(*pair) for pair in zip(raw, evidence.generators(), strict=True)])
+        raw = self.sound.raw_maps(context)
+        return np.stack([spoil(*pair) for pair in zip(raw, context.rngs(), strict=True)])

@@ -17,14 +17,14 @@ from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import Plan, make_plan
 from adcc_onnx.metrics.metric import Metric
-from adcc_onnx.metrics.metric_registry import dataset_figures
+from adcc_onnx.metrics.metric_registry import dataset_scores
 from adcc_onnx.results.store import StoredRun
 from adcc_onnx.statistics.intervals import percentile_interval
 from adcc_onnx.statistics.rankings import rank_agreement
 from adcc_onnx.statistics.resampling import Resampling, means, resampled_means
 from adcc_onnx.studies.broken_maps import BREAKS, BrokenMaps
 
-SOUND_METHODS = (
+REFERENCE_METHODS = (
     "gradcam",
     "gradcam++",
     "xgradcam",
@@ -35,9 +35,9 @@ SOUND_METHODS = (
     "scorecam",
 )
 CONTROLS = ("fakecam", "random", "center")
-# The centre is a fair guess where the object is; these are no guess at all.
+# The center is a fair guess where the object is; these are no guess at all.
 _WORTHLESS = ("fakecam", "random")
-JUDGED_METRICS = (
+ASSESSED_METRICS = (
     "average_drop",
     "average_increase",
     "average_gain",
@@ -58,7 +58,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Judgement:
+class MetricAssessment:
     """How well one metric orders maps.
 
     Attributes:
@@ -75,7 +75,7 @@ class Judgement:
     agreement: float
     interval: tuple[float, float]
     among_sound: float
-    told_apart: float
+    auc: float
     fakecam_place: int
 
 
@@ -93,20 +93,22 @@ class Validation:
     against: str
     images: int
     truth: dict[str, float]
-    judgements: list[Judgement]
+    judgements: list[MetricAssessment]
 
 
 def validation_plan(
     methods: Sequence[str] = (), metrics: Sequence[str] = (), seed: int = 0
 ) -> Plan:
     """Sound methods, controls, and the first method's maps broken; judged and true metrics."""
-    sound = tuple(methods) or SOUND_METHODS
-    plan = make_plan((*sound, *CONTROLS), (*(metrics or JUDGED_METRICS), *TRUE_METRICS), seed=seed)
+    sound = tuple(methods) or REFERENCE_METHODS
+    plan = make_plan(
+        (*sound, *CONTROLS), (*(metrics or ASSESSED_METRICS), *TRUE_METRICS), seed=seed
+    )
     broken = {f"{sound[0]} {how}": BrokenMaps(get_method(sound[0]), how) for how in BREAKS}
     return replace(plan, methods={**plan.methods, **broken})
 
 
-def judge(run: StoredRun, plan: Plan, against: str, resampling: Resampling) -> Validation:
+def assess_metrics(run: StoredRun, plan: Plan, against: str, resampling: Resampling) -> Validation:
     """Hold every metric's order of the maps against the true one.
 
     Args:
@@ -133,19 +135,19 @@ def judge(run: StoredRun, plan: Plan, against: str, resampling: Resampling) -> V
         taus = np.array([_tau(*pair) for pair in zip(draws.T, true_draws.T, strict=True)])
         fakecam = row[names == "fakecam"]
         judgements.append(
-            Judgement(
+            MetricAssessment(
                 metric,
                 _tau(row, truth),
                 percentile_interval(taus, resampling.confidence),
                 _tau(row[sound], truth[sound]),
-                _told_apart(row[sound], row[worthless]),
+                _auc(row[sound], row[worthless]),
                 int((row > fakecam).sum()) + 1,
             )
         )
     judgements.sort(key=lambda one: (-np.nan_to_num(one.agreement, nan=-2.0), one.metric))
     order = np.argsort(-truth, kind="stable")
-    figures = {str(names[i]): float(truth[i]) for i in order}
-    return Validation(against, table.images, figures, judgements)
+    scores = {str(names[i]): float(truth[i]) for i in order}
+    return Validation(against, table.images, scores, judgements)
 
 
 @dataclass(frozen=True)
@@ -176,12 +178,12 @@ class _Table:
         """Each metric's figures, [methods, R], turned so that higher is better."""
         found: dict[str, list[Floats]] = {name: [] for name in self.metrics}
         for values in self.values:
-            figures = dataset_figures(
+            scores = dataset_scores(
                 self.metrics, dict(zip(self.rows, means_of(values), strict=True))
             )
             for name, metric in self.metrics.items():
-                found[name].append(figures[name] if metric.higher_is_better else -figures[name])
-        return {name: np.stack(figures) for name, figures in found.items()}
+                found[name].append(scores[name] if metric.higher_is_better else -scores[name])
+        return {name: np.stack(scores) for name, scores in found.items()}
 
 
 def _broken(names: NDArray[np.str_]) -> list[str]:
@@ -192,7 +194,7 @@ def _tau(first: Floats, second: Floats) -> float:
     return float(rank_agreement(np.stack([first, second]))[0, 1])
 
 
-def _told_apart(sound: Floats, worthless: Floats) -> float:
+def _auc(sound: Floats, worthless: Floats) -> float:
     """The area under the ROC curve: ties count half."""
     higher = sound[:, None] > worthless
     equal = sound[:, None] == worthless

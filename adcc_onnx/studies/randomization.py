@@ -1,4 +1,4 @@
-"""The model-parameter randomisation check: does a method look at what the model has learnt?
+"""The model-parameter randomization check: does a method look at what the model has learned?
 
 Weights are drawn anew from the scores downwards, more at every step, until none is left. A method
 whose maps stay as they were explains the image, or itself, but not the model. Adebayo et al.,
@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import Floats
 from adcc_onnx.errors import ModelError, OptionError
 from adcc_onnx.evaluation.plan import LABEL, Plan
-from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.maps import maps_of
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
 from adcc_onnx.graph.programs.randomize_weights import redrawn, weights_from_top
 from adcc_onnx.images.sources.image_source import Source
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.similarity import pearson
 from adcc_onnx.model import Model
 
@@ -41,14 +41,14 @@ class Step:
     similarity: dict[str, float]
 
 
-def randomisation_check(
+def randomization_check(
     model: Model,
     source: Source,
     plan: Plan,
     steps: int = 8,
     progress: Callable[[int], None] = lambda steps: None,
 ) -> Iterator[Step]:
-    """Compare the maps of ever more randomised models with the model's own.
+    """Compare the maps of ever more randomized models with the model's own.
 
     Args:
         model, source, plan: whose maps, of which images, by which methods. The class that the
@@ -81,14 +81,14 @@ def randomisation_check(
 @dataclass(frozen=True)
 class _Explained:
     targets: NDArray[np.int64]
-    maps: dict[str, Floats]
+    maps: dict[str, Float32Array]
 
 
 def _maps(
     model: Model, source: Source, plan: Plan, targets: NDArray[np.int64] | None
 ) -> _Explained:
     """The maps of all images by all methods; the predicted classes where no targets are given."""
-    maps: dict[str, list[Floats]] = {name: [] for name in plan.methods}
+    maps: dict[str, list[Float32Array]] = {name: [] for name in plan.methods}
     explained: list[NDArray[np.int64]] = []
     start = 0
     for group in batches(samples(source, model), model.batch):
@@ -110,12 +110,12 @@ def _maps(
 
 def _observe(
     model: Model, plan: Plan, usable: Sequence[Sample], targets: NDArray[np.int64] | None
-) -> Observation:
+) -> BatchContext:
     tensors = np.stack([sample.tensor for sample in usable if sample.tensor is not None])
     keys = [plan.key(sample.name) for sample in usable]
     if targets is None and isinstance(plan.target, int):
         targets = np.full(len(usable), plan.target)
-    return Observation(model, tensors, targets, plan.needs, keys, plan.methods.values())
+    return BatchContext(model, tensors, targets, plan.needs, keys, plan.methods.values())
 
 
 def _similarities(sound: _Explained, found: _Explained) -> dict[str, float]:
@@ -127,7 +127,7 @@ def _similarities(sound: _Explained, found: _Explained) -> dict[str, float]:
     }
 
 
-def _flat(first: Floats, second: Floats) -> NDArray[np.bool_]:
+def _flat(first: Float32Array, second: Float32Array) -> NDArray[np.bool_]:
     """The pairs of which one is constant: their correlation is undefined."""
     extents = [np.ptp(maps.reshape(len(maps), -1), axis=1) for maps in (first, second)]
     flat: NDArray[np.bool_] = np.minimum(*extents) == 0

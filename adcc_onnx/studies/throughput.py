@@ -18,7 +18,7 @@ import numpy as np
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.pipeline import evaluate_batch, evaluate_into
 from adcc_onnx.evaluation.plan import Plan
-from adcc_onnx.explanation.samples import batches, decoded_ahead, tensor_of
+from adcc_onnx.explanation.samples import batches, prefetch, tensor_of
 from adcc_onnx.images.sources.open_images import Source, open_arrays
 from adcc_onnx.model import Model, Pass
 from adcc_onnx.results.store import Progress, Store
@@ -30,7 +30,7 @@ Deviations = dict[str, dict[str, tuple[float, float]]]
 # Passes with a raw pass of their own. Of the others the plain forward pass is the raw one (what
 # masks and replaced pixels add is ours to make cheap), but for those that run part of a model.
 _RAW = (Pass.FORWARD, Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
-_UNLIKE = (Pass.TAIL, Pass.SHARE_GRADIENTS)
+_UNLIKE = (Pass.SUFFIX, Pass.SHARE_GRADIENTS)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Benchmark:
     images: int
     batch: int
     threads: int
-    lanes: int
+    concurrent_runs: int
     passes: dict[str, float]
     raw_passes_per_second: float
     images_per_second: float
@@ -117,7 +117,7 @@ def benchmark(
         images=len(source),
         batch=model.batch,
         threads=model.threads,
-        lanes=model.lanes,
+        concurrent_runs=model.concurrent_runs,
         passes={kind.name.lower(): count for kind, count in parts.passes.items()},
         raw_passes_per_second=statistics.median(raw_speeds),
         images_per_second=statistics.median(speeds),
@@ -149,7 +149,7 @@ def deviations(model: Model, reference: Model, source: Source, plan: Plan) -> De
 
 def _values(model: Model, source: Source, plan: Plan) -> dict[tuple[int, str, str], float]:
     """Every value of an evaluation, by the image's position, the method and the metric."""
-    with decoded_ahead(source, model, Progress(set(), {}), plan.truth) as stream:
+    with prefetch(source, model, Progress(set(), {}), plan.truth) as stream:
         return {
             (row.position, row.method, metric): value
             for group in batches(stream, model.batch)
@@ -175,8 +175,8 @@ def _raw_seconds(model: Model, kind: Pass) -> float:
     session, feeds = model.session(kind), feeds_of(model, kind)
     session.run(feeds)
     runs = max(2, round(16 / model.batch))
-    taken = back_to_back(session, feeds, runs, model.lanes)
-    return taken / (runs * model.batch * model.lanes)
+    taken = back_to_back(session, feeds, runs, model.concurrent_runs)
+    return taken / (runs * model.batch * model.concurrent_runs)
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class _Parts:
 
 
 def _measured_parts(model: Model, source: Source, plan: Plan) -> _Parts:
-    with decoded_ahead(source, model, Progress(set(), {}), plan.truth) as stream:
+    with prefetch(source, model, Progress(set(), {}), plan.truth) as stream:
         groups = list(batches(stream, model.batch))
     images = sum(sample.tensor is not None for group in groups for sample in group)
     if not images:

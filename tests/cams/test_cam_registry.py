@@ -30,7 +30,7 @@ def _own_registry(monkeypatch):
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
 
 
-FAMILIES = {"activation", "control", "gradient", "optimisation", "perturbation", "pixel", "score"}
+FAMILIES = {"activation", "control", "gradient", "optimization", "perturbation", "pixel", "score"}
 
 
 def test_every_name_leads_to_the_class_of_that_name():
@@ -114,7 +114,7 @@ def test_a_registered_class_with_every_kind_of_option():
         mode: Literal["a", "b"] = "a"
         title: str = ""
 
-        def raw_maps(self, evidence):
+        def raw_maps(self, context):
             return np.zeros((1, 1, 1), np.float32)
 
     assert get_method("own(count=-3)") == Own(-3)
@@ -129,9 +129,9 @@ def test_a_registered_class_with_every_kind_of_option():
 
 def test_a_registered_function():
     @method(name="activity", needs={Need.ACTIVATIONS}, summary="mean activation")
-    def activity(evidence):
+    def activity(context):
         """The mean over channels."""
-        return evidence.mean(axis=1)
+        return context.mean(axis=1)
 
     found = get_method("activity")
     assert found.needs == {Need.ACTIVATIONS}
@@ -144,7 +144,7 @@ def test_a_registered_function():
 
 def _register_mine(result: float):
     @method(name="mine", needs=())
-    def mine(evidence):
+    def mine(context):
         return np.full((1, 1, 1), result)
 
 
@@ -160,8 +160,8 @@ def test_a_name_that_is_taken_is_refused(name):
     with pytest.raises(OptionError, match=f"there is a method '{name}' already"):
 
         @method(name=name, needs=())
-        def other(evidence):
-            return evidence
+        def other(context):
+            return context
 
 
 @pytest.mark.parametrize("name", ["", "two words", "f(x)", "a=b", "a,b"])
@@ -169,5 +169,5 @@ def test_a_name_that_cannot_be_asked_for_is_refused(name):
     with pytest.raises(OptionError, match="cannot name a method"):
 
         @method(name=name, needs=())
-        def other(evidence):
-            return evidence
+        def other(context):
+            return context

@@ -9,7 +9,7 @@ import pytest
 
 from adcc_onnx.cams.opticam import _START, OptiCAM
 from adcc_onnx.cams.rise import RISE
-from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.samples import tensor_of
 from adcc_onnx.images.sources.open_images import open_paths
 from adcc_onnx.model import Model
@@ -28,12 +28,12 @@ def test_opticam_raises_the_score(model: Model, data: Path) -> None:
     method, gains = OptiCAM(), []
     for start in range(0, len(photos), model.batch):
         images = tensors(model, photos[start : start + model.batch])
-        seen = Observation(model, images, None, method.needs, range(len(images)))
+        seen = BatchContext(model, images, None, method.needs, range(len(images)))
         rows = np.arange(len(images))
         first = np.full(seen.activations.shape[:2], _START, np.float32)
         before, after = (
             seen.share_gradients(shares)[0][rows, seen.targets]
-            for shares in (first, method.optimised(seen))
+            for shares in (first, method.optimized(seen))
         )
         gains.extend(after - before)
     print(f"raised on {np.mean(np.array(gains) > 0):.2f}, by {np.median(gains):.2f} in the median")
@@ -65,7 +65,7 @@ def test_rise_converges(model: Model, data: Path) -> None:
 def _rise(model: Model, images: Array, masks: int, key: int) -> tuple[Array, Array]:
     """The map, and how often each pixel was covered."""
     method = RISE(masks=masks)
-    seen = Observation(model, images, None, method.needs, [key])
-    drawn = method.drawn(seen.generators()[0], *images.shape[2:])
+    seen = BatchContext(model, images, None, method.needs, [key])
+    drawn = method.drawn(seen.rngs()[0], *images.shape[2:])
     coverage = sum(part.sum(axis=0, dtype=np.float64) for part in drawn)
     return method.raw_maps(seen)[0].ravel(), coverage.ravel()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, special
 
-from adcc_onnx.cams.method import Evidence, Method, Need
+from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import get_method, list_methods
 from adcc_onnx.kernels.gradient_maps import assemble
 
@@ -26,9 +26,9 @@ def _scores(images: np.ndarray) -> np.ndarray:
 
 
 def _resized(mask: np.ndarray) -> np.ndarray:
-    """A mask [h, w] at the image's size: bilinear, half-pixel centres, by scipy in float64."""
-    centres = [(np.arange(t) + 0.5) * s / t - 0.5 for s, t in zip(mask.shape, IMAGE, strict=True)]
-    grid = np.meshgrid(*centres, indexing="ij")
+    """A mask [h, w] at the image's size: bilinear, half-pixel centers, by scipy in float64."""
+    centers = [(np.arange(t) + 0.5) * s / t - 0.5 for s, t in zip(mask.shape, IMAGE, strict=True)]
+    grid = np.meshgrid(*centers, indexing="ij")
     return ndimage.map_coordinates(mask.astype(np.float64), grid, order=1, mode="nearest")
 
 
@@ -43,8 +43,8 @@ class Shown:
     noisy: list[np.ndarray] = field(default_factory=list)
     asked: list[object] = field(default_factory=list)
 
-    def assembled(self, method):
-        return assemble(self.activations, self.gradients, [method.assembly])[method.assembly]
+    def gradient_map(self, method):
+        return assemble(self.activations, self.gradients, [method.formula])[method.formula]
 
     def noisy_gradients(self, copies, sigma):
         self.asked.append((copies, sigma))
@@ -56,7 +56,7 @@ class Shown:
         masked = [self.images[image] * _resized(mask) for mask in masks]
         return _scores(np.stack(masked)).astype(np.float32)
 
-    def tail_scores(self, image, masks):
+    def suffix_scores(self, image, masks):
         means = (self.activations[image] * masks).mean(axis=(2, 3))
         return means[:, :CLASSES].astype(np.float32)
 
@@ -73,7 +73,7 @@ class Shown:
     def noise(self, copies, sigma):
         return (np.full(self.images.shape, sigma, np.float32) for _ in range(copies))
 
-    def generators(self, anew=False):
+    def rngs(self, anew=False):
         return [np.random.default_rng(i) for i in range(len(self.images))]
 
     def probability(self, image, logits):
@@ -285,14 +285,14 @@ def test_methods_read_only_what_they_need():
         Need.NOISY_GRADIENTS: "noisy_gradients",
         Need.MASKED_SCORES: "masked_scores",
         Need.BLENDED_SCORES: "masked_scores",
-        Need.TAIL_SCORES: "tail_scores",
+        Need.SUFFIX_SCORES: "tail_scores",
         Need.IMAGE_GRADIENT: "image_gradient",
         Need.IMAGE_GRADIENTS: "image_gradients",
         Need.SHARE_GRADIENTS: "share_gradients",
     }
 
     class Guarded:
-        def __init__(self, shown: Evidence, needs: frozenset[Need]) -> None:
+        def __init__(self, shown: MethodContext, needs: frozenset[Need]) -> None:
             self._shown = shown
             self._closed = set(readable.values()) - {readable[need] for need in needs}
 

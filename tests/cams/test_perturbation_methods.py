@@ -1,4 +1,4 @@
-"""Perturbation, optimisation and component methods against loops in torch, on real weights."""
+"""Perturbation, optimization and component methods against loops in torch, on real weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from helpers.cam_oracles import first_component, minmax, normalised, up, weighted
+from helpers.cam_oracles import first_component, minmax, normalized, up, weighted
 from helpers.torch_twin import TARGETS, Array, at_layer, ours
 
 from adcc_onnx.cams.method import Need
@@ -19,7 +19,7 @@ from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.cams.rise import RISE
 from adcc_onnx.cams.scorecam import ScoreCAM
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.model import Model
 
 F = torch.nn.functional
@@ -93,9 +93,9 @@ def test_every_channels_score_equals_a_loop(images: Array, middle: Middle, twin:
     """Masks upsampled and laid over the image inside the graph, and one by one in torch."""
     model, a = middle
     needs = frozenset({Need.MASKED_SCORES})
-    evidence = Observation(model, images[ONE], TARGETS[ONE], needs, [0])
-    masks = normalised(a[0])
-    found = ScoreCAM().mask_scores(evidence, 0, masks.numpy())
+    context = BatchContext(model, images[ONE], TARGETS[ONE], needs, [0])
+    masks = normalized(a[0])
+    found = ScoreCAM().mask_scores(context, 0, masks.numpy())
     x = torch.from_numpy(images[ONE])
     with torch.no_grad():
         wanted = [float(twin(x * up(mask[None]))[0, TARGETS[1]]) for mask in masks]
@@ -105,7 +105,7 @@ def test_every_channels_score_equals_a_loop(images: Array, middle: Middle, twin:
 
 def test_sscam(images: Array, seen: Any, middle: Middle) -> None:
     (x, _, score), (model, a) = seen, middle
-    masks, copies = normalised(a[0]), 2
+    masks, copies = normalized(a[0]), 2
     live = masks.flatten(1).any(1)
     _, first, which = np.unique(
         masks[live].flatten(1).numpy(), axis=0, return_index=True, return_inverse=True
@@ -124,7 +124,7 @@ def test_sscam(images: Array, seen: Any, middle: Middle) -> None:
 
 def test_iscam(images: Array, seen: Any, middle: Middle) -> None:
     (x, _, score), (model, a) = seen, middle
-    masks = normalised(a[0])
+    masks = normalized(a[0])
     parts = [
         torch.cat([score(x * up(part * (i / 3))) for part in masks.split(64)]) for i in (1, 2, 3)
     ]
@@ -143,7 +143,7 @@ def test_groupcam(
     (g,) = torch.autograd.grad(logit, features)
     shares = g.mean((2, 3), keepdim=True)[0] * a[0]
     maps = torch.stack([F.relu(part.sum(0)) for part in shares.split(1280 // 32)])
-    masks = normalised(maps)
+    masks = normalized(maps)
     blurred = torchvision.transforms.functional.gaussian_blur(x, [51, 51], [50.0, 50.0])
 
     def p(batch: Any) -> Any:
@@ -159,15 +159,15 @@ def test_groupcam(
 def test_opticam(model: Model, images: Array, twin: Any, seen: Any) -> None:
     x, a, _ = seen
     u = torch.full((1280,), 0.5, requires_grad=True)
-    optimiser = torch.optim.Adam([u], lr=0.1)
+    optimizer = torch.optim.Adam([u], lr=0.1)
     # Few steps: Adam divides by the gradient's size, so that rounding moves a channel whose
     # gradient is next to nothing as far as any other.
     for _ in range(4):
         mixed = torch.tensordot(torch.softmax(u, 0), F.relu(a[0]), 1)
         mask = (mixed - mixed.min()) / (mixed.max() - mixed.min())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (-twin(x * up(mask[None]))[0, TARGETS[1]]).backward()
-        optimiser.step()
+        optimizer.step()
     wanted = torch.tensordot(torch.softmax(u, 0), F.relu(a[0]), 1).detach().numpy()
     found = ours(model, images[ONE], "opticam(steps=4)", TARGETS[ONE])[0]
     np.testing.assert_allclose(found, minmax(wanted), atol=1e-3)
@@ -233,9 +233,9 @@ def test_the_tail_is_the_rest_of_a_transformer(data: Path, images: Array) -> Non
     (layer,) = model.layers
     rng = np.random.default_rng(0)
     masks = rng.random((6, 192, 14, 14)).astype(np.float32)
-    needs = frozenset({Need.ACTIVATIONS, Need.TAIL_SCORES})
-    seen = Observation(model, images[ONE], TARGETS[ONE], needs, [0])
-    found = seen.tail_scores(0, masks)
+    needs = frozenset({Need.ACTIVATIONS, Need.SUFFIX_SCORES})
+    seen = BatchContext(model, images[ONE], TARGETS[ONE], needs, [0])
+    found = seen.suffix_scores(0, masks)
 
     proto = to_proto(model.classifier.model)
     name = layer.value.name
@@ -268,8 +268,8 @@ def test_stochastic_methods_do_not_look_at_the_batch(model: Model, images: Array
     plan = make_plan()
     for name in ("random", "rise(masks=20)", "smoothgrad(n=2)"):
         method = get_method(name)
-        together = Observation(model, images[:2], TARGETS[:2], method.needs, [plan.key("a"), 7])
-        alone = Observation(model, images[1:2], TARGETS[1:2], method.needs, [7])
+        together = BatchContext(model, images[:2], TARGETS[:2], method.needs, [plan.key("a"), 7])
+        alone = BatchContext(model, images[1:2], TARGETS[1:2], method.needs, [7])
         np.testing.assert_allclose(
             method.raw_maps(together)[1], method.raw_maps(alone)[0], rtol=1e-4, atol=1e-7
         )

@@ -51,8 +51,8 @@ def test_the_documented_methods_work(
     model = adcc.load(tmp_path / "net.onnx", layer="active", device="cpu")
     result = adcc.evaluate(model, IMAGES, ["activity", "powercam(power=1)", "gradcam"])
     assert not result.failures
-    assert result.methods["powercam(power=1)"].figures == pytest.approx(
-        result.methods["gradcam"].figures, abs=1e-6
+    assert result.methods["powercam(power=1)"].scores == pytest.approx(
+        result.methods["gradcam"].scores, abs=1e-6
     )
     maps = adcc.explain(model, IMAGES, "activity")
     assert maps.shape == (2, 8, 8) and maps.max() == 1

@@ -18,13 +18,13 @@ from adcc_onnx.cams.scorecam import sums
 from adcc_onnx.cams.surrogate import (
     _BLUR,
     _NOISE,
+    GaussianProcess,
     Prediction,
-    Process,
     expected_agreement,
+    farthest_points,
     features,
-    likeliest_shape,
+    fit_hyperparameters,
     search,
-    spread_out,
 )
 from adcc_onnx.errors import OptionError
 from adcc_onnx.model import Model
@@ -59,14 +59,14 @@ def test_predictions_equal_scikit_learns(theirs: Callable[..., Any]) -> None:
     points, shape = features(MASKS), (1.3, 0.02)
     scores, known = smooth(points), np.array([59, 3, 7, 20, 21, 22, 30, 1, 50, 8])
     open_ = np.setdiff1d(np.arange(60), known)
-    process = Process(points, shape)
+    process = GaussianProcess(points, shape)
     for part in (known[:1], known[1:6], known[6:]):
         process.learn(part, scores[part])
     found = process.predict()
     white = np.linalg.cholesky(theirs(shape, 1.0).kernel(points[known]) + _NOISE * np.eye(10))
-    centred = scores[known] - scores[known].mean()
-    variance = (np.linalg.solve(white, centred) ** 2).mean()
-    wanted = theirs(shape, variance).fit(points[known], centred)
+    centered = scores[known] - scores[known].mean()
+    variance = (np.linalg.solve(white, centered) ** 2).mean()
+    wanted = theirs(shape, variance).fit(points[known], centered)
     mean, deviation = wanted.predict(points[open_], return_std=True)
     _, covariance = wanted.predict(points[open_], return_cov=True)
     np.testing.assert_array_equal(np.flatnonzero(found.known), np.sort(known))
@@ -78,7 +78,7 @@ def test_predictions_equal_scikit_learns(theirs: Callable[..., Any]) -> None:
     # The scale is the likeliest one for this shape.
     best = wanted.log_marginal_likelihood_value_
     for factor in (0.9, 1.1):
-        other = theirs(shape, variance * factor).fit(points[known], centred)
+        other = theirs(shape, variance * factor).fit(points[known], centered)
         assert other.log_marginal_likelihood_value_ < best
 
 
@@ -86,14 +86,14 @@ def test_predictions_equal_scikit_learns(theirs: Callable[..., Any]) -> None:
 def test_the_shape_is_the_likeliest_of_those_tried(theirs: Callable[..., Any]) -> None:
     points = features(MASKS)
     scores = smooth(points)
-    centred = scores - scores.mean()
-    length, slope = likeliest_shape(points, scores)
+    centered = scores - scores.mean()
+    length, slope = fit_hyperparameters(points, scores)
 
     def likelihood(shape: tuple[float, float]) -> float:
         gram = theirs(shape, 1.0).kernel(points) + _NOISE * np.eye(60)
-        white = np.linalg.solve(np.linalg.cholesky(gram), centred)
+        white = np.linalg.solve(np.linalg.cholesky(gram), centered)
         variance = (white**2).mean()
-        return float(theirs(shape, variance).fit(points, centred).log_marginal_likelihood_value_)
+        return float(theirs(shape, variance).fit(points, centered).log_marginal_likelihood_value_)
 
     best = likelihood((length, slope))
     for other in ((length * 1.6, slope), (length / 1.6, slope), (length, slope * 10)):
@@ -111,7 +111,7 @@ def test_distances_are_those_of_blurred_masks() -> None:
 
 def test_first_points_are_far_apart() -> None:
     points = np.array([[9.0, 9], [9.1, 9], [0, 9], [0.1, 9], [0, 0]])
-    assert list(spread_out(points, 2)) == [1, 2]
+    assert list(farthest_points(points, 2)) == [1, 2]
 
 
 def test_the_search_scores_no_more_than_it_may_and_finds_the_highest() -> None:
@@ -133,7 +133,7 @@ def test_the_search_scores_no_more_than_it_may_and_finds_the_highest() -> None:
 
 def test_possible_scores_vary_as_the_process_has_it() -> None:
     points = features(MASKS)
-    process = Process(points, (1.3, 0.02))
+    process = GaussianProcess(points, (1.3, 0.02))
     process.learn(np.arange(10), smooth(points[:10]))
     found = process.predict()
     draws = found.draws(20_000)

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 from helpers.cam_oracles import (
     first_component,
     minmax,
-    normalised,
+    normalized,
     plus_plus,
     pytorch_grad_cam,
     up,
@@ -27,7 +27,7 @@ from helpers.cam_oracles import (
 from helpers.torch_twin import Array, ours
 
 import adcc_onnx as adcc
-from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.model import Model
 
 TARGETS = np.array([281, 500])
@@ -99,7 +99,7 @@ def agrees(deit: Model, photos: Array, text: str, wanted: Any, which: slice = sl
 def test_the_twin_is_the_same_model(deit: Model, photos: Array, network: Any) -> None:
     (layer,) = deit.layers
     assert (layer.kind, layer.channels, layer.grid, layer.prefix) == ("tokens", 192, (14, 14), 1)
-    seen = Observation(deit, photos, TARGETS, frozenset(), range(2))
+    seen = BatchContext(deit, photos, TARGETS, frozenset(), range(2))
     np.testing.assert_allclose(seen.logits, network(torch.from_numpy(photos)), atol=2e-4)
 
 
@@ -130,7 +130,7 @@ def test_scorecam_equals_a_loop(
     deit: Model, photos: Array, network: Any, features: tuple[Array, Array]
 ) -> None:
     a = torch.from_numpy(features[0][1])
-    batches = (torch.from_numpy(photos[ONE]) * up(part) for part in normalised(a).split(32))
+    batches = (torch.from_numpy(photos[ONE]) * up(part) for part in normalized(a).split(32))
     scores = torch.cat([network(batch)[:, TARGETS[1]] for batch in batches])
     agrees(deit, photos, "scorecam", [weighted(a, torch.softmax(scores.double(), 0))], ONE)
 

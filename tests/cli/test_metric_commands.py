@@ -56,7 +56,7 @@ def test_truth_maps_and_knobs_in_one_run(tmp_path: Path) -> None:
         assert ours[name] == pytest.approx(theirs[name], abs=1e-6)
 
 
-def test_images_without_truth_do_not_count_in_localisation(tmp_path: Path) -> None:
+def test_images_without_truth_do_not_count_in_localization(tmp_path: Path) -> None:
     model, drawn = adcc.load(MODEL, device="cpu"), list(as_source("drawings:3"))
     x = np.stack([model.preprocessing(record.load()) for record in drawn])
     masks = np.stack([record.truth() for record in drawn])
@@ -67,8 +67,8 @@ def test_images_without_truth_do_not_count_in_localisation(tmp_path: Path) -> No
         adcc.evaluate(model, tmp_path / f"{name}.npz", ["center"], ["best_iou", "entropy"])
         for name in ("all", "two")
     )
-    best = three.methods["center"].figures["best_iou"]
-    assert best == pytest.approx(two.methods["center"].figures["best_iou"], rel=1e-12)
+    best = three.methods["center"].scores["best_iou"]
+    assert best == pytest.approx(two.methods["center"].scores["best_iou"], rel=1e-12)
     assert three.failed == 0 and three.methods["center"].failed == 0
 
 
@@ -88,15 +88,15 @@ def test_validate_metrics(tmp_path: Path) -> None:
     assert found["images"] == 8 and found["against"] == "best_iou"
     assert len(found["truth"]) == 2 + 3 + 3
     by_name = {one["metric"]: one for one in found["judgements"]}
-    assert by_name["adcc"]["told_apart"] == 1
+    assert by_name["adcc"]["auc"] == 1
     assert by_name["average_drop"]["fakecam_place"] <= 2
     assert by_name["adcc"]["fakecam_place"] >= 6
     text = run(*words, "layercam", *metrics).stdout
     assert "8 drawings; the truth is told by best_iou" in text and "gradcam inverted" in text
 
 
-def test_randomise() -> None:
-    words = ("randomise", MODEL, "--images", "drawings:4", "--steps", "2", *ON_CPU)
+def test_randomize() -> None:
+    words = ("randomize", MODEL, "--images", "drawings:4", "--steps", "2", *ON_CPU)
     result = run(*words, "--method", "gradcam", "--method", "center")
     assert result.exit_code == 0, result.stderr
     header, _, *rows = result.stdout.splitlines()

@@ -31,7 +31,7 @@ from adcc_onnx.cluster.backlog import Backlog, Chunk
 from adcc_onnx.cluster.connection import Cluster, connected, places_on
 from adcc_onnx.cluster.job import Job, open_images, plan_with_maps
 from adcc_onnx.cluster.worker import Worker
-from adcc_onnx.cluster.worker_pool import Place
+from adcc_onnx.cluster.worker_pool import Placement
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import ClusterError, DeviceError, ModelError, OptionError
 from adcc_onnx.evaluation.pipeline import evaluate_into
@@ -203,7 +203,7 @@ class OneProcessRay:
 
 
 COUNT, METHODS = 12, ["gradcam", "random"]
-HERE = [Place("a", {}, 1), Place("b", {}, 1)]
+HERE = [Placement("a", {}, 1), Placement("b", {}, 1)]
 
 
 def recipe(path: str | Path, **options: Any) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import pytest
 
 import adcc_onnx as adcc
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.evaluation.concurrent_runs import _WAITING, Lanes
+from adcc_onnx.evaluation.concurrent_runs import _WAITING, ConcurrentRuns
 from adcc_onnx.explanation.samples import even_batch
 
 
@@ -21,11 +21,13 @@ def twice(task: int) -> Iterator[int]:
 
 
 def test_one_lane_keeps_the_order() -> None:
-    assert list(Lanes(iter(range(50)), twice, 1)) == [10 * i + j for i in range(50) for j in (0, 1)]
+    assert list(ConcurrentRuns(iter(range(50)), twice, 1)) == [
+        10 * i + j for i in range(50) for j in (0, 1)
+    ]
 
 
 def test_many_lanes_do_every_task_once() -> None:
-    found = list(Lanes(iter(range(200)), twice, 4))
+    found = list(ConcurrentRuns(iter(range(200)), twice, 4))
     assert sorted(found) == [10 * i + j for i in range(200) for j in (0, 1)]
 
 
@@ -37,7 +39,7 @@ def test_lanes_run_side_by_side() -> None:
         meeting.wait()
         yield task
 
-    assert sorted(Lanes(iter(range(2)), meet, 2)) == [0, 1]
+    assert sorted(ConcurrentRuns(iter(range(2)), meet, 2)) == [0, 1]
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -49,7 +51,7 @@ def test_an_error_comes_where_the_results_are_read(count: int) -> None:
 
     read = []
     with pytest.raises(ValueError, match="five"):
-        for result in Lanes(iter(range(100)), work, count):
+        for result in ConcurrentRuns(iter(range(100)), work, count):
             read.append(result)
     assert 5 in read
     assert _gone()
@@ -61,7 +63,7 @@ def test_an_error_of_the_tasks_themselves() -> None:
         raise OSError("no more")
 
     with pytest.raises(OSError, match="no more"):
-        list(Lanes(tasks(), twice, 2))
+        list(ConcurrentRuns(tasks(), twice, 2))
 
 
 def test_an_end_brings_what_is_being_made_and_nothing_more() -> None:
@@ -71,10 +73,10 @@ def test_an_end_brings_what_is_being_made_and_nothing_more() -> None:
         begun.append(task)
         yield task
 
-    lanes, read = Lanes(iter(range(1000)), work, 2), []
-    for result in lanes:
+    concurrent_runs, read = ConcurrentRuns(iter(range(1000)), work, 2), []
+    for result in concurrent_runs:
         read.append(result)
-        lanes.end()
+        concurrent_runs.end()
     assert sorted(read) == sorted(begun)
     assert len(begun) < 50 and _gone()
 
@@ -86,7 +88,7 @@ def test_no_more_results_wait_than_allowed() -> None:
         made.append(task)
         yield task
 
-    results = iter(Lanes(iter(range(100)), work, 1))
+    results = iter(ConcurrentRuns(iter(range(100)), work, 1))
     next(results)
     time.sleep(0.3)
     assert len(made) <= 1 + _WAITING + 1
@@ -99,7 +101,7 @@ def _gone() -> bool:
 
 
 @pytest.mark.parametrize(
-    ("images", "batch", "lanes", "sizes"),
+    ("images", "batch", "concurrent_runs", "sizes"),
     [
         (48, 16, 2, [12, 12, 12, 12]),
         (48, 16, 1, [16, 16, 16]),
@@ -110,9 +112,11 @@ def _gone() -> bool:
     ],
 )
 def test_no_lane_waits_long_for_the_others(
-    images: int, batch: int, lanes: int, sizes: list[int]
+    images: int, batch: int, concurrent_runs: int, sizes: list[int]
 ) -> None:
-    model = replace(adcc.load(classifier_path(), device="cpu"), batch=batch, lanes=lanes)
+    model = replace(
+        adcc.load(classifier_path(), device="cpu"), batch=batch, concurrent_runs=concurrent_runs
+    )
     size = even_batch(images, model)
     made = [min(size, images - start) for start in range(0, images, size)]
     assert made == sizes and max(made, default=0) <= batch

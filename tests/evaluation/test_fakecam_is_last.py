@@ -22,7 +22,7 @@ PRESETS = {
 
 
 def last_by_adcc(found: dict) -> str:
-    return min(found, key=lambda name: found[name].figures["adcc"])
+    return min(found, key=lambda name: found[name].scores["adcc"])
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -31,7 +31,7 @@ def test_on_real_models(data: Path, name: str) -> None:
     photos = sorted((data / "photos").iterdir())[::10]
     found = adcc.evaluate(model, photos, METHODS, ["adcc"]).methods
     assert last_by_adcc(found) == "fakecam"
-    assert found["fakecam"].figures["adcc"] == pytest.approx(6e-5, rel=0.01)
+    assert found["fakecam"].scores["adcc"] == pytest.approx(6e-5, rel=0.01)
 
 
 def test_on_drawings() -> None:

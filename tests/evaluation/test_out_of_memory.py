@@ -32,5 +32,5 @@ def test_the_other_images_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failure.reason == "the memory does not suffice"
     monkeypatch.undo()
     whole = adcc.evaluate(model, "drawings:5", ["center"], ["complexity"])
-    figures = [run.methods["center"].figures["complexity"] for run in (found, whole)]
-    assert figures[0] == pytest.approx(figures[1], rel=1e-12)  # the centre is the centre
+    scores = [run.methods["center"].scores["complexity"] for run in (found, whole)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-12)  # the center is the center

@@ -42,10 +42,10 @@ def drops(model: Model, pictures: Path, method: str, raw: bool) -> np.ndarray:
     for path in sorted(pictures.iterdir()):
         picture = np.asarray(Image.open(path), np.float64)
         given = model.preprocessing
-        normalise = lambda p, g=given: (p / g.scale - np.array(g.mean)) / np.array(g.std)  # noqa: E731
+        normalize = lambda p, g=given: (p / g.scale - np.array(g.mean)) / np.array(g.std)  # noqa: E731
         heatmap = adcc.explain(model, [path], method)[0].astype(np.float64)[..., None]
-        masked = normalise(picture * heatmap) if raw else normalise(picture) * heatmap
-        batch = np.stack([normalise(picture), masked]).transpose(0, 3, 1, 2).astype(np.float32)
+        masked = normalize(picture * heatmap) if raw else normalize(picture) * heatmap
+        batch = np.stack([normalize(picture), masked]).transpose(0, 3, 1, 2).astype(np.float32)
         p = softmax(session.run(None, {name: batch})[0].astype(np.float64), axis=1)
         chosen = p[0].argmax()
         values.append(max(0.0, p[0, chosen] - p[1, chosen]) / p[0, chosen])
@@ -56,11 +56,11 @@ def drops(model: Model, pictures: Path, method: str, raw: bool) -> np.ndarray:
 def test_where_the_mask_is_applied(model: Model, pictures: Path, protocol: str) -> None:
     found = adcc.evaluate(model, pictures, METHODS, protocol=protocol).methods
     for method in METHODS:
-        figures = found[method].figures
+        scores = found[method].scores
         wanted = drops(model, pictures, method, raw=protocol == "openvino")
-        assert figures["average_drop"] == pytest.approx(wanted.mean(), abs=1e-5)
-        terms = figures["coherency"], 1 - figures["complexity"], 1 - figures["average_drop"]
-        assert figures["adcc"] == pytest.approx(hmean(terms), rel=1e-9)
+        assert scores["average_drop"] == pytest.approx(wanted.mean(), abs=1e-5)
+        terms = scores["coherency"], 1 - scores["complexity"], 1 - scores["average_drop"]
+        assert scores["adcc"] == pytest.approx(hmean(terms), rel=1e-9)
 
 
 def test_the_protocols_differ_on_a_model_whose_zero_is_not_black(
@@ -68,7 +68,7 @@ def test_the_protocols_differ_on_a_model_whose_zero_is_not_black(
 ) -> None:
     assert any(m != 0 for m in model.preprocessing.mean)
     ours, theirs = (
-        adcc.evaluate(model, pictures, ["gradcam"], protocol=protocol).methods["gradcam"].figures
+        adcc.evaluate(model, pictures, ["gradcam"], protocol=protocol).methods["gradcam"].scores
         for protocol in PROTOCOLS
     )
     assert abs(ours["average_drop"] - theirs["average_drop"]) > 1e-3
@@ -90,4 +90,4 @@ def test_what_a_protocol_refuses(model: Model) -> None:
     with pytest.raises(OptionError, match="zero or black, not 'white'"):
         make_plan(fill="white")
     with pytest.raises(OptionError, match="baseline must be 'zero' or 'blur' or 'mean'"):
-        make_plan(metrics=["deletion"], baseline="grey")
+        make_plan(metrics=["deletion"], baseline="gray")

@@ -35,7 +35,7 @@ def model(tmp_path: Path) -> Model:
         (["random"], ["road"], {Pass.ACTIVATIONS, Pass.FORWARD}),
         (["scorecam"], ["adcc"], {Pass.ACTIVATIONS, Pass.MASKED}),
         (["groupcam"], ["adcc"], {Pass.GRADIENTS, Pass.BLENDED}),
-        (["ablationcam"], ["adcc"], {Pass.ACTIVATIONS, Pass.TAIL}),
+        (["ablationcam"], ["adcc"], {Pass.ACTIVATIONS, Pass.SUFFIX}),
         (["saliency"], ["adcc"], {Pass.IMAGE_GRADIENTS}),
         (["smoothgrad(n=2)"], ["adcc"], {Pass.FORWARD, Pass.IMAGE_GRADIENTS}),
         (["opticam(steps=2)"], ["adcc"], {Pass.ACTIVATIONS, Pass.SHARE_GRADIENTS}),

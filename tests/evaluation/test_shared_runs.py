@@ -19,7 +19,7 @@ IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float3
 def evaluated(path: Path, batch: int) -> dict[str, dict[str, float]]:
     found = adcc.evaluate(adcc.load(path, device="cpu", batch_size=batch), IMAGES, METHODS)
     assert found.failed == 0
-    return {name: found.methods[name].figures for name in METHODS}
+    return {name: found.methods[name].scores for name in METHODS}
 
 
 def test_the_same_figures_in_fewer_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,12 +36,12 @@ def compare(name: str, data: Path, photos: list[Path], methods: list[str]) -> No
     result = adcc.evaluate(model, photos, methods=methods)
     assert (result.images, result.failed) == (len(photos), 0)
     for method in methods:
-        ours, wanted = result.methods[method].figures, plain_loop.figures(rows[method])
+        ours, wanted = result.methods[method].scores, plain_loop.scores(rows[method])
         close = np.abs(rows[method]["p"] - rows[method]["p_masked"]) < 1e-6
-        for figure, value in wanted.items():
+        for score, value in wanted.items():
             # Average increase may flip where the two probabilities differ by rounding alone.
-            slack = close.mean() if figure == "average_increase" else 0.0
-            assert abs(ours[figure] - value) <= 1e-3 + slack, (method, figure, ours[figure], value)
+            slack = close.mean() if score == "average_increase" else 0.0
+            assert abs(ours[score] - value) <= 1e-3 + slack, (method, score, ours[score], value)
 
 
 def photos_of(data: Path) -> list[Path]:

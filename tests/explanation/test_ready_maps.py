@@ -41,7 +41,7 @@ def test_a_methods_own_maps_score_as_the_method_does(model: Model, tmp_path: Pat
     found = adcc.evaluate(
         model, IMAGES, ["gradcam"], metrics, maps=[folder], second_maps=[again]
     ).methods
-    ours, theirs = found["gradcam"].figures, found["theirs"].figures
+    ours, theirs = found["gradcam"].scores, found["theirs"].scores
     assert set(ours) - set(theirs) == {"max_sensitivity"}
     for name, value in theirs.items():
         assert value == pytest.approx(ours[name], abs=1e-6), name
@@ -51,7 +51,7 @@ def test_without_second_maps_there_is_no_coherency(model: Model, tmp_path: Path)
     folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES))
     found = adcc.evaluate(model, IMAGES, maps=[folder]).methods
     assert list(found) == ["theirs"]
-    assert set(found["theirs"].figures) == {"average_drop", "average_increase", "complexity"}
+    assert set(found["theirs"].scores) == {"average_drop", "average_increase", "complexity"}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_without_second_maps_there_is_no_coherency(model: Model, tmp_path: Path)
     [
         (np.zeros((4, 4), np.float32), r"float32 \[4 x 4\]; it must be real numbers \[8 x 8\]"),
         (np.full((8, 8), np.nan, np.float32), "holds NaN"),
-        (np.full((8, 8), 2.0, np.float32), "from 2 to 2: normalise it"),
+        (np.full((8, 8), 2.0, np.float32), "from 2 to 2: normalize it"),
         (np.full((8, 8), "x"), "must be real numbers"),
         (np.array([{}] * 64).reshape(8, 8), "cannot be read"),
     ],

@@ -17,7 +17,7 @@ from adcc_onnx.drawings import classifier_path
 from adcc_onnx.explanation.samples import tensor_of
 from adcc_onnx.graph.programs.instrument import ACTIVATIONS, GRADIENTS, IMAGE
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.device_array import Kept
+from adcc_onnx.runtime.device_array import DeviceArray
 from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.session import Session
 
@@ -42,28 +42,28 @@ def test_the_same_figures(
 ) -> None:
     methods = ASSEMBLED if layers else [*ASSEMBLED, *OTHERS]
 
-    def figures() -> dict[str, dict[str, float]]:
+    def scores() -> dict[str, dict[str, float]]:
         found = adcc.evaluate(loaded(layers), "drawings:7", methods, protocol=protocol)
-        return {name: found.methods[name].figures for name in methods}
+        return {name: found.methods[name].scores for name in methods}
 
-    expected = figures()
+    expected = scores()
     elsewhere(monkeypatch)
-    for name, found in figures().items():
+    for name, found in scores().items():
         assert found == pytest.approx(expected[name], abs=1e-5), name
 
 
 def test_images_go_there_once_and_gradients_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere(monkeypatch)
     sent: list[int] = []
-    lay = Kept.lay.__func__
+    lay = DeviceArray.put.__func__
 
-    def laid(cls: type[Kept], array: np.ndarray, *where: Any) -> Kept:
+    def to_ort_value(cls: type[DeviceArray], array: np.ndarray, *where: Any) -> DeviceArray:
         sent.append(len(array))
         return lay(cls, array, *where)
 
-    monkeypatch.setattr(Kept, "lay", classmethod(laid))
+    monkeypatch.setattr(DeviceArray, "lay", classmethod(to_ort_value))
     run = Session.run_keeping
-    fetched: list[Kept] = []
+    fetched: list[DeviceArray] = []
 
     def watched(self: Session, keep: Any, batched: Any, shared: Any = None) -> Any:
         assert not isinstance(batched.get(IMAGE), np.ndarray)
@@ -83,9 +83,9 @@ def test_images_go_there_once_and_gradients_stay(monkeypatch: pytest.MonkeyPatch
 
 def test_parts_of_kept_values() -> None:
     images = np.arange(20, dtype=np.float32).reshape(10, 2)
-    kept = Kept.lay(images, loaded().device, 4)
+    kept = DeviceArray.put(images, loaded().device, 4)
     assert len(kept) == 10 and kept.edges == [0, 4, 8, 10]
     values = [(kept.part(*edges), edges[1] - edges[0]) for edges in itertools.pairwise(kept.edges)]
-    np.testing.assert_array_equal(Kept(values).array, images)
+    np.testing.assert_array_equal(DeviceArray(values).array, images)
     np.testing.assert_array_equal(kept.part(4, 8).numpy(), images[4:8])
     np.testing.assert_array_equal(kept.part(4, 6), images[4:6])

@@ -34,6 +34,6 @@ def test_gradients_equal_torch_autograd(name: str, torchvision: ModuleType) -> N
     # One image in three asks for another class: batch and target are per sample.
     share = 0.75 if name == "vgg11_bn" else 0.5
     for layer, _, error in architectures.worst_errors(
-        architectures.randomise(model), MODELS[name], share
+        architectures.randomize(model), MODELS[name], share
     ):
         assert error < 1e-4, f"{name} at {layer}: {error:.1e}"

@@ -72,7 +72,7 @@ Row = tuple[str, str, int, float, float]
 
 
 def torchvision_names() -> list[str]:
-    """All classifiers of torchvision, the quantised and the large ones left out."""
+    """All classifiers of torchvision, the quantized and the large ones left out."""
     from torchvision import models
 
     sizes = {
@@ -105,7 +105,7 @@ def check(family: str, name: str) -> Row:
     build = timm_model if family == "timm" else torchvision_model
     for weights in (True, False):
         torch.manual_seed(0)
-        model = architectures.randomise(build(name), weights)
+        model = architectures.randomize(build(name), weights)
         try:
             (layer, nodes, late), (_, _, early) = architectures.worst_errors(
                 model, size_of(name), share=1 / 3, dynamo=family == "dynamo"

@@ -29,7 +29,7 @@ _AGREES, _STAYS = 5e-5, 1e-4  # of the largest gradient; a kink that is passed c
 _TRIED = 60  # layers looked at for one that a module gives
 
 
-def randomise(model: torch.nn.Module, weights: bool = True) -> torch.nn.Module:
+def randomize(model: torch.nn.Module, weights: bool = True) -> torch.nn.Module:
     """Weights of unit gain if wished, and batch-norm statistics whose folding would be seen."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)

@@ -22,7 +22,7 @@ def up(masks: Any) -> Any:
     return F.interpolate(masks[:, None], (224, 224), mode="bilinear", align_corners=False)
 
 
-def normalised(activations: Any) -> Any:
+def normalized(activations: Any) -> Any:
     """Each channel [K, h, w] in [0, 1]; zeros where it is constant."""
     low, high = activations.amin((1, 2), keepdim=True), activations.amax((1, 2), keepdim=True)
     return torch.where(high > low, (activations - low) / (high - low), 0.0)

@@ -28,7 +28,7 @@ def evaluation(images: int = 60) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """This process's, without the terminal's width and colours."""
+    """This process's, without the terminal's width and colors."""
     return {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
 
 

@@ -78,12 +78,12 @@ def _crop(path: Path) -> Array:
     return np.asarray(image.crop((left, top, left + 224, top + 224)), np.float64)
 
 
-def normalise(raw: Array) -> Array:
+def normalize(raw: Array) -> Array:
     return (raw - raw.min()) / (raw.max() - raw.min()) if raw.max() > raw.min() else 0.0 * raw
 
 
 def enlarge(small: Array, side: int = 224) -> Array:
-    """Bilinear with half-pixel centres, the edge repeated."""
+    """Bilinear with half-pixel centers, the edge repeated."""
     axes = [(np.arange(side) + 0.5) * n / side - 0.5 for n in small.shape]
     return map_coordinates(small, np.meshgrid(*axes, indexing="ij"), order=1, mode="nearest")
 
@@ -118,14 +118,14 @@ def cam(model: PlainModel, method: str, image: Array, maps: Array, target: int) 
         fake[0, 0] = 0.0
         return fake
     if method == "scorecam":
-        return enlarge(normalise(weighted(score_weights(model, image, maps, target), maps)))
+        return enlarge(normalize(weighted(score_weights(model, image, maps, target), maps)))
     g = model.weights[target] / maps[0].size
-    return enlarge(normalise(GRADIENT_METHODS[method](maps, g)))
+    return enlarge(normalize(GRADIENT_METHODS[method](maps, g)))
 
 
 def score_weights(model: PlainModel, image: Array, maps: Array, target: int) -> Array:
     scores = [
-        model.run((image * enlarge(normalise(channel))).astype(np.float32)[None])[0][0, target]
+        model.run((image * enlarge(normalize(channel))).astype(np.float32)[None])[0][0, target]
         for channel in maps
     ]
     return softmax(scores)
@@ -161,7 +161,7 @@ def table(model: PlainModel, images: Array, methods: list[str]) -> dict[str, dic
     return rows
 
 
-def figures(row: dict[str, Array]) -> dict[str, float]:
+def scores(row: dict[str, Array]) -> dict[str, float]:
     """The dataset's figures of one method."""
     p, masked = row["p"], row["p_masked"]
     drop = np.maximum(0.0, p - masked) / p

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 import adcc_onnx as adcc
-from adcc_onnx.cams.method import Evidence, Floats
+from adcc_onnx.cams.method import MethodContext
 from adcc_onnx.cams.scorecam import ScoreCAM
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 
 SHARE = 10  # of the live channels, one in so many is scored
@@ -32,8 +33,8 @@ Row = dict[str, Any]
 class Overheard:
     """The evidence, its notes kept."""
 
-    def __init__(self, evidence: Evidence, notes: list[str]) -> None:
-        self._evidence, self._notes = evidence, notes
+    def __init__(self, context: MethodContext, notes: list[str]) -> None:
+        self._evidence, self._notes = context, notes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._evidence, name)
@@ -56,15 +57,15 @@ class Watched(ScoreCAM):
     whole: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def raw_maps(self, evidence: Evidence) -> Floats:
+    def raw_maps(self, context: MethodContext) -> Float32Array:
         start = time.perf_counter()
-        maps = super().raw_maps(Overheard(evidence, self.notes))
+        maps = super().raw_maps(Overheard(context, self.notes))
         self.whole.append(time.perf_counter() - start)
         return maps
 
-    def mask_scores(self, evidence: Evidence, image: int, masks: Floats) -> np.ndarray:
+    def mask_scores(self, context: MethodContext, image: int, masks: Float32Array) -> np.ndarray:
         start = time.perf_counter()
-        scores = super().mask_scores(evidence, image, masks)
+        scores = super().mask_scores(context, image, masks)
         self.runs.append((len(masks), time.perf_counter() - start))
         return scores
 
@@ -139,8 +140,8 @@ def alternating(photos: list[Path]) -> list[Path]:
 def main(model: str, preset: str, photos: str, rows: str, every: str = "1") -> None:
     chosen = sorted(Path(photos).iterdir())[:: int(every)]
     loaded = adcc.load(model, preprocessing=preset, device="cpu")
-    for name, figure in summary(collect(loaded, alternating(chosen), Path(rows))).items():
-        print(f"{name}: {figure:.4g}")
+    for name, score in summary(collect(loaded, alternating(chosen), Path(rows))).items():
+        print(f"{name}: {score:.4g}")
 
 
 if __name__ == "__main__":

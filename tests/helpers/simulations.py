@@ -49,18 +49,18 @@ CASES: dict[str, tuple[Draw, Callable[..., NDArray[np.float64]]]] = {
 
 def truth(name: str) -> float:
     """The figure of endlessly many images: within a thousandth of an interval's width."""
-    draw, figure = CASES[name]
+    draw, score = CASES[name]
     rng = np.random.default_rng(12345)
     sums = [draw(rng, 1_000_000).mean(axis=1) for _ in range(20)]
-    return float(figure(np.mean(sums, axis=0)[:, None])[0, 0])
+    return float(score(np.mean(sums, axis=0)[:, None])[0, 0])
 
 
 def coverage(name: str, images: int, times: int, replicates: int = 1000) -> float:
     """The share of data sets whose 95 % interval holds the truth."""
-    draw, figure = CASES[name]
+    draw, score = CASES[name]
     rng, wanted, held = np.random.default_rng(7), truth(name), 0
     for seed in range(times):
-        found = estimate(draw(rng, images), figure, Resampling(seed=seed, replicates=replicates))
+        found = estimate(draw(rng, images), score, Resampling(seed=seed, replicates=replicates))
         held += bool(found.low[0] <= wanted <= found.high[0])
     return held / times
 
@@ -70,8 +70,8 @@ def false_alarms(methods: int, images: int, times: int, all_pairs: bool) -> floa
     rng, alarms = np.random.default_rng(11), 0
     for seed in range(times):
         values = [explained(rng, images) for _ in range(methods)]
-        figures = [adcc_of_means(v.mean(axis=1)[:, None])[0, 0] for v in values]
-        best = values.pop(int(np.argmax(figures)))
+        scores = [adcc_of_means(v.mean(axis=1)[:, None])[0, 0] for v in values]
+        best = values.pop(int(np.argmax(scores)))
         how = Resampling(seed=seed, permutations=999)
         p = swap_p_values(best, np.array(values), lambda m: adcc_of_means(m)[0], how)
         hypotheses = methods * (methods - 1) // 2 if all_pairs else None

@@ -11,7 +11,7 @@ import torch
 import adcc_onnx as adcc
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import Observation
+from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.kernels.min_max_normalize import min_max
 from adcc_onnx.model import Model
 
@@ -29,7 +29,7 @@ LAYERS = {
 def ours(model: Model, images: Array, text: str, targets: Array = TARGETS) -> Array:
     method = get_method(text)
     keys = [make_plan().key(str(i)) for i in range(len(images))]
-    seen = Observation(model, images, targets, method.needs, keys)
+    seen = BatchContext(model, images, targets, method.needs, keys)
     maps, _ = min_max(method.raw_maps(seen))
     return maps
 

@@ -37,16 +37,16 @@ def test_resize_and_crop_are_torchvisions(
 def test_torch_preset_on_photos_is_torchvisions(torchvision: ModuleType, data: Path) -> None:
     """Within 1/255 of a torchvision pipeline, whichever of its two backends resizes."""
     transforms = torchvision.transforms
-    normalise = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    normalize = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     on_pictures = transforms.Compose(
-        [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), normalise]
+        [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), normalize]
     )
     on_tensors = transforms.Compose(
         [
             transforms.ToTensor(),
             transforms.Resize(256, antialias=True),
             transforms.CenterCrop(224),
-            normalise,
+            normalize,
         ]
     )
     ours = Preprocessing.preset("torch", (224, 224))
@@ -69,7 +69,7 @@ def test_presets_are_the_published_arithmetic() -> None:
         "unit": planes / 255,
     }
     for name, values in wanted.items():
-        found = Preprocessing.preset(name, (8, 8)).normalise(pixels)
+        found = Preprocessing.preset(name, (8, 8)).normalize(pixels)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, values, atol=1e-5 if name == "caffe" else 1e-6)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adcc_onnx.kernels.gradient_maps import (
-    Assembly,
+    GradientFormula,
     assemble,
     averaged_gradcam_pp_weights,
     gradient_means,
@@ -54,24 +54,29 @@ def test_weighted_sum_adds_in_float64():
     assert weighted_sum(a, [[1.0, 0.25, -1.0]])[0, 0, 0] == 0.25
 
 
-def _expected(a: np.ndarray, g: np.ndarray) -> dict[Assembly, np.ndarray]:
+def _expected(a: np.ndarray, g: np.ndarray) -> dict[GradientFormula, np.ndarray]:
     """The five maps in float64, from their definitions."""
     a, g = _wide(a, g)
     mass = a.sum(axis=(2, 3))
     along = np.where(mass == 0, 0, (a * g).sum(axis=(2, 3)) / np.where(mass == 0, 1, mass))
     by_channel = {
-        Assembly.GRADCAM: g.mean(axis=(2, 3)),
-        Assembly.GRADCAM_PP: _pp_loop(a, g, g**2, g**3),
-        Assembly.XGRADCAM: along,
+        GradientFormula.GRADCAM: g.mean(axis=(2, 3)),
+        GradientFormula.GRADCAM_PP: _pp_loop(a, g, g**2, g**3),
+        GradientFormula.XGRADCAM: along,
     }
     weights = {name: w[:, :, None, None] for name, w in by_channel.items()}
-    weights |= {Assembly.LAYERCAM: np.maximum(g, 0), Assembly.HIRESCAM: g}
+    weights |= {GradientFormula.LAYERCAM: np.maximum(g, 0), GradientFormula.HIRESCAM: g}
     return {name: np.maximum((w * a).sum(axis=1), 0) for name, w in weights.items()}
 
 
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(
-    "wanted", [list(Assembly), [Assembly.HIRESCAM, Assembly.GRADCAM], *([one] for one in Assembly)]
+    "wanted",
+    [
+        list(GradientFormula),
+        [GradientFormula.HIRESCAM, GradientFormula.GRADCAM],
+        *([one] for one in GradientFormula),
+    ],
 )
 def test_all_maps_of_one_read(wanted, signed):
     a, g = _pair(2)
@@ -90,10 +95,10 @@ def test_gradcam_pp_where_the_denominator_is_exactly_zero():
     """S = 4 and g = -0.5 make 2 g^2 + S g^3 vanish; g = 0.5 has alpha = 1/4."""
     a = np.ones((1, 1, 2, 2), np.float32)
     g = np.array([[[[-0.5, 0.5], [0.0, 0.0]]]], np.float32)
-    found = assemble(a, g, [Assembly.GRADCAM_PP])[Assembly.GRADCAM_PP]
+    found = assemble(a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
     np.testing.assert_array_equal(found, np.full((1, 2, 2), 0.125))
     # Signed activations: S = -4 and g = 0.5.
-    found = assemble(-a, g, [Assembly.GRADCAM_PP])[Assembly.GRADCAM_PP]
+    found = assemble(-a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
     np.testing.assert_array_equal(found, np.zeros((1, 2, 2)))
 
 
@@ -104,7 +109,7 @@ def test_gradcam_pp_of_small_gradients():
     wide_a, wide_g = _wide(a, g)
     mass = wide_a.sum(axis=(2, 3), keepdims=True)
     weights = (np.maximum(wide_g, 0) / (2 + mass * wide_g)).sum(axis=(2, 3), keepdims=True)
-    found = assemble(a, g, [Assembly.GRADCAM_PP])[Assembly.GRADCAM_PP]
+    found = assemble(a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
     np.testing.assert_allclose(found, (weights * wide_a).sum(axis=1), rtol=1e-6)
 
 
@@ -125,7 +130,7 @@ def test_averaged_weights_of_one_copy_are_gradcam_pp():
     a, g = _pair(8)
     (wide,) = _wide(g)
     weights = averaged_gradcam_pp_weights(a, (wide, wide**2, wide**3))
-    expected = assemble(a, g, [Assembly.GRADCAM_PP])[Assembly.GRADCAM_PP]
+    expected = assemble(a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
     np.testing.assert_allclose(weighted_sum(a, weights), expected, rtol=1e-6)
 
 
@@ -135,7 +140,7 @@ def test_a_broken_value_reaches_the_map_of_its_image_alone(bad, broken):
     """ReLU must not hide it, wherever it enters."""
     pair = list(_pair(9))
     pair[broken][1, 3, 2, 2] = bad
-    maps = assemble(*pair, list(Assembly)).values()
+    maps = assemble(*pair, list(GradientFormula)).values()
     for found in (*maps, weighted_sum(pair[0], gradient_means(pair[1]))):
         finite = np.isfinite(found).all(axis=(1, 2))
         np.testing.assert_array_equal(finite, [True, False, True])
@@ -146,7 +151,7 @@ def test_shapes_that_do_not_fit_are_refused(shape):
     a, _ = _pair()
     other = np.zeros(shape, np.float32)
     for call in (
-        lambda: assemble(a, other, [Assembly.LAYERCAM]),
+        lambda: assemble(a, other, [GradientFormula.LAYERCAM]),
         lambda: averaged_gradcam_pp_weights(a, (other,) * 3),
     ):
         with pytest.raises(ValueError, match="shapes differ"):

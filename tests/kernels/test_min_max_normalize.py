@@ -1,4 +1,4 @@
-"""Min-max normalisation against its formula in float64."""
+"""Min-max normalization against its formula in float64."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def _formula(maps: np.ndarray) -> np.ndarray:
 def test_the_formula(scale, offset):
     rng = np.random.default_rng(0)
     maps = (scale * (rng.standard_normal((9, 5, 8)) + offset)).astype(np.float32)
-    normalised, degenerate = min_max(maps)
+    normalized, degenerate = min_max(maps)
     assert not degenerate.any()
-    np.testing.assert_allclose(normalised, _formula(maps), rtol=1e-7, atol=0)
-    assert (normalised.min(axis=(1, 2)) == 0).all()
-    assert (normalised.max(axis=(1, 2)) == 1).all()
+    np.testing.assert_allclose(normalized, _formula(maps), rtol=1e-7, atol=0)
+    assert (normalized.min(axis=(1, 2)) == 0).all()
+    assert (normalized.max(axis=(1, 2)) == 1).all()
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_the_formula(scale, offset):
 )
 def test_the_widest_and_the_narrowest_span(pair):
     maps = np.array([[pair, pair]], np.float32)
-    normalised, degenerate = min_max(maps)
-    np.testing.assert_array_equal(normalised, [[[0, 1], [0, 1]]])
+    normalized, degenerate = min_max(maps)
+    np.testing.assert_array_equal(normalized, [[[0, 1], [0, 1]]])
     assert not degenerate[0]
 
 
@@ -43,14 +43,14 @@ def test_the_widest_and_the_narrowest_span(pair):
 def test_a_constant_map_is_zeros_and_degenerate(value):
     maps = np.full((3, 4, 4), value, np.float32)
     maps[1, 2, 2] = 1e-3
-    normalised, degenerate = min_max(maps)
+    normalized, degenerate = min_max(maps)
     np.testing.assert_array_equal(degenerate, [True, False, True])
-    assert not normalised[[0, 2]].any() and normalised[1].any()
+    assert not normalized[[0, 2]].any() and normalized[1].any()
 
 
 def test_one_pixel_has_no_span():
-    normalised, degenerate = min_max(np.ones((2, 1, 1)))
-    assert degenerate.all() and not normalised.any()
+    normalized, degenerate = min_max(np.ones((2, 1, 1)))
+    assert degenerate.all() and not normalized.any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -59,7 +59,7 @@ def test_a_non_finite_map_is_zeros_and_degenerate_and_harms_no_other(bad, place)
     maps = np.random.default_rng(1).random((3, 4, 4), dtype=np.float32)
     clean, _ = min_max(maps)
     maps[1][place] = bad
-    normalised, degenerate = min_max(maps)
+    normalized, degenerate = min_max(maps)
     np.testing.assert_array_equal(degenerate, [False, True, False])
-    assert not normalised[1].any()
-    np.testing.assert_array_equal(normalised[[0, 2]], clean[[0, 2]])
+    assert not normalized[1].any()
+    np.testing.assert_array_equal(normalized[[0, 2]], clean[[0, 2]])

@@ -24,10 +24,10 @@ SIZES = [
 
 @pytest.mark.parametrize(("source", "target"), SIZES)
 def test_against_scipy(source, target):
-    """Half-pixel centres, bilinear, clamped: map_coordinates of order 1 with mode nearest."""
+    """Half-pixel centers, bilinear, clamped: map_coordinates of order 1 with mode nearest."""
     maps = np.random.default_rng(0).random((3, *source), dtype=np.float32)
-    centres = [(np.arange(t) + 0.5) * s / t - 0.5 for s, t in zip(source, target, strict=True)]
-    grid = np.meshgrid(*centres, indexing="ij")
+    centers = [(np.arange(t) + 0.5) * s / t - 0.5 for s, t in zip(source, target, strict=True)]
+    grid = np.meshgrid(*centers, indexing="ij")
     expected = [
         ndimage.map_coordinates(m.astype(np.float64), grid, order=1, mode="nearest") for m in maps
     ]

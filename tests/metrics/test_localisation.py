@@ -1,4 +1,4 @@
-"""Localisation metrics against scipy, scikit-learn, plain loops and closed forms."""
+"""Localization metrics against scipy, scikit-learn, plain loops and closed forms."""
 
 from __future__ import annotations
 

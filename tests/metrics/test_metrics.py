@@ -13,10 +13,10 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.upsample import upsample
 from adcc_onnx.metrics import adcc as adcc_module
 from adcc_onnx.metrics import metric as metric_module
-from adcc_onnx.metrics.metric import Explained, Need
+from adcc_onnx.metrics.metric import Explained, MetricNeed
 from adcc_onnx.metrics.metric_registry import (
     ADCC_FAMILY,
-    dataset_figures,
+    dataset_scores,
     get_metric,
     get_metrics,
     list_metrics,
@@ -40,10 +40,10 @@ def _scores(name: str, explained: Explained) -> np.ndarray:
     return score_all(get_metrics([name]), explained)[name]
 
 
-def _figures(names: Iterable[str], explained: Explained) -> dict[str, float]:
+def _scores(names: Iterable[str], explained: Explained) -> dict[str, float]:
     metrics = get_metrics(names)
-    found = dataset_figures(metrics, mean_values(score_all(metrics, explained)))
-    return {name: float(figure[0]) for name, figure in found.items()}
+    found = dataset_scores(metrics, mean_values(score_all(metrics, explained)))
+    return {name: float(score[0]) for name, score in found.items()}
 
 
 def _probabilities(p: list[float], masked: list[float]) -> Explained:
@@ -142,32 +142,32 @@ def test_adcc_at_the_ends(drop, coherency, complexity, expected):
 def test_fakecam_in_closed_form(size):
     """Coherency 1, complexity 1 - 1/(HW), drop 0: ADCC = 3 / (2 + HW)."""
     pixels = size[0] * size[1]
-    figures = _figures(ADCC_FAMILY, _fakecam(*size))
-    assert figures["coherency"] == 1
-    assert figures["average_drop"] == figures["average_increase"] == 0
-    assert figures["complexity"] == pytest.approx(1 - 1 / pixels, rel=1e-15)
+    scores = _scores(ADCC_FAMILY, _fakecam(*size))
+    assert scores["coherency"] == 1
+    assert scores["average_drop"] == scores["average_increase"] == 0
+    assert scores["complexity"] == pytest.approx(1 - 1 / pixels, rel=1e-15)
     for name in ("adcc", "adcc_per_image"):
-        assert figures[name] == pytest.approx(3 / (2 + pixels), rel=1e-10)
+        assert scores[name] == pytest.approx(3 / (2 + pixels), rel=1e-10)
     if size == (224, 224):
-        assert figures["adcc"] == pytest.approx(6e-5, rel=0.01)
+        assert scores["adcc"] == pytest.approx(6e-5, rel=0.01)
 
 
 def test_dataset_figures():
     """Plain means, but for ADCC: the harmonic mean of three means beside the mean of its own."""
     names = [*ADCC_FAMILY, "average_gain"]
     values = score_all(get_metrics(names), _explained(2))
-    figures = _figures(names, _explained(2))
-    assert list(figures) == [*ADCC_FAMILY, "adcc_per_image", "average_gain"]
+    scores = _scores(names, _explained(2))
+    assert list(scores) == [*ADCC_FAMILY, "adcc_per_image", "average_gain"]
     for name in (*ADCC_FAMILY[:4], "average_gain"):
-        assert figures[name] == pytest.approx(statistics.fmean(values[name]), rel=1e-14)
+        assert scores[name] == pytest.approx(statistics.fmean(values[name]), rel=1e-14)
     terms = [
-        figures["coherency"],
-        1 - figures["complexity"],
-        1 - figures["average_drop"],
+        scores["coherency"],
+        1 - scores["complexity"],
+        1 - scores["average_drop"],
     ]
-    assert figures["adcc"] == pytest.approx(statistics.harmonic_mean(terms), rel=1e-13)
-    assert figures["adcc_per_image"] == pytest.approx(statistics.fmean(values["adcc"]), rel=1e-14)
-    assert abs(figures["adcc"] - figures["adcc_per_image"]) > 0.01
+    assert scores["adcc"] == pytest.approx(statistics.harmonic_mean(terms), rel=1e-13)
+    assert scores["adcc_per_image"] == pytest.approx(statistics.fmean(values["adcc"]), rel=1e-14)
+    assert abs(scores["adcc"] - scores["adcc_per_image"]) > 0.01
 
 
 def test_values_of_many_batches_give_the_same_figures_as_one():
@@ -189,9 +189,9 @@ def test_figures_of_many_data_sets_at_once():
     metrics, rng = get_metrics(["adcc", "complexity"]), np.random.default_rng(0)
     names = ["average_drop", "coherency", "complexity", "adcc"]
     means = {name: rng.random(7) for name in names}
-    together = dataset_figures(metrics, means)
+    together = dataset_scores(metrics, means)
     for r in range(7):
-        one = dataset_figures(metrics, {name: means[name][r : r + 1] for name in names})
+        one = dataset_scores(metrics, {name: means[name][r : r + 1] for name in names})
         assert {name: column[r] for name, column in together.items()} == {
             name: column[0] for name, column in one.items()
         }
@@ -205,8 +205,8 @@ def test_images_without_a_value_do_not_count():
 def test_without_a_sound_image_there_are_no_figures():
     metrics = get_metrics(ADCC_FAMILY)
     nothing = {name: np.array([]) for name in ADCC_FAMILY}
-    assert dataset_figures(metrics, mean_values(nothing)) == {}
-    assert dataset_figures(metrics, {}) == {}
+    assert dataset_scores(metrics, mean_values(nothing)) == {}
+    assert dataset_scores(metrics, {}) == {}
 
 
 @pytest.mark.parametrize("order", [ADCC_FAMILY, ADCC_FAMILY[::-1], ["adcc"]])
@@ -236,13 +236,13 @@ def test_adcc_alone_gives_its_parts_values_but_only_its_own_figures():
     metrics = get_metrics(["adcc"])
     values = score_all(metrics, _explained(5))
     assert set(values) == {"average_drop", "coherency", "complexity", "adcc"}
-    assert list(_figures(["adcc"], _explained(5))) == ["adcc", "adcc_per_image"]
+    assert list(_scores(["adcc"], _explained(5))) == ["adcc", "adcc_per_image"]
     np.testing.assert_array_equal(metrics["adcc"].score(_explained(5)), values["adcc"])
 
 
 def test_needs():
     needs = {name: metric.needs for name, metric in get_metrics(PLAIN).items()}
-    masked, second = Need.MASKED_SCORE, Need.SECOND_MAP
+    masked, second = MetricNeed.MASKED_SCORE, MetricNeed.SECOND_MAP
     assert needs == {
         "average_drop": {masked},
         "average_increase": {masked},
@@ -304,10 +304,10 @@ def test_every_metric_says_what_it_is():
 
 def test_the_same_metric_twice_with_other_options():
     metrics = get_metrics(["deletion", "deletion(steps=4)"])
-    figures = dataset_figures(
+    scores = dataset_scores(
         metrics, {"deletion": np.array([0.5]), "deletion(steps=4)": np.array([0.25])}
     )
-    assert {name: float(f[0]) for name, f in figures.items()} == {
+    assert {name: float(f[0]) for name, f in scores.items()} == {
         "deletion": 0.5,
         "deletion(steps=4)": 0.25,
     }

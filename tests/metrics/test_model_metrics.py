@@ -18,8 +18,8 @@ from scipy.special import softmax
 
 import adcc_onnx as adcc
 from adcc_onnx.cams.method_registry import get_method
-from adcc_onnx.explanation.batch_context import Observation
-from adcc_onnx.explanation.metric_context import MetricView
+from adcc_onnx.explanation.batch_context import BatchContext
+from adcc_onnx.explanation.metric_context import BatchMetricContext
 from adcc_onnx.metrics.imputation import impute
 from adcc_onnx.metrics.infidelity import _squares
 from adcc_onnx.metrics.metric import Explained
@@ -61,9 +61,9 @@ def plain(path: Path) -> Any:
 
 def explained(model: Model, method: str = "gradcam", maps: Array = MAPS) -> Explained:
     chosen = get_method(method)
-    first = Observation(model, IMAGES, None, chosen.needs, [7, 8, 9])
+    first = BatchContext(model, IMAGES, None, chosen.needs, [7, 8, 9])
     p = np.array([first.probability(i, first.logits[i : i + 1])[0] for i in range(N)])
-    view = MetricView(model, chosen, first)
+    view = BatchMetricContext(model, chosen, first)
     return Explained(p, maps=maps, passes=first.passes, view=view)
 
 
@@ -189,7 +189,7 @@ def test_max_sensitivity_equals_captums(model: Model) -> None:
     shown = explained(model, maps=adcc.explain(model, IMAGES))
     ours = get_metric(f"max_sensitivity(samples={samples}, radius={radius})").score(shown)
 
-    sources = shown.view.generators()
+    sources = shown.view.rngs()
     limits = radius * np.ptp(IMAGES.reshape(N, -1), axis=1)
     noise = [
         [rng.uniform(-limit, limit, IMAGES.shape[1:]) for _ in range(samples)]
@@ -218,7 +218,7 @@ def test_infidelity_equals_captums(model: Model, plain: Any) -> None:
     captum = pytest.importorskip("captum.metrics")
     samples, shown = 40, explained(model)
     ours = get_metric(f"infidelity(samples={samples})").score(shown)
-    for i, (rng, target) in enumerate(zip(shown.view.generators(), targets(plain), strict=True)):
+    for i, (rng, target) in enumerate(zip(shown.view.rngs(), targets(plain), strict=True)):
         squares = np.stack(_squares(rng, samples, (SIDE, SIDE)))
         masks = torch.tensor(np.repeat(squares[:, None], 3, axis=1), dtype=torch.float64)
         # One channel carries the map, so that the product sums it once a pixel.
@@ -255,7 +255,7 @@ def test_a_map_that_tells_all_has_no_infidelity(tmp_path: Path) -> None:
         def scores(self, image: int, others: Array) -> Array:
             return np.abs(others).sum(axis=(1, 2, 3)) / 1000
 
-        def generators(self) -> list[np.random.Generator]:
+        def rngs(self) -> list[np.random.Generator]:
             return [np.random.default_rng(i) for i in range(N)]
 
     whole = pixels.sum(axis=(1, 2)).astype(np.float64) / 1000
@@ -299,7 +299,7 @@ def test_sparseness_and_entropy_equal_quantus() -> None:
 def test_passes(model: Model, method: str, passes: int) -> None:
     """Score-CAM: one pass and one a live channel, of which the toy model has four."""
     chosen = get_method(method)
-    first = Observation(model, IMAGES, None, chosen.needs, [7, 8, 9])
+    first = BatchContext(model, IMAGES, None, chosen.needs, [7, 8, 9])
     chosen.raw_maps(first)
     shown = Explained(np.ones(N), passes=first.passes)
     np.testing.assert_array_equal(get_metric("passes").score(shown), np.full(N, passes))

@@ -22,9 +22,9 @@ from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.report import FORMATS, render, render_failures
 from adcc_onnx.report.overlay import overlay, sheet, write_png
 from adcc_onnx.report.text_table import safe
-from adcc_onnx.results.score_columns import figures_of
+from adcc_onnx.results.score_columns import scores_of
 from adcc_onnx.results.store import ImageRow, ScoreRow, Store
-from adcc_onnx.results.summary import summarise
+from adcc_onnx.results.summary import summarize
 from adcc_onnx.statistics.resampling import Resampling
 
 DROPS, COHERENCIES, COMPLEXITIES = (0.1, 0.3), (0.9, 0.7), (0.2, 0.4)
@@ -46,8 +46,8 @@ def store() -> Store:
         zip(DROPS, COHERENCIES, COMPLEXITIES, strict=True)
     ):
         value = adcc(drop, coherency, complexity)
-        figures = dict(zip(METRICS, (drop, float(i), coherency, complexity, value), strict=True))
-        scores.append(ScoreRow(i, "gradcam", i == 1, None, figures, 0.002))
+        scores = dict(zip(METRICS, (drop, float(i), coherency, complexity, value), strict=True))
+        scores.append(ScoreRow(i, "gradcam", i == 1, None, scores, 0.002))
     zero = dict.fromkeys(METRICS, 0.0)
     scores.append(ScoreRow(0, "fakecam", False, None, zero, 2.0))
     scores.append(ScoreRow(1, "fakecam", False, "the map holds NaN", {}))
@@ -103,14 +103,14 @@ def test_every_figure_has_the_interval_of_scipy() -> None:
         positions=short.positions[1:],
         values={name: column[1:].copy() for name, column in short.values.items()},
     )
-    summary = summarise(stored, resampling=Resampling(replicates=20_000))
+    summary = summarize(stored, resampling=Resampling(replicates=20_000))
 
     def of_means(drop: np.ndarray, coherency: np.ndarray, complexity: np.ndarray) -> np.ndarray:
         return stats.hmean([c.mean(axis=-1) for c in (1 - drop, coherency, 1 - complexity)], axis=0)
 
     for name, columns in (("bad", values["bad"]), ("good", values["good"][:, 1:])):
         found = summary.methods[name]
-        assert found.intervals.keys() == found.figures.keys() == {*METRICS, "adcc_per_image"}
+        assert found.intervals.keys() == found.scores.keys() == {*METRICS, "adcc_per_image"}
         wanted = stats.bootstrap(
             tuple(columns),
             lambda *c, axis: of_means(*c),
@@ -134,12 +134,12 @@ def test_the_intervals_stand_in_json_and_csv() -> None:
     (run,) = json.loads(render([store], "json"))["runs"]
     for row in csv.DictReader(io.StringIO(render([store], "csv"))):
         found = run["methods"][row["method"]]
-        for figure, (low, high) in found["interval"].items():
-            assert low <= found[figure] <= high
-            assert (float(row[f"{figure}_low"]), float(row[f"{figure}_high"])) == (low, high)
+        for score, (low, high) in found["interval"].items():
+            assert low <= found[score] <= high
+            assert (float(row[f"{score}_low"]), float(row[f"{score}_high"])) == (low, high)
     best, rival, _ = run["ranking"]["order"]
     assert {best, rival} == {"good", "alike"}
-    assert run["ranking"]["not_told_apart_from_best"] == [rival]
+    assert run["ranking"]["not_significantly_worse"] == [rival]
     assert run["statistics"]["confidence"] == 0.95 and run["statistics"]["seed"] == 0
     narrow = json.loads(render([store], "json", Resampling(confidence=0.5)))["runs"][0]
     (wide, thin) = (np.ptp(r["methods"]["good"]["interval"]["adcc"]) for r in (run, narrow))
@@ -213,15 +213,15 @@ def test_a_figure_that_no_image_has_is_not_there() -> None:
 
 
 def test_numbers_for_people() -> None:
-    figures = figures_of(get_metrics(["adcc", "infidelity", "passes", "road", "deletion(steps=8)"]))
-    assert list(figures)[:3] == ["adcc", "adcc_per_image", "infidelity"]
-    assert figures["adcc"].shown(0.6834) == "68.3" and figures["adcc"].shown(None) == "-"
-    assert figures["road"].shown(-0.0001) == "0.0" and figures["road"].shown(-0.2, "+") == "-20.0"
-    assert figures["infidelity"].shown(0.0012345) == "0.00123"
-    assert figures["passes"].shown(4001.0) == "4001" and figures["passes"].shown(1.0) == "1"
-    assert figures["deletion(steps=8)"].head == "Deletion(steps=8) ↓"
-    assert figures["adcc_per_image"].title == "ADCC per image"
-    assert figures["adcc"].shown_interval((0.1, 0.25)) == "[10.0, 25.0]"
+    scores = scores_of(get_metrics(["adcc", "infidelity", "passes", "road", "deletion(steps=8)"]))
+    assert list(scores)[:3] == ["adcc", "adcc_per_image", "infidelity"]
+    assert scores["adcc"].shown(0.6834) == "68.3" and scores["adcc"].shown(None) == "-"
+    assert scores["road"].shown(-0.0001) == "0.0" and scores["road"].shown(-0.2, "+") == "-20.0"
+    assert scores["infidelity"].shown(0.0012345) == "0.00123"
+    assert scores["passes"].shown(4001.0) == "4001" and scores["passes"].shown(1.0) == "1"
+    assert scores["deletion(steps=8)"].head == "Deletion(steps=8) ↓"
+    assert scores["adcc_per_image"].title == "ADCC per image"
+    assert scores["adcc"].shown_interval((0.1, 0.25)) == "[10.0, 25.0]"
 
 
 def test_an_unknown_format_is_answered_by_name(store: Store) -> None:
@@ -311,7 +311,7 @@ def test_what_steers_a_terminal_is_written_out() -> None:
     assert safe("tench, Tinca · é 犬") == "tench, Tinca · é 犬"
 
 
-def test_the_colours_grow_evenly_in_lightness() -> None:
+def test_the_colors_grow_evenly_in_lightness() -> None:
     ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
     black = np.zeros((1, 256, 3), np.uint8)
     lightness = color.rgb2lab(overlay(black, ramp))[0, :, 0]

@@ -176,9 +176,9 @@ def test_every_format_tells_the_same() -> None:
     rows = {r["method"]: r for r in csv.DictReader(io.StringIO(render_comparison([store], "csv")))}
     table = render_comparison([store], "table")
     for name, found in record["methods"].items():
-        assert float(rows[name]["figure"]) == found["figure"]
+        assert float(rows[name]["score"]) == found["score"]
         line = next(li for li in table.splitlines() if li.startswith(name))
-        assert f"{100 * found['figure']:.1f}" in line
+        assert f"{100 * found['score']:.1f}" in line
         if name != record["best"]:
             assert float(rows[name]["difference_low"]) == found["difference_interval"][0]
             assert f"{round(100 * found['difference'], 1) + 0.0:+.1f} [" in line

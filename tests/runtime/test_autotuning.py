@@ -17,7 +17,7 @@ from adcc_onnx.model import Model, Pass
 from adcc_onnx.report import render
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime import autotuning as tuning
-from adcc_onnx.runtime.autotuning import Pace, at_pace, search, tuned
+from adcc_onnx.runtime.autotuning import RunSettings, autotuned, search, with_run_settings
 
 IMAGES = np.random.default_rng(0).standard_normal((9, 3, 8, 8)).astype(np.float32)
 
@@ -38,18 +38,26 @@ def test_the_fastest_of_what_was_measured_is_taken(
         assert kind is Pass.GRADIENTS
         by_batch = {1: 50.0, 4: 100.0, 8: 102.0, 16: 101.0}
         tried.add(candidate.batch)
-        return slow * by_batch[candidate.batch] * by_lanes[candidate.lanes]
+        return slow * by_batch[candidate.batch] * by_lanes[candidate.concurrent_runs]
 
     monkeypatch.setattr(tuning, "_speed", speed)
     monkeypatch.setattr(tuning, "_cores", lambda: 6)
     # 2 % more is not worth twice the memory.
-    assert search(model, Pass.GRADIENTS) == Pace(batch=4, threads=1, lanes=6, speed=200.0)
+    assert search(model, Pass.GRADIENTS) == RunSettings(
+        batch=4, threads=1, concurrent_runs=6, speed=200.0
+    )
     by_lanes[6] = 1.02  # as fast as two: they do not leave the cores idle, and take less memory
-    assert search(model, Pass.GRADIENTS) == Pace(batch=4, threads=3, lanes=2, speed=100.0)
+    assert search(model, Pass.GRADIENTS) == RunSettings(
+        batch=4, threads=3, concurrent_runs=2, speed=100.0
+    )
     by_lanes[1] = 1.25
-    assert search(model, Pass.GRADIENTS) == Pace(batch=4, threads=0, lanes=1, speed=125.0)
+    assert search(model, Pass.GRADIENTS) == RunSettings(
+        batch=4, threads=0, concurrent_runs=1, speed=125.0
+    )
     monkeypatch.setattr(tuning, "_cores", lambda: 1)
-    assert search(model, Pass.GRADIENTS) == Pace(batch=4, threads=0, lanes=1, speed=125.0)
+    assert search(model, Pass.GRADIENTS) == RunSettings(
+        batch=4, threads=0, concurrent_runs=1, speed=125.0
+    )
     assert tried == {1, 4, 8, 16}
     tried.clear()
     slow = 0.1  # a run of 16 takes more than a second
@@ -63,14 +71,16 @@ def test_a_pace_that_takes_too_much_memory_is_left_out(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def speed(candidate: Model, kind: Pass) -> float:
-        if candidate.batch * candidate.lanes > most:
+        if candidate.batch * candidate.concurrent_runs > most:
             raise OutOfMemoryError("no memory for it")
         return 100.0 * candidate.batch
 
     monkeypatch.setattr(tuning, "_speed", speed)
     monkeypatch.setattr(tuning, "_cores", lambda: 2)
     most = 8
-    assert search(model, Pass.GRADIENTS) == Pace(batch=8, threads=0, lanes=1, speed=800.0)
+    assert search(model, Pass.GRADIENTS) == RunSettings(
+        batch=8, threads=0, concurrent_runs=1, speed=800.0
+    )
     most = 0
     with pytest.raises(ModelError, match="at no batch size: no memory for it"):
         search(model, Pass.GRADIENTS)
@@ -78,10 +88,14 @@ def test_a_pace_that_takes_too_much_memory_is_left_out(
 
 def test_it_is_searched_for_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    first = tuned(model, Pass.GRADIENTS, said.append)
+    first = autotuned(model, Pass.GRADIENTS, said.append)
     monkeypatch.setattr(tuning, "search", lambda *_: pytest.fail("searched again"))
-    again = tuned(model, Pass.GRADIENTS, said.append)
-    assert (first.batch, first.threads, first.lanes) == (again.batch, again.threads, again.lanes)
+    again = autotuned(model, Pass.GRADIENTS, said.append)
+    assert (first.batch, first.threads, first.concurrent_runs) == (
+        again.batch,
+        again.threads,
+        again.concurrent_runs,
+    )
     assert said[0] == said[1] and said[0].startswith(f"net: {first.batch} images a run")
 
 
@@ -92,7 +106,7 @@ def test_a_broken_memory_is_forgotten(model: Model, content: str) -> None:
     path = tuning._cache()
     path.parent.mkdir(parents=True)
     path.write_text(content)
-    tuned(model, Pass.FORWARD)
+    autotuned(model, Pass.FORWARD)
     assert len(json.loads(path.read_text())) == 1
 
 
@@ -101,7 +115,7 @@ def test_where_nothing_can_be_written_it_is_searched_for_each_time(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert tuned(model, Pass.FORWARD).batch >= 1
+    assert autotuned(model, Pass.FORWARD).batch >= 1
 
 
 def test_the_pace_changes_no_result(model: Model, tmp_path: Path) -> None:
@@ -111,9 +125,11 @@ def test_the_pace_changes_no_result(model: Model, tmp_path: Path) -> None:
         ["adcc", "deletion(steps=5)"],
     )
     found = set()
-    for i, pace in enumerate([Pace(1, 0, 1), Pace(4, 1, 2), Pace(2, 1, 3), Pace(16, 2, 1)]):
+    for i, pace in enumerate(
+        [RunSettings(1, 0, 1), RunSettings(4, 1, 2), RunSettings(2, 1, 3), RunSettings(16, 2, 1)]
+    ):
         path = tmp_path / f"{i}.sqlite"
-        adcc.evaluate(at_pace(model, pace), IMAGES, methods, metrics, output=path)
+        adcc.evaluate(with_run_settings(model, pace), IMAGES, methods, metrics, output=path)
         with Store.open(path) as store:
             found.add(render([store], "json"))
     assert len(found) == 1

@@ -17,14 +17,8 @@ from helpers.small_models import small
 import adcc_onnx as adcc
 from adcc_onnx.errors import AdccWarning, OptionError
 from adcc_onnx.runtime import cuda
-from adcc_onnx.runtime.device_array import Kept
-from adcc_onnx.runtime.devices import (
-    CPU_PROVIDER,
-    Device,
-    capturing,
-    choose_device,
-    uncapturing,
-)
+from adcc_onnx.runtime.device_array import DeviceArray
+from adcc_onnx.runtime.devices import CPU_PROVIDER, Device, capturing, choose_device, uncapturing
 from adcc_onnx.runtime.session import Session
 
 RNG = np.random.default_rng(0)
@@ -46,8 +40,8 @@ def test_full_batches_and_the_rest() -> None:
 
 def test_kept_values_outlive_the_next_run() -> None:
     session = Session(ir.from_proto(small()), DEVICE, 4)
-    laid = Kept.lay(IMAGES[:8], DEVICE, 4)
-    _, first = session.run_keeping(["scores"], {"image": laid})
+    to_ort_value = DeviceArray.put(IMAGES[:8], DEVICE, 4)
+    _, first = session.run_keeping(["scores"], {"image": to_ort_value})
     _, second = session.run_keeping(["scores"], {"image": -IMAGES[:8]})
     plain = Session(ir.from_proto(small()), choose_device("cpu"), 4)
     for kept, images in ((first, IMAGES), (second, -IMAGES)):
@@ -63,7 +57,7 @@ def test_an_evaluation_with_recorded_runs(tmp_path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Device, "remote", property(lambda self: True))
     found = adcc.evaluate(replace(model, device=DEVICE, _sessions={}), IMAGES, methods).methods
     for name in methods:
-        assert found[name].figures == pytest.approx(expected[name].figures, abs=1e-5)
+        assert found[name].scores == pytest.approx(expected[name].scores, abs=1e-5)
 
 
 def test_a_graph_that_cannot_be_recorded_runs_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,9 +41,9 @@ def test_shared_inputs_are_laid_once_for_all_runs() -> None:
     fix_size(classifier, (8, 8))
     session = Session(build_masked(classifier), choose_device("cpu"), 4)
     masks = RNG.random((11, 8, 8)).astype(np.float32)
-    laid = onnxruntime.OrtValue.ortvalue_from_numpy
+    to_ort_value = onnxruntime.OrtValue.ortvalue_from_numpy
     with mock.patch.object(
-        onnxruntime.OrtValue, "ortvalue_from_numpy", side_effect=laid
+        onnxruntime.OrtValue, "ortvalue_from_numpy", side_effect=to_ort_value
     ) as counted:
         found = session.run({"masks": masks}, {"image": IMAGES[:1]})["logits"]
     assert counted.call_count == 1

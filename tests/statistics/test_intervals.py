@@ -66,7 +66,7 @@ def test_a_figure_of_several_means_is_resampled_image_by_image() -> None:
         rng=np.random.default_rng(6),
     )
     found = estimate(values, adcc_of_means, Resampling(replicates=20_000))
-    assert found.figures[0] == pytest.approx(adcc(*values), rel=1e-12)
+    assert found.statistics[0] == pytest.approx(adcc(*values), rel=1e-12)
     interval = wanted.confidence_interval
     off = 0.05 * (interval.high - interval.low)
     np.testing.assert_allclose((found.low[0], found.high[0]), interval, atol=off)
@@ -121,10 +121,10 @@ def test_equal_values_give_a_point_and_never_nan() -> None:
 def test_one_image_has_no_interval() -> None:
     for values in ([[0.3]], [[0.3, np.nan, np.nan]]):
         found = estimate(np.array(values), mean_itself, Resampling())
-        assert found.figures[0] == 0.3
+        assert found.statistics[0] == 0.3
         assert np.isnan(found.low[0]) and np.isnan(found.high[0])
     none = estimate(np.empty((1, 0)), mean_itself, Resampling())
-    assert np.isnan([none.figures[0], none.low[0], none.high[0]]).all()
+    assert np.isnan([none.statistics[0], none.low[0], none.high[0]]).all()
 
 
 def test_the_same_seed_gives_the_same_and_another_nearly_so(skewed: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from scipy import stats
 from adcc_onnx.errors import OptionError
 from adcc_onnx.results.store import Columns, StoredRun
 from adcc_onnx.statistics.resampling import Resampling
-from adcc_onnx.studies.metric_validation import TRUE_METRICS, judge, validation_plan
+from adcc_onnx.studies.metric_validation import TRUE_METRICS, assess_metrics, validation_plan
 
 N = 40
 SOUND = ("gradcam", "layercam")
@@ -46,7 +46,7 @@ def test_agreement_is_kendalls_tau_with_the_truth() -> None:
         }
         for i, name in enumerate(methods)
     }
-    found = judge(stored(rows, methods), plan, "best_iou", RESAMPLING)
+    found = assess_metrics(stored(rows, methods), plan, "best_iou", RESAMPLING)
     assert found.images == N
     assert list(found.truth) == [methods[i] for i in np.argsort(-np.array(truth))]
     by_name = {one.metric: one for one in found.judgements}
@@ -58,12 +58,12 @@ def test_agreement_is_kendalls_tau_with_the_truth() -> None:
     assert by_name["sparseness"].agreement == pytest.approx(wanted)
     assert by_name["sparseness"].among_sound == pytest.approx(-1)
     # Of the 2 x 5 pairs of a sound and a worthless map: 0.9 against 0.9 is a tie.
-    assert by_name["sparseness"].told_apart == pytest.approx(9.5 / 10)
-    assert by_name["coherency"].told_apart == 1 and by_name["complexity"].told_apart == 0
+    assert by_name["sparseness"].auc == pytest.approx(9.5 / 10)
+    assert by_name["coherency"].auc == 1 and by_name["complexity"].auc == 0
     assert by_name["sparseness"].fakecam_place == 8 and by_name["complexity"].fakecam_place == 4
 
 
 def test_only_metrics_that_know_the_truth_tell_it() -> None:
     plan = validation_plan(SOUND, ["complexity"])
     with pytest.raises(OptionError, match="the truth is told by best_iou"):
-        judge(stored({}, []), plan, "adcc", RESAMPLING)
+        assess_metrics(stored({}, []), plan, "adcc", RESAMPLING)

@@ -1,4 +1,4 @@
-"""The randomisation check: who must fail it, who must not, and what it compares."""
+"""The randomization check: who must fail it, who must not, and what it compares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS
 from adcc_onnx.graph.programs.randomize_weights import redrawn, weights_from_top
 from adcc_onnx.model import Model, Pass
-from adcc_onnx.studies.randomization import randomisation_check
+from adcc_onnx.studies.randomization import randomization_check
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def model() -> Model:
 
 def test_who_looks_at_the_model_and_who_does_not(model: Model) -> None:
     plan = make_plan(["gradcam", "fakecam", "center"])
-    steps = list(randomisation_check(model, as_source("drawings:12"), plan, steps=3))
+    steps = list(randomization_check(model, as_source("drawings:12"), plan, steps=3))
     weights = len(weights_from_top(model.classifier))
     assert [step.weights for step in steps] == [round(weights * k / 3) for k in (1, 2, 3)]
     for step in steps:
@@ -37,7 +37,7 @@ def test_who_looks_at_the_model_and_who_does_not(model: Model) -> None:
 def test_similarity_is_the_mean_correlation_for_the_same_class(model: Model) -> None:
     source = as_source("drawings:5")
     plan = make_plan(["gradcam"], seed=4)
-    *_, last = randomisation_check(model, source, plan, steps=1)
+    *_, last = randomization_check(model, source, plan, steps=1)
     images = np.stack([model.preprocessing(record.load()) for record in source])
     sound = adcc.explain(model, images)
     predicted = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS].argmax(axis=1)
@@ -54,6 +54,6 @@ def test_similarity_is_the_mean_correlation_for_the_same_class(model: Model) -> 
 def test_what_cannot_be_checked(model: Model) -> None:
     source = as_source("drawings:2")
     with pytest.raises(OptionError, match="steps must be at least 1"):
-        next(randomisation_check(model, source, make_plan(), steps=0))
+        next(randomization_check(model, source, make_plan(), steps=0))
     with pytest.raises(OptionError, match="explains the predicted class"):
-        next(randomisation_check(model, source, make_plan(target="label")))
+        next(randomization_check(model, source, make_plan(target="label")))

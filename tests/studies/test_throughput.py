@@ -68,7 +68,7 @@ def test_half_precision_is_measured_against_float32(tmp_path: Path) -> None:
     for metric, (mean, most) in found.items():
         pairs = [
             [
-                adcc.evaluate(m, image[None], ["gradcam"]).methods["gradcam"].figures[metric]
+                adcc.evaluate(m, image[None], ["gradcam"]).methods["gradcam"].scores[metric]
                 for m in (half, whole)
             ]
             for image in images

@@ -24,7 +24,7 @@ Scalar = float | int
 BOOL, INT64 = ir.DataType.BOOL, ir.DataType.INT64
 FLOAT, DOUBLE = ir.DataType.FLOAT, ir.DataType.DOUBLE
 # What QuantizeLinear makes of real numbers.
-QUANTISED = {ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.UINT16, ir.DataType.INT16}
+QUANTIZED = {ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.UINT16, ir.DataType.INT16}
 _LOW_PRECISION = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
 
 

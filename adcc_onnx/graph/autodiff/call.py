@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adcc_onnx.graph.autodiff.builder import Builder, Dim, Tensor, dims_of
 
 
-class RefusalError(Exception):
+class UnsupportedNodeError(Exception):
     """A rule cannot serve this node; the text is the reason, the engine adds which node."""
 
 
@@ -67,7 +67,9 @@ class Call:
     def rank(self, index: int = 0) -> int:
         dims = self.dims(index)
         if dims is None:
-            raise RefusalError(f"the rank of its input '{self._input(index).name}' is unknown")
+            raise UnsupportedNodeError(
+                f"the rank of its input '{self._input(index).name}' is unknown"
+            )
         return len(dims)
 
     def size(self, axis: int, index: int = 0) -> int:
@@ -75,7 +77,7 @@ class Call:
         dims = self.dims(index)
         size = None if dims is None else dims[axis]
         if not isinstance(size, int):
-            raise RefusalError(
+            raise UnsupportedNodeError(
                 f"the size of axis {axis} of its input '{self._input(index).name}' is not fixed"
             )
         return size
@@ -89,7 +91,7 @@ class Call:
         """The value of an input that must be constant (axes, pads)."""
         constant = ir.convenience.get_const_tensor(self._input(index))
         if constant is None:
-            raise RefusalError(f"its input '{self._input(index).name}' is not constant")
+            raise UnsupportedNodeError(f"its input '{self._input(index).name}' is not constant")
         return np.asarray(constant.numpy())
 
     def static_ints(self, index: int, attribute: str) -> list[int] | None:
@@ -105,7 +107,7 @@ class Call:
         return value
 
 
-class Cut(Call):
+class DetachedNode(Call):
     """A node cut off from what its inputs are computed from: they are read from `leaves`.
 
     A formula written on it is a function of the leaves alone.

@@ -16,8 +16,8 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import ControlFlowError, NoGradientPathError, NoGradientRuleError
 from adcc_onnx.graph.autodiff.broadcast import unbroadcast
-from adcc_onnx.graph.autodiff.builder import FLOAT, QUANTISED, Builder, Tensor
-from adcc_onnx.graph.autodiff.call import Call, Cut, RefusalError
+from adcc_onnx.graph.autodiff.builder import FLOAT, QUANTIZED, Builder, Tensor
+from adcc_onnx.graph.autodiff.call import Call, DetachedNode, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.rules import NO_GRADIENT, STRAIGHT_THROUGH, find_rule
 from adcc_onnx.graph.autodiff.rules.rule_registry import Formula, Rule
 
@@ -103,10 +103,10 @@ def missing_rules(score: ir.Value, wrt: Iterable[ir.Value]) -> list[ir.Node]:
 
 
 def _carriers(node: ir.Node) -> list[ir.Value]:
-    """The outputs that carry a gradient: real numbers, and what a quantiser has made of them."""
+    """The outputs that carry a gradient: real numbers, and what a quantizer has made of them."""
     if node.op_type in STRAIGHT_THROUGH:
         return [node.outputs[0]]
-    moved = QUANTISED if node.op_type != "Cast" else set()
+    moved = QUANTIZED if node.op_type != "Cast" else set()
     kinds = _DIFFERENTIABLE | moved | {None}
     return [value for value in node.outputs if value.dtype in kinds]
 
@@ -153,7 +153,7 @@ def _visit(call: Call, downstream: set[ir.Value], cotangents: dict[ir.Value, lis
     rule = _rule_for(call)
     asked = [i for i, v in enumerate(call.node.inputs) if v is not None and v in downstream]
     if rule.formula is not None:
-        products = _through_formula(rule.formula, call, asked)
+        products = _through_decomposition(rule.formula, call, asked)
     else:
         products = [_product(rule, call, index) for index in asked]
     for index, product in zip(asked, products, strict=True):
@@ -162,12 +162,14 @@ def _visit(call: Call, downstream: set[ir.Value], cotangents: dict[ir.Value, lis
             cotangents.setdefault(value, []).append(product)
 
 
-def _through_formula(formula: Formula, call: Call, asked: Sequence[int]) -> list[Tensor | None]:
+def _through_decomposition(
+    formula: Formula, call: Call, asked: Sequence[int]
+) -> list[Tensor | None]:
     """Write the node once more in simpler operators, on leaves of its own, and walk back there."""
     leaves = {index: call[index].cast(FLOAT).op("Identity") for index in asked}
     try:
-        results = formula(Cut(call.builder, call.node, leaves))
-    except RefusalError as reason:
+        results = formula(DetachedNode(call.builder, call.node, leaves))
+    except UnsupportedNodeError as reason:
         raise _refused(call, str(reason)) from None
     outputs = results if isinstance(results, list) else [results]
     seeds = {}
@@ -203,7 +205,7 @@ def _product(rule: Rule, call: Call, index: int) -> Tensor:
     try:
         gradient = product(leading, call)
         return unbroadcast(gradient, call, index) if rule.broadcasts else gradient
-    except RefusalError as reason:
+    except UnsupportedNodeError as reason:
         raise _refused(call, str(reason)) from None
 
 

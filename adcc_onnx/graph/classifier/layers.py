@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from adcc_onnx.errors import LayerShapeError, ModelError, UnknownLayerError, did_you_mean
-from adcc_onnx.graph.autodiff.builder import QUANTISED, Dim, dims_of
+from adcc_onnx.graph.autodiff.builder import QUANTIZED, Dim, dims_of
 from adcc_onnx.graph.autodiff.gradient import path_nodes
 from adcc_onnx.graph.classifier.layouts import MAPS, TOKENS, layouts
 from adcc_onnx.graph.classifier.scores import Classifier, image_of
@@ -66,11 +66,11 @@ def find_value(model: ir.Model, name: str) -> ir.Value:
 
 def _real_value(value: ir.Value, name: str) -> ir.Value:
     """A tensor of whole numbers as the real one that is made of it."""
-    if value.dtype not in QUANTISED:
+    if value.dtype not in QUANTIZED:
         return value
     turned = [n.outputs[0] for n in value.consumers() if n.op_type == "DequantizeLinear"]
     if len(turned) != 1:
-        raise LayerShapeError(f"layer '{name}' is quantised; name the real tensor next to it")
+        raise LayerShapeError(f"layer '{name}' is quantized; name the real tensor next to it")
     return turned[0]
 
 
@@ -248,7 +248,7 @@ def _has_extent(value: ir.Value, layout: str) -> bool:
     dims = dims_of(value) or ()
     sizes = [dims[layout.index(axis)] for axis in "HWT" if axis in layout]
     known = [size for size in sizes if isinstance(size, int)]
-    return value.dtype not in QUANTISED and len(known) == len(sizes) and math.prod(known) > 1
+    return value.dtype not in QUANTIZED and len(known) == len(sizes) and math.prod(known) > 1
 
 
 def _before_unrolling(value: ir.Value, known: dict[ir.Value, str]) -> ir.Value:

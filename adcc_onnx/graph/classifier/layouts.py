@@ -10,7 +10,7 @@ from adcc_onnx.graph.autodiff.builder import Dim, dims_of
 
 # N the image, C channels, H and W space, T tokens.
 MAPS, TOKENS = ("NCHW", "NHWC"), ("NTC", "NCT")
-# The tokens of all images as the rows of one matrix, as some networks normalise them.
+# The tokens of all images as the rows of one matrix, as some networks normalize them.
 _ROWS = "RC"
 # Operators that take and give channels in the second axis.
 _CHANNELS_FIRST = {

@@ -6,12 +6,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from adcc_onnx.errors import (
-    NoClassScoresError,
-    NoImageInputError,
-    OptionError,
-    did_you_mean,
-)
+from adcc_onnx.errors import NoClassScoresError, NoImageInputError, OptionError, did_you_mean
 from adcc_onnx.graph.autodiff.builder import Dim, dims_of
 from adcc_onnx.graph.passes.resolve_shapes import resolve_shapes
 
@@ -37,7 +32,7 @@ _IMAGE_TYPES = {
     ir.DataType.UINT8,
 }
 _FLOATS = _IMAGE_TYPES - {ir.DataType.UINT8}
-_COLOURS = (3, 1, 4)
+_COLORS = (3, 1, 4)
 _SCORE_WORDS = ("logit", "prob", "score", "class", "softmax", "pred")
 
 
@@ -51,7 +46,7 @@ class Classifier:
         layout: "NCHW" or "NHWC".
         scores: the model's own output with one score a class.
         scores_kind: "logits", "probabilities", "log-probabilities" or "sigmoid".
-        logits: the value the scores are a softmax (or sigmoid, or quantisation) of; the scores
+        logits: the value the scores are a softmax (or sigmoid, or quantization) of; the scores
             where they are none.
         classes: how many classes there are.
     """
@@ -73,7 +68,7 @@ class Classifier:
 
     @property
     def channels(self) -> int:
-        """Colour channels of the image."""
+        """Color channels of the image."""
         return _fixed(dims_of(self.image), 1 if self.layout == "NCHW" else 3) or 3
 
     @property
@@ -171,9 +166,9 @@ def _classes(dims: tuple[Dim, ...]) -> int | None:
 
 
 def _logits_of(scores: ir.Value) -> tuple[str, ir.Value]:
-    """The kind of the scores, and the value before a final softmax, sigmoid or quantisation.
+    """The kind of the scores, and the value before a final softmax, sigmoid or quantization.
 
-    A quantisation of the scores may saturate at the highest one, and hide its gradient.
+    A quantization of the scores may saturate at the highest one, and hide its gradient.
     """
     value, logits = scores, scores
     while (node := value.producer()) is not None and node.domain == "" and node.inputs[0]:
@@ -188,9 +183,9 @@ def _logits_of(scores: ir.Value) -> tuple[str, ir.Value]:
 
 
 def _layout_of(image: ir.Value) -> str:
-    """By the axis that can be a colour; where both or none can, by the first Transpose."""
+    """By the axis that can be a color; where both or none can, by the first Transpose."""
     dims = dims_of(image) or ()
-    first, last = dims[1] in _COLOURS, dims[3] in _COLOURS
+    first, last = dims[1] in _COLORS, dims[3] in _COLORS
     if first != last:
         return "NCHW" if first else "NHWC"
     to_channels_first = any(

@@ -14,7 +14,7 @@ from onnx import shape_inference
 
 from adcc_onnx.errors import ExternalDataError, ModelError, first_line
 from adcc_onnx.graph.autodiff.builder import dims_of
-from adcc_onnx.graph.loading.weights import all_tensors, external_tensors, weights_aside
+from adcc_onnx.graph.loading.weights import all_tensors, detached_weights, external_tensors
 
 # 1 GiB of float32, of one image; the largest values of real classifiers have some 2^24.
 MOST_ELEMENTS = 2**28
@@ -22,7 +22,7 @@ _DEEPEST_CALLS = 64
 _MOST_NODES = 100_000
 
 
-def require_sound(model: ir.Model) -> None:
+def check_model(model: ir.Model) -> None:
     """Check a model as it was read: versions, weights, operators, functions.
 
     Raises:
@@ -40,7 +40,7 @@ def require_sound(model: ir.Model) -> None:
     _Calls(model).check(model.graph)
 
 
-def require_in_memory(model: ir.Model) -> None:
+def check_in_memory(model: ir.Model) -> None:
     """Refuse a model in memory whose weights lie elsewhere: it has no folder to read them from.
 
     Raises:
@@ -53,7 +53,7 @@ def require_in_memory(model: ir.Model) -> None:
         )
 
 
-def require_moderate(model: ir.Model) -> None:
+def check_sizes(model: ir.Model) -> None:
     """Check the sizes that are known: none negative, no value larger than `MOST_ELEMENTS` an image.
 
     Raises:
@@ -74,7 +74,7 @@ def require_moderate(model: ir.Model) -> None:
             )
 
 
-def require_consistent(model: ir.Model) -> None:
+def check_shapes(model: ir.Model) -> None:
     """Check a prepared model by ONNX's own rules of types and shapes, from the inputs on.
 
     Raises:
@@ -87,7 +87,7 @@ def require_consistent(model: ir.Model) -> None:
             if node.domain in ("", "ai.onnx"):  # only the file can tell what others give
                 for value in node.outputs:
                     value.shape = None
-    with weights_aside(trial):
+    with detached_weights(trial):
         proto = ir.to_proto(trial)
     try:
         shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=False)

@@ -16,7 +16,7 @@ from adcc_onnx.graph.loading.weights import (
 )
 
 
-def settle_external_data(model: ir.Model, path: Path) -> None:
+def load_external_data(model: ir.Model, path: Path) -> None:
     """Check every external tensor; all but the main graph's weights, which may be large, are read.
 
     Raises:

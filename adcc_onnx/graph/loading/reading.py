@@ -9,9 +9,9 @@ import onnx
 import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError, NotAModelError, root_cause
-from adcc_onnx.graph.loading.checks import require_in_memory, require_sound
-from adcc_onnx.graph.loading.external_data import settle_external_data
-from adcc_onnx.graph.loading.weights import take_from_protobuf
+from adcc_onnx.graph.loading.checks import check_in_memory, check_model
+from adcc_onnx.graph.loading.external_data import load_external_data
+from adcc_onnx.graph.loading.weights import materialize
 
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)
 
@@ -35,9 +35,9 @@ def read_model(path: str | Path) -> ir.Model:
         ) from error
     if not model.graph.num_nodes() or not model.opset_imports:
         raise NotAModelError(f"{path} is not an ONNX model: it holds no operators")
-    settle_external_data(model, path)
-    require_sound(model)
-    take_from_protobuf(model)
+    load_external_data(model, path)
+    check_model(model)
+    materialize(model)
     return model
 
 
@@ -52,6 +52,6 @@ def read_proto(proto: onnx.ModelProto) -> ir.Model:
         model = ir.from_proto(proto)
     except Exception as error:
         raise ModelError(f"the model is malformed ({root_cause(error)})") from error
-    require_in_memory(model)
-    require_sound(model)
+    check_in_memory(model)
+    check_model(model)
     return model

@@ -65,7 +65,7 @@ def replace_attributes(graph: ir.Graph, change: Change) -> None:
                 node.attributes[name] = ir.AttrTensors(name, changed, old.doc_string)
 
 
-def take_from_protobuf(model: ir.Model) -> None:
+def materialize(model: ir.Model) -> None:
     """Give every tensor memory of its own, in place.
 
     A tensor within protobuf is copied at every look at its values, and keeps the whole file in
@@ -93,7 +93,7 @@ def _taken(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
 
 
 @contextmanager
-def weights_aside(
+def detached_weights(
     model: ir.Model, chosen: Callable[[ir.TensorProtocol], bool] = lambda tensor: True
 ) -> Iterator[dict[str, ir.TensorProtocol]]:
     """Within the context, large weights are no more than their type and shape.

@@ -92,7 +92,7 @@ def _has_room(graph: ir.Graph, count: int, body: ir.Graph) -> bool:
     return graph.num_nodes() + count * max(body.num_nodes(), 1) <= _MOST_UNROLLED
 
 
-def require_end(graph: ir.Graph) -> None:
+def check_loops(graph: ir.Graph) -> None:
     """Check that the loops left in a graph end, as far as their numbers of rounds are known.
 
     Raises:

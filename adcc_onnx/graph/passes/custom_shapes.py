@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, Builder, Tensor
-from adcc_onnx.graph.autodiff.call import Cut, RefusalError
+from adcc_onnx.graph.autodiff.call import DetachedNode, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.node_shapes import infer_outputs
 from adcc_onnx.graph.autodiff.rules import find_rule
 
@@ -21,14 +21,14 @@ def infer_custom_shapes(model: ir.Model) -> None:
         if _is_standard(node):
             infer_outputs(node, opset)
         else:
-            _infer_by_formula(node)
+            _infer_by_decomposition(node)
 
 
 def _is_standard(node: ir.Node) -> bool:
     return node.domain in ("", "ai.onnx")
 
 
-def _infer_by_formula(node: ir.Node) -> None:
+def _infer_by_decomposition(node: ir.Node) -> None:
     """Write the formula into a graph that is thrown away, and read the shapes there."""
     rule = find_rule(node.domain, node.op_type)
     if rule is None or rule.formula is None or node.graph is None:
@@ -37,8 +37,8 @@ def _infer_by_formula(node: ir.Node) -> None:
     builder = Builder(ir.Graph([], [], nodes=[], opset_imports=dict(imports)), "shape/")
     leaves = {i: _leaf(builder, v, i) for i, v in enumerate(node.inputs) if v is not None}
     try:
-        results = rule.formula(Cut(builder, node, leaves))
-    except RefusalError:
+        results = rule.formula(DetachedNode(builder, node, leaves))
+    except UnsupportedNodeError:
         return
     for value, result in zip(
         node.outputs, results if isinstance(results, list) else [results], strict=False

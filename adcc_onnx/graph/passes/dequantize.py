@@ -1,4 +1,4 @@
-"""Operators on quantised tensors, rewritten as the real operator between two quantisations.
+"""Operators on quantized tensors, rewritten as the real operator between two quantizations.
 
 What they compute stays the same to a rounding of the last level; layers become real numbers, and
 the gradient passes by the rules for QuantizeLinear and DequantizeLinear.
@@ -15,8 +15,8 @@ from adcc_onnx.graph.autodiff.call import Call
 from adcc_onnx.graph.autodiff.rules.rule_registry import MICROSOFT
 
 
-class QuantisedCall(Call):
-    """A node on quantised tensors; each of those is turned real once, whoever reads it."""
+class QuantizedCall(Call):
+    """A node on quantized tensors; each of those is turned real once, whoever reads it."""
 
     def __init__(self, builder: Builder, node: ir.Node, known: dict[ir.Value, Tensor]) -> None:
         super().__init__(builder, node)
@@ -28,17 +28,17 @@ class QuantisedCall(Call):
         if value not in self._known:
             zero = self[index + 2] if self.has(index + 2) else None
             turned = self[index].op("DequantizeLinear", self[index + 1], zero, axis=axis)
-            turned.value.name = f"{value.name}/dequantised"
+            turned.value.name = f"{value.name}/dequantized"
             self._known[value] = turned
         return self._known[value]
 
 
-Rewrite = Callable[[QuantisedCall], Tensor]
+Rewrite = Callable[[QuantizedCall], Tensor]
 _WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
 
 
-def dequantise(model: ir.Model) -> bool:
+def dequantize(model: ir.Model) -> bool:
     """Rewrite every such operator, in place; returns whether there was one."""
     found = [node for node in model.graph if (node.domain, node.op_type) in _REWRITES]
     for node in model.graph:
@@ -50,7 +50,7 @@ def dequantise(model: ir.Model) -> bool:
     known: dict[ir.Value, Tensor] = {}
     for node in found:
         with builder.scope(node.name):
-            result = _REWRITES[node.domain, node.op_type](QuantisedCall(builder, node, known))
+            result = _REWRITES[node.domain, node.op_type](QuantizedCall(builder, node, known))
         old, new = node.outputs[0], result.value
         known = {new if value is old else value: real for value, real in known.items()}
         old.replace_all_uses_with(new, replace_graph_outputs=True)
@@ -60,7 +60,7 @@ def dequantise(model: ir.Model) -> bool:
     return True
 
 
-def _quantised(y: Tensor, n: Call, index: int) -> Tensor:
+def _quantized(y: Tensor, n: Call, index: int) -> Tensor:
     """`y` by the scale and zero point at inputs `index` and the next."""
     return y.op("QuantizeLinear", n[index], n[index + 1] if n.has(index + 1) else None)
 
@@ -69,51 +69,51 @@ def _given(n: Call, names: tuple[str, ...]) -> dict[str, object]:
     return {name: n.attribute(name) for name in names}
 
 
-def _conv(n: QuantisedCall) -> Tensor:
+def _conv(n: QuantizedCall) -> Tensor:
     bias = None
     if n.has(8):
         scale = n[1] * n[4]
         bias = n[8].cast(FLOAT) * scale
     y = n.real(0).op("Conv", n.real(3, axis=0), bias, **_given(n, _WINDOW))
-    return _quantised(y, n, 6)
+    return _quantized(y, n, 6)
 
 
-def _matmul(n: QuantisedCall) -> Tensor:
-    return _quantised(n.real(0).op("MatMul", n.real(3, axis=-1)), n, 6)
+def _matmul(n: QuantizedCall) -> Tensor:
+    return _quantized(n.real(0).op("MatMul", n.real(3, axis=-1)), n, 6)
 
 
-def _gemm(n: QuantisedCall) -> Tensor:
+def _gemm(n: QuantizedCall) -> Tensor:
     attributes = _given(n, ("alpha", "transA", "transB"))
     axis = 0 if n.attribute("transB", 0) else 1
     bias = n[6].cast(FLOAT) * (n[1] * n[4]) * n.attribute("alpha", 1.0) if n.has(6) else None
     y = n.real(0).op("Gemm", n.real(3, axis=axis), bias, **attributes)
-    return _quantised(y, n, 7) if n.has(7) else y
+    return _quantized(y, n, 7) if n.has(7) else y
 
 
 def _binary(op_type: str) -> Rewrite:
-    return lambda n: _quantised(n.real(0).op(op_type, n.real(3)), n, 6)
+    return lambda n: _quantized(n.real(0).op(op_type, n.real(3)), n, 6)
 
 
 def _unary(op_type: str, attributes: tuple[str, ...] = ()) -> Rewrite:
-    def rewrite(n: QuantisedCall) -> Tensor:
+    def rewrite(n: QuantizedCall) -> Tensor:
         x, last = n.real(0), bool(n.attribute("channels_last", 0))
         turned = x.transpose([0, 3, 1, 2]) if last else x
         y = turned.op(op_type, **_given(n, attributes))
-        return _quantised(y.transpose([0, 2, 3, 1]) if last else y, n, 3)
+        return _quantized(y.transpose([0, 2, 3, 1]) if last else y, n, 3)
 
     return rewrite
 
 
-def _concat(n: QuantisedCall) -> Tensor:
+def _concat(n: QuantizedCall) -> Tensor:
     parts = [n.real(index) for index in range(2, len(n), 3)]
     y = n.builder.op("Concat", *parts, axis=n.attribute("axis"))
-    return _quantised(y, n, 0)
+    return _quantized(y, n, 0)
 
 
 def _integer(op_type: str) -> Rewrite:
     """Products of whole numbers, exact in float32; a Cast to real numbers follows anyway."""
 
-    def rewrite(n: QuantisedCall) -> Tensor:
+    def rewrite(n: QuantizedCall) -> Tensor:
         x, w = (_shifted(n, index) for index in (0, 1))
         return x.op(op_type, w, **(_given(n, _WINDOW) if op_type == "Conv" else {}))
 

@@ -18,7 +18,7 @@ def fixed_batch(image: ir.Value) -> int | None:
     return int(image.shape[0])
 
 
-def free_batch(model: ir.Model, image: ir.Value) -> None:
+def make_batch_dynamic(model: ir.Model, image: ir.Value) -> None:
     """Name the batch axis of `image`, and rewrite the constants that held its size; in place.
 
     A Reshape to [1, ...] becomes one to [-1, ...], or to [0, ...] where -1 is taken. Whether the

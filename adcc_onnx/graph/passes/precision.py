@@ -31,7 +31,7 @@ def widen_bfloat16(model: ir.Model) -> None:
                 _widen_attribute(node, attribute)
 
 
-def narrowed(model: ir.Model) -> ir.Model:
+def to_float16(model: ir.Model) -> ir.Model:
     """The same prepared model computing in float16, its inputs and outputs as they were.
 
     Operators that have no float16 form stay in float32. The conversion is onnxruntime's own.

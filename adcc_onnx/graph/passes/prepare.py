@@ -11,9 +11,9 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from adcc_onnx.errors import ModelError, root_cause
-from adcc_onnx.graph.loading.checks import require_consistent, require_moderate
-from adcc_onnx.graph.passes.control_flow import require_end, resolve_control_flow
-from adcc_onnx.graph.passes.dequantize import dequantise
+from adcc_onnx.graph.loading.checks import check_shapes, check_sizes
+from adcc_onnx.graph.passes.control_flow import check_loops, resolve_control_flow
+from adcc_onnx.graph.passes.dequantize import dequantize
 from adcc_onnx.graph.passes.fold_constants import replace_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.upgrade_opset import upgrade_opset
@@ -36,11 +36,11 @@ def prepare(model: ir.Model) -> ir.Model:
         _simplify(model)
         # What has become constant may decide further branches.
         for _ in range(_NESTED_CONTROL_FLOW):
-            require_end(model.graph)
+            check_loops(model.graph)
             if not resolve_control_flow(model):
                 break
             _simplify(model)
-        require_consistent(model)
+        check_shapes(model)
     except ModelError:
         raise
     except Exception as error:
@@ -49,12 +49,12 @@ def prepare(model: ir.Model) -> ir.Model:
 
 
 def _simplify(model: ir.Model) -> None:
-    """Constants as initializers, quantised operators as real ones, shapes where they are known."""
+    """Constants as initializers, quantized operators as real ones, shapes where they are known."""
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    dequantise(model)
+    dequantize(model)
     model.graph.sort()
     infer_shapes(model)
-    require_moderate(model)
+    check_sizes(model)
     replace_constants(model)
     infer_shapes(model)
-    require_moderate(model)
+    check_sizes(model)

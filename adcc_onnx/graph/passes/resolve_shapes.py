@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from adcc_onnx.graph.autodiff.builder import Dim, dims_of
-from adcc_onnx.graph.loading.checks import require_moderate
+from adcc_onnx.graph.loading.checks import check_sizes
 from adcc_onnx.graph.passes.fold_constants import replace_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 
@@ -25,7 +25,7 @@ def resolve_shapes(model: ir.Model, image: ir.Value) -> None:
         ModelError: a value is too large for an image classifier.
     """
     _resolve(model, image)
-    require_moderate(model)
+    check_sizes(model)
 
 
 def _resolve(model: ir.Model, image: ir.Value) -> None:

@@ -52,15 +52,15 @@ def bake_maps(
     for layer, gradient in zip(chosen, found, strict=True):
         activations = fold(builder.widened(layer.value), layer).cast(FLOAT)
         folded = None if gradient is None else fold(gradient, layer).cast(FLOAT)
-        low = normalise(formula(activations, folded))
+        low = normalize(formula(activations, folded))
         maps.append(upsample(low, image_size(classifier)).op("Squeeze", builder.ints(1)))
-    heatmap = maps[0] if len(maps) == 1 else normalise(_fused(builder, maps, fuse))
+    heatmap = maps[0] if len(maps) == 1 else normalize(_fused(builder, maps, fuse))
     batch = (dims_of(classifier.image) or (None,))[0]
     add_output(builder, heatmap, HEATMAP, (batch, *image_size(classifier)))
     return finish_output(classifier.model, [layer.name for layer in chosen], "logits")
 
 
-def normalise(maps: Tensor) -> Tensor:
+def normalize(maps: Tensor) -> Tensor:
     """(S - min) / (max - min) of each map [N, h, w]; zeros where it is constant."""
     axes = maps.builder.ints([1, 2])
     low = maps.op("ReduceMin", axes, keepdims=1)

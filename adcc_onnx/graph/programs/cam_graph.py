@@ -17,7 +17,7 @@ MapFormula = Callable[[Tensor, Tensor | None], Tensor]
 _IR_VERSION = 8  # the first with the lowest operator set that we write
 
 
-def build_assembly(formulas: Sequence[MapFormula], layer: Layer) -> ir.Model:
+def build_cam_graph(formulas: Sequence[MapFormula], layer: Layer) -> ir.Model:
     """The maps of all formulas, side by side.
 
     Inputs are `activations` and `gradients`, float32 [batch, K, h, w]; the outputs are named "0",

@@ -38,7 +38,7 @@ def of_layer(output: str, index: int) -> str:
     return f"{output}/{index}" if index else output
 
 
-def build_probe(
+def build_instrumented(
     classifier: Classifier,
     layers: Sequence[Layer] = (),
     with_gradients: bool = False,
@@ -88,7 +88,7 @@ def build_probe(
 
 
 def upsample(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """[batch, h, w] -> [batch, 1, H, W], bilinear, half-pixel centres, no antialiasing."""
+    """[batch, h, w] -> [batch, 1, H, W], bilinear, half-pixel centers, no antialiasing."""
     builder = masks.builder
     planes = masks.op("Unsqueeze", builder.ints(1))
     sizes = builder.op("Concat", masks.op("Shape", end=1), builder.ints([1, *size]), axis=0)

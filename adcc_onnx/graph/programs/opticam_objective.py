@@ -8,7 +8,7 @@ from adcc_onnx.graph.autodiff.builder import FLOAT, Builder, Dim, Tensor
 from adcc_onnx.graph.autodiff.gradient import gradients
 from adcc_onnx.graph.classifier.layers import Layer
 from adcc_onnx.graph.classifier.scores import Classifier
-from adcc_onnx.graph.programs.bake import normalise
+from adcc_onnx.graph.programs.bake import normalize
 from adcc_onnx.graph.programs.endpoints import PREFIX, add_target, class_scores, one_hot
 from adcc_onnx.graph.programs.instrument import (
     ACTIVATIONS,
@@ -39,7 +39,7 @@ def build_share_gradient(classifier: Classifier, layer: Layer) -> ir.Model:
     shares = ir.val(SHARES, dtype=FLOAT, shape=[batch, layer.channels])
     weights = builder.wrap(shares).op("Softmax", axis=1).reshape([0, layer.channels, 1, 1])
     mixed = (builder.wrap(kept).op("Relu") * weights).sum([1], keepdims=False)
-    mask = upsample(normalise(mixed), image_size(copy))
+    mask = upsample(normalize(mixed), image_size(copy))
     feed(builder, copy, builder.wrap(image) * mask)
     copy.model.graph.sort()
     score = class_scores(builder, copy, "logits")

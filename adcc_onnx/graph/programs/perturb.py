@@ -32,7 +32,7 @@ def build_masked(classifier: Classifier, over_baseline: bool = False) -> ir.Mode
     """logits[m] of image x up(masks[m]).
 
     Inputs are `image`, float32 [1, C, H, W], and `masks`, float32 [batch, h, w] of any h and w;
-    the output is `logits`, [batch, classes]. `up` is bilinear with half-pixel centres.
+    the output is `logits`, [batch, classes]. `up` is bilinear with half-pixel centers.
 
     Args:
         classifier: the model.

@@ -15,7 +15,7 @@ _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE}
 def weights_from_top(classifier: Classifier) -> list[str]:
     """The names of the weights on the way from the image to the logits, the last ones first.
 
-    Weights are constants of rank 2 and more; biases and the factors of normalisations are not.
+    Weights are constants of rank 2 and more; biases and the factors of normalizations are not.
     """
     names: dict[str, None] = {}
     for node in reversed(path_nodes([classifier.logits], [classifier.image])):

@@ -23,7 +23,7 @@ from adcc_onnx.graph.programs.instrument import (
 )
 
 
-def build_trunk(classifier: Classifier, layer: Layer) -> ir.Model:
+def build_prefix(classifier: Classifier, layer: Layer) -> ir.Model:
     """What the tail reads of an image: the layer's A, and what goes around the layer.
 
     The input is `image`, float32 [batch, C, H, W]; outputs are named by `_passed`.
@@ -40,7 +40,7 @@ def build_trunk(classifier: Classifier, layer: Layer) -> ir.Model:
     return finish(builder, copy.model, [image], outputs)
 
 
-def build_tail(classifier: Classifier, layer: Layer) -> ir.Model:
+def build_suffix(classifier: Classifier, layer: Layer) -> ir.Model:
     """logits[m] with the layer's A replaced by A x masks[m].
 
     Inputs are what `build_trunk` gives for one image, and `masks`, float32

@@ -57,7 +57,7 @@ def _beside(first: float, last: float, length: int) -> bool:
 
 
 def _span(first: float, last: float, length: int) -> slice:
-    """Between two pixels' centres there may be none."""
+    """Between two pixels' centers there may be none."""
     return slice(max(0, math.ceil(first)), max(0, min(length, math.floor(last) + 1)))
 
 

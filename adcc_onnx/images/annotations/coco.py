@@ -23,7 +23,7 @@ class CocoFile:
     """The annotations of a file, by its images' `file_name`: the union of all of an image.
 
     An annotation's segmentation counts where it has one (outlines, or run lengths plain or
-    compressed), else its box [x, y, width, height], whose pixels are those with their centres
+    compressed), else its box [x, y, width, height], whose pixels are those with their centers
     inside.
 
     Raises:
@@ -105,6 +105,6 @@ def _object(annotation: Mapping[str, Any], size: tuple[int, int], name: str) -> 
     if shape:
         return np.asarray(np.stack([inside(outline, size) for outline in shape]).any(axis=0))
     x, y, width, height = annotation["bbox"]
-    # The last pixel is the one whose centre lies before the far end.
+    # The last pixel is the one whose center lies before the far end.
     right, bottom = np.nextafter([x + width - 0.5, y + height - 0.5], -np.inf)
     return filled([Box(x - 0.5, y - 0.5, right, bottom)], size, name)

@@ -15,7 +15,7 @@ from adcc_onnx.errors import SourceError
 from adcc_onnx.images.annotations.coco import CocoFile
 from adcc_onnx.images.annotations.masks import read_mask
 from adcc_onnx.images.annotations.voc import read_boxes
-from adcc_onnx.images.decoding.jpeg_draft import Spare
+from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
 from adcc_onnx.images.sources.image_source import Draw, Load, LoadReduced, Mask, Record, Source
 
 
@@ -30,7 +30,7 @@ def with_truth(source: Source, spec: Path) -> Source:
     """The images of a source with the pixels of their objects.
 
     `spec` is a folder of Pascal VOC boxes (`NAME.xml`) or of masks (`NAME.png`), or a COCO file
-    (`.json`): see docs/localisation.md. NAME is the image's name without its suffix, with its
+    (`.json`): see docs/localization.md. NAME is the image's name without its suffix, with its
     folders ("cat/1") or, where no other image is called so, without ("1"). Objects of all classes
     count: where an image shows several, give annotations of the explained ones only.
 
@@ -123,9 +123,9 @@ class _Picture:
         self._size = (height, width)
         return picture
 
-    def reduced(self, spare: Spare) -> tuple[NDArray[np.uint8], int]:
+    def reduced(self, max_downscale: MaxDownscale) -> tuple[NDArray[np.uint8], int]:
         assert self._reduced is not None
-        picture, times = self._reduced(spare)
+        picture, times = self._reduced(max_downscale)
         self._size = (times * picture.shape[0], times * picture.shape[1])
         return picture, times
 

@@ -15,7 +15,7 @@ from adcc_onnx.images.sources.image_source import Mask
 def read_mask(path: Path, size: tuple[int, int]) -> Mask:
     """The object in a PNG for a picture of (height, width): every pixel that is not 0.
 
-    Of a palette the index counts, of colours any one, and no transparency. (Pascal VOC's
+    Of a palette the index counts, of colors any one, and no transparency. (Pascal VOC's
     segmentations draw a contour of index 255: it counts as the object's.)
 
     Raises:
@@ -23,8 +23,8 @@ def read_mask(path: Path, size: tuple[int, int]) -> Mask:
     """
     with opened(read_bytes(path, path.name), path.name, ("PNG",)) as image:
         image.load()
-        colours = len(image.getbands()) - ("A" in image.getbands())
+        colors = len(image.getbands()) - ("A" in image.getbands())
         values = np.asarray(image)
     require_size(path.name, values.shape[:2], size)
-    flat = values.reshape(*size, -1)[:, :, :colours]
+    flat = values.reshape(*size, -1)[:, :, :colors]
     return np.asarray(flat.any(axis=2))

@@ -13,7 +13,7 @@ _Pair = tuple[float, float]
 
 
 def inside(outline: Sequence[float], size: tuple[int, int]) -> Mask:
-    """The pixels whose centres lie inside an outline x0, y0, x1, y1, ... by the even-odd rule.
+    """The pixels whose centers lie inside an outline x0, y0, x1, y1, ... by the even-odd rule.
 
     The pixel in row r and column c covers [c, c + 1) x [r, r + 1).
 

@@ -11,7 +11,7 @@ from adcc_onnx.errors import ImageError
 # bytes it has, so that a small file of thousands would be decoded for hours.
 _MOST_SCANS = 100
 # A code takes a bit at least, a block of 8 x 8 pixels a code, and of the odd samplings the finest
-# has a block for every second. What is missing would be filled with grey.
+# has a block for every second. What is missing would be filled with gray.
 _MOST_PIXELS_A_BYTE = 8 * 64 * 2
 # A marker is a byte after 0xFF; 0 and the restarts stand within a scan, more 0xFF only fill.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
@@ -19,7 +19,7 @@ _START, _END, _SCAN, _PRIVATE = 0xD8, 0xD9, 0xDA, 0x01
 _PNG_SIGNATURE, _PNG_FRAME = 8, 12
 
 
-def require_whole(data: bytes, kind: str | None, pixels: int, name: str) -> None:
+def check_complete(data: bytes, kind: str | None, pixels: int, name: str) -> None:
     """An encoded picture must be sound in what its decoder does not look at.
 
     Args:

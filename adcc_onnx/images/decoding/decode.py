@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adcc_onnx.errors import ImageError, first_line
-from adcc_onnx.images.decoding.completeness import require_whole
+from adcc_onnx.images.decoding.completeness import check_complete
 from adcc_onnx.images.decoding.files import read_bytes
-from adcc_onnx.images.decoding.jpeg_draft import Spare, reduce
+from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale, reduce
 
 Picture = NDArray[np.uint8]
 
@@ -25,7 +25,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Checked from the header, before anything is decoded: 8 times a 20-megapixel photo.
 MOST_PIXELS = 180_000_000
 # "I" is what Pillow makes of a 16-bit PPM, scaled to 16 bits whatever its white.
-_DEEP_GREYS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_DEEP_GRAYS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _IN_EIGHT_BITS = np.round(np.arange(2**16) / 257).astype(np.uint8)
 
 
@@ -46,7 +46,7 @@ def read_image(path: Path, name: str = "") -> Picture:
 def decode_image(data: bytes, name: str) -> Picture:
     """The pixels of an encoded picture, RGB [H, W, 3], upright by its EXIF orientation.
 
-    Grey, palette and CMYK pictures are converted, 16-bit ones scaled to 8 bits, an alpha channel
+    Gray, palette and CMYK pictures are converted, 16-bit ones scaled to 8 bits, an alpha channel
     dropped (as torchvision's loader does), and the first frame of an animation taken.
 
     Raises:
@@ -56,7 +56,7 @@ def decode_image(data: bytes, name: str) -> Picture:
     return picture
 
 
-def decode_reduced(data: bytes, name: str, spare: Spare) -> tuple[Picture, int]:
+def decode_reduced(data: bytes, name: str, max_downscale: MaxDownscale) -> tuple[Picture, int]:
     """The pixels of an encoded picture, those of a JPEG perhaps of a smaller one.
 
     Args:
@@ -70,7 +70,7 @@ def decode_reduced(data: bytes, name: str, spare: Spare) -> tuple[Picture, int]:
         ImageError: as `read_image`.
     """
     with opened(data, name) as image:
-        times = reduce(image, spare)
+        times = reduce(image, max_downscale)
         image.load()
         if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
             raise ImageError(f"{name}: 32-bit pixels, of which nothing says how bright white is")
@@ -95,7 +95,7 @@ def opened(
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 _check_size(image, name)
-                require_whole(data, image.format, image.width * image.height, name)
+                check_complete(data, image.format, image.width * image.height, name)
                 yield image
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: no picture of a known format ({', '.join(formats)})") from error
@@ -115,7 +115,7 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _DEEP_GREYS:
+    if image.mode in _DEEP_GRAYS:
         # Pillow clips 16 bits to 8; they are scaled here.
         image = Image.fromarray(_IN_EIGHT_BITS[np.asarray(image)])
     return image if image.mode == "RGB" else image.convert("RGB")

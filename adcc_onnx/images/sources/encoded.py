@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from adcc_onnx.images.decoding.decode import Picture, decode_image, decode_reduced
-from adcc_onnx.images.decoding.jpeg_draft import Spare
+from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
 from adcc_onnx.images.sources.image_source import Label, Record, Source
 
 # Gives the bytes of a picture, or raises `ImageError`.
@@ -33,5 +33,5 @@ def _whole(read: Read, name: str) -> Picture:
     return decode_image(read(), name)
 
 
-def _reduced(read: Read, name: str, spare: Spare) -> tuple[Picture, int]:
-    return decode_reduced(read(), name, spare)
+def _reduced(read: Read, name: str, max_downscale: MaxDownscale) -> tuple[Picture, int]:
+    return decode_reduced(read(), name, max_downscale)

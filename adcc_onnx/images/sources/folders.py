@@ -17,7 +17,7 @@ _HEADERS = ("path", "file", "filename", "image", "name")
 
 
 def in_folder(folder: Path) -> Source:
-    """Pictures of the folder; if it has none, those of its folders, each labelled by its name.
+    """Pictures of the folder; if it has none, those of its folders, each labeled by its name.
 
     Raises:
         SourceError: there is none.

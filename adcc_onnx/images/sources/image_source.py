@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.images.decoding.jpeg_draft import Spare
+from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
 
 Label = int | str
 Load = Callable[[], NDArray[Any]]
-LoadReduced = Callable[[Spare], tuple[NDArray[np.uint8], int]]
+LoadReduced = Callable[[MaxDownscale], tuple[NDArray[np.uint8], int]]
 Mask = NDArray[np.bool_]
 # Draws the mask of a picture of (height, width).
 Draw = Callable[[tuple[int, int]], Mask]
@@ -85,7 +85,7 @@ def selected(source: Source, positions: Sequence[int]) -> Source:
     )
 
 
-def relabelled(source: Source, labels: Sequence[Label | None]) -> Source:
+def relabeled(source: Source, labels: Sequence[Label | None]) -> Source:
     """The same images under other labels."""
 
     def read(positions: Iterable[int]) -> Iterator[Record]:

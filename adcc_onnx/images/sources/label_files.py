@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from adcc_onnx.errors import SourceError, first_line
 from adcc_onnx.images.sources.folders import read_rows
-from adcc_onnx.images.sources.image_source import Label, Source, label_of, relabelled
+from adcc_onnx.images.sources.image_source import Label, Source, label_of, relabeled
 
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})(?!\d)")
 _SYNSET = re.compile(r"n\d{8}")
@@ -42,7 +42,7 @@ def with_labels(source: Source, path: Path) -> Source:
     labels = _by_name(rows, source, path) if wide > 1 else _by_line(rows, source, path)
     if all(label is None for label in labels):
         raise SourceError(f"{path} labels no image of the source, such as {source.names[0]}")
-    return relabelled(source, labels)
+    return relabeled(source, labels)
 
 
 def _by_name(

@@ -100,7 +100,7 @@ def _index(path: Path) -> _Index:
 
 
 def _companions(index: _Index) -> set[int]:
-    """Pictures of a labelled group that are not its image, as `KEY.seg.png` beside `KEY.jpg`."""
+    """Pictures of a labeled group that are not its image, as `KEY.seg.png` beside `KEY.jpg`."""
     compound = [
         i
         for i, name in enumerate(index.names)

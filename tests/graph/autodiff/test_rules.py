@@ -48,8 +48,8 @@ def reduce(op: str, attributes: str, axes: list[int] | None, values: Any = X) ->
 
 def layer_norm(x: Any, scale: Any, bias: Any) -> Any:
     axes = tuple(range(1, x.dim()))
-    centred = x - x.mean(axes, keepdim=True)
-    return centred / (centred.square().mean(axes, keepdim=True) + 1e-5).sqrt() * scale + bias
+    centered = x - x.mean(axes, keepdim=True)
+    return centered / (centered.square().mean(axes, keepdim=True) + 1e-5).sqrt() * scale + bias
 
 
 def group_norm(x: Any, scale: Any, bias: Any, groups: int = 2) -> Any:
@@ -289,7 +289,7 @@ POOLS = [
     unary("GlobalMaxPool", IMAGE),
     unary("GlobalAveragePool", X),
 ]
-NORMALISATIONS = [
+NORMALIZATIONS = [
     *(
         Case(f"y = {op} <axis = {axis}> (x)", {"x": X})
         for op in ("Softmax", "LogSoftmax")
@@ -617,7 +617,7 @@ MICROSOFT = [
 CASES = [
     *FORMULAS, *MICROSOFT,
     *ELEMENTWISE, *ACTIVATIONS, *LINEAR, *CONVOLUTIONS, *POOLS,
-    *NORMALISATIONS, *REDUCTIONS, *SHAPES, *SELECTION,
+    *NORMALIZATIONS, *REDUCTIONS, *SHAPES, *SELECTION,
 ]  # fmt: skip
 
 
@@ -688,7 +688,7 @@ TIES = {
 
 @pytest.mark.parametrize("operator", TIES)
 def test_ties_and_kinks_as_in_torch(operator: str) -> None:
-    """Whole numbers from -3 to 3: many equal neighbours, and every kink is hit."""
+    """Whole numbers from -3 to 3: many equal neighbors, and every kink is hit."""
     values = np.random.default_rng(0).integers(-3, 4, (2, 3, 6, 7)).astype(np.float64)
     found = differentiate(unary(operator, values))
     x = torch.from_numpy(values).requires_grad_()

@@ -183,7 +183,7 @@ def test_a_cycle_is_refused() -> None:
 
 
 def test_upsample_of_old_opsets_becomes_resize() -> None:
-    """Its gradient is that of the nearest neighbour: each pixel gets those made of it."""
+    """Its gradient is that of the nearest neighbor: each pixel gets those made of it."""
     text = """
       <ir_version: 4, opset_import: ["" : 9]>
       net (float[N,2,3,3] image) => (float[N,2] scores) {

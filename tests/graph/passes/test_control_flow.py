@@ -15,7 +15,7 @@ from adcc_onnx.graph.programs.expose import expose
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)
 HEAD = '<ir_version: 8, opset_import: ["" : 18]> net (float[N,3,4,4] image) => (float[N,3] scores)'
-TAIL = "pooled = GlobalAveragePool (out) scores = Flatten (pooled)"
+SUFFIX = "pooled = GlobalAveragePool (out) scores = Flatten (pooled)"
 
 CONSTANT_IF = """
   size = Shape <start = 2, end = 3> (image)
@@ -81,7 +81,7 @@ NESTED = """
 
 
 def network(body: str) -> onnx.ModelProto:
-    model = onnx.parser.parse_model(f"{HEAD} {{ layer = Sigmoid (image) {body} {TAIL} }}")
+    model = onnx.parser.parse_model(f"{HEAD} {{ layer = Sigmoid (image) {body} {SUFFIX} }}")
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -1,4 +1,4 @@
-"""Quantised models: rounding passes the gradient, saturation stops it, and layers are real."""
+"""Quantized models: rounding passes the gradient, saturation stops it, and layers are real."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from helpers.central_differences import Case, differentiate
 from helpers.small_models import small
 from onnx import numpy_helper
-from onnxruntime import quantization as quantisers
+from onnxruntime import quantization as quantizers
 
 import adcc_onnx as adcc
 from adcc_onnx.graph.loading.saving import to_proto
@@ -28,7 +28,7 @@ SCALES = np.array([0.02, 0.01, 0.03])
 PAIR = "q = QuantizeLinear {a} (x, s, z) y = DequantizeLinear {a} (q, s, z)"
 
 
-def test_one_scale_is_torchs_fake_quantisation() -> None:
+def test_one_scale_is_torchs_fake_quantization() -> None:
     inputs = {"x": X, "s": np.array(0.02), "z": np.array(-20, np.int8)}
     found = differentiate(Case(PAIR.format(a=""), inputs))
     x = torch.from_numpy(X).float().requires_grad_()
@@ -39,7 +39,7 @@ def test_one_scale_is_torchs_fake_quantisation() -> None:
     np.testing.assert_allclose(found.gradients["x"], x.grad.numpy(), rtol=1e-6)
 
 
-def test_a_scale_a_channel_is_torchs_fake_quantisation() -> None:
+def test_a_scale_a_channel_is_torchs_fake_quantization() -> None:
     zeros = np.array([3, 0, 128], np.uint8)
     found = differentiate(Case(PAIR.format(a="<axis = 1>"), {"x": X, "s": SCALES, "z": zeros}))
     x = torch.from_numpy(X).float().requires_grad_()
@@ -50,13 +50,13 @@ def test_a_scale_a_channel_is_torchs_fake_quantisation() -> None:
     np.testing.assert_allclose(found.gradients["x"], x.grad.numpy(), rtol=1e-6)
 
 
-def test_dynamic_quantisation_passes_everything() -> None:
+def test_dynamic_quantization_passes_everything() -> None:
     text = "q, s, z = DynamicQuantizeLinear (x) y = DequantizeLinear (q, s, z)"
     found = differentiate(Case(text, {"x": X}))
     np.testing.assert_allclose(found.gradients["x"], found.seed, rtol=1e-6)
 
 
-class Photos(quantisers.CalibrationDataReader):
+class Photos(quantizers.CalibrationDataReader):
     def __init__(self, name: str, batches: list[np.ndarray]) -> None:
         self._feeds = iter([{name: batch} for batch in batches])
 
@@ -64,16 +64,16 @@ class Photos(quantisers.CalibrationDataReader):
         return next(self._feeds, None)
 
 
-def quantise(source: Path, target: Path, images: np.ndarray, style: str) -> Path:
+def quantize(source: Path, target: Path, images: np.ndarray, style: str) -> Path:
     name = onnx.load(source).graph.input[0].name
-    quantisers.quantize_static(
+    quantizers.quantize_static(
         source,
         target,
         Photos(name, [images[i : i + 1] for i in range(len(images))]),
-        quant_format=getattr(quantisers.QuantFormat, style),
+        quant_format=getattr(quantizers.QuantFormat, style),
         per_channel=style == "QDQ",
-        activation_type=quantisers.QuantType.QUInt8,
-        weight_type=quantisers.QuantType.QInt8 if style == "QDQ" else quantisers.QuantType.QUInt8,
+        activation_type=quantizers.QuantType.QUInt8,
+        weight_type=quantizers.QuantType.QInt8 if style == "QDQ" else quantizers.QuantType.QUInt8,
     )
     return target
 
@@ -95,7 +95,7 @@ BRANCHES = """left = Conv (active, point) right = AveragePool <kernel_shape = [1
 @pytest.mark.parametrize(
     ("style", "layer"), [("QDQ", "bent_DequantizeLinear_Output"), ("QOperator", "bent_quantized")]
 )
-def test_a_quantised_model_explains_like_its_original(
+def test_a_quantized_model_explains_like_its_original(
     style: str, layer: str, tmp_path: Path
 ) -> None:
     model = small(BRANCHES)
@@ -105,12 +105,12 @@ def test_a_quantised_model_explains_like_its_original(
         model.graph.initializer.append(numpy_helper.from_array(values, name))
     onnx.save(model, tmp_path / "net.onnx")
     images = rng.standard_normal((12, 3, 8, 8)).astype(np.float32)
-    path = quantise(tmp_path / "net.onnx", tmp_path / f"{style}.onnx", images, style)
-    quantised = onnx.load(path)
-    rewritten = to_proto(prepare(ir.from_proto(quantised)))
+    path = quantize(tmp_path / "net.onnx", tmp_path / f"{style}.onnx", images, style)
+    quantized = onnx.load(path)
+    rewritten = to_proto(prepare(ir.from_proto(quantized)))
     assert not any("QLinear" in node.op_type for node in rewritten.graph.node)
-    scores = run(quantised, images)
-    # Real arithmetic instead of whole numbers: apart by one level of the last quantisation or two.
+    scores = run(quantized, images)
+    # Real arithmetic instead of whole numbers: apart by one level of the last quantization or two.
     step = np.diff(np.unique(scores)).min()
     assert np.abs(run(rewritten, images) - scores).max() <= 2.01 * step
     maps = [
@@ -122,25 +122,25 @@ def test_a_quantised_model_explains_like_its_original(
 
 
 @pytest.fixture(scope="module")
-def quantised_mobilenet(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("quantised")
+def quantized_mobilenet(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("quantized")
     source = data / "models" / "mobilenet_v2.onnx"
     original = adcc.load(source, preprocessing="torch", device="cpu")
     assert original.preprocessing is not None
     photos = sorted((data / "photos").iterdir())
     tensors = np.stack([original.preprocessing(read_image(p)) for p in photos[::5]])
-    target = quantise(source, folder / "mobilenet_v2.onnx", tensors, "QDQ")
+    target = quantize(source, folder / "mobilenet_v2.onnx", tensors, "QDQ")
     return original, adcc.load(target, preprocessing="torch", device="cpu"), tensors
 
 
-def test_quantised_mobilenet_finds_the_same_regions(quantised_mobilenet: Any) -> None:
-    original, quantised, tensors = quantised_mobilenet
-    (layer,) = quantised.layers
+def test_quantized_mobilenet_finds_the_same_regions(quantized_mobilenet: Any) -> None:
+    original, quantized, tensors = quantized_mobilenet
+    (layer,) = quantized.layers
     assert layer.channels == 1280 and layer.grid == (7, 7)
     logits = original.session(Pass.FORWARD).run({IMAGE: tensors})[LOGITS]
     targets = [int(c) for c in logits.argmax(axis=1)]
     one, other = (
-        adcc.explain(model, tensors, "gradcam", target=targets) for model in (original, quantised)
+        adcc.explain(model, tensors, "gradcam", target=targets) for model in (original, quantized)
     )
     correlations = [
         np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(one, other, strict=True)

@@ -30,10 +30,10 @@ MODELS = {
 
 
 def run(
-    model: onnx.ModelProto, feeds: dict[str, np.ndarray], optimise: bool = True
+    model: onnx.ModelProto, feeds: dict[str, np.ndarray], optimize: bool = True
 ) -> dict[str, np.ndarray]:
     options = onnxruntime.SessionOptions()
-    if not optimise:
+    if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -158,9 +158,9 @@ def test_shared_models_keep_their_outputs_and_find_their_layer(name: str, data: 
     images = np.random.default_rng(0).standard_normal(shape).astype(kind)
     feeds = {image.name: images}
     targets = {"target": np.full(shape[0], -1)}
-    for optimise, bar in ((False, 0.0), (True, 1e-5)):
-        plain = run(original, feeds, optimise)[own].astype(np.float64)
-        kept = run(exposed, feeds | targets, optimise)[own].astype(np.float64)
+    for optimize, bar in ((False, 0.0), (True, 1e-5)):
+        plain = run(original, feeds, optimize)[own].astype(np.float64)
+        kept = run(exposed, feeds | targets, optimize)[own].astype(np.float64)
         # On a CPU float16 is emulated: where the runtime rounds depends on what is read where.
         atol = 2**-10 if kind == np.float16 else bar * np.abs(plain).max()
         np.testing.assert_allclose(kept, plain, rtol=0, atol=atol)

@@ -196,7 +196,7 @@ def test_a_turned_picture_has_the_truth_of_the_upright_one(tmp_path: Path) -> No
         mask_of(tmp_path / "pictures", tmp_path / "a")
 
 
-def test_coco_boxes_hold_the_pixels_whose_centres_they_hold(pictures: Path, tmp_path: Path) -> None:
+def test_coco_boxes_hold_the_pixels_whose_centers_they_hold(pictures: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
     for _ in range(50):
@@ -224,7 +224,7 @@ def test_outlines_against_scikit_image() -> None:
 
 
 def test_outlines_and_run_lengths_against_cocos_own() -> None:
-    """Its outlines are rounded on a finer grid: they may differ where an edge meets a centre."""
+    """Its outlines are rounded on a finer grid: they may differ where an edge meets a center."""
     masks = pytest.importorskip("pycocotools.mask")
     rng, off, size = np.random.default_rng(3), 0.0, 0
     for _ in range(50):

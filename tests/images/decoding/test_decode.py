@@ -42,15 +42,15 @@ def test_jpeg_is_decoded_as_opencv_does(data: Path) -> None:
         np.testing.assert_array_equal(read_image(path), wanted)
 
 
-def test_other_colours_become_rgb() -> None:
-    grey = PIXELS[:, :, 0]
-    grey_rgb = np.repeat(grey[:, :, None], 3, axis=2)
-    deep = encoded(Image.fromarray(grey.astype(np.uint16) * 257), "PNG")
-    np.testing.assert_array_equal(decode_image(deep, "x"), grey_rgb)
+def test_other_colors_become_rgb() -> None:
+    gray = PIXELS[:, :, 0]
+    gray_rgb = np.repeat(gray[:, :, None], 3, axis=2)
+    deep = encoded(Image.fromarray(gray.astype(np.uint16) * 257), "PNG")
+    np.testing.assert_array_equal(decode_image(deep, "x"), gray_rgb)
     np.testing.assert_array_equal(
-        decode_image(encoded(Image.fromarray(grey), "PNG"), "x"), grey_rgb
+        decode_image(encoded(Image.fromarray(gray), "PNG"), "x"), gray_rgb
     )
-    alpha = np.dstack([PIXELS, np.full(grey.shape, 128, np.uint8)])
+    alpha = np.dstack([PIXELS, np.full(gray.shape, 128, np.uint8)])
     np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(alpha), "PNG"), "x"), PIXELS)
     palette = Image.fromarray(PIXELS).quantize(64)
     np.testing.assert_array_equal(

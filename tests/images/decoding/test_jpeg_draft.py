@@ -77,7 +77,7 @@ def record_of(data: bytes) -> Record:
 
 
 def times_of(data: bytes, steps: Preprocessing) -> int:
-    return decode_reduced(data, "x", steps.spare)[1]
+    return decode_reduced(data, "x", steps.max_downscale)[1]
 
 
 def by_pillow(data: bytes, steps: Preprocessing) -> np.ndarray:
@@ -124,11 +124,16 @@ def test_photos_keep_the_tolerance(data: Path, size: int, times: int) -> None:
 
 def test_how_far_pictures_are_reduced() -> None:
     steps = Preprocessing.preset("torch", (224, 224))
-    assert [steps.spare((5 * side, 9999)) for side in (255, 256, 1023, 1024)] == [0, 1, 3, 4]
-    assert steps.spare((9999, 5 * 512)) == steps.spare((5 * 512, 5 * 512)) == 2
+    assert [steps.max_downscale((5 * side, 9999)) for side in (255, 256, 1023, 1024)] == [
+        0,
+        1,
+        3,
+        4,
+    ]
+    assert steps.max_downscale((9999, 5 * 512)) == steps.max_downscale((5 * 512, 5 * 512)) == 2
     straight = Preprocessing((100, 200), 200, crop=False)
-    assert straight.spare((2000, 2000)) == 2 and straight.spare((1000, 4000)) == 2
-    assert Preprocessing((8, 8), 8, interpolation="nearest").spare((9999, 9999)) == 1
+    assert straight.max_downscale((2000, 2000)) == 2 and straight.max_downscale((1000, 4000)) == 2
+    assert Preprocessing((8, 8), 8, interpolation="nearest").max_downscale((9999, 9999)) == 1
 
 
 def whole_ones() -> list[Any]:
@@ -174,14 +179,16 @@ def test_pictures_are_turned_upright(orientation: int, crop: bool) -> None:
     data = jpeg(scene(), exif=turned(orientation))
     steps = Preprocessing((60, 32), 64, crop=crop, decode="reduced")
     asked = []
-    _, times = decode_reduced(data, "x", lambda size: asked.append(size) or steps.spare(size))
+    _, times = decode_reduced(
+        data, "x", lambda size: asked.append(size) or steps.max_downscale(size)
+    )
     upright = (WIDTH, HEIGHT) if orientation > 4 else (HEIGHT, WIDTH)
     assert asked == [upright] and times == 2
     require_close(steps.see(record_of(data)), steps.crop_image(decode_image(data, "x")))
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
-def test_grey_and_cmyk(mode: str) -> None:
+def test_gray_and_cmyk(mode: str) -> None:
     data, steps = jpeg(Image.fromarray(scene()).convert(mode), subsampling=0), steps_for(4)
     assert times_of(data, steps) == 4
     require_close(steps.see(record_of(data)), by_pillow(data, steps))
@@ -344,7 +351,7 @@ def test_the_card_and_the_command_line_and_the_record_of_the_run(folder: Path) -
     assert resumed.exit_code != 0 and "preprocessing" in resumed.stderr
 
 
-@pytest.mark.parametrize("command", ["evaluate", "explain", "benchmark", "randomise"])
+@pytest.mark.parametrize("command", ["evaluate", "explain", "benchmark", "randomize"])
 def test_an_unknown_decoding_is_refused_with_the_choices(folder: Path, command: str) -> None:
     result = run(command, folder / "net.onnx", "--decode", "fast")
     assert result.exit_code != 0 and "'fast' is not one of 'full', 'reduced'" in result.stderr

@@ -67,24 +67,24 @@ SOUND = {
     "baseline.jpg": encoded("JPEG", quality=90),
     "progressive.jpg": encoded("JPEG", progressive=True),
     "cmyk.jpg": encoded("JPEG", Image.fromarray(PIXELS).convert("CMYK")),
-    "colour.png": encoded("PNG"),
+    "color.png": encoded("PNG"),
     "palette.png": encoded("PNG", Image.fromarray(PIXELS).quantize(32)),
     "deep.png": encoded("PNG", Image.fromarray(PIXELS[:, :, 0].astype(np.uint16) * 257)),
     "animated.png": animated("PNG"),
     "lossy.webp": encoded("WEBP"),
     "lossless.webp": encoded("WEBP", lossless=True),
     "animated.webp": animated("WEBP"),
-    "colour.bmp": encoded("BMP"),
+    "color.bmp": encoded("BMP"),
     "palette.gif": encoded("GIF"),
     "animated.gif": animated("GIF"),
     "plain.tif": encoded("TIFF"),
     "lzw.tif": encoded("TIFF", compression="tiff_lzw"),
     "jpeg.tif": encoded("TIFF", compression="jpeg"),
     "deflate.tif": encoded("TIFF", compression="tiff_adobe_deflate"),
-    "colour.ppm": encoded("PPM"),
+    "color.ppm": encoded("PPM"),
 }
 # A damage to these that leaves a picture at all leaves the right one: all that counts is summed.
-CHECKED = ("colour.png", "palette.png", "deep.png", "animated.png")
+CHECKED = ("color.png", "palette.png", "deep.png", "animated.png")
 
 
 def damages(data: bytes, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
@@ -207,7 +207,7 @@ def test_photos_are_refused_if_their_tail_is_lost(data: Path) -> None:
 
 def test_what_is_not_of_the_picture_may_be_damaged() -> None:
     """Bytes behind the end, comments, foreign metadata: the picture is the untouched one."""
-    photo, drawing = SOUND["baseline.jpg"], SOUND["colour.png"]
+    photo, drawing = SOUND["baseline.jpg"], SOUND["color.png"]
     comment = b"\xff\xfe" + struct.pack(">H", 102) + RNG.bytes(100)
     private = b"\xff\xe9" + struct.pack(">H", 52) + b"\xff\xd9\xff\xda" + RNG.bytes(46)
     wanted = decode_image(photo, "x")
@@ -229,7 +229,7 @@ def test_what_is_not_of_the_picture_may_be_damaged() -> None:
 @pytest.mark.parametrize("lost", ["IDAT", "IHDR", "IEND"])
 def test_a_png_of_a_wrong_checksum_is_refused(lost: str) -> None:
     """Pillow does not look at the sums of the pixels' chunks."""
-    broken = bytearray(SOUND["colour.png"])
+    broken = bytearray(SOUND["color.png"])
     at = broken.index(lost.encode())
     length = int.from_bytes(broken[at - 4 : at], "big")
     broken[at + 4 + length] ^= 1
@@ -303,7 +303,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "text.png").write_text("path,label\n" * 100)
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
-    (tmp_path / "big.png").write_bytes(SOUND["colour.png"])
+    (tmp_path / "big.png").write_bytes(SOUND["color.png"])
     names = ["folder", "empty", "text", "pipe", "loop", "gone", "nul\0"]
     words = ["no regular file", "empty", "no picture", "no regular file", "", "No such file", ""]
     for name, said in zip(names, words, strict=True):
@@ -316,7 +316,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "mine.png").write_bytes(SOUND["colour.png"])
+    (tmp_path / "mine.png").write_bytes(SOUND["color.png"])
     (tmp_path / "mine.png").chmod(0)
     root = os.geteuid() == 0
     if root:  # to root every file is readable
@@ -334,11 +334,11 @@ def test_a_source_goes_on_behind_a_bad_picture(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     source = open_source(tmp_path)
     (tmp_path / "cmyk.jpg").unlink()
-    (tmp_path / "colour.png").write_bytes(b"")
+    (tmp_path / "color.png").write_bytes(b"")
     failed = []
     for record in source:
         try:
             assert record.load().shape == PIXELS.shape
         except ImageError:
             failed.append(record.name)
-    assert failed == ["cmyk.jpg", "colour.png"]
+    assert failed == ["cmyk.jpg", "color.png"]

@@ -1,4 +1,4 @@
-"""Tars and shards: read where they lie, labelled by WebDataset's naming, and never believed."""
+"""Tars and shards: read where they lie, labeled by WebDataset's naming, and never believed."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from adcc_onnx.graph.autodiff.builder import BOOL, FLOAT, Tensor
-from adcc_onnx.graph.autodiff.call import Call, RefusalError
-from adcc_onnx.graph.autodiff.rules.rule_registry import by_formula
+from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
+from adcc_onnx.graph.autodiff.rules.rule_registry import decomposition
 
 _MASKED = -1e30  # its exponential is 0, and it stays finite where a whole row is masked
 
@@ -52,7 +52,7 @@ def channels_of(x: Tensor) -> int:
     """The size of the last axis."""
     size = None if x.dims is None else x.dims[-1]
     if not isinstance(size, int):
-        raise RefusalError("the number of its channels is not known")
+        raise UnsupportedNodeError("the number of its channels is not known")
     return size
 
 
@@ -79,7 +79,7 @@ def _repeated(x: Tensor, times: int) -> Tensor:
 def attention(n: Call) -> Tensor:
     """The standard operator of opset 23"""
     if n.has(4) or n.has(5):
-        raise RefusalError("it takes past keys and values")
+        raise UnsupportedNodeError("it takes past keys and values")
     query, key, value = n[0], n[1], n[2]
     flat = n.rank(0) == 3
     if flat:
@@ -107,4 +107,4 @@ def _bias(n: Call, query: Tensor, key: Tensor) -> Tensor | None:
     return bias
 
 
-by_formula("Attention", attention)
+decomposition("Attention", attention)

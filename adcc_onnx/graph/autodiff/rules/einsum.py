@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adcc_onnx.graph.autodiff.builder import Tensor
-from adcc_onnx.graph.autodiff.call import Call, RefusalError
+from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.rules.rule_registry import vjp
 
 
@@ -35,7 +35,7 @@ def _terms(n: Call) -> tuple[list[str], str]:
         letters = "".join(terms)
         output = "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
     if any(len(set(term)) < len(term) for term in terms):
-        raise RefusalError(f"its equation '{equation}' takes a diagonal")
+        raise UnsupportedNodeError(f"its equation '{equation}' takes a diagonal")
     return terms, output
 
 
@@ -50,7 +50,7 @@ def _spell_out(n: Call, terms: list[str], output: str) -> tuple[list[str], str]:
             start = term.index("...")
             hidden.append((n.dims(i) or ())[start : start + count])
     if any(dims != hidden[0] for dims in hidden):
-        raise RefusalError("its ellipsis stands for axes that are broadcast")
+        raise UnsupportedNodeError("its ellipsis stands for axes that are broadcast")
     letters = "".join(spare[: len(hidden[0])])
     return [t.replace("...", letters) for t in terms], output.replace("...", letters)
 

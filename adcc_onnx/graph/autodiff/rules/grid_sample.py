@@ -1,4 +1,4 @@
-"""GridSample, written as the gathering of each point's neighbours."""
+"""GridSample, written as the gathering of each point's neighbors."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import itertools
 from collections.abc import Callable
 
 from adcc_onnx.graph.autodiff.builder import FLOAT, INT64, Tensor
-from adcc_onnx.graph.autodiff.call import Call, RefusalError
-from adcc_onnx.graph.autodiff.rules.rule_registry import by_formula
+from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
+from adcc_onnx.graph.autodiff.rules.rule_registry import decomposition
 
-Axis = list[tuple[Tensor, Tensor]]  # (place, weight) of each neighbour along one axis
+Axis = list[tuple[Tensor, Tensor]]  # (place, weight) of each neighbor along one axis
 
 
 def grid_sample(n: Call) -> Tensor:
-    """Y[n, c, i, j] = sum over neighbours of weight X[n, c, row, column].
+    """Y[n, c, i, j] = sum over neighbors of weight X[n, c, row, column].
 
-    Jaderberg et al. 2015, https://arxiv.org/abs/1506.02025, equation 3; the neighbours and weights
+    Jaderberg et al. 2015, https://arxiv.org/abs/1506.02025, equation 3; the neighbors and weights
     of each mode as in the ONNX specification.
     """
     if n.rank() != 4:
-        raise RefusalError("only images of two dimensions are sampled")
+        raise UnsupportedNodeError("only images of two dimensions are sampled")
     height, width = n.size(2), n.size(3)
-    neighbours = _MODES.get(n.attribute("mode", "linear"))
-    if neighbours is None:
-        raise RefusalError(f"its mode '{n.attribute('mode')}' is not known")
+    neighbors = _MODES.get(n.attribute("mode", "linear"))
+    if neighbors is None:
+        raise UnsupportedNodeError(f"its mode '{n.attribute('mode')}' is not known")
     aligned = bool(n.attribute("align_corners", 0))
     columns, rows = (
-        neighbours(_point(_pick(n[1], k), size, aligned, n))
-        for k, size in ((0, width), (1, height))
+        neighbors(_point(_pick(n[1], k), size, aligned, n)) for k, size in ((0, width), (1, height))
     )
     flat = n[0].reshape([0, 0, -1])
     total: Tensor | None = None
@@ -58,7 +57,7 @@ def _point(place: Tensor, size: int, aligned: bool, n: Call) -> Tensor:
     if mode != "zeros" and n.attribute("mode", "linear") != "cubic":
         pixel = pixel.op("Clip", constant(0.0, FLOAT), constant(size - 1.0, FLOAT))
     if mode == "reflection" and n.attribute("mode") == "cubic":
-        raise RefusalError("cubic sampling with reflection has no rule")
+        raise UnsupportedNodeError("cubic sampling with reflection has no rule")
     return pixel
 
 
@@ -128,4 +127,4 @@ _MODES: dict[str, Callable[[Tensor], Axis]] = {
     "bicubic": _cubic,
 }
 
-by_formula("GridSample", grid_sample)
+decomposition("GridSample", grid_sample)

@@ -1,4 +1,4 @@
-"""Operators of onnxruntime, which its optimiser leaves in saved models, in standard ones.
+"""Operators of onnxruntime, which its optimizer leaves in saved models, in standard ones.
 
 Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 """
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from adcc_onnx.graph.autodiff.builder import FLOAT, Tensor
-from adcc_onnx.graph.autodiff.call import Call, RefusalError
+from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.rules.attention import (
     attend,
     causal_bias,
@@ -18,7 +18,7 @@ from adcc_onnx.graph.autodiff.rules.attention import (
     join_heads,
     split_heads,
 )
-from adcc_onnx.graph.autodiff.rules.rule_registry import MICROSOFT, Formula, by_formula
+from adcc_onnx.graph.autodiff.rules.rule_registry import MICROSOFT, Formula, decomposition
 
 
 def gelu_erf(x: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def activate(x: Tensor, n: Call, parameters: list[float]) -> Tensor:
             return x.op("HardSigmoid", alpha=alpha, beta=beta)
         case "Clip", [low, high, *_]:
             return x.op("Clip", n.builder.constant(low, FLOAT), n.builder.constant(high, FLOAT))
-    raise RefusalError(f"its activation '{n.attribute('activation')}' is not known")
+    raise UnsupportedNodeError(f"its activation '{n.attribute('activation')}' is not known")
 
 
 def fused_conv(n: Call) -> Tensor:
@@ -72,7 +72,7 @@ def fused_gemm(n: Call) -> Tensor:
 
 def fused_matmul(n: Call) -> Tensor:
     if n.attribute("transBatchA", 0) or n.attribute("transBatchB", 0):
-        raise RefusalError("it transposes batch axes")
+        raise UnsupportedNodeError("it transposes batch axes")
     left, right = (_turned(n, i, f"trans{'AB'[i]}") for i in (0, 1))
     return left.op("MatMul", right) * float(n.attribute("alpha", 1.0))
 
@@ -103,7 +103,7 @@ def attention(n: Call) -> Tensor:
     """Inputs are x, weights, bias, mask_index, past, attention_bias."""
     for index, what in ((3, "a mask"), (4, "past keys and values")):
         if n.has(index):
-            raise RefusalError(f"it takes {what}")
+            raise UnsupportedNodeError(f"it takes {what}")
     heads, width = int(n.attribute("num_heads")), n.size(1, 1)
     packed = n[0].op("MatMul", n[1])
     packed = packed + n[2] if n.has(2) else packed
@@ -117,9 +117,9 @@ def multi_head_attention(n: Call) -> Tensor:
     """Inputs are query, key, value, bias, key_padding_mask, attention_bias, and past ones."""
     for index, what in ((4, "a mask"), (6, "past keys"), (7, "past values")):
         if n.has(index):
-            raise RefusalError(f"it takes {what}")
+            raise UnsupportedNodeError(f"it takes {what}")
     if not (n.has(1) and n.has(2)) or any(n.rank(i) != 3 for i in range(3)):
-        raise RefusalError("its queries, keys and values are packed into one tensor")
+        raise UnsupportedNodeError("its queries, keys and values are packed into one tensor")
     parts = [n[i] for i in range(3)]
     if n.has(3):
         sizes = n.builder.ints([channels_of(part) for part in parts])
@@ -145,7 +145,7 @@ def unary(function: Callable[[Tensor], Tensor]) -> Formula:
     return lambda n: function(n[0])
 
 
-_own = functools.partial(by_formula, domain=MICROSOFT)
+_own = functools.partial(decomposition, domain=MICROSOFT)
 _own("Gelu", unary(gelu_erf))
 _own("QuickGelu", quick_gelu)
 _own("FastGelu", fast_gelu)

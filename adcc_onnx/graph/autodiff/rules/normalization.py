@@ -1,11 +1,11 @@
-"""Normalisations and softmax."""
+"""Normalizations and softmax."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from adcc_onnx.graph.autodiff.builder import Tensor
-from adcc_onnx.graph.autodiff.call import Call, RefusalError
+from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.rules.rule_registry import vjp
 
 
@@ -23,7 +23,7 @@ def log_softmax(g: Tensor, n: Call) -> Tensor:
 def batch_normalization(g: Tensor, n: Call) -> Tensor:
     """Inference: y = scale (x - mean) / sqrt(var + eps) + bias: dx = g scale / sqrt(var + eps)"""
     if n.attribute("training_mode", 0):
-        raise RefusalError("it is in training mode; export the model for inference")
+        raise UnsupportedNodeError("it is in training mode; export the model for inference")
     factor = n[1] / (n[4] + _epsilon(n)).op("Sqrt")
     return g * factor.reshape([1, -1, *[1] * (n.rank() - 2)])
 
@@ -32,27 +32,27 @@ def _epsilon(n: Call) -> float:
     return float(n.attribute("epsilon", 1e-5))
 
 
-def standardise(x: Tensor, axes: Sequence[int], epsilon: float) -> tuple[Tensor, Tensor]:
+def standardize(x: Tensor, axes: Sequence[int], epsilon: float) -> tuple[Tensor, Tensor]:
     """((x - mean) / std, 1 / std) over the axes."""
-    centred = x - x.mean(axes)
-    inverse = ((centred * centred).mean(axes) + epsilon).op("Sqrt").op("Reciprocal")
-    return centred * inverse, inverse
+    centered = x - x.mean(axes)
+    inverse = ((centered * centered).mean(axes) + epsilon).op("Sqrt").op("Reciprocal")
+    return centered * inverse, inverse
 
 
-def through_standardise(g: Tensor, z: Tensor, inverse: Tensor, axes: Sequence[int]) -> Tensor:
+def through_standardize(g: Tensor, z: Tensor, inverse: Tensor, axes: Sequence[int]) -> Tensor:
     """z = (x - mean) / std: dx = (g - mean g - z mean(g z)) / std"""
     return inverse * (g - g.mean(axes) - z * (g * z).mean(axes))
 
 
 def layer_normalization(g: Tensor, n: Call) -> Tensor:
     axes = list(range(n.axis(-1), n.rank()))
-    z, inverse = standardise(n.x, axes, _epsilon(n))
-    return through_standardise(g * n[1], z, inverse, axes)
+    z, inverse = standardize(n.x, axes, _epsilon(n))
+    return through_standardize(g * n[1], z, inverse, axes)
 
 
 def layer_normalization_scale(g: Tensor, n: Call) -> Tensor:
     axes = list(range(n.axis(-1), n.rank()))
-    z, _ = standardise(n.x, axes, _epsilon(n))
+    z, _ = standardize(n.x, axes, _epsilon(n))
     return (g * z).sum(list(range(axes[0])), keepdims=False)
 
 
@@ -71,19 +71,19 @@ def rms_normalization(g: Tensor, n: Call) -> Tensor:
 
 def instance_normalization(g: Tensor, n: Call) -> Tensor:
     axes = list(range(2, n.rank()))
-    z, inverse = standardise(n.x, axes, _epsilon(n))
+    z, inverse = standardize(n.x, axes, _epsilon(n))
     scale = n[1].reshape([1, -1, *[1] * len(axes)])
-    return through_standardise(g * scale, z, inverse, axes)
+    return through_standardize(g * scale, z, inverse, axes)
 
 
 def group_normalization(g: Tensor, n: Call) -> Tensor:
-    """Each group's channels and pixels are standardised together"""
+    """Each group's channels and pixels are standardized together"""
     groups = int(n.attribute("num_groups"))
-    z, inverse = standardise(n.x.reshape([0, groups, -1]), [2], _epsilon(n))
+    z, inverse = standardize(n.x.reshape([0, groups, -1]), [2], _epsilon(n))
     # Opset 18 scales a group, opset 21 a channel.
     pixels = g.reshape([0, n.size(0, index=1), -1])
     scaled = (pixels * n[1].reshape([1, -1, 1])).reshape([0, groups, -1])
-    return through_standardise(scaled, z, inverse, [2]).reshape(n.x.shape())
+    return through_standardize(scaled, z, inverse, [2]).reshape(n.x.shape())
 
 
 def lp_normalization(g: Tensor, n: Call) -> Tensor:

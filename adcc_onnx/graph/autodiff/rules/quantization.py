@@ -1,4 +1,4 @@
-"""Quantisation: rounding counts as the identity, saturation as the clipping it is.
+"""Quantization: rounding counts as the identity, saturation as the clipping it is.
 
 Exporters drop a ReLU whose work the saturation of the next QuantizeLinear does: the derivative of
 that ReLU is the derivative of the clipping here.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from adcc_onnx.graph.autodiff.builder import FLOAT, Tensor
-from adcc_onnx.graph.autodiff.call import Call, RefusalError
+from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.rules.rule_registry import vjp
 
 _RANGES = {
@@ -44,19 +44,19 @@ def dequantize(g: Tensor, n: Call) -> Tensor:
 def _along_axis(factor: Tensor, n: Call) -> Tensor:
     """A scale or zero point a channel, shaped to multiply along its axis."""
     if n.attribute("block_size", 0):
-        raise RefusalError("it quantises in blocks")
+        raise UnsupportedNodeError("it quantizes in blocks")
     if factor.dims is None:
-        raise RefusalError("the shape of its scale is unknown")
+        raise UnsupportedNodeError("the shape of its scale is unknown")
     if len(factor.dims) == 0:
         return factor
     return factor.reshape([-1, *[1] * (n.rank() - 1 - n.axis(1))])
 
 
 def _inside(level: Tensor, n: Call) -> Tensor:
-    """Where the level lies in the range of the quantised type."""
+    """Where the level lies in the range of the quantized type."""
     kind = n.node.outputs[0].dtype
     if kind not in _RANGES:
-        raise RefusalError(f"it quantises to {kind}")
+        raise UnsupportedNodeError(f"it quantizes to {kind}")
     low, high = _RANGES[kind]
     return (level >= float(low)) & (level <= float(high))
 

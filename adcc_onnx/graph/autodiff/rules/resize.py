@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adcc_onnx.graph.autodiff.builder import Tensor
-from adcc_onnx.graph.autodiff.call import Call, RefusalError
+from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.rules.rule_registry import vjp
 
 _COPIED = (
@@ -26,16 +26,16 @@ def resize(g: Tensor, n: Call) -> Tensor:
     written down twice. The runtime folds it to a constant. The batch axis is never resized.
     """
     if n.attribute("coordinate_transformation_mode") == "tf_crop_and_resize":
-        raise RefusalError("its coordinate mode tf_crop_and_resize has no rule")
+        raise UnsupportedNodeError("its coordinate mode tf_crop_and_resize has no rule")
     dims, full = n.dims(0), n.y.dims
     if dims is None or full is None:
-        raise RefusalError("the shape of its input or output is unknown")
+        raise UnsupportedNodeError("the shape of its input or output is unknown")
     resized = [axis % len(dims) for axis in n.attribute("axes") or range(1, len(dims))]
     for axis, (small, large) in enumerate(zip(dims, full, strict=True)):
         if small == large or axis not in resized:
             continue
         if not (isinstance(small, int) and isinstance(large, int)):
-            raise RefusalError(f"the size of its axis {axis} is not fixed (give --size)")
+            raise UnsupportedNodeError(f"the size of its axis {axis} is not fixed (give --size)")
         g = _along(g, axis, len(dims), _matrix(n, axis, small, large))
     return g
 

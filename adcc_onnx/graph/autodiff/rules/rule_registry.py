@@ -122,7 +122,7 @@ def vjp(
     _RULES[domain, op_type] = Rule(arguments, each, broadcasts, outputs)
 
 
-def by_formula(op_type: str, formula: Formula, domain: str = "") -> None:
+def decomposition(op_type: str, formula: Formula, domain: str = "") -> None:
     """Enter the rule of an operator that is made of simpler ones."""
     assert (domain, op_type) not in _RULES, f"{op_type} has two rules"
     _RULES[domain, op_type] = Rule(formula=formula, outputs=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adcc_onnx.graph.autodiff.builder import Tensor
-from adcc_onnx.graph.autodiff.call import Call, RefusalError
+from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.positions import positions_of, scatter_to
 from adcc_onnx.graph.autodiff.rules.rule_registry import vjp
 from adcc_onnx.graph.autodiff.rules.shapes import pad_axis
@@ -60,7 +60,7 @@ def scatter_nd_updates(g: Tensor, n: Call) -> Tensor:
 def _reduction(n: Call) -> str:
     reduction = str(n.attribute("reduction", "none"))
     if reduction not in ("none", "add"):
-        raise RefusalError(f"its reduction '{reduction}' has no rule")
+        raise UnsupportedNodeError(f"its reduction '{reduction}' has no rule")
     return reduction
 
 

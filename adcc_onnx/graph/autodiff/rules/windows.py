@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.graph.autodiff.call import Call, RefusalError
+from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def output_sizes(n: Call, rank: int) -> tuple[int, ...]:
     dims = n.y.dims
     sizes = [] if dims is None else [d for d in dims[2:] if isinstance(d, int)]
     if len(sizes) != rank:
-        raise RefusalError("the spatial size of its output is not fixed (give --size)")
+        raise UnsupportedNodeError("the spatial size of its output is not fixed (give --size)")
     return tuple(sizes)
 
 
