@@ -13,6 +13,7 @@ import onnx_ir as ir
 from adcc_onnx.graph.autodiff.builder import FLOAT, Builder, Tensor
 from adcc_onnx.graph.autodiff.call import Call
 from adcc_onnx.graph.autodiff.rules.rule_registry import MICROSOFT
+from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 
 
 class QuantizedCall(Call):
@@ -46,6 +47,7 @@ def dequantize(model: ir.Model) -> bool:
             node.domain = ""
     if not found:
         return False
+    infer_shapes(model)  # the rewrites depend on the types of activations
     builder = Builder(model.graph, "real/")
     known: dict[ir.Value, Tensor] = {}
     for node in found:
@@ -111,18 +113,45 @@ def _concat(n: QuantizedCall) -> Tensor:
 
 
 def _integer(op_type: str) -> Rewrite:
-    """Products of whole numbers, exact in float32; a Cast to real numbers follows anyway."""
+    """An integer product as a float32 product, which is exact; a Cast to float follows anyway."""
 
     def rewrite(n: QuantizedCall) -> Tensor:
-        x, w = (_shifted(n, index) for index in (0, 1))
+        x, w = (_without_zero_point(n, index, index + 2) for index in (0, 1))
         return x.op(op_type, w, **(_given(n, _WINDOW) if op_type == "Conv" else {}))
 
     return rewrite
 
 
-def _shifted(n: Call, index: int) -> Tensor:
+def _matmul_integer_to_float(n: QuantizedCall) -> Tensor:
+    """Inputs: a, b, scales of a and b, zero points of a and b, bias."""
+    a, b = _without_zero_point(n, 0, 4), _without_zero_point(n, 1, 5)
+    y = a.op("MatMul", b) * (n[2] * n[3])
+    return y + n[6] if n.has(6) else y
+
+
+def _dynamic_quantize_matmul(n: QuantizedCall) -> Tensor:
+    """Inputs: a, b, scale of b, zero point of b, bias; a is quantized on the way."""
+    quantized, scale, zero = n.builder.op_outputs("DynamicQuantizeLinear", n[0], count=3)
+    a = quantized.op("DequantizeLinear", n.builder.constant(1.0, FLOAT), zero)
+    y = a.op("MatMul", _without_zero_point(n, 1, 3)) * (scale * n[2])
+    return y + n[4] if n.has(4) else y
+
+
+def _without_zero_point(n: Call, index: int, zero: int) -> Tensor:
+    """Input `index` less its zero point (input `zero`), in float32.
+
+    An activation is dequantized with scale 1, so that its gradient is not cast to an integer type.
+    """
+    zero_point = n[zero] if n.has(zero) else None
+    if ir.convenience.get_const_tensor(n[index].value) is None:
+        return n[index].op("DequantizeLinear", n.builder.constant(1.0, FLOAT), zero_point)
     value = n[index].cast(FLOAT)
-    return value - n[index + 2].cast(FLOAT) if n.has(index + 2) else value
+    if zero_point is None:
+        return value
+    shift = zero_point.cast(FLOAT)
+    if n.node.op_type == "ConvInteger" and len(shift.dims or ()) == 1:
+        shift = shift.reshape([-1] + [1] * (len(n.dims(index) or ()) - 1))
+    return value - shift
 
 
 _REWRITES: dict[tuple[str, str], Rewrite] = {
@@ -130,6 +159,8 @@ _REWRITES: dict[tuple[str, str], Rewrite] = {
     ("", "QLinearMatMul"): _matmul,
     ("", "ConvInteger"): _integer("Conv"),
     ("", "MatMulInteger"): _integer("MatMul"),
+    (MICROSOFT, "MatMulIntegerToFloat"): _matmul_integer_to_float,
+    (MICROSOFT, "DynamicQuantizeMatMul"): _dynamic_quantize_matmul,
     (MICROSOFT, "QLinearAdd"): _binary("Add"),
     (MICROSOFT, "QLinearMul"): _binary("Mul"),
     (MICROSOFT, "QLinearSigmoid"): _unary("Sigmoid"),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import onnx
 import onnx_ir as ir
 from onnx import version_converter
 
 from adcc_onnx.errors import ModelError
-from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET
+from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, dims_of
+from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 
-# IR version that came with it.
+# The first opset in which Softmax is over a single axis.
+_SOFTMAX_OPSET = 13
+# IR version that came with LOWEST_OPSET.
 _IR_VERSION = 8
 _SMALL = 1024  # elements; larger weights do not travel through the converter
 
@@ -28,6 +33,7 @@ def upgrade_opset(model: ir.Model) -> ir.Model:
         return model
     # Before IR version 4 an initializer had to be an input too, which they are no longer.
     model.ir_version = max(model.ir_version, _IR_VERSION)
+    last_axis = _softmaxes_over_the_last_axis(model) if version < _SOFTMAX_OPSET else {}
     weights = _take_weights(model)
     labels = {
         output.name: (node.name, dict(node.metadata_props))
@@ -48,7 +54,86 @@ def upgrade_opset(model: ir.Model) -> ir.Model:
             name, metadata = labels.get(output.name, (None, {}))
             node.name = node.name or name
             node.metadata_props.update(metadata)
+    _restore_softmaxes(raised.graph, last_axis)
+    _make_node_names_unique(raised.graph)
     return raised
+
+
+def _softmaxes_over_the_last_axis(model: ir.Model) -> dict[str, str]:
+    """The operator of each Softmax that means the same before and after opset 13, by its output.
+
+    Before opset 13, a Softmax flattened its input to two axes: all from `axis` on were one.
+    """
+    _infer_ranks(model)
+    found = {}
+    for node in model.graph:
+        if node.op_type not in ("Softmax", "LogSoftmax", "Hardmax") or node.domain:
+            continue
+        shapes = (
+            dims_of(value) for value in (node.inputs[0], node.outputs[0]) if value is not None
+        )
+        rank = max((len(dims) for dims in shapes if dims is not None), default=0)
+        if rank and node.attributes.get_int("axis", 1) in (-1, rank - 1):
+            found[node.outputs[0].name or ""] = node.op_type
+    return found
+
+
+def _infer_ranks(model: ir.Model) -> None:
+    """Infer shapes; a Reshape to a computed shape of known length has at least a known rank."""
+    unknown = True
+    while unknown:
+        infer_shapes(model)
+        unknown = False
+        for node in model.graph:
+            if node.op_type != "Reshape" or node.outputs[0].shape is not None:
+                continue
+            target = dims_of(node.inputs[1]) if node.inputs[1] is not None else None
+            if target is not None and len(target) == 1 and isinstance(target[0], int):
+                node.outputs[0].shape = ir.Shape([None] * target[0])
+                unknown = True
+
+
+def _restore_softmaxes(graph: ir.Graph, operators: dict[str, str]) -> None:
+    """Write `operators` as one node again where the converter made Flatten, Softmax and Reshape."""
+    for reshape in [node for node in graph if node.op_type == "Reshape"]:
+        softmax = None if reshape.inputs[0] is None else reshape.inputs[0].producer()
+        old = reshape.outputs[0]
+        if softmax is None or softmax.op_type != operators.get(old.name or ""):
+            continue
+        flatten = softmax.inputs[0].producer() if softmax.inputs[0] is not None else None
+        if flatten is None or flatten.op_type != "Flatten":
+            continue
+        shape = None if reshape.inputs[1] is None else reshape.inputs[1].producer()
+        node = ir.node(softmax.op_type, [flatten.inputs[0]], {"axis": -1}, name=reshape.name)
+        graph.insert_after(reshape, node)
+        new = node.outputs[0]
+        new.type, new.shape = old.type, old.shape
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        new.name, old.name = old.name, None
+        for unused in filter(None, (reshape, softmax, flatten, shape)):
+            if not any(value.uses() or value.is_graph_output() for value in unused.outputs):
+                graph.remove(unused, safe=True)
+
+
+def _make_node_names_unique(graph: ir.Graph) -> None:
+    """Rename all but the last of the nodes that share a name: the last makes the original output.
+
+    The converter names all nodes that it writes for one operator alike.
+    """
+    taken: set[str] = {node.name for node in graph if node.name}
+    seen: set[str] = set()
+    for node in reversed(list(graph)):
+        if node.name in seen:
+            node.name = _unused_name(f"{node.name}/{node.op_type}", taken)
+        if node.name:
+            seen.add(node.name)
+
+
+def _unused_name(name: str, taken: set[str]) -> str:
+    candidates = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
+    chosen = next(candidate for candidate in candidates if candidate not in taken)
+    taken.add(chosen)
+    return chosen
 
 
 def _take_weights(model: ir.Model) -> dict[str, ir.TensorProtocol]:
