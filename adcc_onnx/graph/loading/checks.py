@@ -14,6 +14,10 @@ from onnx import shape_inference
 
 from adcc_onnx.errors import ExternalDataError, ModelError, first_line
 from adcc_onnx.graph.autodiff.builder import dims_of
+from adcc_onnx.graph.loading.attribute_limits import (
+    find_impossible_attribute,
+    find_impossible_divisor,
+)
 from adcc_onnx.graph.loading.weights import all_tensors, detached_weights, external_tensors
 
 # 1 GiB of float32, of one image; the largest values of real classifiers have some 2^24.
@@ -71,6 +75,21 @@ def check_sizes(model: ir.Model) -> None:
             shape = " x ".join("?" if size is None else str(size) for size in dims)
             raise ModelError(
                 f"value '{value.name}' of {shape} is too large for an image classifier"
+            )
+
+
+def check_divisors(model: ir.Model) -> None:
+    """Check that no integer division of a prepared model can end the process.
+
+    Raises:
+        ModelError: naming the operator.
+    """
+    for node in model.graph:
+        wrong = find_impossible_divisor(node)
+        if wrong is not None:
+            raise ModelError(
+                f"the model cannot be run safely: operator {node.op_type} (node "
+                f"'{node.name or node.outputs[0].name}'): {wrong}"
             )
 
 
@@ -136,8 +155,9 @@ def _check_node(node: ir.Node, imports: Mapping[str, int], in_function: bool = F
         wrong = "it reads a value that nothing makes"
     elif not in_function and any(a.is_ref() for a in node.attributes.values()):
         wrong = "it takes an attribute from a function that it is not in"
-    elif schema is not None:
-        wrong = _misuse(node, schema)
+    else:
+        misuse = None if schema is None else _misuse(node, schema)
+        wrong = misuse or find_impossible_attribute(node)
     if wrong is not None:
         name = node.name or (node.outputs[0].name if node.outputs else "")
         raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import onnx
 import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError, NotAModelError, root_cause
+from adcc_onnx.graph.autodiff.builder import dims_of
 from adcc_onnx.graph.loading.checks import check_in_memory, check_model
 from adcc_onnx.graph.loading.external_data import load_external_data
-from adcc_onnx.graph.loading.weights import materialize
+from adcc_onnx.graph.loading.file_kinds import describe_other_format
+from adcc_onnx.graph.loading.map_outputs import replace_map_outputs
+from adcc_onnx.graph.loading.weights import all_graphs, materialize
 
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)
 
@@ -28,13 +32,15 @@ def read_model(path: str | Path) -> ir.Model:
     if not path.is_file():
         raise NotAModelError(f"no such model file: {path}")
     try:
-        model = ir.load(path)
+        proto = onnx.load(path, load_external_data=False)
+        model = _to_graph(proto)
     except Exception as error:  # whatever the parsers make of bytes that are no model
-        raise NotAModelError(
-            f"{path} is not an ONNX model, or is cut short ({root_cause(error)})"
-        ) from error
+        other = describe_other_format(path)
+        reason = other or f"is not an ONNX model, or is cut short ({root_cause(error)})"
+        raise NotAModelError(f"{path} {reason}") from error
     if not model.graph.num_nodes() or not model.opset_imports:
-        raise NotAModelError(f"{path} is not an ONNX model: it holds no operators")
+        reason = describe_other_format(path) or "is not an ONNX model: it holds no operators"
+        raise NotAModelError(f"{path} {reason}")
     load_external_data(model, path)
     check_model(model)
     materialize(model)
@@ -49,9 +55,29 @@ def read_proto(proto: onnx.ModelProto) -> ir.Model:
         ExternalDataError: its weights lie in files.
     """
     try:
-        model = ir.from_proto(proto)
+        model = _to_graph(proto)
     except Exception as error:
         raise ModelError(f"the model is malformed ({root_cause(error)})") from error
     check_in_memory(model)
     check_model(model)
     return model
+
+
+def _to_graph(proto: onnx.ModelProto) -> ir.Model:
+    """The graph of a parsed model, without outputs that are no tensors and sizes of -1."""
+    if any(value.type.WhichOneof("value") != "tensor_type" for value in proto.graph.output):
+        proto = onnx.ModelProto.FromString(proto.SerializeToString())
+        replace_map_outputs(proto)
+    model = ir.from_proto(proto)
+    for graph in all_graphs(model):
+        values = (value for node in graph for value in node.outputs)
+        for value in itertools.chain(graph.inputs, values):
+            _forget_unknown_sizes(value)
+    return model
+
+
+def _forget_unknown_sizes(value: ir.Value) -> None:
+    """A size of -1 means that the size is unknown (Paddle writes it so)."""
+    dims = dims_of(value)
+    if dims is not None and -1 in dims:
+        value.shape = ir.Shape([None if size == -1 else size for size in dims])

@@ -11,11 +11,12 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from adcc_onnx.errors import ModelError, root_cause
-from adcc_onnx.graph.loading.checks import check_shapes, check_sizes
+from adcc_onnx.graph.loading.checks import check_divisors, check_shapes, check_sizes
 from adcc_onnx.graph.passes.control_flow import check_loops, resolve_control_flow
 from adcc_onnx.graph.passes.dequantize import dequantize
 from adcc_onnx.graph.passes.fold_constants import replace_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
+from adcc_onnx.graph.passes.inference_mode import fix_random_operators, use_inference_mode
 from adcc_onnx.graph.passes.upgrade_opset import upgrade_opset
 
 # Branches within branches; each round of resolving opens one more.
@@ -40,7 +41,9 @@ def prepare(model: ir.Model) -> ir.Model:
             if not resolve_control_flow(model):
                 break
             _simplify(model)
+        fix_random_operators(model)
         check_shapes(model)
+        check_divisors(model)
     except ModelError:
         raise
     except Exception as error:
@@ -51,6 +54,7 @@ def prepare(model: ir.Model) -> ir.Model:
 def _simplify(model: ir.Model) -> None:
     """Constants as initializers, quantized operators as real ones, shapes where they are known."""
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    use_inference_mode(model)
     dequantize(model)
     model.graph.sort()
     infer_shapes(model)
