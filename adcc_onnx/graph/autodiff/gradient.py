@@ -10,11 +10,12 @@ Source: Griewank and Walther, *Evaluating Derivatives*, 2nd ed. (SIAM 2008), cha
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 import onnx_ir as ir
 
-from adcc_onnx.errors import ControlFlowError, NoGradientPathError, NoGradientRuleError
+from adcc_onnx.errors import AdccWarning, ControlFlowError, NoGradientPathError, NoGradientRuleError
 from adcc_onnx.graph.autodiff.broadcast import unbroadcast
 from adcc_onnx.graph.autodiff.builder import FLOAT, QUANTIZED, Builder, Tensor
 from adcc_onnx.graph.autodiff.call import Call, DetachedNode, UnsupportedNodeError
@@ -62,6 +63,13 @@ def gradients(
                 "gradient; choose another layer (`adcc-onnx inspect` lists them)"
             )
         totals.append(total)
+    if any(node.op_type == "Sign" for node in path_nodes([score], wrt)):
+        warnings.warn(
+            "the network is binarized (operator Sign): its gradients are straight-through "
+            "estimates, as in training",
+            AdccWarning,
+            stacklevel=2,
+        )
     return totals
 
 

@@ -72,5 +72,9 @@ vjp("Erf", lambda g, n: g * (-n.x * n.x).op("Exp") * (2.0 / math.sqrt(math.pi)))
 vjp("Clip", clip, None, None)
 
 # Steps: flat wherever they have a derivative at all.
-for step in ("Sign", "Floor", "Ceil", "Round"):
+for step in ("Floor", "Ceil", "Round"):
     vjp(step, lambda g, n: g * 0.0)
+
+# Binarized networks train with this gradient, that of clipping to [-1, 1] (Courbariaux et al. 2016,
+# https://arxiv.org/abs/1602.02830); the derivative itself is 0 everywhere.
+vjp("Sign", lambda g, n: (n.x.op("Abs") <= 1.0).where(g, 0.0))

@@ -30,6 +30,7 @@ _FAMILIES = (
     "grid_sample",
     "quantization",
     "attention",
+    "recurrent",
     "microsoft",
 )
 
