@@ -19,10 +19,10 @@ def to_text(found: dict[str, Any]) -> str:
         "",
         *_layers(found["layers"], found["default"]["name"]),
         "",
-        f"* the default: {found['default']['why']}",
+        f"* the default: {found['default']['reason']}",
         *(
             f"no gradient through {o['operator']} (node '{o['node']}'): {o['reason']}"
-            for o in found["obstacles"]
+            for o in found["unsupported_operators"]
         ),
     ]
     return "".join(f"{safe(line)}\n" for line in lines)
@@ -55,7 +55,7 @@ def _layers(layers: Sequence[dict[str, Any]], default: str) -> list[str]:
             f"{layer['kind']} {layer['layout']}",
             str(layer["channels"]),
             " x ".join(str(side) for side in layer["grid"])
-            + (f" (+ {layer['prefix']})" if layer["prefix"] else ""),
+            + (f" (+ {layer['prefix_tokens']})" if layer["prefix_tokens"] else ""),
             "yes" if layer["differentiable"] else "no",
             layer["module"] or "",
             layer["name"],

@@ -13,8 +13,9 @@ import onnx_ir as ir
 import onnxruntime
 import torch
 
-from adcc_onnx.graph.classifier.layers import default_layer, explainable
-from adcc_onnx.graph.classifier.scores import read_classifier
+from adcc_onnx.graph.classifier.default_layer import default_layer
+from adcc_onnx.graph.classifier.image_classifier import read_classifier
+from adcc_onnx.graph.classifier.layers import explainable_layers
 from adcc_onnx.graph.passes.prepare import prepare
 from adcc_onnx.graph.programs.expose import expose
 
@@ -76,7 +77,7 @@ def default_and_earlier(
 ) -> list[str]:
     """The default layer, and the last of the first `share` of the layers that a module gives."""
     classifier = read_classifier(prepare(ir.from_proto(proto)))
-    layers = explainable(classifier)
+    layers = explainable_layers(classifier)
     first = [layer.name for layer in layers[1 : max(int(len(layers) * share), 2)]]
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     values = activations_of(proto, first[-_TRIED:], images.numpy())

@@ -255,9 +255,7 @@ def _layouts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         yield tensor.permute(1, 0, 2)
 
 
-def _record(
-    module: torch.nn.Module, output: bool, path: str, seen: dict[str, torch.Tensor]
-) -> Any:
+def _record(module: torch.nn.Module, output: bool, path: str, seen: dict[str, torch.Tensor]) -> Any:
     def keep_output(_: Any, __: Any, result: Any) -> None:
         if isinstance(result, torch.Tensor) and result.requires_grad:
             seen[path] = result

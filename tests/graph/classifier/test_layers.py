@@ -15,8 +15,10 @@ from onnx import numpy_helper
 
 from adcc_onnx.errors import LayerShapeError, UnknownLayerError
 from adcc_onnx.graph.autodiff.builder import dims_of
-from adcc_onnx.graph.classifier.layers import default_layer, find_value, module_paths, read_layer
-from adcc_onnx.graph.classifier.scores import Classifier, read_classifier
+from adcc_onnx.graph.classifier.default_layer import default_layer
+from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
+from adcc_onnx.graph.classifier.layer_lookup import find_value, module_paths
+from adcc_onnx.graph.classifier.layers import read_layer
 from adcc_onnx.graph.loading.reading import read_model
 from adcc_onnx.graph.passes.prepare import prepare
 
@@ -71,7 +73,7 @@ def test_default_layer_of_the_shared_models(name: str, data: Path) -> None:
     found = default_layer(read_classifier(prepare(read_model(data / "models" / f"{name}.onnx"))))
     kind, layout, channels, grid, prefix = SHARED[name]
     assert (found.kind, found.layout, found.channels) == (kind, layout, channels)
-    assert (found.grid, found.prefix) == (grid, prefix)
+    assert (found.grid, found.prefix_tokens) == (grid, prefix)
 
 
 def test_without_global_pooling_the_last_map_before_flattening(torchvision: ModuleType) -> None:
@@ -93,7 +95,7 @@ def test_tokens_fold_to_the_patch_grid_and_lose_their_prefix() -> None:
     for name, shape in {"patch": (6, 3, 4, 4), "extra": (1, 2, 6), "head": (6, 5)}.items():
         add_weights(model, name, shape)
     layer = read_layer(classifier(model), "active")
-    assert (layer.kind, layer.prefix, layer.grid, layer.channels) == ("tokens", 2, (3, 4), 6)
+    assert (layer.kind, layer.prefix_tokens, layer.grid, layer.channels) == ("tokens", 2, (3, 4), 6)
 
 
 @pytest.mark.parametrize("dynamo", [False, True])

@@ -13,7 +13,7 @@ from helpers.small_models import HEADS, small
 from onnx.external_data_helper import set_external_data
 
 from adcc_onnx.errors import ExternalDataError, ModelError, NotAModelError
-from adcc_onnx.graph.classifier.scores import read_classifier
+from adcc_onnx.graph.classifier.image_classifier import read_classifier
 from adcc_onnx.graph.loading.reading import read_model
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.passes.prepare import prepare

@@ -18,7 +18,7 @@ from onnxruntime import quantization as quantizers
 import adcc_onnx as adcc
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.passes.prepare import prepare
-from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS
+from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.images.decoding.decode import read_image
 from adcc_onnx.model import Pass
 

@@ -38,7 +38,7 @@ def test_a_small_classifier() -> None:
     assert (active["kind"], active["layout"]) == ("feature_map", "NCHW")
     assert (active["channels"], active["grid"], active["differentiable"]) == (4, [8, 8], True)
     assert found["default"]["name"] == "active"
-    assert found["obstacles"] == []
+    assert found["unsupported_operators"] == []
     json.dumps(found)
 
 
@@ -51,10 +51,10 @@ def test_layers_before_an_operator_without_a_rule_are_marked() -> None:
     model.graph.value_info.append(
         onnx.helper.make_tensor_value_info("own", onnx.TensorProto.FLOAT, ["batch", 4, 8, 8])
     )
-    found = inspect(model, output="scores")
+    found = inspect(model, scores_output="scores")
     marked = {layer["name"]: layer["differentiable"] for layer in found["layers"]}
     assert (marked["active"], marked["late"]) == (False, True)
-    assert found["obstacles"] == [
+    assert found["unsupported_operators"] == [
         {"node": "own", "operator": "unknown.Blend", "reason": "it has no gradient rule"}
     ]
 
@@ -65,8 +65,8 @@ def test_a_rule_that_refuses_is_an_obstacle_too() -> None:
         onnx.helper.make_tensor("first", onnx.TensorProto.INT64, [1], [1])
     )
     found = inspect(model)
-    assert [o["operator"] for o in found["obstacles"]] == ["Einsum"]
-    assert "diagonal" in found["obstacles"][0]["reason"]
+    assert [o["operator"] for o in found["unsupported_operators"]] == ["Einsum"]
+    assert "diagonal" in found["unsupported_operators"][0]["reason"]
 
 
 @pytest.mark.parametrize("kind", ["text", "json"])

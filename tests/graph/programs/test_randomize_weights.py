@@ -11,7 +11,7 @@ from helpers.small_models import small
 from onnx import numpy_helper
 
 import adcc_onnx as adcc
-from adcc_onnx.graph.programs.randomize_weights import redrawn, weights_from_top
+from adcc_onnx.graph.programs.randomize_weights import randomize_weights, weight_names_from_top
 from adcc_onnx.model import Model
 
 
@@ -33,12 +33,12 @@ def values(model: Model, name: str) -> np.ndarray:
 
 
 def test_the_last_weights_come_first(model: Model) -> None:
-    assert weights_from_top(model.classifier) == ["weights", "kernel"]
+    assert weight_names_from_top(model.classifier) == ["weights", "kernel"]
 
 
 def test_only_the_named_weights_change(model: Model) -> None:
     before = {name: values(model, name).copy() for name in ("weights", "kernel")}
-    after = redrawn(model.classifier, ["weights"], seed=0).model.graph.initializers
+    after = randomize_weights(model.classifier, ["weights"], seed=0).model.graph.initializers
     np.testing.assert_array_equal(after["kernel"].const_value.numpy(), before["kernel"])
     np.testing.assert_array_equal(values(model, "weights"), before["weights"])
     drawn = after["weights"].const_value.numpy()
@@ -50,7 +50,7 @@ def test_only_the_named_weights_change(model: Model) -> None:
 
 def test_the_seed_says_what_is_drawn(model: Model) -> None:
     first, again, other = (
-        redrawn(model.classifier, ["kernel"], seed).model.graph.initializers["kernel"]
+        randomize_weights(model.classifier, ["kernel"], seed).model.graph.initializers["kernel"]
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first.const_value.numpy(), again.const_value.numpy())
