@@ -9,13 +9,8 @@ import onnx_ir as ir
 from adcc_onnx.errors import ModelError, OptionError
 from adcc_onnx.graph.autodiff.builder import Dim, dims_of
 from adcc_onnx.graph.autodiff.gradient import path_nodes
-from adcc_onnx.graph.classifier.image_and_scores import (
-    class_count,
-    find_image_input,
-    find_logits,
-    find_scores_output,
-    image_layout,
-)
+from adcc_onnx.graph.classifier.image_input import find_image_input, image_layout
+from adcc_onnx.graph.classifier.score_head import find_score_head
 from adcc_onnx.graph.passes.resolve_shapes import resolve_shapes
 
 
@@ -27,12 +22,15 @@ class Classifier:
         model: The prepared model that all values below belong to.
         image: The model input that takes the images, of rank 4.
         layout: The layout of the image input, "NCHW" or "NHWC".
-        scores: The model output with one score per class.
+        scores: The value with one score per class (one score for both classes of a binary model):
+            an output, or what a TopK or ArgMax at the end takes.
         scores_kind: The kind of scores: "logits", "probabilities", "log-probabilities" or
             "sigmoid".
         logits: The value before the final softmax, sigmoid or quantization; `scores` itself if
             there is none.
-        classes: The number of classes.
+        classes: The number of classes; 2 for a binary model.
+        binary: Whether `logits` is one score z for two classes: z for class 1, -z for class 0.
+        scores_reason: Why these scores were chosen; empty if there was no choice.
     """
 
     model: ir.Model
@@ -42,6 +40,8 @@ class Classifier:
     scores_kind: str
     logits: ir.Value
     classes: int
+    binary: bool = False
+    scores_reason: str = ""
 
     @property
     def channels(self) -> int:
@@ -118,14 +118,15 @@ def read_classifier(
     """
     image = find_image_input(model)
     resolve_shapes(model, image)
-    scores = find_scores_output(model, scores_output)
-    kind, logits = find_logits(scores)
+    head = find_score_head(model, image, scores_output)
     return Classifier(
         model,
         image,
         layout or image_layout(image),
-        scores,
-        scores_kind or kind,
-        logits,
-        class_count(scores) or 0,
+        head.scores,
+        scores_kind or head.kind,
+        head.logits,
+        head.classes,
+        head.binary,
+        head.reason,
     )

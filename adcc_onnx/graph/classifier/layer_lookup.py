@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import LayerShapeError, UnknownLayerError, did_you_mean
 from adcc_onnx.graph.autodiff.builder import QUANTIZED
-from adcc_onnx.graph.classifier.image_and_scores import find_image_input
+from adcc_onnx.graph.classifier.image_input import find_image_input
 
 INPUT_LAYER = "input"  # the layer name of the image itself
 _SCOPES = "pkg.torch.onnx.name_scopes"  # the metadata in which torch records module paths

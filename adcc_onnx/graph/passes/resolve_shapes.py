@@ -38,7 +38,7 @@ def _resolve(model: ir.Model, image: ir.Value) -> None:
     values = [value for node in model.graph for value in node.outputs]
     if isinstance(batch, int) or all(_is_known(value, batch) for value in values):
         return
-    first, second = (_shapes_at(model, image, size) for size in _TRIAL_BATCHES)
+    first, second = (shapes_at(model, image, size) for size in _TRIAL_BATCHES)
     for value in values:
         dims = _common_dims(first.get(value.name or ""), second.get(value.name or ""), batch)
         if dims is not None:
@@ -68,7 +68,7 @@ def _is_known(value: ir.Value, batch: Dim) -> bool:
     return dims is not None and all(isinstance(d, int) or d == batch for d in dims)
 
 
-def _shapes_at(model: ir.Model, image: ir.Value, batch: int) -> dict[str, tuple[Dim, ...]]:
+def shapes_at(model: ir.Model, image: ir.Value, batch: int) -> dict[str, tuple[Dim, ...]]:
     """Infer the shapes of all values at one concrete batch size."""
     clone = model.clone()
     for value in clone.graph.inputs:

@@ -75,13 +75,20 @@ def class_scores(builder: Builder, classifier: Classifier, scores: str = "logits
     logits = builder.widened(classifier.logits)
     if classifier.scores_kind == "probabilities" and classifier.logits is classifier.scores:
         # The graph has probabilities but no softmax: their logarithm serves as logits.
-        logits = logits.op("Log")
+        logits = _log_odds(logits) if classifier.binary else logits.op("Log")
     flat = logits
     if len(dims_of(classifier.logits) or ()) != 2:
-        flat = logits.reshape([0, classifier.classes])
+        flat = logits.reshape([-1, 1] if classifier.binary else [0, classifier.classes])
+    if classifier.binary:
+        flat = builder.op("Concat", -flat, flat, axis=1)
     if scores == "logits":
         return flat
     return flat.op("Sigmoid") if classifier.scores_kind == "sigmoid" else flat.op("Softmax", axis=1)
+
+
+def _log_odds(probability: Tensor) -> Tensor:
+    """log(p / (1 - p))."""
+    return probability.op("Log") - (1.0 - probability).op("Log")
 
 
 def one_hot(score: Tensor, target: Tensor) -> Tensor:
