@@ -12,6 +12,9 @@ from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layers import Layer, make_layer
 from adcc_onnx.graph.classifier.layouts import MAP_LAYOUTS, TOKEN_LAYOUTS, infer_layouts
 
+# Operators that exporters write between the softmax and the values of an attention.
+_BEFORE_PRODUCT = {"Cast", "Dropout", "Identity", "Reshape", "Where", "IsNaN", "Mul"}
+
 
 def default_layer(classifier: Classifier) -> Layer:
     """Return the default layer; see `choose_default`."""
@@ -125,8 +128,25 @@ def _attention_operands(node: ir.Node) -> list[ir.Value] | None:
         return [value for value in node.inputs[:3] if value is not None]
     if node.op_type != "Softmax" or len(dims_of(node.outputs[0]) or ()) < 3:
         return None
-    product = next((n for n in node.outputs[0].consumers()), None)
+    product = _product_with_values(node.outputs[0])
     return None if product is None else [v for v in product.inputs if v is not None]
+
+
+def _product_with_values(probabilities: ir.Value) -> ir.Node | None:
+    """Return the matrix product that attention probabilities enter.
+
+    Exporters write a Cast, a Dropout or a guard against NaN (IsNaN and Where) between them.
+    """
+    pending, visited = [probabilities], {probabilities}
+    while pending:
+        for node in pending.pop(0).consumers():
+            if node.op_type in ("MatMul", "Einsum", "Gemm"):
+                return node
+            output = node.outputs[0]
+            if node.op_type in _BEFORE_PRODUCT and output not in visited:
+                visited.add(output)
+                pending.append(output)
+    return None
 
 
 def _upstream_values(value: ir.Value, nodes: set[ir.Node]) -> set[ir.Value]:

@@ -11,6 +11,8 @@ from adcc_onnx.graph.classifier.image_classifier import Classifier
 MAP_LAYOUTS, TOKEN_LAYOUTS = ("NCHW", "NHWC"), ("NTC", "NCT")
 # The tokens of all images as the rows of one matrix, as some networks normalize them.
 _ROWS = "RC"
+# Groups of channels with their positions in one axis, as exporters write group normalization.
+_GROUPS = "NGP"
 # Operators whose input and output have their channels in the second axis.
 _CHANNELS_FIRST = {
     "AveragePool",
@@ -46,7 +48,8 @@ def infer_layouts(classifier: Classifier) -> dict[ir.Value, str]:
             keeps_batch = (dims_of(value) or ())[:1] == (classifier.batch,)
             if layout == _ROWS or (layout is not None and keeps_batch):
                 known[value] = layout
-    return {value: layout for value, layout in known.items() if layout != _ROWS}
+    hidden = (_ROWS, _GROUPS)
+    return {value: layout for value, layout in known.items() if layout not in hidden}
 
 
 def _output_layout(node: ir.Node, output: ir.Value, known: dict[ir.Value, str]) -> str | None:
@@ -54,9 +57,11 @@ def _output_layout(node: ir.Node, output: ir.Value, known: dict[ir.Value, str]) 
     dims = dims_of(output)
     if dims is None or len(dims) not in (2, 3, 4):
         return None
-    if node.op_type in _CHANNELS_FIRST and len(dims) > 2:
-        return "NCHW" if len(dims) == 4 else "NCT"
     sources = [(v, known[v]) for v in node.inputs if v is not None and v in known]
+    if node.op_type in _CHANNELS_FIRST and len(dims) > 2:
+        if sources and sources[0][1] == _GROUPS:
+            return _GROUPS
+        return "NCHW" if len(dims) == 4 else "NCT"
     if node.op_type == "Transpose":
         return _transposed_layout(node, sources)
     if node.op_type in ("Flatten", "Reshape"):
@@ -94,9 +99,18 @@ def _reshaped_layout(
         return _ROWS if layout == "NTC" and source_dims[-1] == dims[-1] else None
     if layout in ("NCHW", "NCT") and source_dims[1] == dims[1]:
         return "NCHW" if len(dims) == 4 else "NCT"
+    if layout == "NCHW" and len(dims) == 3 and _divides(dims[1], source_dims[1]):
+        return _GROUPS
+    if layout == _GROUPS:
+        return "NCHW" if len(dims) == 4 and _divides(source_dims[1], dims[1]) else None
     if not layout and len(source_dims) == 4 and source_dims[:2] == dims[:2] and len(dims) == 3:
         return "NTC"  # joins the heads of an attention, [batch, tokens, heads, channels]
     # Window partitions have a higher rank; their last axis still holds the channels.
     if layout != "NCHW" and layout != "NCT" and source_dims[-1] == dims[-1]:
         return "NHWC" if len(dims) == 4 else "NTC"
     return None
+
+
+def _divides(groups: Dim, channels: Dim) -> bool:
+    """Whether channels can be split into this number of groups."""
+    return isinstance(groups, int) and isinstance(channels, int) and channels % groups == 0
