@@ -26,6 +26,11 @@ import torch
 import adcc_onnx as adcc
 from adcc_onnx.errors import AdccError
 
+# A CPU build of torch lacks two operators that torchvision declares when it is imported.
+_OPERATORS = torch.library.Library("torchvision", "DEF")
+for _name in ("nms", "qnms"):
+    _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
 _TOKEN_NORMS = ("norm1", "ln_1", "layernorm_before", "layer_norm1", "pre_norm")
 
 

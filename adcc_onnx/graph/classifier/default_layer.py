@@ -9,9 +9,11 @@ import onnx_ir as ir
 from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.autodiff.builder import QUANTIZED, Dim, dims_of
 from adcc_onnx.graph.classifier.image_classifier import Classifier
-from adcc_onnx.graph.classifier.layers import Layer, make_layer
+from adcc_onnx.graph.classifier.layers import MAX_PREFIX_TOKENS, Layer, make_layer
 from adcc_onnx.graph.classifier.layouts import MAP_LAYOUTS, TOKEN_LAYOUTS, infer_layouts
 
+# Operators that exporters write between Q K^T and the softmax.
+_BEFORE_SOFTMAX = {"Add", "Cast", "Div", "Mul", "Reshape", "Where"}
 # Operators that exporters write between the softmax and the values of an attention.
 _BEFORE_PRODUCT = {"Cast", "Dropout", "Identity", "Reshape", "Where", "IsNaN", "Mul"}
 
@@ -106,30 +108,70 @@ def _input_of_class_maps(value: ir.Value) -> ir.Value:
 
 
 def _last_attention_input(classifier: Classifier, tokens: ir.Value) -> ir.Value | None:
-    """Return the tokens from which the last attention computes its queries, keys and values."""
+    """Return the tokens from which the last attention computes its queries, keys and values.
+
+    An attention with learned queries, as it pools tokens, counts only if there is no other.
+    """
     nodes = classifier.forward_nodes()
-    shape = (dims_of(tokens) or ())[1:]
-    operands = next(filter(None, map(_attention_operands, reversed(nodes))), None)
-    if operands is None:
+    attentions = [o for o in map(_attention_operands, reversed(nodes)) if o is not None]
+    if not attentions:
         return None
-    sources = [_upstream_values(value, set(nodes)) for value in operands]
-    # Learned queries, as those of attention pooling, do not depend on the image.
-    common = set.intersection(*[values for values in sources if classifier.image in values])
-    for node in reversed(nodes):
-        for value in node.outputs:
-            if value in common and (dims_of(value) or ())[1:] == shape:
-                return value
-    return None
+    sources = ([_upstream_values(v, set(nodes)) for v in operands] for operands in attentions)
+    first: list[set[ir.Value]] = []
+    for found in sources:
+        first = first or found
+        if all(classifier.image in values for values in found):
+            return _last_tokens_in(set.intersection(*found), nodes, tokens)
+    usable = [values for values in first if classifier.image in values]
+    return _last_tokens_in(set.intersection(*usable), nodes, tokens) if usable else None
+
+
+def _last_tokens_in(
+    values: set[ir.Value], nodes: list[ir.Node], tokens: ir.Value
+) -> ir.Value | None:
+    """Return the last of some values that has the shape of tokens, perhaps with prefix tokens.
+
+    Values with as many channels as the tokens come first: a pooling attention may change them.
+    """
+    dims = dims_of(tokens) or ()
+    outputs = [value for node in reversed(nodes) for value in node.outputs if value in values]
+    alike = [value for value in outputs if _is_like_tokens(dims_of(value) or (), dims)]
+    same = [value for value in alike if (dims_of(value) or ())[-1] == dims[-1]]
+    return next(iter([*same, *alike]), None)
+
+
+def _is_like_tokens(dims: tuple[Dim, ...], tokens: tuple[Dim, ...]) -> bool:
+    """Whether a shape has as many positions as the tokens, or a few prefix tokens more."""
+    if len(dims) != 3 or len(tokens) != 3:
+        return dims[1:] == tokens[1:]
+    if not isinstance(dims[1], int) or not isinstance(tokens[1], int):
+        return dims[1:] == tokens[1:]
+    return 0 <= dims[1] - tokens[1] <= MAX_PREFIX_TOKENS
 
 
 def _attention_operands(node: ir.Node) -> list[ir.Value] | None:
-    """Return the operands of an attention: its inputs, or both factors of softmax(...) V."""
+    """Return the queries, keys and values of an attention, however it is written."""
     if node.op_type in ("Attention", "MultiHeadAttention"):
         return [value for value in node.inputs[:3] if value is not None]
     if node.op_type != "Softmax" or len(dims_of(node.outputs[0]) or ()) < 3:
         return None
     product = _product_with_values(node.outputs[0])
-    return None if product is None else [v for v in product.inputs if v is not None]
+    if product is None:
+        return None
+    values = [v for v in product.inputs if v is not None]
+    return [*_queries_and_keys(node), *values]
+
+
+def _queries_and_keys(softmax: ir.Node) -> list[ir.Value]:
+    """Return the factors of the product Q K^T that a softmax normalizes."""
+    value = softmax.inputs[0]
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type in ("MatMul", "Einsum"):
+            return [v for v in node.inputs if v is not None]
+        if node.op_type not in _BEFORE_SOFTMAX:
+            break
+        value = node.inputs[0]
+    return []
 
 
 def _product_with_values(probabilities: ir.Value) -> ir.Node | None:

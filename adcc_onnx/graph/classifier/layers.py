@@ -14,7 +14,7 @@ from adcc_onnx.graph.classifier.layer_lookup import find_value
 from adcc_onnx.graph.classifier.layouts import MAP_LAYOUTS, TOKEN_LAYOUTS, infer_layouts
 
 # An upper bound of the class and register tokens of published vision transformers.
-_MAX_PREFIX_TOKENS = 16
+MAX_PREFIX_TOKENS = 16
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ def _token_grid(classifier: Classifier, tokens: int, name: str) -> tuple[int, tu
         dims = dims_of(node.outputs[0]) or ()
         if len(dims) == 4 and isinstance(dims[2], int) and isinstance(dims[3], int):
             prefix_tokens = tokens - dims[2] * dims[3]
-            if node.op_type == "Conv" and 0 <= prefix_tokens <= _MAX_PREFIX_TOKENS:
+            if node.op_type == "Conv" and 0 <= prefix_tokens <= MAX_PREFIX_TOKENS:
                 return prefix_tokens, (dims[2], dims[3])
     side = math.isqrt(tokens)
-    if tokens - side * side > _MAX_PREFIX_TOKENS:
+    if tokens - side * side > MAX_PREFIX_TOKENS:
         raise LayerShapeError(
             f"the {tokens} tokens of layer '{name}' match neither the grid of a patch embedding "
             "nor a square"
