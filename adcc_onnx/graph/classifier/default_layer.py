@@ -137,7 +137,20 @@ def _last_tokens_in(
     outputs = [value for node in reversed(nodes) for value in node.outputs if value in values]
     alike = [value for value in outputs if _is_like_tokens(dims_of(value) or (), dims)]
     same = [value for value in alike if (dims_of(value) or ())[-1] == dims[-1]]
-    return next(iter([*same, *alike]), None)
+    if same or not alike:
+        return same[0] if same else None
+    return _before_projection(alike[0])
+
+
+def _before_projection(value: ir.Value) -> ir.Value:
+    """Return what a linear layer takes; other values as they are."""
+    current = value
+    while (node := current.producer()) is not None and node.op_type in ("Add", "MatMul", "Gemm"):
+        computed = [v for v in node.inputs if v is not None and not v.is_initializer()]
+        if len(computed) != 1:
+            break
+        current = computed[0]
+    return current
 
 
 def _is_like_tokens(dims: tuple[Dim, ...], tokens: tuple[Dim, ...]) -> bool:
