@@ -25,8 +25,8 @@ from adcc_onnx.images.annotations.ground_truth import with_truth
 from adcc_onnx.images.sources.open_images import Source, open_arrays, open_paths, open_source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model, load
+from adcc_onnx.results.evaluation_result import EvaluationResult, evaluation_result
 from adcc_onnx.results.store import Store
-from adcc_onnx.results.summary import RunSummary, summary_of
 
 __all__ = ["Model", "bake", "evaluate", "explain", "load"]
 
@@ -82,7 +82,7 @@ def evaluate(
     output: str | Path | None = None,
     resume: bool = False,
     progress: Progress = lambda images: None,
-) -> RunSummary:
+) -> EvaluationResult:
     """Score methods on images.
 
     Args:
@@ -114,7 +114,7 @@ def evaluate(
     check(model, source, plan)
     with open_store(output, resume) as store:
         run = evaluate_into(store, model, source, plan, describe_source(images), progress)
-        return summary_of(store, store.run(run))
+        return evaluation_result(store, store.run(run))
 
 
 def bake(

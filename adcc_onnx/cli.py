@@ -185,7 +185,7 @@ def evaluate(
     from adcc_onnx.api import describe_source, open_store
     from adcc_onnx.evaluation.interruption import interruptible
     from adcc_onnx.evaluation.pipeline import check, evaluate_into
-    from adcc_onnx.report import render
+    from adcc_onnx.report.rendering import render
 
     if resume and out is None:
         raise click.UsageError("--resume needs the run to continue: -o RUN.sqlite")
@@ -259,7 +259,7 @@ def report(
     """Print kept runs, with intervals; methods that may be as good as the best are marked."""
     from contextlib import ExitStack
 
-    from adcc_onnx.report import render, render_comparison, render_failures
+    from adcc_onnx.report.rendering import render, render_comparison, render_failures
     from adcc_onnx.results.store import Store
     from adcc_onnx.statistics.resampling import Resampling
 
@@ -286,7 +286,7 @@ def report(
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="A new file.")
 def merge(parts: tuple[Path, ...], out: Path) -> None:
     """Join runs that were made apart: of other images, or under other methods."""
-    from adcc_onnx.results.merging import merge as merge_stores
+    from adcc_onnx.results.merging import merge_stores
 
     merge_stores(parts, out)
     click.echo(f"{out}: {len(parts)} runs joined")
@@ -318,9 +318,8 @@ def benchmark(
     from adcc_onnx.evaluation.pipeline import check
     from adcc_onnx.evaluation.plan import make_plan
     from adcc_onnx.images.sources.open_images import open_source
-    from adcc_onnx.report.throughput_report import to_json, to_text
-    from adcc_onnx.studies.throughput import benchmark as measure
-    from adcc_onnx.studies.throughput import random_images
+    from adcc_onnx.report.throughput_report import throughput_to_json, throughput_to_text
+    from adcc_onnx.studies.throughput import measure_throughput, random_images
 
     plan = make_plan(methods, metrics)
     loaded = _paced(_load(model, options), plan, options)
@@ -330,8 +329,8 @@ def benchmark(
     if options["precision"] == "fp16" or loaded.device.tf32:
         exact = _loading(model, {**options, "precision": "fp32"})(device=options["device"])
     with _progress(loaded.name, rounds) as advance:
-        found = measure(loaded, source, plan, rounds, advance, exact)
-    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+        found = measure_throughput(loaded, source, plan, rounds, advance, exact)
+    click.echo(throughput_to_json(found) if as_json else throughput_to_text(found), nl=False)
 
 
 @main.command("validate-metrics")
@@ -364,7 +363,7 @@ def validate_metrics(
     from adcc_onnx.api import describe_source, open_store
     from adcc_onnx.drawings import classifier_path
     from adcc_onnx.evaluation.pipeline import check, evaluate_into
-    from adcc_onnx.report.validation_report import to_json, to_text
+    from adcc_onnx.report.validation_report import validation_to_json, validation_to_text
     from adcc_onnx.statistics.resampling import Resampling
     from adcc_onnx.studies.metric_validation import assess_metrics, validation_plan
 
@@ -375,7 +374,7 @@ def validate_metrics(
     with open_store(out, False) as store, _progress(loaded.name, len(source)) as advance:
         run = evaluate_into(store, loaded, source, plan, described, advance)
         found = assess_metrics(store.run(run), plan, against, Resampling(seed=seed, replicates=500))
-    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+    click.echo(validation_to_json(found) if as_json else validation_to_text(found), nl=False)
 
 
 @main.command()
@@ -402,14 +401,14 @@ def randomize(
     near 1 does not look at what the model has learned.
     """
     from adcc_onnx.evaluation.plan import make_plan
-    from adcc_onnx.report.randomization_report import to_json, to_text
+    from adcc_onnx.report.randomization_report import randomization_to_json, randomization_to_text
     from adcc_onnx.studies.randomization import randomization_check
 
     plan, source = make_plan(methods, target=target, seed=seed), _source({**options, "seed": seed})
     loaded = _load(model, options)
     with _progress(loaded.name, steps) as advance:
         found = list(randomization_check(loaded, source, plan, steps, advance))
-    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+    click.echo(randomization_to_json(found) if as_json else randomization_to_text(found), nl=False)
 
 
 @main.command()
@@ -422,10 +421,12 @@ def inspect(model: str, as_json: bool, output: str | None, size: str | None) -> 
     import json
 
     from adcc_onnx.graph.programs.inspection import inspect as look_at
-    from adcc_onnx.report.inspection_report import to_text
+    from adcc_onnx.report.inspection_report import inspection_to_text
 
     found = look_at(model, _size(size), output)
-    click.echo(json.dumps(found, indent=2) + "\n" if as_json else to_text(found), nl=False)
+    click.echo(
+        json.dumps(found, indent=2) + "\n" if as_json else inspection_to_text(found), nl=False
+    )
 
 
 @main.command()
@@ -579,11 +580,11 @@ def explain(
 @json_option
 def doctor(as_json: bool) -> None:
     """Check this installation: versions, devices, CUDA's libraries, and what would mend them."""
-    from adcc_onnx.report.diagnosis_report import to_json, to_text
+    from adcc_onnx.report.diagnosis_report import diagnosis_to_json, diagnosis_to_text
     from adcc_onnx.runtime.diagnosis import examine
 
     found = examine()
-    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+    click.echo(diagnosis_to_json(found) if as_json else diagnosis_to_text(found), nl=False)
     if found.problems:
         sys.exit(1)
 
@@ -629,7 +630,7 @@ def _teams(cluster: str | None, options: dict[str, Any]) -> Iterator[Callable[..
 
         def team(path: str, *here: Any) -> Any:
             recipes = (_loading(path, options), _opening(options), _planning(options))
-            return joined.team(Job(*recipes, Path.cwd()), *here)
+            return joined.worker_pool(Job(*recipes, Path.cwd()), *here)
 
         yield team
 

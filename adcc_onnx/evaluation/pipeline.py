@@ -25,8 +25,8 @@ from adcc_onnx.explanation.samples import (
 )
 from adcc_onnx.images.sources.open_images import Source
 from adcc_onnx.model import Model
-from adcc_onnx.results.store import ImageRow, ScoreRow, Store
-from adcc_onnx.results.store import Progress as Done
+from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
+from adcc_onnx.results.store import Store
 
 Progress = Callable[[int], None]
 Rows = tuple[list[ImageRow], list[ScoreRow]]
@@ -42,7 +42,7 @@ class Work(Protocol):
 
 
 # Begins what is left to do.
-Begin = Callable[[Done], AbstractContextManager[Work]]
+Begin = Callable[[RunProgress], AbstractContextManager[Work]]
 
 # Seconds of finished work that a kill may cost.
 _AT_RISK = 1.0
@@ -85,7 +85,7 @@ def evaluate_into(
 
 
 @contextmanager
-def work_here(model: Model, source: Source, plan: Plan, done: Done) -> Iterator[Work]:
+def work_here(model: Model, source: Source, plan: Plan, done: RunProgress) -> Iterator[Work]:
     """What is left to do, in this process: images are decoded while the model runs."""
 
     def evaluated(group: list[Sample]) -> Iterator[tuple[Rows, int]]:

@@ -15,10 +15,10 @@ from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.images.sources.open_images import open_arrays
 from adcc_onnx.model import load
-from adcc_onnx.report import render
 from adcc_onnx.report.overlay import sheet, write_png
+from adcc_onnx.report.rendering import render
+from adcc_onnx.results.evaluation_result import EvaluationResult, summarize_run
 from adcc_onnx.results.store import Store
-from adcc_onnx.results.summary import RunSummary, summarize
 
 # Unseen by the classifier, which is trained on another seed.
 _SEED, _IMAGES, _PICTURES = 2026, 32, 6
@@ -45,7 +45,7 @@ def run_demo(folder: Path, bar: Bar, say: Callable[[str], None]) -> None:
             source = open_arrays(tensors, labels=labels)
             run = evaluate_into(store, model, source, plan, "built-in drawings", advance)
         say(render([store], "table"))
-        summary = summarize(store.run(run))
+        summary = summarize_run(store.run(run))
     folder.mkdir(parents=True, exist_ok=True)
     maps = {name: explain(model, tensors[:_PICTURES], name) for name in plan.methods}
     for i, drawing in enumerate(drawn[:_PICTURES]):
@@ -55,13 +55,13 @@ def run_demo(folder: Path, bar: Bar, say: Callable[[str], None]) -> None:
     say(verdict(summary))
 
 
-def verdict(run: RunSummary) -> str:
+def verdict(run: EvaluationResult) -> str:
     """One sentence on what the table says of Fake-CAM, and of the best method."""
     assert run.ranking is not None
     by_adcc, methods = run.ranking.order, run.methods
     by_drop = sorted(methods, key=lambda name: methods[name].scores["average_drop"])
     drop_place, adcc_place = by_drop.index("fakecam") + 1, by_adcc.index("fakecam") + 1
-    count, rivals = len(methods), run.ranking.not_told_apart(run.resampling.confidence)
+    count, rivals = len(methods), run.ranking.not_significantly_worse(run.resampling.confidence)
     doubt = f", though {_listed(rivals)} may be as good" if rivals else ""
     return (
         f"Fake-CAM, which explains nothing, is {_ordinal(drop_place, count)} of {count} by average "

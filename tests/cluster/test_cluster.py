@@ -28,7 +28,7 @@ from helpers.command_line import (
 
 from adcc_onnx.api import as_source
 from adcc_onnx.cluster.backlog import Backlog, Chunk
-from adcc_onnx.cluster.connection import Cluster, connected, places_on
+from adcc_onnx.cluster.connection import Cluster, connected, place_workers
 from adcc_onnx.cluster.job import Job, open_images, plan_with_maps
 from adcc_onnx.cluster.worker import Worker
 from adcc_onnx.cluster.worker_pool import Placement
@@ -37,7 +37,7 @@ from adcc_onnx.errors import ClusterError, DeviceError, ModelError, OptionError
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.model import load
-from adcc_onnx.report import render
+from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
 
 needs_ray = pytest.mark.skipif(
@@ -222,7 +222,10 @@ def evaluated(ray: OneProcessRay, store: Store, lines: list[str], **changed: Any
     model = load(classifier_path(), device="cpu", batch_size=2)
     source, plan = as_source(f"drawings:{COUNT}"), make_plan(METHODS)
     cluster = Cluster(ray, HERE, "cpu", lines.append)
-    with cluster.team(Job(**{**recipes, **changed}), model, source, plan) as (recorded, begin):
+    with cluster.worker_pool(Job(**{**recipes, **changed}), model, source, plan) as (
+        recorded,
+        begin,
+    ):
         evaluate_into(store, recorded, source, plan, "drawings", begin=begin)
     return render([store], "json")
 
@@ -326,26 +329,29 @@ def node(host: str, cpus: float = 4, gpus: float = 0, alive: bool = True) -> dic
 
 
 @needs_ray
-def test_where_workers_stand() -> None:
-    def stand(*given: Any) -> tuple[str, list[tuple[Any, ...]]]:
-        device, places = places_on(*given)
-        wanted = [(p.host, p.wanted["num_cpus"], p.wanted["num_gpus"], p.threads) for p in places]
-        return device, wanted
+def test_where_workers_placed() -> None:
+    def placed(*given: Any) -> tuple[str, list[tuple[Any, ...]]]:
+        device, placements = place_workers(*given)
+        resources = [
+            (p.host, p.resources["num_cpus"], p.resources["num_gpus"], p.threads)
+            for p in placements
+        ]
+        return device, resources
 
     plain = [node("a"), node("b", 8), node("c", alive=False), node("d", 0)]
-    assert stand(plain, "auto", None) == ("cpu", [("a", 4, 0, 4), ("b", 8, 0, 8)])
-    assert stand(plain[:1], "cpu", 3) == ("cpu", [("a", 0, 0, 1)] * 3)
+    assert placed(plain, "auto", None) == ("cpu", [("a", 4, 0, 4), ("b", 8, 0, 8)])
+    assert placed(plain[:1], "cpu", 3) == ("cpu", [("a", 0, 0, 1)] * 3)
     cards = [node("a", 8, 2), node("b")]
-    assert stand(cards, "auto", None) == ("cuda", [("a", 0, 1, 4)] * 2)
-    assert stand(cards, "tensorrt", None)[0] == "tensorrt"
-    assert stand(cards, "cpu", None) == ("cpu", [("a", 8, 0, 8), ("b", 4, 0, 4)])
-    assert stand(cards[:1], "cuda", 4) == ("cuda", [("a", 0, 0.5, 2)] * 4)
+    assert placed(cards, "auto", None) == ("cuda", [("a", 0, 1, 4)] * 2)
+    assert placed(cards, "tensorrt", None)[0] == "tensorrt"
+    assert placed(cards, "cpu", None) == ("cpu", [("a", 8, 0, 8), ("b", 4, 0, 4)])
+    assert placed(cards[:1], "cuda", 4) == ("cuda", [("a", 0, 0.5, 2)] * 4)
     with pytest.raises(DeviceError, match="the cluster has no GPU"):
-        places_on(plain, "cuda", None)
+        place_workers(plain, "cuda", None)
     with pytest.raises(OptionError, match="give --device cuda, not cuda:1"):
-        places_on(cards, "cuda:1", None)
+        place_workers(cards, "cuda:1", None)
     with pytest.raises(ClusterError, match="no machine"):
-        places_on([node("a", 0)], "auto", None)
+        place_workers([node("a", 0)], "auto", None)
 
 
 def test_mistakes_about_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,4 +372,4 @@ def test_the_command_line_says_it_in_a_line() -> None:
     words = command("evaluate", classifier_path(), "--images", "drawings:2", "--cluster", "here")
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "--cluster is HOST:PORT" in done.stderr
+    assert "--cluster must be HOST:PORT" in done.stderr

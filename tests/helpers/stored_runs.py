@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from adcc_onnx.results.store import ImageRow, ScoreRow, Store
+from adcc_onnx.results.rows import ImageRow, ScoreRow
+from adcc_onnx.results.store import Store
 from helpers.simulations import adcc_of_means, explained
 
 METRICS = ["average_drop", "average_increase", "coherency", "complexity", "adcc"]
