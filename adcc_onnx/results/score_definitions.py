@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Score:
 
     name: str
     spec: str
-    metric: Metric
+    metric: Metric = field(compare=False)  # `spec` identifies it.
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Many machines: what a run gives is the same, whoever computes it and whoever dies of it."""
+"""Clusters: results are equal wherever they are computed and whichever worker is lost."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ from adcc_onnx.model import load
 from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
 
+IMAGES = 32
+
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None or sys.platform != "linux", reason="Ray is not installed, or no /proc"
 )
@@ -66,7 +68,7 @@ def nodes() -> Iterator[tuple[str, list[int]]]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The report of a run that one process made in one go."""
     path = tmp_path_factory.mktemp("whole") / "run.sqlite"
-    run_whole(*evaluation(), "-o", path)
+    run_whole(*evaluation(IMAGES), "-o", path)
     return report_of(path)
 
 
@@ -76,8 +78,8 @@ def test_a_machines_worker_is_killed_in_mid_run(
 ) -> None:
     address, raylets = nodes
     path = tmp_path / "run.sqlite"
-    run_whole(*evaluation(), "-o", path, "--limit", "10")
-    words = command(*evaluation(), "-o", path, "--resume", "--cluster", address)
+    run_whole(*evaluation(IMAGES), "-o", path, "--limit", "10")
+    words = command(*evaluation(IMAGES), "-o", path, "--resume", "--cluster", address)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(words, text=True, env=ON_LOOPBACK, **pipes) as driver:
         wait_for(lambda: all(at_work(raylet) for raylet in raylets), driver)
@@ -87,8 +89,8 @@ def test_a_machines_worker_is_killed_in_mid_run(
         at_death = images_in(path)
         table, said = driver.communicate()
     assert driver.returncode == 0, said
-    assert table.startswith("classifier · 60 images")
-    assert 10 <= at_death < 60
+    assert table.startswith(f"classifier · {IMAGES} images")
+    assert 10 <= at_death < IMAGES
     assert "was lost; others take over" in said and "2 workers" in said
     assert listening and all(address.startswith("127.0.0.1") for address in listening), listening
     assert report_of(path) == whole
@@ -99,7 +101,7 @@ def test_interrupted_on_a_cluster_of_its_own_and_continued_without(
     whole: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "run.sqlite"
-    words = command(*evaluation(), "-o", path, "--cluster", "local:2")
+    words = command(*evaluation(IMAGES), "-o", path, "--cluster", "local:2")
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment()) as driver:
         wait_for(lambda: count(path, "run") > 0, driver)
         driver.send_signal(signal.SIGINT)
@@ -109,8 +111,8 @@ def test_interrupted_on_a_cluster_of_its_own_and_continued_without(
         f"adcc-onnx: interrupted; what was finished is kept in {path}: the same command with "
         "--resume continues"
     )
-    assert 0 < images_in(path) < 60
-    run_whole(*evaluation(), "-o", path, "--resume")
+    assert 0 < images_in(path) < IMAGES
+    run_whole(*evaluation(IMAGES), "-o", path, "--resume")
     assert report_of(path) == whole
 
 
@@ -348,7 +350,7 @@ def test_where_workers_placed() -> None:
     assert placed(cards[:1], "cuda", 4) == ("cuda", [("a", 0, 0.5, 2)] * 4)
     with pytest.raises(DeviceError, match="the cluster has no GPU"):
         place_workers(plain, "cuda", None)
-    with pytest.raises(OptionError, match="give --device cuda, not cuda:1"):
+    with pytest.raises(OptionError, match="use --device cuda, not cuda:1"):
         place_workers(cards, "cuda:1", None)
     with pytest.raises(ClusterError, match="no machine"):
         place_workers([node("a", 0)], "auto", None)
