@@ -1,4 +1,4 @@
-"""The randomization check: who must fail it, who must not, and what it compares."""
+"""The randomization test: which methods fail it, which pass, and what it compares."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def model() -> Model:
     return adcc.load(classifier_path(), device="cpu")
 
 
-def test_who_looks_at_the_model_and_who_does_not(model: Model) -> None:
+def test_maps_of_gradcam_change_and_those_of_controls_do_not(model: Model) -> None:
     plan = make_plan(["gradcam", "fakecam", "center"])
     steps = list(randomization_check(model, as_source("drawings:12"), plan, steps=3))
     weights = len(weights_from_top(model.classifier))
@@ -39,19 +39,19 @@ def test_similarity_is_the_mean_correlation_for_the_same_class(model: Model) -> 
     plan = make_plan(["gradcam"], seed=4)
     *_, last = randomization_check(model, source, plan, steps=1)
     images = np.stack([model.preprocessing(record.load()) for record in source])
-    sound = adcc.explain(model, images)
+    original = adcc.explain(model, images)
     predicted = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS].argmax(axis=1)
     names = weights_from_top(model.classifier)
     drawn = replace(model, classifier=redrawn(model.classifier, names, 4), _sessions={})
     found = adcc.explain(drawn, images, target=predicted)
     wanted = [
         0.0 if np.ptp(b) == 0 else stats.pearsonr(a.ravel(), b.ravel()).statistic
-        for a, b in zip(sound, found, strict=True)
+        for a, b in zip(original, found, strict=True)
     ]
     assert last.similarity["gradcam"] == pytest.approx(np.mean(wanted), abs=1e-6)
 
 
-def test_what_cannot_be_checked(model: Model) -> None:
+def test_invalid_options(model: Model) -> None:
     source = as_source("drawings:2")
     with pytest.raises(OptionError, match="steps must be at least 1"):
         next(randomization_check(model, source, make_plan(), steps=0))
