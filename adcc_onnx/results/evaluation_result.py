@@ -71,7 +71,7 @@ class EvaluationResult:
     Attributes:
         model: Name of the model.
         protocol: Name of the evaluation protocol, such as "poppi2021".
-        layer: Name of the target layer; several are joined by commas.
+        layer: Name of the target layer; several are joined by the fuse mode, as in "a mean b".
         target: Explained class: "predicted", "label" or a class index.
         images: Number of evaluated images, failed ones included.
         failed: Number of images that could not be read or scored at all.
