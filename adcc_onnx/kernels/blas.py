@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from threadpoolctl import ThreadpoolController
 
 
-def one_thread() -> AbstractContextManager[object]:
+def single_threaded_blas() -> AbstractContextManager[object]:
     """A context in which NumPy's linear algebra takes one thread.
 
     Spread over all cores, matrices of a hundred rows take longer, many times so where the cores

@@ -12,10 +12,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adcc_onnx.kernels.jit import helper, kernel, prepared, require_same_shape
+from adcc_onnx.kernels.jit import as_kernel_array, helper, kernel, require_same_shape
 from adcc_onnx.kernels.spatial_means import row_means
 
-Averages = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+GradientMoments = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 _Float = TypeVar("_Float", np.float32, np.float64)
 
@@ -30,7 +30,7 @@ def weighted_sum(activations: ArrayLike, weights: ArrayLike) -> NDArray[np.float
     Returns:
         [N, h, w] float32.
     """
-    a, w = prepared(activations, 4), prepared(weights, 2)
+    a, w = as_kernel_array(activations, 4), as_kernel_array(weights, 2)
     count, channels, height, width = a.shape
     if w.shape != (count, channels):
         raise ValueError(f"weights {w.shape} do not fit activations {a.shape}")
@@ -49,7 +49,7 @@ class GradientFormula(enum.IntEnum):
     HIRESCAM = 4
 
 
-def assemble(
+def gradient_maps(
     activations: ArrayLike, gradients: ArrayLike, wanted: Iterable[GradientFormula]
 ) -> dict[GradientFormula, NDArray[np.float32]]:
     """Several raw maps from one read of A and g.
@@ -70,38 +70,40 @@ def assemble(
     Returns:
         [N, h, w] float32 of each that is wanted.
     """
-    a, g = prepared(activations, 4), prepared(gradients, 4)
+    a, g = as_kernel_array(activations, 4), as_kernel_array(gradients, 4)
     require_same_shape(a, g)
     count, _, height, width = a.shape
     chosen = list(wanted)
     asked = np.zeros(len(GradientFormula), np.bool_)
     asked[chosen] = True
     maps = np.empty((len(GradientFormula), count, height * width), np.float32)
-    _assemble(count, _flat(a), _flat(g), asked, maps)
+    _gradient_maps(count, _flat(a), _flat(g), asked, maps)
     return {one: maps[one].reshape(count, height, width) for one in chosen}
 
 
-def gradient_means(gradients: ArrayLike) -> NDArray[np.float32]:
+def gradcam_weights(gradients: ArrayLike) -> NDArray[np.float32]:
     """Grad-CAM's weights, mean_ij g: [N, K]."""
-    g = prepared(gradients, 4)
+    g = as_kernel_array(gradients, 4)
     count, channels, height, width = g.shape
     means = row_means(g.reshape(count * channels, height * width), False)
     return means.reshape(count, channels).astype(np.float32)
 
 
-def averaged_gradcam_pp_weights(activations: ArrayLike, averages: Averages) -> NDArray[np.float32]:
+def smoothgradcam_pp_weights(
+    activations: ArrayLike, averages: GradientMoments
+) -> NDArray[np.float32]:
     """Grad-CAM++'s weights where `averages` stand for g, g^2 and g^3: [N, K].
 
     The averages are float64, [N, K, h, w] each: a third power leaves float32's range early.
     """
-    a = prepared(activations, 4)
+    a = as_kernel_array(activations, 4)
     for average in averages:
         require_same_shape(a, average)
     first, second, third = (
         _flat(np.require(average, np.float64, ("C", "A", "W"))) for average in averages
     )
     weights = np.empty(a.shape[:2], np.float32)
-    _averaged_gradcam_pp_weights(len(a), _flat(a), first, second, third, weights)
+    _smoothgradcam_pp_weights(len(a), _flat(a), first, second, third, weights)
     return weights
 
 
@@ -136,7 +138,7 @@ def _weighted_sum(
 
 
 @kernel
-def _assemble(
+def _gradient_maps(
     start: int,
     stop: int,
     a: NDArray[np.float32],
@@ -181,7 +183,7 @@ def _assemble(
 
 
 @kernel
-def _averaged_gradcam_pp_weights(
+def _smoothgradcam_pp_weights(
     start: int,
     stop: int,
     a: NDArray[np.float32],

@@ -7,7 +7,8 @@ nor OpenMP is found) aborts the process when two threads run parallel kernels at
 thread may call any kernel, and the numbers do not depend on how many threads there are.
 
 Each combination of dtype, memory layout and writability is compiled anew: callers pass arrays
-through `prepared`. Helpers that a kernel calls must stand in its file: the cache watches no other.
+through `as_kernel_array`. Helpers that a kernel calls must stand in its file: the cache watches
+no other.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def helper(function: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", numba.njit(**_OPTIONS)(function))
 
 
-def prepared(array: ArrayLike, dimensions: int) -> NDArray[np.float32]:
+def as_kernel_array(array: ArrayLike, dimensions: int) -> NDArray[np.float32]:
     """`array` as the kernels take it: float32, contiguous, writable; a copy only where it is not.
 
     Raises:

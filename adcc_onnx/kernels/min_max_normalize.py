@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adcc_onnx.kernels.jit import kernel, prepared
+from adcc_onnx.kernels.jit import as_kernel_array, kernel
 
 
-def min_max(maps: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def min_max_normalize(maps: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(S - min) / (max - min) of each map, without an epsilon.
 
     Args:
@@ -18,7 +18,7 @@ def min_max(maps: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         The maps in [0, 1], [N, h, w] float32, each with a 0 and a 1; and [N] bool, whether a map
         is degenerate: constant, or holding NaN or Inf. Such a map comes out as zeros.
     """
-    ready = prepared(maps, 3)
+    ready = as_kernel_array(maps, 3)
     normalized = np.empty(ready.shape, np.float32)
     degenerate = np.empty(len(ready), np.bool_)
     _min_max(len(ready), ready, normalized, degenerate)

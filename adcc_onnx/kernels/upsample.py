@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adcc_onnx.kernels.jit import helper, kernel, prepared
+from adcc_onnx.kernels.jit import as_kernel_array, helper, kernel
 
 Size = tuple[int, int]
 # Of one axis: the two source cells around the center of each target cell, and how far along it is.
@@ -31,7 +31,7 @@ def upsample(maps: ArrayLike, size: Size) -> NDArray[np.float32]:
     Returns:
         [N, H, W] float32, within the range of each map; the given maps where they have the size.
     """
-    ready = prepared(maps, 3)
+    ready = as_kernel_array(maps, 3)
     if ready.shape[1:] == tuple(size):
         return ready
     taps = _taps_of(ready, size)
@@ -53,7 +53,7 @@ def explanation_maps(
     Returns:
         [N, C, H, W] float32.
     """
-    x, ready = prepared(images, 4), prepared(maps, 3)
+    x, ready = as_kernel_array(images, 4), as_kernel_array(maps, 3)
     if len(x) != len(ready):
         raise ValueError(f"{len(ready)} maps do not fit {len(x)} images")
     values = np.array(np.broadcast_to(np.asarray(fill, np.float32), x.shape[1:2]))
@@ -62,7 +62,7 @@ def explanation_maps(
     return masked
 
 
-def agreement(
+def upsampled_similarity(
     first: ArrayLike, second: ArrayLike, size: Size
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How well two maps agree at the image's size, and how much the first one covers.
@@ -77,11 +77,11 @@ def agreement(
         coefficient is undefined; it is given as -1, so that the coherency (1 + r) / 2 is 0 there.
         NaN only where a map holds NaN or Inf.
     """
-    a, b = prepared(first, 3), prepared(second, 3)
+    a, b = as_kernel_array(first, 3), as_kernel_array(second, 3)
     if len(a) != len(b):
         raise ValueError(f"{len(a)} maps cannot be compared with {len(b)}")
     coefficients, means = np.empty(len(a), np.float64), np.empty(len(a), np.float64)
-    _agreement(len(a), a, *_taps_of(a, size), b, *_taps_of(b, size), coefficients, means)
+    _upsampled_similarity(len(a), a, *_taps_of(a, size), b, *_taps_of(b, size), coefficients, means)
     return coefficients, means
 
 
@@ -163,7 +163,7 @@ def _explanation_maps(
 
 
 @kernel
-def _agreement(
+def _upsampled_similarity(
     start: int,
     stop: int,
     first: NDArray[np.float32],

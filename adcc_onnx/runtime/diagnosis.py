@@ -163,13 +163,13 @@ def _kernels() -> str:
     import numpy as np
 
     from adcc_onnx.kernels import jit
-    from adcc_onnx.kernels.min_max_normalize import min_max
+    from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 
-    normalized, _ = min_max(np.array([[[1.0, 2.0], [3.0, 5.0]]]))
+    normalized, _ = min_max_normalize(np.array([[[1.0, 2.0], [3.0, 5.0]]]))
     if normalized.tolist() != [[[0.0, 0.25], [0.5, 1.0]]]:
         raise RuntimeError(f"min-max normalization gives {normalized.tolist()}")
     try:
         # Nothing is compiled here: Numba only finds the folder for that file's functions.
-        return str(numba.njit(cache=True)(jit.prepared).stats.cache_path)
+        return str(numba.njit(cache=True)(jit.as_kernel_array).stats.cache_path)
     except RuntimeError:
         return "nowhere, so that each process compiles them anew; set NUMBA_CACHE_DIR"

@@ -7,9 +7,9 @@ import pytest
 
 from adcc_onnx.kernels.gradient_maps import (
     GradientFormula,
-    assemble,
-    averaged_gradcam_pp_weights,
-    gradient_means,
+    gradcam_weights,
+    gradient_maps,
+    smoothgradcam_pp_weights,
     weighted_sum,
 )
 
@@ -84,7 +84,7 @@ def test_all_maps_of_one_read(wanted, signed):
     if signed:  # as after GELU or SiLU: ReLU comes last, negative activations count
         a -= np.float32(0.3)
         a[:, 1] = 0
-    found, expected = assemble(a, g, wanted), _expected(a, g)
+    found, expected = gradient_maps(a, g, wanted), _expected(a, g)
     assert list(found) == wanted
     for name, maps in found.items():
         np.testing.assert_allclose(maps, expected[name], rtol=1e-6, atol=1e-9)
@@ -95,10 +95,10 @@ def test_gradcam_pp_where_the_denominator_is_exactly_zero():
     """S = 4 and g = -0.5 make 2 g^2 + S g^3 vanish; g = 0.5 has alpha = 1/4."""
     a = np.ones((1, 1, 2, 2), np.float32)
     g = np.array([[[[-0.5, 0.5], [0.0, 0.0]]]], np.float32)
-    found = assemble(a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
+    found = gradient_maps(a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
     np.testing.assert_array_equal(found, np.full((1, 2, 2), 0.125))
     # Signed activations: S = -4 and g = 0.5.
-    found = assemble(-a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
+    found = gradient_maps(-a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
     np.testing.assert_array_equal(found, np.zeros((1, 2, 2)))
 
 
@@ -109,13 +109,13 @@ def test_gradcam_pp_of_small_gradients():
     wide_a, wide_g = _wide(a, g)
     mass = wide_a.sum(axis=(2, 3), keepdims=True)
     weights = (np.maximum(wide_g, 0) / (2 + mass * wide_g)).sum(axis=(2, 3), keepdims=True)
-    found = assemble(a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
+    found = gradient_maps(a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
     np.testing.assert_allclose(found, (weights * wide_a).sum(axis=1), rtol=1e-6)
 
 
 def test_gradient_means():
     _, g = _pair(3)
-    np.testing.assert_allclose(gradient_means(g), _wide(g)[0].mean(axis=(2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(gradcam_weights(g), _wide(g)[0].mean(axis=(2, 3)), rtol=1e-6)
 
 
 def test_averaged_gradcam_pp_weights():
@@ -123,14 +123,14 @@ def test_averaged_gradcam_pp_weights():
     copies = np.stack([_pair(seed)[1] for seed in range(8, 13)]).astype(np.float64)
     averages = tuple((copies**power).mean(axis=0) for power in (1, 2, 3))
     expected = _pp_loop(a.astype(np.float64), *averages)
-    np.testing.assert_allclose(averaged_gradcam_pp_weights(a, averages), expected, rtol=1e-6)
+    np.testing.assert_allclose(smoothgradcam_pp_weights(a, averages), expected, rtol=1e-6)
 
 
 def test_averaged_weights_of_one_copy_are_gradcam_pp():
     a, g = _pair(8)
     (wide,) = _wide(g)
-    weights = averaged_gradcam_pp_weights(a, (wide, wide**2, wide**3))
-    expected = assemble(a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
+    weights = smoothgradcam_pp_weights(a, (wide, wide**2, wide**3))
+    expected = gradient_maps(a, g, [GradientFormula.GRADCAM_PP])[GradientFormula.GRADCAM_PP]
     np.testing.assert_allclose(weighted_sum(a, weights), expected, rtol=1e-6)
 
 
@@ -140,8 +140,8 @@ def test_a_broken_value_reaches_the_map_of_its_image_alone(bad, broken):
     """ReLU must not hide it, wherever it enters."""
     pair = list(_pair(9))
     pair[broken][1, 3, 2, 2] = bad
-    maps = assemble(*pair, list(GradientFormula)).values()
-    for found in (*maps, weighted_sum(pair[0], gradient_means(pair[1]))):
+    maps = gradient_maps(*pair, list(GradientFormula)).values()
+    for found in (*maps, weighted_sum(pair[0], gradcam_weights(pair[1]))):
         finite = np.isfinite(found).all(axis=(1, 2))
         np.testing.assert_array_equal(finite, [True, False, True])
 
@@ -151,8 +151,8 @@ def test_shapes_that_do_not_fit_are_refused(shape):
     a, _ = _pair()
     other = np.zeros(shape, np.float32)
     for call in (
-        lambda: assemble(a, other, [GradientFormula.LAYERCAM]),
-        lambda: averaged_gradcam_pp_weights(a, (other,) * 3),
+        lambda: gradient_maps(a, other, [GradientFormula.LAYERCAM]),
+        lambda: smoothgradcam_pp_weights(a, (other,) * 3),
     ):
         with pytest.raises(ValueError, match="shapes differ"):
             call()

@@ -81,18 +81,18 @@ def test_without_a_writable_cache_kernels_still_compile(monkeypatch):
 
 def test_prepared_copies_only_what_a_kernel_cannot_take():
     ready = np.zeros((2, 3, 4), np.float32)
-    assert jit.prepared(ready, 3) is ready
+    assert jit.as_kernel_array(ready, 3) is ready
     frozen = ready.copy()
     frozen.flags.writeable = False
     for other in (ready[:, ::-1], ready.astype(np.float64), np.asfortranarray(ready), frozen):
-        made = jit.prepared(other, 3)
+        made = jit.as_kernel_array(other, 3)
         assert made.flags.c_contiguous and made.flags.writeable and made.dtype == np.float32
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4, 5), (2, 0, 4), (2, 3, 0)])
 def test_prepared_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match="expected 3 dimensions"):
-        jit.prepared(np.zeros(shape), 3)
+        jit.as_kernel_array(np.zeros(shape), 3)
 
 
 def test_an_empty_batch_is_no_trouble():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 
 HUGE = float(np.finfo(np.float32).max)
 TINY = float(np.finfo(np.float32).smallest_subnormal)
@@ -22,7 +22,7 @@ def _formula(maps: np.ndarray) -> np.ndarray:
 def test_the_formula(scale, offset):
     rng = np.random.default_rng(0)
     maps = (scale * (rng.standard_normal((9, 5, 8)) + offset)).astype(np.float32)
-    normalized, degenerate = min_max(maps)
+    normalized, degenerate = min_max_normalize(maps)
     assert not degenerate.any()
     np.testing.assert_allclose(normalized, _formula(maps), rtol=1e-7, atol=0)
     assert (normalized.min(axis=(1, 2)) == 0).all()
@@ -34,7 +34,7 @@ def test_the_formula(scale, offset):
 )
 def test_the_widest_and_the_narrowest_span(pair):
     maps = np.array([[pair, pair]], np.float32)
-    normalized, degenerate = min_max(maps)
+    normalized, degenerate = min_max_normalize(maps)
     np.testing.assert_array_equal(normalized, [[[0, 1], [0, 1]]])
     assert not degenerate[0]
 
@@ -43,13 +43,13 @@ def test_the_widest_and_the_narrowest_span(pair):
 def test_a_constant_map_is_zeros_and_degenerate(value):
     maps = np.full((3, 4, 4), value, np.float32)
     maps[1, 2, 2] = 1e-3
-    normalized, degenerate = min_max(maps)
+    normalized, degenerate = min_max_normalize(maps)
     np.testing.assert_array_equal(degenerate, [True, False, True])
     assert not normalized[[0, 2]].any() and normalized[1].any()
 
 
 def test_one_pixel_has_no_span():
-    normalized, degenerate = min_max(np.ones((2, 1, 1)))
+    normalized, degenerate = min_max_normalize(np.ones((2, 1, 1)))
     assert degenerate.all() and not normalized.any()
 
 
@@ -57,9 +57,9 @@ def test_one_pixel_has_no_span():
 @pytest.mark.parametrize("place", [(0, 0), (1, 2), (3, 3)])
 def test_a_non_finite_map_is_zeros_and_degenerate_and_harms_no_other(bad, place):
     maps = np.random.default_rng(1).random((3, 4, 4), dtype=np.float32)
-    clean, _ = min_max(maps)
+    clean, _ = min_max_normalize(maps)
     maps[1][place] = bad
-    normalized, degenerate = min_max(maps)
+    normalized, degenerate = min_max_normalize(maps)
     np.testing.assert_array_equal(degenerate, [False, True, False])
     assert not normalized[1].any()
     np.testing.assert_array_equal(normalized[[0, 2]], clean[[0, 2]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from adcc_onnx.kernels.upsample import agreement, explanation_maps, upsample
+from adcc_onnx.kernels.upsample import explanation_maps, upsample, upsampled_similarity
 
 SIZES = [
     ((7, 7), (224, 224)),
@@ -98,7 +98,7 @@ def test_explanation_maps_keep_a_broken_pixel_to_itself():
 def test_agreement_against_scipy(sizes):
     rng, size = np.random.default_rng(5), (30, 40)
     first, second = (rng.random((4, *small), dtype=np.float32) for small in sizes)
-    coefficients, means = agreement(first, second, size)
+    coefficients, means = upsampled_similarity(first, second, size)
     large = _large(first, size), _large(second, size)
     pairs = zip(*large, strict=True)
     expected = [stats.pearsonr(a.ravel(), b.ravel()).statistic for a, b in pairs]
@@ -109,13 +109,13 @@ def test_agreement_against_scipy(sizes):
 def test_agreement_of_equal_and_of_constant_maps():
     maps = np.random.default_rng(6).random((3, 7, 7), dtype=np.float32)
     flat = np.full((3, 9, 9), 0.1, np.float32)
-    np.testing.assert_array_equal(agreement(maps, maps, (224, 224))[0], np.ones(3))
+    np.testing.assert_array_equal(upsampled_similarity(maps, maps, (224, 224))[0], np.ones(3))
     for pair in ((maps, flat), (flat, maps), (flat, flat)):
-        np.testing.assert_array_equal(agreement(*pair, (224, 224))[0], -np.ones(3))
+        np.testing.assert_array_equal(upsampled_similarity(*pair, (224, 224))[0], -np.ones(3))
 
 
 def test_counts_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="cannot be compared"):
-        agreement(np.ones((2, 3, 3)), np.ones((3, 3, 3)), (6, 6))
+        upsampled_similarity(np.ones((2, 3, 3)), np.ones((3, 3, 3)), (6, 6))
     with pytest.raises(ValueError, match="do not fit"):
         explanation_maps(np.ones((2, 3, 8, 8)), np.ones((3, 4, 4)))

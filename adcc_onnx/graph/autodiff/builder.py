@@ -185,7 +185,7 @@ class Builder:
         """An existing value of the graph, as a Tensor of its own type."""
         return Tensor(self, value, value.dtype or FLOAT)
 
-    def widened(self, value: ir.Value) -> Tensor:
+    def upcast(self, value: ir.Value) -> Tensor:
         """An existing value, cast once to float32 where it is of lower precision."""
         tensor = self.wrap(value)
         if tensor.dtype not in _LOW_PRECISION:

@@ -31,7 +31,7 @@ class Call:
 
     def __getitem__(self, index: int) -> Tensor:
         """Input number `index`, in float32 where the model computes it in lower precision."""
-        return self.builder.widened(self._input(index))
+        return self.builder.upcast(self._input(index))
 
     def __len__(self) -> int:
         return len(self.node.inputs)
@@ -47,7 +47,7 @@ class Call:
         return self.output(0)
 
     def output(self, index: int) -> Tensor:
-        return self.builder.widened(self.node.outputs[index])
+        return self.builder.upcast(self.node.outputs[index])
 
     def has(self, index: int) -> bool:
         """Whether the optional input number `index` is given."""

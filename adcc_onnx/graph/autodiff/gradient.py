@@ -86,7 +86,7 @@ def path_nodes(scores: Iterable[ir.Value], wrt: Iterable[ir.Value]) -> list[ir.N
     reached = set(wrt)
     path = []
     for node in _ancestors(scores):
-        if carries_gradient(node) and any(value in reached for value in reads(node)):
+        if carries_gradient(node) and any(value in reached for value in all_inputs(node)):
             reached.update(_carriers(node))
             path.append(node)
     return path
@@ -111,14 +111,14 @@ def _carriers(node: ir.Node) -> list[ir.Value]:
     return [value for value in node.outputs if value.dtype in kinds]
 
 
-def reads(node: ir.Node) -> Iterator[ir.Value]:
+def all_inputs(node: ir.Node) -> Iterator[ir.Value]:
     """The inputs of a node, and what the bodies of a control flow node read from around it."""
     yield from (value for value in node.inputs if value is not None)
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
             body = attribute.as_graph()
             for inner in body:
-                yield from (value for value in reads(inner) if value.graph is not body)
+                yield from (value for value in all_inputs(inner) if value.graph is not body)
             yield from (value for value in body.outputs if value.graph is not body)
 
 
@@ -131,7 +131,7 @@ def _ancestors(scores: Iterable[ir.Value]) -> list[ir.Node]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        pending.extend(value.producer() for value in reads(node))
+        pending.extend(value.producer() for value in all_inputs(node))
     first = next(iter(seen), None)
     return [] if first is None or first.graph is None else [n for n in first.graph if n in seen]
 

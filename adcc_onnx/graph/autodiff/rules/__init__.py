@@ -12,7 +12,7 @@ from adcc_onnx.graph.autodiff.rules.rule_registry import (
     NO_GRADIENT,
     STRAIGHT_THROUGH,
     find_rule,
-    known_operators,
+    supported_operators,
 )
 
-__all__ = ["NO_GRADIENT", "STRAIGHT_THROUGH", "find_rule", "known_operators"]
+__all__ = ["NO_GRADIENT", "STRAIGHT_THROUGH", "find_rule", "supported_operators"]

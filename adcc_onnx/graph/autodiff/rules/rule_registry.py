@@ -140,7 +140,7 @@ def find_rule(domain: str, op_type: str) -> Rule | None:
     return _RULES.get(("" if domain == "ai.onnx" else domain, op_type))
 
 
-def known_operators() -> list[tuple[str, str]]:
+def supported_operators() -> list[tuple[str, str]]:
     """(domain, operator) of every rule, sorted."""
     _load_families()
     return sorted(_RULES)
