@@ -1,4 +1,4 @@
-"""Tests of channel weights and maps against float64 einsum and loops that follow the definitions."""
+"""Tests of channel weights and maps against float64 einsum and loops over the definitions."""
 
 from __future__ import annotations
 
