@@ -45,7 +45,7 @@ def average_pool(g: Tensor, n: Call) -> Tensor:
     if math.prod(outputs) == 1 and sizes == kernel and not any(window.pads):
         return (g / float(counts.item())).op("Expand", n.x.shape())
     share = g / n.builder.constant(counts, g.dtype)
-    # Channels become images, [N, C, *out] -> [N C, 1, *out], so that one kernel serves all.
+    # Channels become images, [N, C, *out] -> [N C, 1, *out], so that a single kernel serves all.
     flat = share.reshape([-1, 1, *outputs])
     covered = [
         (output - 1) * stride + extent
