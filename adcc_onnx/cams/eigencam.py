@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
 from adcc_onnx.kernels.arrays import Float32Array
-from adcc_onnx.kernels.blas import one_thread
+from adcc_onnx.kernels.blas import single_threaded_blas
 
 
 @method
@@ -60,7 +60,7 @@ def first_component(values: NDArray[np.floating]) -> Float32Array:
     if not np.isfinite(rows).all():
         return np.full((height, width), np.nan, np.float32)
     centered = rows - rows.mean(axis=0)
-    with one_thread():
+    with single_threaded_blas():
         component = _projection(centered)
     return oriented(component, rows.sum(axis=1)).reshape(height, width)
 

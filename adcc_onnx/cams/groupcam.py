@@ -11,8 +11,8 @@ from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float32Array
-from adcc_onnx.kernels.gradient_maps import gradient_means
-from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.gradient_maps import gradcam_weights
+from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 
 _KERNEL, _SIGMA = 51, 50.0  # pixels
 
@@ -47,7 +47,7 @@ class GroupCAM(Method):
             raise OptionError(f"groupcam: groups must be at least 1, not {self.groups}")
 
     def raw_maps(self, context: MethodContext) -> Float32Array:
-        weights = gradient_means(context.gradients)
+        weights = gradcam_weights(context.gradients)
         images = range(len(context.images))
         return np.stack([self._map_of(context, image, weights[image]) for image in images])
 
@@ -56,7 +56,7 @@ class GroupCAM(Method):
         weighted = weights[:, None, None].astype(np.float64) * activations
         parts = np.array_split(weighted, min(self.groups, len(weighted)))
         raw = np.stack([np.maximum(part.sum(axis=0), 0) for part in parts]).astype(np.float32)
-        masks, constant = min_max(raw)
+        masks, constant = min_max_normalize(raw)
         blurred = blur(context.images[image])
         shown = np.concatenate([np.zeros_like(masks[:1]), masks])
         p = context.probability(image, context.masked_scores(image, shown, blurred))

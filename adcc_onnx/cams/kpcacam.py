@@ -12,7 +12,7 @@ from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float32Array
-from adcc_onnx.kernels.blas import one_thread
+from adcc_onnx.kernels.blas import single_threaded_blas
 
 
 @method
@@ -51,7 +51,7 @@ class KPCACAM(Method):
         if not np.isfinite(rows).all():
             return np.full((height, width), np.nan, np.float32)
         centered = rows - rows.mean(axis=0)
-        with one_thread():
+        with single_threaded_blas():
             kernel = np.tanh((self.gamma or 1 / channels) * centered @ centered.T + 1)
             # Centered in the space that the kernel spans.
             kernel -= kernel.mean(axis=0, keepdims=True)

@@ -14,9 +14,9 @@ from adcc_onnx.cams.method_registry import method
 from adcc_onnx.cams.surrogate import Prediction, expected_agreement, search
 from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float32Array
-from adcc_onnx.kernels.blas import one_thread
+from adcc_onnx.kernels.blas import single_threaded_blas
 from adcc_onnx.kernels.gradient_maps import weighted_sum
-from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 
 
 @method
@@ -66,7 +66,7 @@ class ScoreCAM(Method):
 
     def _weights_of(self, context: MethodContext, image: int) -> NDArray[np.float64]:
         activations = context.activations[image]
-        masks, constant = min_max(activations)
+        masks, constant = min_max_normalize(activations)
         blank = float(self._score(context, image, context.blank_scores()[None])[0])
         scores = np.full(len(masks), blank)
         if not constant.all():
@@ -98,7 +98,7 @@ class ScoreCAM(Method):
         def agreement(found: Prediction) -> float:
             return expected_agreement(found, lambda scores: self._map(scores, summed))
 
-        with one_thread():
+        with single_threaded_blas():
             found = search(
                 masks,
                 blank,

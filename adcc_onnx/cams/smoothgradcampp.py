@@ -10,7 +10,7 @@ from adcc_onnx.cams.method import MethodContext, Need, WeightedMethod
 from adcc_onnx.cams.method_registry import method
 from adcc_onnx.cams.noise import check_noise
 from adcc_onnx.kernels.arrays import Float32Array
-from adcc_onnx.kernels.gradient_maps import Averages, averaged_gradcam_pp_weights
+from adcc_onnx.kernels.gradient_maps import GradientMoments, smoothgradcam_pp_weights
 
 
 @method
@@ -43,9 +43,9 @@ class SmoothGradCAMPP(WeightedMethod):
         check_noise(self.name, self.n, self.sigma)
 
     def weights(self, context: MethodContext) -> Float32Array:
-        return averaged_gradcam_pp_weights(context.activations, self._averages(context))
+        return smoothgradcam_pp_weights(context.activations, self._averages(context))
 
-    def _averages(self, context: MethodContext) -> Averages:
+    def _averages(self, context: MethodContext) -> GradientMoments:
         first, second, third = (np.zeros(context.activations.shape) for _ in range(3))
         for gradients in context.noisy_gradients(self.n, self.sigma):
             power = gradients.astype(np.float64)

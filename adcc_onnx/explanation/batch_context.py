@@ -26,7 +26,7 @@ from adcc_onnx.graph.programs.instrument import (
     of_layer,
 )
 from adcc_onnx.kernels.arrays import Float32Array
-from adcc_onnx.kernels.gradient_maps import assemble
+from adcc_onnx.kernels.gradient_maps import gradient_maps
 from adcc_onnx.model import Model, Pass
 from adcc_onnx.runtime.device_array import DeviceArray
 from adcc_onnx.runtime.session import Arrays
@@ -183,7 +183,7 @@ class BatchContext:
     def _assemble(self, methods: Sequence[GradientMapMethod]) -> list[Float32Array]:
         if not self._model.device.remote:
             wanted = [method.formula for method in methods]
-            made = assemble(self.activations, self.gradients, wanted)
+            made = gradient_maps(self.activations, self.gradients, wanted)
             return [made[formula] for formula in wanted]
         formulas = tuple(method.graph_maps for method in methods)
         session = self._model.cam_session(formulas, self._layer)

@@ -121,6 +121,6 @@ def test_kernels_that_do_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(maps: object) -> None:
         raise RuntimeError("LLVM is\nbroken")
 
-    monkeypatch.setattr("adcc_onnx.kernels.min_max_normalize.min_max", broken)
+    monkeypatch.setattr("adcc_onnx.kernels.min_max_normalize.min_max_normalize", broken)
     status, text = _run()
     assert status == 1 and "do not compile: LLVM is\n" in text

@@ -50,7 +50,7 @@ def bake_maps(
         found = _gradients(builder, classifier, chosen, target)
     maps = []
     for layer, gradient in zip(chosen, found, strict=True):
-        activations = fold(builder.widened(layer.value), layer).cast(FLOAT)
+        activations = fold(builder.upcast(layer.value), layer).cast(FLOAT)
         folded = None if gradient is None else fold(gradient, layer).cast(FLOAT)
         low = normalize(formula(activations, folded))
         maps.append(upsample(low, image_size(classifier)).op("Squeeze", builder.ints(1)))

@@ -19,7 +19,7 @@ TARGET = "target"
 
 def class_scores(builder: Builder, classifier: Classifier, scores: str) -> Tensor:
     """The differentiated scores, [batch, classes], float32 (float64 in a model of that type)."""
-    logits = builder.widened(classifier.logits)
+    logits = builder.upcast(classifier.logits)
     if classifier.scores_kind == "probabilities" and classifier.logits is classifier.scores:
         # Probabilities with no softmax in the graph: their logarithm is as good a logit.
         logits = logits.op("Log")

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import NoGradientRuleError
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, Builder, dims_of
-from adcc_onnx.graph.autodiff.gradient import gradients, missing_rules, reads
+from adcc_onnx.graph.autodiff.gradient import all_inputs, gradients, missing_rules
 from adcc_onnx.graph.classifier.layers import Layer, choose_default, explainable, module_paths
 from adcc_onnx.graph.classifier.opening import open_classifier
 from adcc_onnx.graph.classifier.scores import Classifier
@@ -125,13 +125,13 @@ def _refusal(classifier: Classifier, layer: Layer) -> tuple[ir.Node, str] | None
 def _upstream_of(nodes: Iterable[ir.Node]) -> set[ir.Value]:
     """All values that the nodes are computed from."""
     seen: set[ir.Value] = set()
-    pending = [value for node in nodes for value in reads(node)]
+    pending = [value for node in nodes for value in all_inputs(node)]
     while pending:
         value = pending.pop()
         if value not in seen:
             seen.add(value)
             producer = value.producer()
-            pending.extend([] if producer is None else reads(producer))
+            pending.extend([] if producer is None else all_inputs(producer))
     return seen
 
 

@@ -64,7 +64,7 @@ def build_instrumented(
     outputs.append((LOGITS, score.cast(FLOAT), (batch, copy.classes)))
     inputs: list[ir.Value] = []
     # By an Identity: the layer may be the image, which is replaced below.
-    values = [builder.widened(layer.value).op("Identity") for layer in layers]
+    values = [builder.upcast(layer.value).op("Identity") for layer in layers]
     seen = {ACTIVATIONS: values}
     if with_gradients:
         target = add_target(builder, copy)

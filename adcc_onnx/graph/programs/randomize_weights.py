@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from adcc_onnx.graph.autodiff.gradient import path_nodes, reads
+from adcc_onnx.graph.autodiff.gradient import all_inputs, path_nodes
 from adcc_onnx.graph.classifier.scores import Classifier
 from adcc_onnx.graph.programs.instrument import copy_of
 
@@ -19,7 +19,7 @@ def weights_from_top(classifier: Classifier) -> list[str]:
     """
     names: dict[str, None] = {}
     for node in reversed(path_nodes([classifier.logits], [classifier.image])):
-        for value in reads(node):
+        for value in all_inputs(node):
             tensor = value.const_value
             if tensor is not None and tensor.dtype in _FLOATS and len(tensor.shape) >= 2:
                 names[value.name or ""] = None

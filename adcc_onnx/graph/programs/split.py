@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.autodiff.builder import FLOAT, Builder, Tensor
-from adcc_onnx.graph.autodiff.gradient import reads
+from adcc_onnx.graph.autodiff.gradient import all_inputs
 from adcc_onnx.graph.classifier.layers import Layer
 from adcc_onnx.graph.classifier.scores import Classifier
 from adcc_onnx.graph.programs.endpoints import PREFIX, class_scores
@@ -96,7 +96,7 @@ def _read_from_before(nodes: list[ir.Node], cut: ir.Value) -> list[ir.Value]:
     around = {
         value
         for node in nodes
-        for value in reads(node)
+        for value in all_inputs(node)
         if value not in made and value is not cut and value.const_value is None
     }
     for value in around:
