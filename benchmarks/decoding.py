@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adcc_onnx.images.decoding.decode import Picture, decode_reduced
+from adcc_onnx.images.decoding.decode import decode_downscaled
+from adcc_onnx.images.pixel_arrays import RGBImage
 from adcc_onnx.images.preprocessing import Preprocessing
-from adcc_onnx.images.sources.encoded import encoded
+from adcc_onnx.images.sources.encoded_images import encoded_record
 from adcc_onnx.images.sources.image_source import Record
 
 WIDTH, HEIGHT, NOISE = 4000, 3000, 5  # 12 megapixels; of 255
@@ -48,7 +49,7 @@ def large(paths: Iterable[Path]) -> Iterator[bytes]:
 def seconds(steps: Preprocessing, record: Record) -> float:
     """Of one thread, since the machine may do other work."""
     start = time.thread_time()
-    steps.see(record)
+    steps.load_cropped(record)
     return time.thread_time() - start
 
 
@@ -57,9 +58,9 @@ def measured(name: str, pictures: Iterable[bytes], size: int) -> str:
     reduced = replace(full, decode="reduced")
     pairs, moved, parts = [], [], Counter[int]()
     for data in pictures:
-        parts[decode_reduced(data, "", reduced.spare)[1]] += 1
-        record = encoded("", None, partial(bytes, data))
-        moved.append(distances(full.see(record), reduced.see(record)))
+        parts[decode_downscaled(data, "", reduced.max_downscale)[1]] += 1
+        record = encoded_record("", None, partial(bytes, data))
+        moved.append(distances(full.load_cropped(record), reduced.load_cropped(record)))
         for turn in range(ROUNDS):
             # Which goes first alternates, so that neither always finds the caches warm.
             order = (full, reduced) if turn % 2 else (reduced, full)
@@ -75,15 +76,15 @@ def measured(name: str, pictures: Iterable[bytes], size: int) -> str:
     )
 
 
-def distances(first: Picture, second: Picture) -> NDArray[np.int64]:
+def distances(first: RGBImage, second: RGBImage) -> NDArray[np.int64]:
     return np.abs(first.astype(np.int64) - second)
 
 
 def by_margin(data: bytes) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """(margin, distances), at every part of its size that a JPEG can be decoded at."""
-    whole, _ = decode_reduced(data, "", lambda size: 1)
+    whole, _ = decode_downscaled(data, "", lambda size: 1)
     for most in (2, 4, 8):
-        picture, times = decode_reduced(data, "", lambda size, most=most: most)
+        picture, times = decode_downscaled(data, "", lambda size, most=most: most)
         for margin in MARGINS if times == most else ():
             resize = min(whole.shape[:2]) // (times * margin)
             if resize >= SMALLEST:

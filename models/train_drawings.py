@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.drawings.generate import CLASSES, drawings
+from adcc_onnx.drawings.generate import CLASSES, draw_many
 
 SIZE, MEAN, STD, SCALE = 112, 0.5, 0.25, 255
 TRAINING_SEED, UNSEEN_SEED = 0, 1
@@ -68,7 +68,7 @@ def drawn(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images [count, 3, 112, 112] and their labels [count]."""
     images = np.empty((count, 3, SIZE, SIZE), np.uint8)
     labels = np.empty(count, np.int64)
-    for i, drawing in enumerate(drawings(seed, count, SIZE)):
+    for i, drawing in enumerate(draw_many(seed, count, SIZE)):
         images[i], labels[i] = drawing.image.transpose(2, 0, 1), drawing.label
     return images, labels
 

@@ -11,7 +11,7 @@ import numba
 
 from adcc_onnx.cluster.job import Job, identity
 from adcc_onnx.evaluation.pipeline import Rows, work_here
-from adcc_onnx.images.sources.image_source import selected
+from adcc_onnx.images.sources.image_source import select_images
 from adcc_onnx.results.store import Progress
 
 
@@ -67,7 +67,7 @@ class Worker:
             positions: of the images in the source, rising.
             partial: the methods that are finished, of images whose row is kept.
         """
-        part = selected(self._source, positions)
+        part = select_images(self._source, positions)
         kept = {i: partial[place] for i, place in enumerate(positions) if place in partial}
         images, scores = [], []
         with work_here(self._model, part, self._plan, Progress(set(), kept)) as work:

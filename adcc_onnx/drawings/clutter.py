@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.drawings.textures import color
+from adcc_onnx.drawings.textures import random_color
 
 _SUBPIXELS = 4  # bits after the binary point of the coordinates given to OpenCV
 
@@ -61,11 +61,11 @@ _KINDS: tuple[Callable[[np.random.Generator], tuple[NDArray[np.float64], float]]
 )
 
 
-def distractors(rng: np.random.Generator, count: int) -> list[Distractor]:
+def random_distractors(rng: np.random.Generator, count: int) -> list[Distractor]:
     """So many random distractors at random places; none covers more than 1 % of the image."""
     found = []
     for kind in rng.integers(len(_KINDS), size=count):
         points, width = _KINDS[kind](rng)
-        red, green, blue = color(rng).tolist()
+        red, green, blue = random_color(rng).tolist()
         found.append(Distractor(points + rng.uniform(0.0, 1.0, 2), width, (red, green, blue)))
     return found

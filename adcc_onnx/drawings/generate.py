@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.drawings.clutter import Distractor, distractors
-from adcc_onnx.drawings.shapes import CLASSES, UNIT_OUTLINES, Outline, place
-from adcc_onnx.drawings.textures import Floats, color, color_apart, texture
+from adcc_onnx.drawings.clutter import Distractor, random_distractors
+from adcc_onnx.drawings.outlines import CLASSES, UNIT_OUTLINES, Outline, place_outline
+from adcc_onnx.drawings.textures import PixelArray, contrasting_color, random_color, random_texture
 
-__all__ = ["CLASSES", "Drawing", "draw", "drawings", "label_of"]
+__all__ = ["CLASSES", "Drawing", "draw", "draw_many", "label_of_drawing"]
 
 _LEAST_AREA, _MOST_AREA = 0.10, 0.24  # of the object, as fractions of the image
 _APART = 120.0  # the object's mean color from the background's, of at most 372
@@ -42,15 +42,15 @@ class Drawing:
 def draw(seed: int, index: int, size: int = 112) -> Drawing:
     """The image number `index` of the stream `seed` (both >= 0), `size` x `size` pixels (>= 32)."""
     scene, thing, clutter, camera = _streams(seed, index)
-    ground = color(scene)
-    canvas = texture(scene, size, ground)
-    behind = distractors(clutter, int(clutter.integers(3, 9)))
-    before = distractors(clutter, int(clutter.integers(0, 4)))
+    ground = random_color(scene)
+    canvas = random_texture(scene, size, ground)
+    behind = random_distractors(clutter, int(clutter.integers(3, 9)))
+    before = random_distractors(clutter, int(clutter.integers(0, 4)))
 
     label = int(thing.integers(len(CLASSES)))
-    outline = place(thing, UNIT_OUTLINES[label], thing.uniform(_LEAST_AREA, _MOST_AREA))
+    outline = place_outline(thing, UNIT_OUTLINES[label], thing.uniform(_LEAST_AREA, _MOST_AREA))
     cover = _coverage(outline, size)
-    paint = texture(thing, size, color_apart(thing, ground, _APART))
+    paint = random_texture(thing, size, contrasting_color(thing, ground, _APART))
 
     canvas = _painted(canvas, behind)
     canvas += (paint - canvas) * _three_channels(cover)
@@ -59,12 +59,12 @@ def draw(seed: int, index: int, size: int = 112) -> Drawing:
     return Drawing(_photograph(camera, canvas), label, mask)
 
 
-def label_of(seed: int, index: int) -> int:
+def label_of_drawing(seed: int, index: int) -> int:
     """The class of the image number `index` of the stream `seed`, which is not drawn for it."""
     return int(_streams(seed, index)[1].integers(len(CLASSES)))
 
 
-def drawings(seed: int, count: int, size: int = 112) -> Iterator[Drawing]:
+def draw_many(seed: int, count: int, size: int = 112) -> Iterator[Drawing]:
     """The first `count` images of the stream `seed`, drawn as they are asked for."""
     return (draw(seed, index, size) for index in range(count))
 
@@ -74,7 +74,7 @@ def _streams(seed: int, index: int) -> list[np.random.Generator]:
     return np.random.default_rng([seed, index]).spawn(4)
 
 
-def _coverage(outline: Outline, size: int) -> Floats:
+def _coverage(outline: Outline, size: int) -> PixelArray:
     """How much of every pixel lies inside the outline, [size, size] in [0, 1]."""
     fine = size * _OVERSAMPLING
     corners = [np.rint(contour * fine - 0.5).astype(np.int32) for contour in outline]
@@ -84,7 +84,7 @@ def _coverage(outline: Outline, size: int) -> Floats:
     return np.asarray(mean, np.float32) / np.float32(255)
 
 
-def _painted(canvas: Floats, things: list[Distractor]) -> Floats:
+def _painted(canvas: PixelArray, things: list[Distractor]) -> PixelArray:
     image = np.rint(canvas).astype(np.uint8)
     for thing in things:
         thing.paint(image, thing.color)
@@ -99,12 +99,12 @@ def _covered(things: list[Distractor], size: int) -> NDArray[np.bool_]:
     return hidden >= 128
 
 
-def _three_channels(plane: Floats) -> Floats:
+def _three_channels(plane: PixelArray) -> PixelArray:
     # OpenCV's copy is several times faster than NumPy's broadcast over a last axis of 3.
     return np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB), np.float32)
 
 
-def _photograph(rng: np.random.Generator, canvas: Floats) -> NDArray[np.uint8]:
+def _photograph(rng: np.random.Generator, canvas: PixelArray) -> NDArray[np.uint8]:
     """Light from one side, a lens that is not quite sharp, and a sensor's noise."""
     size = canvas.shape[0]
     across, down = rng.uniform(-0.25, 0.25, 2).astype(np.float32)

@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+PixelArray = NDArray[np.float32]
 
 _CONTRAST = 80.0  # the widest a texture swings in one color channel
 
 
-def _plain(rng: np.random.Generator, size: int) -> Floats:
+def _plain(rng: np.random.Generator, size: int) -> PixelArray:
     return np.full((size, size), 0.5, np.float32)
 
 
-def _waves(rng: np.random.Generator, size: int) -> tuple[Floats, Floats]:
+def _waves(rng: np.random.Generator, size: int) -> tuple[PixelArray, PixelArray]:
     """Two waves at a right angle, each in [-1, 1]."""
     angle, phase_u, phase_v = rng.uniform(0, 2 * np.pi, 3)
     turns = rng.uniform(4, 14)
@@ -29,34 +29,34 @@ def _waves(rng: np.random.Generator, size: int) -> tuple[Floats, Floats]:
     return along, across
 
 
-def _sharp(wave: Floats) -> Floats:
+def _sharp(wave: PixelArray) -> PixelArray:
     """A wave's sign with a soft step, in [0, 1]."""
-    step: Floats = np.clip(wave * np.float32(2.5) + np.float32(0.5), 0, 1)
+    step: PixelArray = np.clip(wave * np.float32(2.5) + np.float32(0.5), 0, 1)
     return step
 
 
-def _stripes(rng: np.random.Generator, size: int) -> Floats:
+def _stripes(rng: np.random.Generator, size: int) -> PixelArray:
     return _sharp(_waves(rng, size)[0])
 
 
-def _checks(rng: np.random.Generator, size: int) -> Floats:
+def _checks(rng: np.random.Generator, size: int) -> PixelArray:
     along, across = _waves(rng, size)
     return _sharp(along * across)
 
 
-def _dots(rng: np.random.Generator, size: int) -> Floats:
+def _dots(rng: np.random.Generator, size: int) -> PixelArray:
     along, across = _waves(rng, size)
     return _sharp(along + across - np.float32(0.6))
 
 
-def _noise(rng: np.random.Generator, size: int) -> Floats:
+def _noise(rng: np.random.Generator, size: int) -> PixelArray:
     cells = int(rng.integers(4, 28))
     coarse = rng.random((cells, cells), np.float32)
     smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.clip(smooth, 0, 1), np.float32)
 
 
-_PATTERNS: tuple[Callable[[np.random.Generator, int], Floats], ...] = (
+_PATTERNS: tuple[Callable[[np.random.Generator, int], PixelArray], ...] = (
     _plain,
     _stripes,
     _checks,
@@ -65,20 +65,20 @@ _PATTERNS: tuple[Callable[[np.random.Generator, int], Floats], ...] = (
 )
 
 
-def color(rng: np.random.Generator) -> Floats:
+def random_color(rng: np.random.Generator) -> PixelArray:
     """A random color, [3], each channel in [20, 235)."""
     return rng.uniform(20, 235, 3).astype(np.float32)
 
 
-def color_apart(rng: np.random.Generator, other: Floats, distance: float) -> Floats:
+def contrasting_color(rng: np.random.Generator, other: PixelArray, distance: float) -> PixelArray:
     """A random color at least `distance` (below 180, in 0..255 RGB) from another one."""
     while True:
-        found = color(rng)
+        found = random_color(rng)
         if np.linalg.norm(found - other) >= distance:
             return found
 
 
-def texture(rng: np.random.Generator, size: int, base: Floats) -> Floats:
+def random_texture(rng: np.random.Generator, size: int, base: PixelArray) -> PixelArray:
     """A random pattern that swings around the color `base`, [size, size, 3] in 0..255."""
     pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, size)
     swing = rng.uniform(-_CONTRAST, _CONTRAST, 3).astype(np.float32)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adcc_onnx.errors import PreprocessingError, did_you_mean
-from adcc_onnx.images.class_names import read_labels
-from adcc_onnx.images.preprocessing import DECODINGS, PRESETS, Preprocessing
+from adcc_onnx.images.class_names import read_class_names
+from adcc_onnx.images.preprocessing import DECODE_MODES, PRESETS, Preprocessing
 
 _KEYS = (
     "preset",
@@ -31,7 +31,7 @@ _KEYS = (
 _PIXEL_KEYS = ("resize", "crop", "interpolation", "scale", "mean", "std", "channels", "decode")
 _CHOICES = {
     "preset": tuple(PRESETS),
-    "decode": DECODINGS,
+    "decode": DECODE_MODES,
     "layout": ("NCHW", "NHWC"),
     "scores": ("logits", "probabilities", "log-probabilities", "sigmoid"),
 }
@@ -161,4 +161,4 @@ def _labels(value: Any, card: Path) -> list[str]:
     path = (folder / value).resolve()
     if not path.is_relative_to(folder):
         raise ValueError(f"labels = '{value}' lies outside the card's folder")
-    return read_labels(path)
+    return read_class_names(path)

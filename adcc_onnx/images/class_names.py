@@ -8,7 +8,7 @@ from pathlib import Path
 from adcc_onnx.errors import PreprocessingError
 
 
-def read_labels(path: Path) -> list[str]:
+def read_class_names(path: Path) -> list[str]:
     """The names of the classes, one a line, in the order of the scores.
 
     Raises:
@@ -20,7 +20,7 @@ def read_labels(path: Path) -> list[str]:
         raise PreprocessingError(f"the labels file {path} cannot be read ({error})") from error
 
 
-def label_index(label: int | str, names: Sequence[str] | None, classes: int) -> int | None:
+def find_class(label: int | str, names: Sequence[str] | None, classes: int) -> int | None:
     """The class a label means: a number as it is, a name by the list; None if there is none.
 
     A name is found whole, by its first word ("n01440764" of "n01440764 tench") or by the rest.

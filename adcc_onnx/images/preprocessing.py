@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adcc_onnx.errors import ImageError, OptionError, PreprocessingError, did_you_mean
+from adcc_onnx.images.pixel_arrays import RGBImage
 from adcc_onnx.images.sources.image_source import Record
 from adcc_onnx.kernels.arrays import Float32Array
 
-Picture = NDArray[np.uint8]
 Triple = tuple[float, float, float]
 
 INTERPOLATIONS: Mapping[str, Image.Resampling] = MappingProxyType(
@@ -26,10 +26,10 @@ INTERPOLATIONS: Mapping[str, Image.Resampling] = MappingProxyType(
         "nearest": Image.Resampling.NEAREST,
     }
 )
-DECODINGS = ("full", "reduced")
+DECODE_MODES = ("full", "reduced")
 # How many times larger than what it is resized to a picture stays at least; measured: the smallest
 # whole number at which no pixel of photos moves by more than 4/255 (docs/performance.md).
-MARGIN = 5
+MIN_OVERSAMPLING = 5
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Preprocessing:
             raise PreprocessingError(f"no interpolation '{self.interpolation}'; there is {known}")
         if self.channels not in ("RGB", "BGR"):
             raise PreprocessingError(f"channels must be RGB or BGR, not '{self.channels}'")
-        require_decoding(self.decode)
+        check_decode_mode(self.decode)
         if self.scale == 0 or 0 in self.std:
             raise PreprocessingError("scale and std must not be 0")
 
@@ -93,11 +93,11 @@ class Preprocessing:
         """The same for another input size, the shorter side resized in proportion."""
         return replace(self, size=size, resize=round(self.resize * max(size) / max(self.size)))
 
-    def __call__(self, image: Picture) -> Float32Array:
+    def __call__(self, image: RGBImage) -> Float32Array:
         """The tensor [3, H, W] of a picture [h, w, 3]."""
         return self.normalize(self.crop_image(image))
 
-    def crop_image(self, image: Picture) -> Picture:
+    def crop_image(self, image: RGBImage) -> RGBImage:
         """What the model sees of a picture: uint8 [H, W, 3].
 
         Equals torchvision's Resize(resize, antialias) and CenterCrop(size) on a PIL image.
@@ -107,15 +107,15 @@ class Preprocessing:
         """
         return self._cropped(image, INTERPOLATIONS[self.interpolation])
 
-    def see(self, record: Record) -> Picture:
+    def load_cropped(self, record: Record) -> RGBImage:
         """What the model sees of a record's picture, decoded as `decode` says: uint8 [H, W, 3].
 
         Raises:
             ImageError: as `crop_image`, or the picture cannot be decoded.
         """
-        if self.decode == "full" or record.reduced is None:
+        if self.decode == "full" or record.load_downscaled is None:
             return self.crop_image(record.load())
-        picture, _ = record.reduced(self.max_downscale)
+        picture, _ = record.load_downscaled(self.max_downscale)
         return self.crop_image(picture)
 
     def max_downscale(self, size: tuple[int, int]) -> int:
@@ -124,7 +124,7 @@ class Preprocessing:
         if self.interpolation == "nearest":
             return 1
         width, height = self._resized_to(size)
-        return min(size[0] // (MARGIN * height), size[1] // (MARGIN * width))
+        return min(size[0] // (MIN_OVERSAMPLING * height), size[1] // (MIN_OVERSAMPLING * width))
 
     def crop_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """What is left of a mask [h, w] of a picture in what the model sees of it: [H, W].
@@ -136,7 +136,7 @@ class Preprocessing:
         """
         return self._cropped(mask.astype(np.uint8), Image.Resampling.NEAREST).astype(bool)
 
-    def normalize(self, image: Picture) -> Float32Array:
+    def normalize(self, image: RGBImage) -> Float32Array:
         """The tensor [3, H, W] of a picture of the model's size."""
         ordered = image if self.channels == "RGB" else image[:, :, ::-1]
         tensor = np.empty((len(self._values), *ordered.shape[:2]), np.float32)
@@ -160,7 +160,7 @@ class Preprocessing:
             del found["decode"]  # as in runs that were kept before there was a choice
         return found
 
-    def _cropped(self, image: Picture, method: Image.Resampling) -> Picture:
+    def _cropped(self, image: RGBImage, method: Image.Resampling) -> RGBImage:
         height, width = self.size
         scaled = _resized(image, self._resized_to(image.shape[:2]), method)
         if not self.crop:
@@ -188,17 +188,17 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-def require_decoding(name: str) -> None:
+def check_decode_mode(name: str) -> None:
     """There must be such a way to decode.
 
     Raises:
         PreprocessingError: there is none.
     """
-    if name not in DECODINGS:
-        raise PreprocessingError(f"decode must be {' or '.join(DECODINGS)}, not '{name}'")
+    if name not in DECODE_MODES:
+        raise PreprocessingError(f"decode must be {' or '.join(DECODE_MODES)}, not '{name}'")
 
 
-def _resized(image: Picture, size: tuple[int, int], method: Image.Resampling) -> Picture:
+def _resized(image: RGBImage, size: tuple[int, int], method: Image.Resampling) -> RGBImage:
     """To (width, height)."""
     if size[0] * size[1] > _MOST_PIXELS:
         raise ImageError(f"resizing it to {size[0]} x {size[1]} pixels takes too much memory")

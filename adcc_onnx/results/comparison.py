@@ -16,10 +16,10 @@ from adcc_onnx.results.ranking import Entry, Ranking, aligned, rank
 from adcc_onnx.results.score_columns import Score, main_score, scores_of
 from adcc_onnx.results.store import Store, StoredRun
 from adcc_onnx.results.summary import entries
-from adcc_onnx.statistics.pairs import Difference, difference
-from adcc_onnx.statistics.rankings import rank_agreement
+from adcc_onnx.statistics.paired_tests import PairedDifference, paired_difference
+from adcc_onnx.statistics.rank_correlation import kendall_tau_matrix
 from adcc_onnx.statistics.resampling import Resampling, means
-from adcc_onnx.statistics.sample_size import images_for, widths
+from adcc_onnx.statistics.sample_size import interval_widths, required_sample_size
 
 POINT = 0.01  # the width of an interval that is narrow enough
 # What must be equal for figures to be of the same thing.
@@ -47,7 +47,7 @@ class Comparison:
     title: str
     ranking: Ranking
     scores: dict[str, float]
-    differences: dict[str, Difference]
+    differences: dict[str, PairedDifference]
     metrics: dict[str, Score]
     agreement: Float64Array
     widths: dict[str, dict[int, float]]
@@ -117,7 +117,7 @@ def compare(
             for name in ranking.p
         },
         metrics=dict(scores),
-        agreement=rank_agreement(np.array([scores[n].sign * row for n, row in found.items()])),
+        agreement=kendall_tau_matrix(np.array([scores[n].sign * row for n, row in found.items()])),
         widths=by_size,
         enough=_enough(by_size) if score.is_share else {},
         resampling=resampling,
@@ -193,19 +193,22 @@ def _figure(methods: Sequence[Entry], score: Score) -> Float64Array:
 
 def _difference(
     one: Float64Array, other: Float64Array, score: Score, resampling: Resampling
-) -> Difference:
+) -> PairedDifference:
     """On the images that have all values of both."""
     both = ~np.isnan(one - other).any(axis=0)
-    return difference(one[:, both], other[:, both], score.of, resampling)
+    return paired_difference(one[:, both], other[:, both], score.of, resampling)
 
 
 def _widths(values: Float64Array, score: Score, resampling: Resampling) -> dict[int, float]:
     sound = values[:, ~np.isnan(values).any(axis=0)]
-    found = widths(sound, lambda means: score.of(means)[None], resampling)
+    found = interval_widths(sound, lambda means: score.of(means)[None], resampling)
     return {size: float(width[0]) for size, width in found.items()}
 
 
 def _enough(by_size: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
     """From the width on all images, the least uncertain one."""
     largest = {name: max(sizes) for name, sizes in by_size.items() if sizes}
-    return {name: images_for(by_size[name][size], size, POINT) for name, size in largest.items()}
+    return {
+        name: required_sample_size(by_size[name][size], size, POINT)
+        for name, size in largest.items()
+    }

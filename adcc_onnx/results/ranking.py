@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.results.score_columns import Score
-from adcc_onnx.statistics.pairs import holm, swap_p_values
+from adcc_onnx.statistics.paired_tests import holm_correction, permutation_p_values
 from adcc_onnx.statistics.resampling import Resampling, means
 
 
@@ -66,7 +66,9 @@ def rank(entries: Sequence[Entry], score: Score, resampling: Resampling) -> Rank
     pairs = count * (count - 1) // 2
     needed = math.ceil(2 * pairs / (1.0 - resampling.confidence))
     enough = replace(resampling, permutations=max(resampling.permutations, needed))
-    p = holm(swap_p_values(values[order[0]], values[order[1:count]], score.of, enough), pairs)
+    p = holm_correction(
+        permutation_p_values(values[order[0]], values[order[1:count]], score.of, enough), pairs
+    )
     names = [entries[i].name for i in order]
     return Ranking(score, names, dict(zip(names[1:count], p.tolist(), strict=True)))
 

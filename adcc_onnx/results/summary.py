@@ -132,9 +132,7 @@ def entries(run: StoredRun) -> list[Entry]:
 def _of_method(
     columns: Columns, names: Sequence[str], found: Estimates, failed: int, curves: Curves
 ) -> MethodSummary:
-    rows = zip(
-        names, found.statistics.tolist(), found.low.tolist(), found.high.tolist(), strict=True
-    )
+    rows = zip(names, found.point.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
     known = [row for row in rows if not np.isnan(row[1])]
     return MethodSummary(
         scores={name: score for name, score, _, _ in known},
@@ -161,5 +159,5 @@ def _estimates(
 
     values = aligned(methods, names)
     found = estimate(np.concatenate(values), scores, resampling)
-    parts = [np.split(ends, len(methods)) for ends in (found.statistics, found.low, found.high)]
+    parts = [np.split(ends, len(methods)) for ends in (found.point, found.low, found.high)]
     return [Estimates(*part) for part in zip(*parts, strict=True)]

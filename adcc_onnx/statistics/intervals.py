@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.statistics.resampling import (
-    Floats,
+    RealArray,
     Resampling,
     leave_one_out_means,
     means,
     resampled_means,
 )
 
-Statistics = Callable[[Floats], Floats]
+StatisticsFunction = Callable[[RealArray], RealArray]
 Interval = tuple[float, float]
 
 # Equal sums in another order differ by rounding: figures so close, of fractions, are equal.
-ROUNDING = 1e-12
+ROUNDING_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class Estimates:
         low, high: NaN where fewer than two images count.
     """
 
-    statistics: Floats
-    low: Floats
-    high: Floats
+    point: RealArray
+    low: RealArray
+    high: RealArray
 
 
-def estimate(values: Floats, statistics: Statistics, resampling: Resampling) -> Estimates:
+def estimate(
+    values: RealArray, statistics: StatisticsFunction, resampling: Resampling
+) -> Estimates:
     """The figures of a data set with their BCa intervals.
 
     Args:
@@ -62,7 +64,7 @@ def estimate(values: Floats, statistics: Statistics, resampling: Resampling) -> 
     return Estimates(found, ends[:, 0], ends[:, 1])
 
 
-def percentile_interval(replicates: Floats, confidence: float) -> Interval:
+def percentile_interval(replicates: RealArray, confidence: float) -> Interval:
     """The middle share `confidence` of the replicates [R] (chapter 13); NaN ones do not count."""
     tail = (1.0 - confidence) / 2.0
     low, high = np.nanquantile(replicates, (tail, 1.0 - tail))
@@ -70,7 +72,7 @@ def percentile_interval(replicates: Floats, confidence: float) -> Interval:
 
 
 def bca_interval(
-    statistic: float, replicates: Floats, jackknife: Floats, confidence: float
+    statistic: float, replicates: RealArray, jackknife: RealArray, confidence: float
 ) -> Interval:
     """The percentiles that bias and acceleration call for (chapter 14.3).
 
@@ -89,7 +91,7 @@ def bca_interval(
     if np.isnan(jackknife).any():
         return np.nan, np.nan
     sound = replicates[~np.isnan(replicates)]
-    margin = ROUNDING * max(1.0, abs(statistic))
+    margin = ROUNDING_TOLERANCE * max(1.0, abs(statistic))
     if np.all(np.abs(sound - statistic) <= margin):
         return float(statistic), float(statistic)
     bias = ndtri(((sound < statistic - margin).mean() + (sound <= statistic + margin).mean()) / 2.0)
@@ -104,11 +106,11 @@ def bca_interval(
     return float(low), float(high)
 
 
-def _acceleration(jackknife: Floats) -> float:
+def _acceleration(jackknife: RealArray) -> float:
     """A sixth of the skewness of the jackknife influence (equation 14.15)."""
     influence = jackknife.mean() - jackknife
     power = (influence**2).sum()
     # Influences of rounding alone have no skewness.
-    if power <= (ROUNDING**2) * len(influence):
+    if power <= (ROUNDING_TOLERANCE**2) * len(influence):
         return 0.0
     return float((influence**3).sum() / (6.0 * power**1.5))

@@ -6,15 +6,17 @@ import math
 
 import numpy as np
 
-from adcc_onnx.statistics.intervals import Statistics, estimate
-from adcc_onnx.statistics.resampling import Floats, Resampling
+from adcc_onnx.statistics.intervals import StatisticsFunction, estimate
+from adcc_onnx.statistics.resampling import RealArray, Resampling
 
 _PARTS = (8, 4, 2, 1)
 # Intervals of fewer are too rough to be held against others.
 _FEWEST = 10
 
 
-def widths(values: Floats, statistics: Statistics, resampling: Resampling) -> dict[int, Floats]:
+def interval_widths(
+    values: RealArray, statistics: StatisticsFunction, resampling: Resampling
+) -> dict[int, RealArray]:
     """The widths [F] of the figures' intervals on an eighth, a quarter, half and all of the images.
 
     Each part holds the ones before it; which images it holds is drawn once. Parts of fewer than ten
@@ -36,7 +38,7 @@ def widths(values: Floats, statistics: Statistics, resampling: Resampling) -> di
     return found
 
 
-def images_for(width: float, images: int, wanted: float) -> int:
+def required_sample_size(width: float, images: int, wanted: float) -> int:
     """About how many images bring an interval to the width `wanted`: widths go as 1/sqrt(n).
 
     Two at least, without which there is no interval.

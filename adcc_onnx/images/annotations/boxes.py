@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.errors import ImageError
-from adcc_onnx.images.sources.image_source import Mask
+from adcc_onnx.images.pixel_arrays import Mask
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Box:
     bottom: float
 
 
-def filled(boxes: Iterable[Box], size: tuple[int, int], name: str) -> Mask:
+def box_mask(boxes: Iterable[Box], size: tuple[int, int], name: str) -> Mask:
     """The pixels of all the boxes that lie in a picture of (height, width).
 
     Raises:
@@ -40,7 +40,7 @@ def filled(boxes: Iterable[Box], size: tuple[int, int], name: str) -> Mask:
     return mask
 
 
-def require_size(name: str, found: tuple[float, ...], size: tuple[int, int]) -> None:
+def check_image_size(name: str, found: tuple[float, ...], size: tuple[int, int]) -> None:
     """An annotation must be of a picture of this (height, width).
 
     Raises:

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
-from adcc_onnx.images.annotations.boxes import Box, filled, require_size
-from adcc_onnx.images.annotations.polygons import from_runs, inside, unpacked_runs
-from adcc_onnx.images.sources.image_source import Draw, Mask
+from adcc_onnx.images.annotations.boxes import Box, box_mask, check_image_size
+from adcc_onnx.images.annotations.polygons import decode_runs, mask_from_runs, polygon_mask
+from adcc_onnx.images.pixel_arrays import Mask
+from adcc_onnx.images.sources.image_source import DrawMask
 
 # COCO's own largest file, of 118,000 images, has half of that.
 _MOST_BYTES = 2**30
 
 
-class CocoFile:
+class CocoAnnotations:
     """The annotations of a file, by its images' `file_name`: the union of all of an image.
 
     An annotation's segmentation counts where it has one (outlines, or run lengths plain or
@@ -42,7 +43,7 @@ class CocoFile:
             ) from error
         self._path = path
 
-    def find(self, stem: str) -> Draw | None:
+    def find(self, stem: str) -> DrawMask | None:
         image = self._images.get(stem)
         found = self._annotations.get(image["id"]) if image else None
         return partial(_draw, self._path.name, image, found) if image and found else None
@@ -88,7 +89,7 @@ def _draw(
     mask = np.zeros(size, bool)
     try:
         if image["height"] and image["width"]:
-            require_size(of, (image["height"], image["width"]), size)
+            check_image_size(of, (image["height"], image["width"]), size)
         for annotation in annotations:
             mask |= _object(annotation, size, of)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
@@ -99,12 +100,12 @@ def _draw(
 def _object(annotation: Mapping[str, Any], size: tuple[int, int], name: str) -> Mask:
     shape = annotation["segmentation"]
     if isinstance(shape, Mapping):
-        require_size(f"{name}: a segmentation", tuple(shape["size"]), size)
+        check_image_size(f"{name}: a segmentation", tuple(shape["size"]), size)
         counts = shape["counts"]
-        return from_runs(unpacked_runs(counts) if isinstance(counts, str) else counts, size)
+        return mask_from_runs(decode_runs(counts) if isinstance(counts, str) else counts, size)
     if shape:
-        return np.asarray(np.stack([inside(outline, size) for outline in shape]).any(axis=0))
+        return np.asarray(np.stack([polygon_mask(outline, size) for outline in shape]).any(axis=0))
     x, y, width, height = annotation["bbox"]
     # The last pixel is the one whose center lies before the far end.
     right, bottom = np.nextafter([x + width - 0.5, y + height - 0.5], -np.inf)
-    return filled([Box(x - 0.5, y - 0.5, right, bottom)], size, name)
+    return box_mask([Box(x - 0.5, y - 0.5, right, bottom)], size, name)

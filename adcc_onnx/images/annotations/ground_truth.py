@@ -12,21 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import SourceError
-from adcc_onnx.images.annotations.coco import CocoFile
-from adcc_onnx.images.annotations.masks import read_mask
-from adcc_onnx.images.annotations.voc import read_boxes
+from adcc_onnx.images.annotations.coco import CocoAnnotations
+from adcc_onnx.images.annotations.masks import read_mask_image
+from adcc_onnx.images.annotations.voc import read_voc_mask
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
-from adcc_onnx.images.sources.image_source import Draw, Load, LoadReduced, Mask, Record, Source
+from adcc_onnx.images.pixel_arrays import Mask
+from adcc_onnx.images.sources.image_source import DrawMask, Load, LoadDownscaled, Record, Source
 
 
 class Annotations(Protocol):
     """What is known of some images, by the names of their files without the suffix."""
 
-    def find(self, stem: str) -> Draw | None:
+    def find(self, stem: str) -> DrawMask | None:
         """The mask of an image as a function of its size; None where nothing is known."""
 
 
-def with_truth(source: Source, spec: Path) -> Source:
+def with_ground_truth(source: Source, spec: Path) -> Source:
     """The images of a source with the pixels of their objects.
 
     `spec` is a folder of Pascal VOC boxes (`NAME.xml`) or of masks (`NAME.png`), or a COCO file
@@ -39,7 +40,7 @@ def with_truth(source: Source, spec: Path) -> Source:
     """
     annotations, shared = _open(spec), _repeated_stems(source.names)
 
-    def find(name: str) -> Draw | None:
+    def find(name: str) -> DrawMask | None:
         found = (annotations.find(stem) for stem in _stems(name, shared))
         return next((draw for draw in found if draw is not None), None)
 
@@ -47,7 +48,10 @@ def with_truth(source: Source, spec: Path) -> Source:
         raise SourceError(f"{spec} annotates no image of the source, such as {source.names[0]}")
 
     def read(positions: Iterable[int]) -> Iterator[Record]:
-        return (_known(record, find(record.name), source.ready) for record in source.at(positions))
+        return (
+            _known(record, find(record.name), source.preprocessed)
+            for record in source.at(positions)
+        )
 
     return replace(source, read=read)
 
@@ -56,14 +60,14 @@ def _open(spec: Path) -> Annotations:
     if not spec.exists():
         raise SourceError(f"no such file or folder of annotations: {spec}")
     if spec.suffix.lower() == ".json":
-        return CocoFile(spec)
+        return CocoAnnotations(spec)
     if not spec.is_dir():
         raise SourceError(f"{spec} is neither a folder of .xml or .png nor a COCO file (.json)")
     boxes, masks = (any(spec.rglob(f"*{suffix}")) for suffix in (".xml", ".png"))
     if boxes == masks:
         held = "both boxes (.xml) and" if boxes else "neither boxes (.xml) nor"
         raise SourceError(f"{spec} holds {held} masks (.png)")
-    return _Folder(spec, ".xml", read_boxes) if boxes else _Folder(spec, ".png", read_mask)
+    return _Folder(spec, ".xml", read_voc_mask) if boxes else _Folder(spec, ".png", read_mask_image)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class _Folder:
     suffix: str
     read: Callable[[Path, tuple[int, int]], Mask]
 
-    def find(self, stem: str) -> Draw | None:
+    def find(self, stem: str) -> DrawMask | None:
         path = self.folder / f"{stem}{self.suffix}"
         return partial(self.read, path) if path.is_file() else None
 
@@ -98,22 +102,22 @@ def _stems(name: str, repeated: set[str]) -> Iterator[str]:
         yield place.stem
 
 
-def _known(record: Record, draw: Draw | None, ready: bool) -> Record:
+def _known(record: Record, draw: DrawMask | None, ready: bool) -> Record:
     if draw is None:
         return record
-    picture = _Picture(record.load, record.reduced, ready)
+    picture = _Picture(record.load, record.load_downscaled, ready)
     return replace(
         record,
         load=picture.load,
         truth=partial(_drawn, draw, picture),
-        reduced=None if record.reduced is None else picture.reduced,
+        load_downscaled=None if record.load_downscaled is None else picture.load_downscaled,
     )
 
 
 class _Picture:
     """A record's picture, which remembers its size, so that the truth needs no second decoding."""
 
-    def __init__(self, load: Load, reduced: LoadReduced | None, ready: bool) -> None:
+    def __init__(self, load: Load, reduced: LoadDownscaled | None, ready: bool) -> None:
         self._load, self._reduced, self._ready = load, reduced, ready
         self._size: tuple[int, int] | None = None
 
@@ -123,7 +127,7 @@ class _Picture:
         self._size = (height, width)
         return picture
 
-    def reduced(self, max_downscale: MaxDownscale) -> tuple[NDArray[np.uint8], int]:
+    def load_downscaled(self, max_downscale: MaxDownscale) -> tuple[NDArray[np.uint8], int]:
         assert self._reduced is not None
         picture, times = self._reduced(max_downscale)
         self._size = (times * picture.shape[0], times * picture.shape[1])
@@ -137,5 +141,5 @@ class _Picture:
         return self._size
 
 
-def _drawn(draw: Draw, picture: _Picture) -> Mask:
+def _drawn(draw: DrawMask, picture: _Picture) -> Mask:
     return draw(picture.size())

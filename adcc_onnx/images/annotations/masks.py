@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from adcc_onnx.images.annotations.boxes import require_size
-from adcc_onnx.images.decoding.decode import opened
-from adcc_onnx.images.decoding.files import read_bytes
-from adcc_onnx.images.sources.image_source import Mask
+from adcc_onnx.images.annotations.boxes import check_image_size
+from adcc_onnx.images.decoding.decode import open_encoded
+from adcc_onnx.images.decoding.file_bytes import read_bytes
+from adcc_onnx.images.pixel_arrays import Mask
 
 
-def read_mask(path: Path, size: tuple[int, int]) -> Mask:
+def read_mask_image(path: Path, size: tuple[int, int]) -> Mask:
     """The object in a PNG for a picture of (height, width): every pixel that is not 0.
 
     Of a palette the index counts, of colors any one, and no transparency. (Pascal VOC's
@@ -21,10 +21,10 @@ def read_mask(path: Path, size: tuple[int, int]) -> Mask:
     Raises:
         ImageError: no readable PNG, or of another size.
     """
-    with opened(read_bytes(path, path.name), path.name, ("PNG",)) as image:
+    with open_encoded(read_bytes(path, path.name), path.name, ("PNG",)) as image:
         image.load()
         colors = len(image.getbands()) - ("A" in image.getbands())
         values = np.asarray(image)
-    require_size(path.name, values.shape[:2], size)
+    check_image_size(path.name, values.shape[:2], size)
     flat = values.reshape(*size, -1)[:, :, :colors]
     return np.asarray(flat.any(axis=2))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adcc_onnx.images.sources.image_source import Mask
+from adcc_onnx.images.pixel_arrays import Mask
 
 _Pair = tuple[float, float]
 
 
-def inside(outline: Sequence[float], size: tuple[int, int]) -> Mask:
+def polygon_mask(outline: Sequence[float], size: tuple[int, int]) -> Mask:
     """The pixels whose centers lie inside an outline x0, y0, x1, y1, ... by the even-odd rule.
 
     The pixel in row r and column c covers [c, c + 1) x [r, r + 1).
@@ -39,7 +39,7 @@ def _cross(mask: Mask, start: np.ndarray, end: np.ndarray) -> None:
         mask[row, max(0, math.ceil(x)) :] ^= True
 
 
-def from_runs(counts: Sequence[int], size: tuple[int, int]) -> Mask:
+def mask_from_runs(counts: Sequence[int], size: tuple[int, int]) -> Mask:
     """A mask from the lengths of its runs of 0, 1, 0, ..., down the columns.
 
     Raises:
@@ -54,7 +54,7 @@ def from_runs(counts: Sequence[int], size: tuple[int, int]) -> Mask:
     return np.repeat(values, runs).reshape(size[::-1]).T
 
 
-def unpacked_runs(text: str) -> list[int]:
+def decode_runs(text: str) -> list[int]:
     """Run lengths from COCO's compressed text.
 
     A number is written in groups of five bits, the lowest first, each as a character from "0" on

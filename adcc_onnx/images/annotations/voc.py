@@ -7,15 +7,15 @@ from pathlib import Path
 from xml.parsers import expat
 
 from adcc_onnx.errors import ImageError
-from adcc_onnx.images.annotations.boxes import Box, filled, require_size
-from adcc_onnx.images.decoding.files import read_bytes
-from adcc_onnx.images.sources.image_source import Mask
+from adcc_onnx.images.annotations.boxes import Box, box_mask, check_image_size
+from adcc_onnx.images.decoding.file_bytes import read_bytes
+from adcc_onnx.images.pixel_arrays import Mask
 
 # ImageNet's largest have some ten kilobytes.
 _MOST_BYTES = 2**20
 
 
-def read_boxes(path: Path, size: tuple[int, int]) -> Mask:
+def read_voc_mask(path: Path, size: tuple[int, int]) -> Mask:
     """The union of the boxes of all objects in an XML, for a picture of (height, width).
 
     Coordinates count pixels from 1 and include both ends, as VOC's own do: (1, 1, w, h) is the
@@ -31,8 +31,8 @@ def read_boxes(path: Path, size: tuple[int, int]) -> Mask:
     except ValueError as error:
         raise ImageError(f"{path.name}: a box or size is not of numbers") from error
     if all(declared):
-        require_size(path.name, declared, size)
-    return filled(boxes, size, path.name)
+        check_image_size(path.name, declared, size)
+    return box_mask(boxes, size, path.name)
 
 
 def _box(element: ET.Element) -> Box:

@@ -9,15 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adcc_onnx.errors import ImageError, first_line
 from adcc_onnx.images.decoding.completeness import check_complete
-from adcc_onnx.images.decoding.files import read_bytes
-from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale, reduce
-
-Picture = NDArray[np.uint8]
+from adcc_onnx.images.decoding.file_bytes import read_bytes
+from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale, draft_jpeg
+from adcc_onnx.images.pixel_arrays import RGBImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 # The only decoders that ever run: none of them interprets a program, as the one for EPS does.
@@ -29,7 +27,7 @@ _DEEP_GRAYS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _IN_EIGHT_BITS = np.round(np.arange(2**16) / 257).astype(np.uint8)
 
 
-def read_image(path: Path, name: str = "") -> Picture:
+def read_image(path: Path, name: str = "") -> RGBImage:
     """The pixels of a picture file, RGB [H, W, 3].
 
     Args:
@@ -43,7 +41,7 @@ def read_image(path: Path, name: str = "") -> Picture:
     return decode_image(read_bytes(path, name), name)
 
 
-def decode_image(data: bytes, name: str) -> Picture:
+def decode_image(data: bytes, name: str) -> RGBImage:
     """The pixels of an encoded picture, RGB [H, W, 3], upright by its EXIF orientation.
 
     Gray, palette and CMYK pictures are converted, 16-bit ones scaled to 8 bits, an alpha channel
@@ -52,11 +50,11 @@ def decode_image(data: bytes, name: str) -> Picture:
     Raises:
         ImageError: as `read_image`.
     """
-    picture, _ = decode_reduced(data, name, lambda size: 1)
+    picture, _ = decode_downscaled(data, name, lambda size: 1)
     return picture
 
 
-def decode_reduced(data: bytes, name: str, max_downscale: MaxDownscale) -> tuple[Picture, int]:
+def decode_downscaled(data: bytes, name: str, max_downscale: MaxDownscale) -> tuple[RGBImage, int]:
     """The pixels of an encoded picture, those of a JPEG perhaps of a smaller one.
 
     Args:
@@ -69,8 +67,8 @@ def decode_reduced(data: bytes, name: str, max_downscale: MaxDownscale) -> tuple
     Raises:
         ImageError: as `read_image`.
     """
-    with opened(data, name) as image:
-        times = reduce(image, max_downscale)
+    with open_encoded(data, name) as image:
+        times = draft_jpeg(image, max_downscale)
         image.load()
         if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
             raise ImageError(f"{name}: 32-bit pixels, of which nothing says how bright white is")
@@ -79,7 +77,7 @@ def decode_reduced(data: bytes, name: str, max_downscale: MaxDownscale) -> tuple
 
 
 @contextmanager
-def opened(
+def open_encoded(
     data: bytes, name: str, formats: tuple[str, ...] = FORMATS
 ) -> Generator[Image.Image, None, None]:
     """An encoded picture, not decoded yet; what goes wrong within the block is an `ImageError`.

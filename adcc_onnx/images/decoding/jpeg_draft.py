@@ -14,7 +14,7 @@ MaxDownscale = Callable[[tuple[int, int]], int]
 _SIDEWAYS = (5, 6, 7, 8)
 
 
-def reduce(image: Image.Image, max_downscale: MaxDownscale) -> int:
+def draft_jpeg(image: Image.Image, max_downscale: MaxDownscale) -> int:
     """Have a picture that is not decoded yet decoded at a part of its size, where that can be.
 
     Only a JPEG can, at a part that divides both its sides: so the small picture shows what the

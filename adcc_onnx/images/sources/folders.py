@@ -9,14 +9,14 @@ from pathlib import Path
 
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.decoding.decode import SUFFIXES
-from adcc_onnx.images.decoding.files import read_bytes
-from adcc_onnx.images.sources.encoded import random_access
-from adcc_onnx.images.sources.image_source import Label, Source, label_of, unique
+from adcc_onnx.images.decoding.file_bytes import read_bytes
+from adcc_onnx.images.sources.encoded_images import random_access_source
+from adcc_onnx.images.sources.image_source import Label, Source, parse_label, unique_names
 
 _HEADERS = ("path", "file", "filename", "image", "name")
 
 
-def in_folder(folder: Path) -> Source:
+def folder_source(folder: Path) -> Source:
     """Pictures of the folder; if it has none, those of its folders, each labeled by its name.
 
     Raises:
@@ -25,7 +25,7 @@ def in_folder(folder: Path) -> Source:
     try:
         flat = _pictures(folder)
         if flat:
-            return files(folder, flat, [None] * len(flat))
+            return file_source(folder, flat, [None] * len(flat))
         classes = sorted(
             p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")
         )
@@ -34,10 +34,10 @@ def in_folder(folder: Path) -> Source:
         raise SourceError(f"the folder {folder} cannot be read: {error.strerror}") from error
     if not found:
         raise SourceError(f"no image in {folder} (looked for {', '.join(SUFFIXES)})")
-    return files(folder, [name for name, _ in found], [label for _, label in found])
+    return file_source(folder, [name for name, _ in found], [label for _, label in found])
 
 
-def in_list(path: Path) -> Source:
+def list_source(path: Path) -> Source:
     """Lines `path[,label]`, with or without a header, relative to the list's folder.
 
     Raises:
@@ -49,8 +49,8 @@ def in_list(path: Path) -> Source:
             raise SourceError(f"{path}, line {number}: no path")
     if not rows:
         raise SourceError(f"the list {path} names no image")
-    labels = [label_of(row[1]) if len(row) > 1 else None for _, row in rows]
-    return files(path.parent, [row[0] for _, row in rows], labels)
+    labels = [parse_label(row[1]) if len(row) > 1 else None for _, row in rows]
+    return file_source(path.parent, [row[0] for _, row in rows], labels)
 
 
 def read_rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -68,10 +68,12 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     return rows[1:] if rows and rows[0][1][0].lower() in _HEADERS else rows
 
 
-def files(folder: Path, paths: Sequence[str], labels: Sequence[Label | None]) -> Source:
+def file_source(folder: Path, paths: Sequence[str], labels: Sequence[Label | None]) -> Source:
     """Pictures by their paths, relative to a folder."""
-    names = unique(paths)
-    return random_access(names, labels, lambda i: partial(read_bytes, folder / paths[i], names[i]))
+    names = unique_names(paths)
+    return random_access_source(
+        names, labels, lambda i: partial(read_bytes, folder / paths[i], names[i])
+    )
 
 
 def _pictures(folder: Path) -> list[str]:

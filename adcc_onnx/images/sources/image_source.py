@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
+from adcc_onnx.images.pixel_arrays import Mask
 
 Label = int | str
 Load = Callable[[], NDArray[Any]]
-LoadReduced = Callable[[MaxDownscale], tuple[NDArray[np.uint8], int]]
-Mask = NDArray[np.bool_]
+LoadDownscaled = Callable[[MaxDownscale], tuple[NDArray[np.uint8], int]]
 # Draws the mask of a picture of (height, width).
-Draw = Callable[[tuple[int, int]], Mask]
+DrawMask = Callable[[tuple[int, int]], Mask]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Record:
     label: Label | None
     load: Load
     truth: Callable[[], Mask] | None = None
-    reduced: LoadReduced | None = None
+    load_downscaled: LoadDownscaled | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Source:
     names: Sequence[str]
     labels: Sequence[Label | None]
     read: Callable[[Iterable[int]], Iterator[Record]]
-    ready: bool = False
+    preprocessed: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,7 +71,7 @@ class Source:
         return self.read(positions)
 
 
-def selected(source: Source, positions: Sequence[int]) -> Source:
+def select_images(source: Source, positions: Sequence[int]) -> Source:
     """Some of a source's images, by their positions in rising order."""
 
     def read(chosen: Iterable[int]) -> Iterator[Record]:
@@ -81,11 +81,11 @@ def selected(source: Source, positions: Sequence[int]) -> Source:
         [source.names[i] for i in positions],
         [source.labels[i] for i in positions],
         read,
-        source.ready,
+        source.preprocessed,
     )
 
 
-def relabeled(source: Source, labels: Sequence[Label | None]) -> Source:
+def relabel(source: Source, labels: Sequence[Label | None]) -> Source:
     """The same images under other labels."""
 
     def read(positions: Iterable[int]) -> Iterator[Record]:
@@ -96,10 +96,10 @@ def relabeled(source: Source, labels: Sequence[Label | None]) -> Source:
     return replace(source, labels=labels, read=read)
 
 
-def joined(sources: Sequence[Source]) -> Source:
+def concatenate_sources(sources: Sequence[Source]) -> Source:
     """The images of several sources, all ready or none, one source after the other."""
     starts = list(accumulate((len(source) for source in sources), initial=0))
-    names = unique(chain.from_iterable(source.names for source in sources))
+    names = unique_names(chain.from_iterable(source.names for source in sources))
     labels = list(chain.from_iterable(source.labels for source in sources))
 
     def read(positions: Iterable[int]) -> Iterator[Record]:
@@ -109,10 +109,10 @@ def joined(sources: Sequence[Source]) -> Source:
             for i, record in zip(mine, records, strict=True):
                 yield replace(record, name=names[i])
 
-    return Source(names, labels, read, all(source.ready for source in sources))
+    return Source(names, labels, read, all(source.preprocessed for source in sources))
 
 
-def unique(names: Iterable[str]) -> list[str]:
+def unique_names(names: Iterable[str]) -> list[str]:
     """The names, each a second time met with "#2" behind it, and so on; all can be written."""
     taken: set[str] = set()
     found = []
@@ -127,7 +127,7 @@ def unique(names: Iterable[str]) -> list[str]:
     return found
 
 
-def label_of(text: str) -> Label | None:
+def parse_label(text: str) -> Label | None:
     """A label as written: a class number, a name, or nothing."""
     text = text.strip()
     return int(text) if text.removeprefix("-").isdecimal() else text or None

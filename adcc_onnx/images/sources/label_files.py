@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from adcc_onnx.errors import SourceError, first_line
 from adcc_onnx.images.sources.folders import read_rows
-from adcc_onnx.images.sources.image_source import Label, Source, label_of, relabeled
+from adcc_onnx.images.sources.image_source import Label, Source, parse_label, relabel
 
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})(?!\d)")
 _SYNSET = re.compile(r"n\d{8}")
@@ -42,7 +42,7 @@ def with_labels(source: Source, path: Path) -> Source:
     labels = _by_name(rows, source, path) if wide > 1 else _by_line(rows, source, path)
     if all(label is None for label in labels):
         raise SourceError(f"{path} labels no image of the source, such as {source.names[0]}")
-    return relabeled(source, labels)
+    return relabel(source, labels)
 
 
 def _by_name(
@@ -52,7 +52,7 @@ def _by_name(
     for number, row in rows:
         if len(row) < 2 or not row[0]:
             raise SourceError(f"{path}, line {number}: not path,label")
-        if given.setdefault(row[0], label_of(row[1])) != label_of(row[1]):
+        if given.setdefault(row[0], parse_label(row[1])) != parse_label(row[1]):
             raise SourceError(f"{path}, line {number}: a second label for {row[0]}")
     bases = [PurePosixPath(name).name for name in source.names]
     alone = len(set(bases)) == len(bases)

@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.decoding.decode import SUFFIXES
-from adcc_onnx.images.sources.drawn import in_drawings, is_drawn
-from adcc_onnx.images.sources.folders import files, in_folder, in_list
-from adcc_onnx.images.sources.image_source import Record, Source, joined
+from adcc_onnx.images.sources.folders import file_source, folder_source, list_source
+from adcc_onnx.images.sources.generated_images import drawings_source, is_drawings_spec
+from adcc_onnx.images.sources.image_source import Record, Source, concatenate_sources
 from adcc_onnx.images.sources.label_files import with_labels
-from adcc_onnx.images.sources.parquet import in_parquet
-from adcc_onnx.images.sources.shards import expand
-from adcc_onnx.images.sources.subsampling import sampled
-from adcc_onnx.images.sources.tar_archives import in_tar
-from adcc_onnx.images.sources.tensors import from_arrays, in_npz
+from adcc_onnx.images.sources.parquet import parquet_source
+from adcc_onnx.images.sources.shards import expand_shards
+from adcc_onnx.images.sources.subsampling import subsample
+from adcc_onnx.images.sources.tar_archives import tar_source
+from adcc_onnx.images.sources.tensors import array_source, npz_source
 
-__all__ = ["Record", "Source", "joined", "open_arrays", "open_paths", "open_source"]
+__all__ = ["Record", "Source", "concatenate_sources", "open_arrays", "open_paths", "open_source"]
 
 _LISTS = (".csv", ".txt", ".lst")
 # What may come in numbered files, all together one source.
-_SHARDS: dict[str, Callable[[Path, str], Source]] = {".tar": in_tar, ".parquet": in_parquet}
+_SHARDS: dict[str, Callable[[Path, str], Source]] = {".tar": tar_source, ".parquet": parquet_source}
 
 
 def open_source(
@@ -52,7 +52,7 @@ def open_source(
     source = _open(spec)
     if labels is not None:
         source = with_labels(source, labels)
-    return sampled(source, limit, seed, stratified)
+    return subsample(source, limit, seed, stratified)
 
 
 def open_paths(paths: Sequence[Path], limit: int | None = None) -> Source:
@@ -63,7 +63,7 @@ def open_paths(paths: Sequence[Path], limit: int | None = None) -> Source:
     """
     if not paths:
         raise SourceError("no image was given")
-    return sampled(files(Path(), [str(path) for path in paths], [None] * len(paths)), limit)
+    return subsample(file_source(Path(), [str(path) for path in paths], [None] * len(paths)), limit)
 
 
 def open_arrays(
@@ -77,27 +77,27 @@ def open_arrays(
     Raises:
         SourceError: another rank or type, or another number of labels or size of masks.
     """
-    return sampled(from_arrays(tensors, labels, masks), limit)
+    return subsample(array_source(tensors, labels, masks), limit)
 
 
 def _open(spec: str | Path) -> Source:
-    if is_drawn(str(spec)):
-        return in_drawings(str(spec))
+    if is_drawings_spec(str(spec)):
+        return drawings_source(str(spec))
     path = Path(spec)
     if not path.exists():
-        shards = expand(str(spec))
+        shards = expand_shards(str(spec))
         if shards is None:
             raise SourceError(f"no such file or folder: {path}")
-        return joined([_opener(shard)(shard, f"{shard.stem}/") for shard in shards])
+        return concatenate_sources([_opener(shard)(shard, f"{shard.stem}/") for shard in shards])
     if path.is_dir():
-        return in_folder(path)
+        return folder_source(path)
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        return in_npz(path)
+        return npz_source(path)
     if suffix in _LISTS:
-        return in_list(path)
+        return list_source(path)
     if suffix in SUFFIXES:
-        return files(path.parent, [path.name], [None])
+        return file_source(path.parent, [path.name], [None])
     return _opener(path)(path, "")
 
 

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
-from adcc_onnx.images.sources.encoded import encoded
-from adcc_onnx.images.sources.image_source import Label, Record, Source, label_of, unique
+from adcc_onnx.images.sources.encoded_images import encoded_record
+from adcc_onnx.images.sources.image_source import Label, Record, Source, parse_label, unique_names
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -23,7 +23,7 @@ _PICTURES, _NAMES = 4, 4096
 _BUFFER = 2**20
 
 
-def in_parquet(path: Path, prefix: str = "") -> Source:
+def parquet_source(path: Path, prefix: str = "") -> Source:
     """The rows of a file with a column `image` (encoded bytes, or a struct {bytes, path}).
 
     A column `label` gives the labels, whole numbers or text. Pictures are named by their `path`,
@@ -40,12 +40,12 @@ def in_parquet(path: Path, prefix: str = "") -> Source:
     layout, rows = _index(path)
     labels = [label for _, label in rows]
     numbered = any(name is None for name, _ in rows)
-    names = unique(f"{prefix}{i}" if numbered else str(rows[i][0]) for i in range(len(rows)))
+    names = unique_names(f"{prefix}{i}" if numbered else str(rows[i][0]) for i in range(len(rows)))
 
     def read(positions: Iterable[int]) -> Iterator[Record]:
         chosen = list(positions)
         for i, data in zip(chosen, _cells(path, layout, chosen), strict=True):
-            yield encoded(names[i], labels[i], partial(_given, data, names[i]))
+            yield encoded_record(names[i], labels[i], partial(_given, data, names[i]))
 
     return Source(names, labels, read)
 
@@ -99,7 +99,7 @@ def _named(row: dict[str, Any]) -> tuple[str | None, Label | None]:
     place = PurePosixPath(name or "/")
     inside = not place.is_absolute() and ".." not in place.parts
     if isinstance(label, str):
-        label = label_of(label)
+        label = parse_label(label)
     if label is not None and (isinstance(label, bool) or not isinstance(label, int | str)):
         raise ValueError(f"its column '{_LABEL}' holds neither whole numbers nor text")
     return str(place) if inside else None, label

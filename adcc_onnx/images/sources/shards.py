@@ -11,7 +11,7 @@ _RANGE = re.compile(r"\{(\d{1,12})\.\.(\d{1,12})\}")
 _MOST = 100_000
 
 
-def expand(spec: str) -> list[Path] | None:
+def expand_shards(spec: str) -> list[Path] | None:
     """The files that a name with ranges stands for, in order; None where it has no range.
 
     Numbers are padded with zeros to the length of the first, as the shell does. Of several ranges

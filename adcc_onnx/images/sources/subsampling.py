@@ -6,10 +6,10 @@ import hashlib
 from collections import Counter
 
 from adcc_onnx.errors import OptionError, SourceError
-from adcc_onnx.images.sources.image_source import Source, selected
+from adcc_onnx.images.sources.image_source import Source, select_images
 
 
-def sampled(
+def subsample(
     source: Source, limit: int | None, seed: int | None = None, stratified: bool = False
 ) -> Source:
     """At most `limit` images of a source, in its order.
@@ -36,10 +36,10 @@ def sampled(
     if limit is None or limit >= len(source):
         return source
     if seed is None and not stratified:
-        return selected(source, range(limit))
+        return select_images(source, range(limit))
     order = _shuffled(source, seed)
     chosen = _in_turn(source, order) if stratified else order
-    return selected(source, sorted(chosen[:limit]))
+    return select_images(source, sorted(chosen[:limit]))
 
 
 def _shuffled(source: Source, seed: int | None) -> list[int]:

@@ -18,16 +18,16 @@ from typing import IO
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
 from adcc_onnx.images.decoding.decode import SUFFIXES
-from adcc_onnx.images.decoding.files import read_bytes
-from adcc_onnx.images.sources.encoded import Read, random_access
-from adcc_onnx.images.sources.image_source import Label, Source, label_of, unique
+from adcc_onnx.images.decoding.file_bytes import read_bytes
+from adcc_onnx.images.sources.encoded_images import ReadBytes, random_access_source
+from adcc_onnx.images.sources.image_source import Label, Source, parse_label, unique_names
 
 # Of a header with a long name in it, and of a file with a label: far above what either needs.
 _MOST_HEADER, _MOST_SIDECAR = 2**16, 2**20
 _SIDECARS = (".cls", ".json")
 
 
-def in_tar(path: Path, prefix: str = "") -> Source:
+def tar_source(path: Path, prefix: str = "") -> Source:
     """The pictures of an uncompressed tar, in its order.
 
     Labels by WebDataset's naming: members that share all up to the first dot of their base name
@@ -48,17 +48,17 @@ def in_tar(path: Path, prefix: str = "") -> Source:
     kept = [i for i in range(len(index.names)) if i not in companions]
     if not kept:
         raise SourceError(f"no image in {path} (looked for {', '.join(SUFFIXES)})")
-    names = unique(prefix + index.names[i] for i in kept)
+    names = unique_names(prefix + index.names[i] for i in kept)
     labels = [index.labels.get(_key(index.names[i])) for i in kept]
 
-    def read(position: int) -> Read:
+    def read(position: int) -> ReadBytes:
         i, name = kept[position], names[position]
         trouble = index.troubles.get(index.names[i]) or index.troubles.get(_key(index.names[i]))
         if trouble:
             return partial(_fail, f"{name}: {trouble}")
         return partial(read_bytes, path, name, index.offsets[i], index.sizes[i])
 
-    return random_access(names, labels, read)
+    return random_access_source(names, labels, read)
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _add_label(index: _Index, path: Path, member: tarfile.TarInfo, key: str) -> 
 def _label_in(data: bytes, name: str) -> Label | None:
     try:
         if name.lower().endswith(".cls"):
-            return label_of(data.decode())
+            return parse_label(data.decode())
         given = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ImageError(f"its label in {name} cannot be read") from error

@@ -19,8 +19,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
-from adcc_onnx.images.decoding.files import MOST_BYTES, read_bytes
-from adcc_onnx.images.sources.image_source import Label, Load, Mask, Record, Source
+from adcc_onnx.images.decoding.file_bytes import MOST_BYTES, read_bytes
+from adcc_onnx.images.pixel_arrays import Mask
+from adcc_onnx.images.sources.image_source import Label, Load, Record, Source
 
 # A member's local header in a zip archive: its fixed part, and where the lengths of the rest stand.
 _LOCAL_HEADER, _LENGTHS = 30, (26, 28, 30)
@@ -45,7 +46,7 @@ class _Rows:
     at: Callable[[Sequence[int]], Iterator[Load]]
 
 
-def from_arrays(
+def array_source(
     tensors: NDArray[Any], labels: NDArray[Any] | None = None, masks: NDArray[Any] | None = None
 ) -> Source:
     """Preprocessed tensors [N, C, H, W], with perhaps a label and a mask [N, H, W] each.
@@ -56,7 +57,7 @@ def from_arrays(
     return _source(_rows(tensors), labels, None if masks is None else _rows(masks))
 
 
-def in_npz(path: Path) -> Source:
+def npz_source(path: Path) -> Source:
     """The array `x` [N, C, H, W], and where given `label` [N] and `mask` [N, H, W].
 
     One image is in memory at a time. Those of a plain archive (`numpy.savez`) are reached each by
@@ -96,7 +97,7 @@ def _source(x: _Rows, labels: NDArray[Any] | None, masks: _Rows | None) -> Sourc
             seen = None if truth is None else partial(_mask, truth)
             yield Record(str(i), known[i], partial(_tensor, load), seen)
 
-    return Source(_Numbers(x.shape[0]), known, read, ready=True)
+    return Source(_Numbers(x.shape[0]), known, read, preprocessed=True)
 
 
 def _check_shapes(x: _Rows, masks: _Rows | None) -> None:

@@ -12,8 +12,8 @@ from PIL import Image
 from skimage import draw
 
 from adcc_onnx.errors import ImageError, SourceError
-from adcc_onnx.images.annotations.ground_truth import with_truth
-from adcc_onnx.images.annotations.polygons import from_runs, inside, unpacked_runs
+from adcc_onnx.images.annotations.ground_truth import with_ground_truth
+from adcc_onnx.images.annotations.polygons import decode_runs, mask_from_runs, polygon_mask
 from adcc_onnx.images.sources.image_source import Record, Source
 from adcc_onnx.images.sources.open_images import open_arrays, open_source
 
@@ -60,7 +60,7 @@ def first(source: Source) -> Record:
 
 
 def mask_of(pictures: Path, spec: Path) -> np.ndarray:
-    record = first(with_truth(open_source(pictures), spec))
+    record = first(with_ground_truth(open_source(pictures), spec))
     assert record.truth is not None
     return record.truth()
 
@@ -95,10 +95,10 @@ def test_several_boxes_are_one_truth_and_are_clipped(pictures: Path, tmp_path: P
 
 def test_names_with_folders_without_and_missing(pictures: Path, tmp_path: Path) -> None:
     write(tmp_path / "a" / "dog" / "2.xml", voc((1, 1, 2, 2)))
-    cat, dog = with_truth(open_source(pictures), tmp_path / "a")
+    cat, dog = with_ground_truth(open_source(pictures), tmp_path / "a")
     assert cat.truth is None and dog.truth is not None and dog.truth().sum() == 4
     write(tmp_path / "b" / "1.xml", voc((1, 1, 3, 3)))
-    cat, dog = with_truth(open_source(pictures), tmp_path / "b")
+    cat, dog = with_ground_truth(open_source(pictures), tmp_path / "b")
     assert dog.truth is None and cat.truth is not None and cat.truth().sum() == 9
 
 
@@ -109,7 +109,7 @@ def test_a_bare_name_that_two_images_share_is_neither(tmp_path: Path) -> None:
         Image.new("RGB", (WIDTH, HEIGHT)).save(path)
     write(tmp_path / "a" / "1.xml", voc((1, 1, 2, 2)))
     write(tmp_path / "a" / "2.xml", voc((1, 1, 2, 2)))
-    source = with_truth(open_source(tmp_path / "pictures"), tmp_path / "a")
+    source = with_ground_truth(open_source(tmp_path / "pictures"), tmp_path / "a")
     assert [record.truth is not None for record in source] == [False, False, True]
 
 
@@ -119,7 +119,7 @@ def test_no_annotation_is_read_outside_its_folder(tmp_path: Path) -> None:
     write(tmp_path / "1.xml", voc((1, 1, 2, 2)))
     write(tmp_path / "a" / "other.xml", voc((1, 1, 2, 2)))
     with pytest.raises(SourceError, match="annotates no image"):
-        with_truth(open_source(tmp_path / "lists" / "list.csv"), tmp_path / "a")
+        with_ground_truth(open_source(tmp_path / "lists" / "list.csv"), tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_outlines_against_scikit_image() -> None:
     for corners in (3, 4, 5, 9, 30):
         for _ in range(20):
             x, y = rng.uniform(-5, 45, corners), rng.uniform(-5, 35, corners)
-            found = inside(np.stack([x, y], 1).ravel().tolist(), (HEIGHT, WIDTH))
+            found = polygon_mask(np.stack([x, y], 1).ravel().tolist(), (HEIGHT, WIDTH))
             wanted = draw.polygon2mask((HEIGHT, WIDTH), np.stack([y - 0.5, x - 0.5], 1))
             np.testing.assert_array_equal(found, wanted)
-    square = inside([3, 4, 13, 4, 13, 24, 3, 24], (HEIGHT, WIDTH))
+    square = polygon_mask([3, 4, 13, 4, 13, 24, 3, 24], (HEIGHT, WIDTH))
     np.testing.assert_array_equal(square, painted((slice(4, 24), slice(3, 13))))
 
 
@@ -233,11 +233,11 @@ def test_outlines_and_run_lengths_against_cocos_own() -> None:
         x, y = 20 + radius * np.cos(angles), 15 + radius * np.sin(angles)
         outline = np.stack([x, y], 1).ravel().tolist()
         theirs = masks.decode(masks.frPyObjects([outline], HEIGHT, WIDTH))[:, :, 0].astype(bool)
-        off += np.sum(theirs != inside(outline, (HEIGHT, WIDTH)))
+        off += np.sum(theirs != polygon_mask(outline, (HEIGHT, WIDTH)))
         size += theirs.sum()
         noise = np.asfortranarray(rng.random((HEIGHT, WIDTH)) < rng.uniform(0.01, 0.99))
         packed = masks.encode(noise.astype(np.uint8))["counts"].decode()
-        np.testing.assert_array_equal(from_runs(unpacked_runs(packed), (HEIGHT, WIDTH)), noise)
+        np.testing.assert_array_equal(mask_from_runs(decode_runs(packed), (HEIGHT, WIDTH)), noise)
     assert off / size < 0.03
 
 
@@ -289,7 +289,7 @@ def test_coco_of_another_size_fails_and_images_without_annotations_have_no_truth
     with pytest.raises(ImageError, match="31 x 40 pixels"):
         mask_of(pictures, path)
     path = coco(tmp_path / "c.json", {"bbox": [0, 0, 2, 2]}, height=None)
-    cat, dog = with_truth(open_source(pictures), path)
+    cat, dog = with_ground_truth(open_source(pictures), path)
     assert cat.truth is not None and cat.truth().sum() == 4 and dog.truth is None
 
 
@@ -314,7 +314,7 @@ def test_mistakes_are_named(
     for name, text in files.items():
         write(tmp_path / name, text)
     with pytest.raises(SourceError, match=words) as caught:
-        with_truth(open_source(pictures), tmp_path / spec)
+        with_ground_truth(open_source(pictures), tmp_path / spec)
     assert "\n" not in str(caught.value)
 
 
@@ -328,7 +328,7 @@ def test_the_picture_is_decoded_once(pictures: Path, tmp_path: Path) -> None:
             load = record.load
             yield Record(record.name, None, lambda load=load: loads.append(1) or load())
 
-    record = first(with_truth(Source(source.names, source.labels, counted), tmp_path / "a"))
+    record = first(with_ground_truth(Source(source.names, source.labels, counted), tmp_path / "a"))
     assert record.truth is not None
     record.load()
     record.truth()

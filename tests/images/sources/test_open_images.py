@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from adcc_onnx.errors import SourceError
-from adcc_onnx.images.class_names import label_index
+from adcc_onnx.images.class_names import find_class
 from adcc_onnx.images.sources.open_images import open_arrays, open_source
 
 
@@ -58,7 +58,7 @@ def test_ready_tensors(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((3, 2, 4, 4))
     np.savez(tmp_path / "x.npz", x=x, label=np.array([[4], [5], [6]]))
     source = open_source(tmp_path / "x.npz")
-    assert source.ready
+    assert source.preprocessed
     assert [record.label for record in source] == [4, 5, 6]
     loaded = [record.load() for record in source]
     assert all(tensor.dtype == np.float32 for tensor in loaded)
@@ -101,10 +101,10 @@ def test_arrays_of_whole_numbers_are_no_tensors() -> None:
 
 def test_labels_by_number_synset_and_name() -> None:
     names = ["n01440764 tench, Tinca tinca", "n01443537 goldfish", "great white shark"]
-    assert label_index(2, names, 3) == 2
-    assert label_index("n01443537", names, 3) == 1
-    assert label_index("Great_White_Shark", names, 3) == 2
-    assert label_index("goldfish", names, 3) == 1
-    assert label_index("7", None, 10) == 7
-    assert [label_index(label, names, 3) for label in (3, -1, "cat")] == [None, None, None]
-    assert label_index("cat", None, 3) is None
+    assert find_class(2, names, 3) == 2
+    assert find_class("n01443537", names, 3) == 1
+    assert find_class("Great_White_Shark", names, 3) == 2
+    assert find_class("goldfish", names, 3) == 1
+    assert find_class("7", None, 10) == 7
+    assert [find_class(label, names, 3) for label in (3, -1, "cat")] == [None, None, None]
+    assert find_class("cat", None, 3) is None

@@ -25,7 +25,7 @@ def test_every_kind_of_array(tmp_path: Path, save: Any, kind: str, order: Any) -
     x = np.asarray(RNG.standard_normal((7, 3, 4, 5)).astype(kind), order=order)
     save(tmp_path / "x.npz", other=np.arange(9), label=np.arange(7)[:, None], x=x)
     source = open_source(tmp_path / "x.npz")
-    assert source.ready and len(source) == 7 and list(source.names) == list("0123456")
+    assert source.preprocessed and len(source) == 7 and list(source.names) == list("0123456")
     for _ in range(2):
         loads = [record.load() for record in source]
         assert all(load.dtype == np.float32 and load.flags.c_contiguous for load in loads)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from adcc_onnx.statistics.resampling import Floats
+from adcc_onnx.statistics.resampling import RealArray
 
 
-def rank_agreement(scores: Floats) -> Floats:
+def kendall_tau_matrix(scores: RealArray) -> RealArray:
     """Kendall's tau-b between the rankings that rows give columns, [m, m].
 
     Args:

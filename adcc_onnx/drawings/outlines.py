@@ -96,7 +96,7 @@ _OUTLINES: dict[str, Callable[[], Outline]] = {
 CLASSES: tuple[str, ...] = tuple(_OUTLINES)
 
 
-def area(outline: Outline) -> float:
+def outline_area(outline: Outline) -> float:
     """The area inside the first contour and outside the others (the shoelace formula)."""
     first, *holes = (_shoelace(contour) for contour in outline)
     return first - sum(holes)
@@ -109,14 +109,14 @@ def _shoelace(contour: Points) -> float:
 
 def _unit(outline: Outline) -> Outline:
     center = (outline[0].max(axis=0) + outline[0].min(axis=0)) / 2
-    scale = np.sqrt(area(outline))
+    scale = np.sqrt(outline_area(outline))
     return tuple((contour - center) / scale for contour in outline)
 
 
 UNIT_OUTLINES: tuple[Outline, ...] = tuple(_unit(make()) for make in _OUTLINES.values())
 
 
-def place(rng: np.random.Generator, outline: Outline, fraction: float) -> Outline:
+def place_outline(rng: np.random.Generator, outline: Outline, fraction: float) -> Outline:
     """The outline stretched, turned and moved to a random place of the unit square.
 
     Args:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.statistics.intervals import ROUNDING, Interval, estimate
-from adcc_onnx.statistics.resampling import Floats, Resampling, blocks
+from adcc_onnx.statistics.intervals import ROUNDING_TOLERANCE, Interval, estimate
+from adcc_onnx.statistics.resampling import RealArray, Resampling, block_sizes
 
-Statistic = Callable[[Floats], Floats]
+StatisticFunction = Callable[[RealArray], RealArray]
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """The figure of the first less that of the second.
 
     Attributes:
@@ -28,9 +28,9 @@ class Difference:
     interval: Interval | None
 
 
-def difference(
-    first: Floats, second: Floats, statistic: Statistic, resampling: Resampling
-) -> Difference:
+def paired_difference(
+    first: RealArray, second: RealArray, statistic: StatisticFunction, resampling: Resampling
+) -> PairedDifference:
     """Compare two methods image by image.
 
     Args:
@@ -40,17 +40,17 @@ def difference(
     """
     count, images = first.shape
 
-    def differences(found: Floats) -> Floats:
+    def differences(found: RealArray) -> RealArray:
         return (statistic(found[:count]) - statistic(found[count:]))[None]
 
     found = estimate(np.concatenate([first, second]), differences, resampling)
     interval = None if images < 2 else (float(found.low[0]), float(found.high[0]))
-    return Difference(images, float(found.statistics[0]), interval)
+    return PairedDifference(images, float(found.point[0]), interval)
 
 
-def swap_p_values(
-    first: Floats, others: Floats, statistic: Statistic, resampling: Resampling
-) -> Floats:
+def permutation_p_values(
+    first: RealArray, others: RealArray, statistic: StatisticFunction, resampling: Resampling
+) -> RealArray:
     """How often swapping the first with another at random, image by image, differs as much.
 
     All values of an image are swapped together, and the figures are taken of the swapped data sets.
@@ -74,23 +74,23 @@ def swap_p_values(
     there = (np.where(paired, others, 0.0).sum(axis=2) * per_image)[:, :, None]
     apart = np.where(paired, others - first, 0.0) * per_image[:, :, None]
 
-    def differences(moved: Floats) -> Floats:
+    def differences(moved: RealArray) -> RealArray:
         """Of the figures of each pair, after the means have moved towards each other."""
         rows = zip(here + moved, there - moved, strict=True)
         return np.array([np.abs(statistic(one) - statistic(other)) for one, other in rows])
 
     observed = differences(np.zeros_like(here))
-    least = observed - ROUNDING * np.maximum(1.0, observed)
+    least = observed - ROUNDING_TOLERANCE * np.maximum(1.0, observed)
     extreme = np.zeros(len(others))
     rng = np.random.default_rng(resampling.seed)
-    for rows in blocks(resampling.permutations, first.shape[1]):
+    for rows in block_sizes(resampling.permutations, first.shape[1]):
         swapped = rng.integers(2, size=(rows, first.shape[1]), dtype=np.int8).astype(np.float64)
         extreme += (differences(apart @ swapped.T) >= least).sum(axis=1)
-    p: Floats = np.where(images[:, 0] > 0, (1 + extreme) / (1 + resampling.permutations), 1.0)
+    p: RealArray = np.where(images[:, 0] > 0, (1 + extreme) / (1 + resampling.permutations), 1.0)
     return p
 
 
-def holm(p: Floats, hypotheses: int | None = None) -> Floats:
+def holm_correction(p: RealArray, hypotheses: int | None = None) -> RealArray:
     """p-values [m] adjusted so that the chance of any false rejection stays below the level.
 
     Holm, Scandinavian Journal of Statistics 6, 1979.

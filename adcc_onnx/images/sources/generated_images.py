@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.drawings.generate import CLASSES, draw, label_of
+from adcc_onnx.drawings.generate import CLASSES, draw, label_of_drawing
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.sources.image_source import Record, Source
 
@@ -19,12 +19,12 @@ _SIZE = 112  # pixels
 _SEED = 2026
 
 
-def is_drawn(spec: str) -> bool:
+def is_drawings_spec(spec: str) -> bool:
     """Whether a place is no place on disk, but `drawings:COUNT` or `drawings:COUNT@SEED`."""
     return spec.startswith("drawings:")
 
 
-def in_drawings(spec: str) -> Source:
+def drawings_source(spec: str) -> Source:
     """The drawings of a specification, drawn as they are asked for.
 
     Raises:
@@ -43,7 +43,7 @@ def in_drawings(spec: str) -> Source:
             yield Record(names[i], labels[i], picture, truth)
 
     names = [f"{seed}-{i}" for i in range(count)]
-    labels = [CLASSES[label_of(seed, i)] for i in range(count)]
+    labels = [CLASSES[label_of_drawing(seed, i)] for i in range(count)]
     return Source(names, labels, read)
 
 
