@@ -1,4 +1,4 @@
-"""Two methods on the same images: the difference, its interval, and a permutation p-value."""
+"""Paired comparison of methods: difference with interval, permutation test, Holm correction."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 from adcc_onnx.statistics.intervals import ROUNDING_TOLERANCE, Interval, estimate
 from adcc_onnx.statistics.resampling import RealArray, Resampling, block_sizes
 
+# Maps means [K, R] to one statistic of each of the R datasets, [R].
 StatisticFunction = Callable[[RealArray], RealArray]
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The figure of the first less that of the second.
+    """Difference between the scores of two methods on the same images.
 
     Attributes:
-        images: how many both have.
-        value: NaN without images.
-        interval: of the difference; None with fewer than two images.
+        images: Number of images that both methods have values for.
+        value: Score of the first method minus that of the second; NaN without images.
+        interval: Confidence interval of the difference; None with fewer than two images.
     """
 
     images: int
@@ -31,17 +32,27 @@ class PairedDifference:
 def paired_difference(
     first: RealArray, second: RealArray, statistic: StatisticFunction, resampling: Resampling
 ) -> PairedDifference:
-    """Compare two methods image by image.
+    """Estimate the difference of two methods' scores, resampling whole images.
 
     Args:
-        first, second: values of the same images in the same order, [K, n]; no NaN.
-        figure: from means [K, R] to figures [R].
-        resampling: how.
+        first: Values of the first method, [K, n], without NaN.
+        second: Values of the second method on the same images in the same order, [K, n].
+        statistic: Function from means [K, R] to scores [R].
+        resampling: Confidence level, seed and number of replicates.
+
+    Returns:
+        The difference with its BCa interval.
+
+    Example:
+        >>> better, worse = np.array([[0.8, 0.9, 0.7]]), np.array([[0.5, 0.6, 0.4]])
+        >>> found = paired_difference(better, worse, lambda means: means[0], Resampling())
+        >>> found.images, round(found.value, 6)
+        (3, 0.3)
     """
     count, images = first.shape
 
-    def differences(found: RealArray) -> RealArray:
-        return (statistic(found[:count]) - statistic(found[count:]))[None]
+    def differences(pair_means: RealArray) -> RealArray:
+        return (statistic(pair_means[:count]) - statistic(pair_means[count:]))[None]
 
     found = estimate(np.concatenate([first, second]), differences, resampling)
     interval = None if images < 2 else (float(found.low[0]), float(found.high[0]))
@@ -51,53 +62,73 @@ def paired_difference(
 def permutation_p_values(
     first: RealArray, others: RealArray, statistic: StatisticFunction, resampling: Resampling
 ) -> RealArray:
-    """How often swapping the first with another at random, image by image, differs as much.
+    """Test with paired permutations whether a method differs from each of several others.
 
-    All values of an image are swapped together, and the figures are taken of the swapped data sets.
-    Two-sided; Ernst, Permutation Methods, Statistical Science 19(4), 2004. p = (1 + #) / (1 + P):
-    the 1 is for the data as they are (Phipson and Smyth, SAGMB 9(1), 2010).
+    Each permutation swaps all values of the two methods on a random half of the images, and the
+    statistic is computed on the swapped datasets. The test is two-sided (Ernst, Permutation
+    Methods, Statistical Science 19(4), 2004). p = (1 + extreme) / (1 + permutations), where the 1
+    stands for the observed data (Phipson and Smyth, SAGMB 9(1), 2010).
 
     Args:
-        first: values of n images, [K, n]; NaN where an image has none.
-        others: the same of M others, [M, K, n]. Only images on which both have all K count.
-        figure, resampling: as for `difference`.
+        first: Values of the method on n images, [K, n]; NaN where an image has no value.
+        others: Values of the M other methods on the same images, [M, K, n]. A pair is compared on
+            the images for which both methods have all K values.
+        statistic: Function from means [K, R] to scores [R].
+        resampling: Seed and number of permutations.
 
     Returns:
-        The p-value of "the two are exchangeable" of each, [M]; 1 where they have no image.
+        The p-value of the null hypothesis "the two methods are exchangeable" for each other
+        method, [M]; 1 where a pair has no image in common.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> first = rng.random((1, 60))
+        >>> others = np.stack([first + 0.2, first])
+        >>> permutation_p_values(first, others, lambda means: means[0], Resampling()).tolist()
+        [0.0001, 1.0]
     """
     if not len(others):
         return np.empty(0)
     paired = ~np.isnan(others - first).any(axis=1, keepdims=True)
     images = paired.sum(axis=2)
     per_image = 1.0 / np.maximum(images, 1)
-    here = (np.where(paired, first, 0.0).sum(axis=2) * per_image)[:, :, None]
-    there = (np.where(paired, others, 0.0).sum(axis=2) * per_image)[:, :, None]
-    apart = np.where(paired, others - first, 0.0) * per_image[:, :, None]
+    first_means = (np.where(paired, first, 0.0).sum(axis=2) * per_image)[:, :, None]
+    other_means = (np.where(paired, others, 0.0).sum(axis=2) * per_image)[:, :, None]
+    gaps = np.where(paired, others - first, 0.0) * per_image[:, :, None]
 
-    def differences(moved: RealArray) -> RealArray:
-        """Of the figures of each pair, after the means have moved towards each other."""
-        rows = zip(here + moved, there - moved, strict=True)
+    def differences(shift: RealArray) -> RealArray:
+        """Compute the absolute difference of each pair after the swaps shifted both means."""
+        rows = zip(first_means + shift, other_means - shift, strict=True)
         return np.array([np.abs(statistic(one) - statistic(other)) for one, other in rows])
 
-    observed = differences(np.zeros_like(here))
-    least = observed - ROUNDING_TOLERANCE * np.maximum(1.0, observed)
+    observed = differences(np.zeros_like(first_means))
+    threshold = observed - ROUNDING_TOLERANCE * np.maximum(1.0, observed)
     extreme = np.zeros(len(others))
     rng = np.random.default_rng(resampling.seed)
     for rows in block_sizes(resampling.permutations, first.shape[1]):
         swapped = rng.integers(2, size=(rows, first.shape[1]), dtype=np.int8).astype(np.float64)
-        extreme += (differences(apart @ swapped.T) >= least).sum(axis=1)
+        extreme += (differences(gaps @ swapped.T) >= threshold).sum(axis=1)
     p: RealArray = np.where(images[:, 0] > 0, (1 + extreme) / (1 + resampling.permutations), 1.0)
     return p
 
 
 def holm_correction(p: RealArray, hypotheses: int | None = None) -> RealArray:
-    """p-values [m] adjusted so that the chance of any false rejection stays below the level.
+    """Adjust p-values for multiple testing: Holm's step-down control of the family-wise error.
 
-    Holm, Scandinavian Journal of Statistics 6, 1979.
+    Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of
+    Statistics 6, 1979.
 
     Args:
-        p: the p-values.
-        hypotheses: how many could have been tested, where data chose these m of them; m if None.
+        p: The p-values, [m].
+        hypotheses: Size of the family of hypotheses; larger than m where the data decided which m
+            of them are tested. Default: m.
+
+    Returns:
+        The adjusted p-values, [m], in the order of `p`.
+
+    Example:
+        >>> holm_correction(np.array([0.04, 0.01, 0.03])).tolist()
+        [0.06, 0.03, 0.06]
     """
     count = len(p) if hypotheses is None else hypotheses
     order = np.argsort(p, kind="stable")

@@ -1,4 +1,4 @@
-"""Whether different metrics rank methods alike."""
+"""Rank correlation: how far metrics agree on the order of methods."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from adcc_onnx.statistics.resampling import RealArray
 
 
 def kendall_tau_matrix(scores: RealArray) -> RealArray:
-    """Kendall's tau-b between the rankings that rows give columns, [m, m].
+    """Compute Kendall's tau-b between the rankings of methods by each pair of metrics.
+
+    Kendall, The Treatment of Ties in Ranking Problems, Biometrika 33, 1945.
 
     Args:
-        scores: of m metrics for M methods, [m, M], all with the same end the better one; a method
-            without a value (NaN) does not count for that pair of metrics.
+        scores: Scores of M methods by m metrics, [m, M], all oriented so that larger is better (or
+            all so that smaller is). A method without a score (NaN) is left out of the pairs of
+            metrics concerned.
 
     Returns:
-        1 for the same order, -1 for the reverse; NaN where a metric cannot rank (fewer than two
-        methods, or all equal). Kendall, The treatment of ties, Biometrika 33, 1945.
+        The symmetric matrix of tau-b, [m, m]: 1 for the same order, -1 for the reverse order, NaN
+        where a metric ranks fewer than two methods or gives all of them the same score.
+
+    Example:
+        >>> kendall_tau_matrix(np.array([[0.1, 0.5, 0.9], [3.0, 2.0, 1.0]])).round(6).tolist()
+        [[1.0, -1.0], [-1.0, 1.0]]
     """
     from scipy.stats import kendalltau
 

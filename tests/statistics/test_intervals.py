@@ -92,7 +92,7 @@ def test_replicates_are_means_of_drawn_images(monkeypatch: pytest.MonkeyPatch) -
     drawn = np.random.default_rng(8).integers(7, size=(50, 7))
     for row, replicate in zip(drawn, found.T, strict=True):
         np.testing.assert_allclose(replicate, np.nanmean(values[:, row], axis=1))
-    monkeypatch.setattr(module, "_BLOCK", 30)
+    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 30)
     np.testing.assert_array_equal(resampled_means(values, few), found)
 
 

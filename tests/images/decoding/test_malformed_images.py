@@ -24,7 +24,7 @@ import pytest
 from PIL import Image
 
 from adcc_onnx.errors import ImageError
-from adcc_onnx.images.decoding import files
+from adcc_onnx.images.decoding import file_bytes
 from adcc_onnx.images.decoding.decode import decode_image, read_image
 from adcc_onnx.images.sources.open_images import open_source
 
@@ -310,7 +310,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(ImageError) as caught:
             read_image(tmp_path / f"{name}.png")
         assert said in str(caught.value) and str(caught.value).startswith(f"{name}.png: ")
-    monkeypatch.setattr(files.read_bytes, "__defaults__", (0, None, 100))
+    monkeypatch.setattr(file_bytes.read_bytes, "__defaults__", (0, None, 100))
     with pytest.raises(ImageError, match="bytes are more than 100"):
         read_image(tmp_path / "big.png")
 
