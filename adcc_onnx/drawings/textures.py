@@ -1,4 +1,4 @@
-"""Colored textures: plain, stripes, checks, dots and noise."""
+"""Random colored textures: uniform, stripes, checks, dots and noise."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+# Unrounded pixel values: a color [3], a plane [H, W] or an image [H, W, 3].
 PixelArray = NDArray[np.float32]
 
-_CONTRAST = 80.0  # the widest a texture swings in one color channel
+_MAX_CONTRAST = 80.0  # largest amplitude of a texture in one color channel, of 255
 
 
-def _plain(rng: np.random.Generator, size: int) -> PixelArray:
+def _uniform(rng: np.random.Generator, size: int) -> PixelArray:
     return np.full((size, size), 0.5, np.float32)
 
 
 def _waves(rng: np.random.Generator, size: int) -> tuple[PixelArray, PixelArray]:
-    """Two waves at a right angle, each in [-1, 1]."""
+    """Draw two perpendicular sine waves, each in [-1, 1]."""
     angle, phase_u, phase_v = rng.uniform(0, 2 * np.pi, 3)
     turns = rng.uniform(4, 14)
     at = np.arange(size, dtype=np.float32) * np.float32(2 * np.pi * turns / size)
@@ -30,7 +31,7 @@ def _waves(rng: np.random.Generator, size: int) -> tuple[PixelArray, PixelArray]
 
 
 def _sharp(wave: PixelArray) -> PixelArray:
-    """A wave's sign with a soft step, in [0, 1]."""
+    """Turn a wave into a pattern with steep edges, in [0, 1]."""
     step: PixelArray = np.clip(wave * np.float32(2.5) + np.float32(0.5), 0, 1)
     return step
 
@@ -57,7 +58,7 @@ def _noise(rng: np.random.Generator, size: int) -> PixelArray:
 
 
 _PATTERNS: tuple[Callable[[np.random.Generator, int], PixelArray], ...] = (
-    _plain,
+    _uniform,
     _stripes,
     _checks,
     _dots,
@@ -66,12 +67,28 @@ _PATTERNS: tuple[Callable[[np.random.Generator, int], PixelArray], ...] = (
 
 
 def random_color(rng: np.random.Generator) -> PixelArray:
-    """A random color, [3], each channel in [20, 235)."""
+    """Draw a random color.
+
+    Args:
+        rng: Random number generator.
+
+    Returns:
+        RGB, [3], each channel in [20, 235).
+    """
     return rng.uniform(20, 235, 3).astype(np.float32)
 
 
 def contrasting_color(rng: np.random.Generator, other: PixelArray, distance: float) -> PixelArray:
-    """A random color at least `distance` (below 180, in 0..255 RGB) from another one."""
+    """Draw a random color that differs from another one.
+
+    Args:
+        rng: Random number generator.
+        other: Color to differ from, RGB [3] in 0..255.
+        distance: Smallest Euclidean distance in RGB, below 180.
+
+    Returns:
+        RGB, [3].
+    """
     while True:
         found = random_color(rng)
         if np.linalg.norm(found - other) >= distance:
@@ -79,8 +96,17 @@ def contrasting_color(rng: np.random.Generator, other: PixelArray, distance: flo
 
 
 def random_texture(rng: np.random.Generator, size: int, base: PixelArray) -> PixelArray:
-    """A random pattern that swings around the color `base`, [size, size, 3] in 0..255."""
+    """Draw a random pattern with a given mean color.
+
+    Args:
+        rng: Random number generator.
+        size: Height and width in pixels.
+        base: Mean color, RGB [3] in 0..255.
+
+    Returns:
+        The texture, [size, size, 3] in 0..255.
+    """
     pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, size)
-    swing = rng.uniform(-_CONTRAST, _CONTRAST, 3).astype(np.float32)
-    painted = base[:, None, None] + (pattern - np.float32(0.5)) * swing[:, None, None]
+    amplitude = rng.uniform(-_MAX_CONTRAST, _MAX_CONTRAST, 3).astype(np.float32)
+    painted = base[:, None, None] + (pattern - np.float32(0.5)) * amplitude[:, None, None]
     return np.asarray(cv2.merge(list(np.clip(painted, 0, 255))), np.float32)

@@ -112,7 +112,7 @@ def test_masks_are_the_outlines_on_the_pixel_grid(monkeypatch: pytest.MonkeyPatc
         return coverage(outline, size)
 
     monkeypatch.setattr(generate, "_coverage", spy)
-    monkeypatch.setattr(generate, "distractors", lambda rng, count: [])
+    monkeypatch.setattr(generate, "random_distractors", lambda rng, count: [])
     for drawing in draw_many(SEED, 60):
         outer, *holes = (
             polygon2mask(drawing.mask.shape, contour[:, ::-1] * len(drawing.mask) - 0.5)
@@ -150,7 +150,7 @@ def test_clutter_on_top_is_no_part_of_the_mask(monkeypatch: pytest.MonkeyPatch) 
     for index in range(60):
         drawing = draw(SEED, index)
         with monkeypatch.context() as patch:
-            patch.setattr(generate, "distractors", lambda rng, count: [])
+            patch.setattr(generate, "random_distractors", lambda rng, count: [])
             clear = draw(SEED, index)
         hidden = clear.mask & ~drawing.mask
         assert not (drawing.mask & ~clear.mask).any()
