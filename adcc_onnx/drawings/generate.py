@@ -49,7 +49,7 @@ def draw(seed: int, index: int, size: int = 112) -> Drawing:
         size: Height and width in pixels, at least 32.
 
     Returns:
-        The image, its class and its object mask: the same for equal arguments on every machine.
+        The image, its class and its object mask; equal arguments give equal pixels.
 
     Example:
         >>> drawing = draw(seed=0, index=3, size=64)

@@ -120,8 +120,8 @@ def holm_correction(p: RealArray, hypotheses: int | None = None) -> RealArray:
 
     Args:
         p: The p-values, [m].
-        hypotheses: Size of the family of hypotheses; larger than m where the data decided which m
-            of them are tested. Default: m.
+        hypotheses: Size of the family of hypotheses. Default: m. It is larger than m where the data
+            decided which hypotheses are tested.
 
     Returns:
         The adjusted p-values, [m], in the order of `p`.

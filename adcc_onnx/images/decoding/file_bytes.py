@@ -1,4 +1,4 @@
-"""Bytes of an image from a file, within bounds."""
+"""Reading image files with a limit on the size."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ from pathlib import Path
 from adcc_onnx.errors import ImageError
 
 # Larger than any photo; checked before anything is read.
-MOST_BYTES = 256 * 2**20
+MAX_BYTES = 256 * 2**20
 
 
 def read_bytes(
-    path: Path, name: str, offset: int = 0, size: int | None = None, most: int = MOST_BYTES
+    path: Path, name: str, offset: int = 0, size: int | None = None, max_bytes: int = MAX_BYTES
 ) -> bytes:
-    """`size` bytes of a file from `offset`, or all of it.
+    """Read a file or a part of it.
 
     Args:
-        name: of the image, for the message.
-        most: how many bytes are too many.
+        path: The file.
+        name: Name of the image, for error messages.
+        offset: First byte to read.
+        size: Number of bytes to read. Default: up to the end of the file.
+        max_bytes: Largest number of bytes allowed.
+
+    Returns:
+        The bytes.
 
     Raises:
-        ImageError: the file is missing, unreadable, no file but a folder or a device, ends before,
-            or too much is asked of it.
+        ImageError: The file is missing, unreadable, not a regular file (a folder or a device) or
+            too short, or more than `max_bytes` would be read.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{name}: cannot be read (it is no regular file)")
+            raise ImageError(f"{name}: cannot be read (it is not a regular file)")
         wanted = status.st_size - offset if size is None else size
-        if wanted > most:
-            raise ImageError(f"{name}: {wanted:,} bytes are more than {most:,}")
+        if wanted > max_bytes:
+            raise ImageError(f"{name}: {wanted:,} bytes are more than {max_bytes:,}")
         with path.open("rb") as stream:
             stream.seek(offset)
             data = stream.read(wanted)
@@ -38,5 +44,5 @@ def read_bytes(
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name}: cannot be read ({reason})") from error
     if len(data) < wanted:
-        raise ImageError(f"{name}: cut short ({path.name} ends {wanted - len(data):,} bytes early)")
+        raise ImageError(f"{name}: truncated ({path.name} ends {wanted - len(data):,} bytes early)")
     return data

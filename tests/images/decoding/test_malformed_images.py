@@ -201,7 +201,7 @@ def test_photos_are_refused_if_their_tail_is_lost(data: Path) -> None:
     for path in sorted((data / "photos").iterdir())[:20]:
         photo = path.read_bytes()
         for lost in (1, 2, 3, 10, 100, 1000):
-            with pytest.raises(ImageError, match=r"cut short"):
+            with pytest.raises(ImageError, match="truncated"):
                 decode_image(photo[:-lost], "photo.jpg")
 
 
@@ -305,7 +305,15 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     (tmp_path / "big.png").write_bytes(SOUND["color.png"])
     names = ["folder", "empty", "text", "pipe", "loop", "gone", "nul\0"]
-    words = ["no regular file", "empty", "no picture", "no regular file", "", "No such file", ""]
+    words = [
+        "not a regular file",
+        "empty",
+        "not an image",
+        "not a regular file",
+        "",
+        "No such file",
+        "",
+    ]
     for name, said in zip(names, words, strict=True):
         with pytest.raises(ImageError) as caught:
             read_image(tmp_path / f"{name}.png")
