@@ -21,7 +21,7 @@ from adcc_onnx.explanation.ready_maps import pair
 from adcc_onnx.explanation.samples import require_preprocessing, tensor_of
 from adcc_onnx.graph.loading.saving import to_proto, with_weights
 from adcc_onnx.graph.programs.bake import bake_maps
-from adcc_onnx.images.annotations.ground_truth import with_truth
+from adcc_onnx.images.annotations.ground_truth import with_ground_truth
 from adcc_onnx.images.sources.open_images import Source, open_arrays, open_paths, open_source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model, load
@@ -110,7 +110,7 @@ def evaluate(
     plan = make_plan(methods, metrics, target, protocol, seed, maps=pair(maps, second_maps))
     source = as_source(images, limit)
     if truth is not None:
-        source = with_truth(source, Path(truth))
+        source = with_ground_truth(source, Path(truth))
     check(model, source, plan)
     with open_store(output, resume) as store:
         run = evaluate_into(store, model, source, plan, describe_source(images), progress)
@@ -200,6 +200,6 @@ def _chunks(
     records = list(source)
     for start in range(0, len(records), model.batch):
         group = records[start : start + model.batch]
-        tensors = np.stack([tensor_of(record, source.ready, model) for record in group])
+        tensors = np.stack([tensor_of(record, source.preprocessed, model) for record in group])
         positions = np.arange(start, start + len(group))
         yield positions, tensors, [record.name for record in group]

@@ -11,7 +11,7 @@ from typing import Any
 from adcc_onnx import __version__
 from adcc_onnx.evaluation.plan import Plan, make_plan
 from adcc_onnx.explanation.ready_maps import pair
-from adcc_onnx.images.annotations.ground_truth import with_truth
+from adcc_onnx.images.annotations.ground_truth import with_ground_truth
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.images.sources.open_images import open_source
 from adcc_onnx.model import Model
@@ -48,7 +48,7 @@ def open_images(
         SourceError, OptionError: see `open_source` and `with_truth`.
     """
     source = open_source(spec, limit, seed, stratified, labels)
-    return source if truth is None else with_truth(source, truth)
+    return source if truth is None else with_ground_truth(source, truth)
 
 
 def plan_with_maps(maps: Sequence[Path], second_maps: Sequence[Path], **options: Any) -> Plan:

@@ -18,8 +18,8 @@ from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.maps import maps_of
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
-from adcc_onnx.images.class_names import label_index, read_labels
-from adcc_onnx.images.sources.open_images import Source, joined, open_source
+from adcc_onnx.images.class_names import find_class, read_class_names
+from adcc_onnx.images.sources.open_images import Source, concatenate_sources, open_source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.report.overlay import sheet, write_png
@@ -57,7 +57,7 @@ def explain_images(
     Raises:
         AdccError: an unknown method or class, no image, or a file that cannot be written.
     """
-    model = replace(model, labels=tuple(read_labels(labels))) if labels is not None else model
+    model = replace(model, labels=tuple(read_class_names(labels))) if labels is not None else model
     chosen = {name: get_method(name) for name in methods}
     source = _gathered(images)
     require_preprocessing(source, model)
@@ -87,7 +87,7 @@ def class_index(target: str, model: Model) -> int:
         OptionError: there is none.
     """
     wanted = int(target) if target.isdigit() else target
-    index = label_index(wanted, model.labels, model.classifier.classes)
+    index = find_class(wanted, model.labels, model.classifier.classes)
     if index is not None:
         return index
     if target.lstrip("-").isdigit():
@@ -101,9 +101,9 @@ def class_index(target: str, model: Model) -> int:
 def _gathered(images: Iterable[str]) -> Source:
     """All pictures of the files and folders, in the order given."""
     sources = [open_source(image) for image in images]
-    if any(source.ready for source in sources):
+    if any(source.preprocessed for source in sources):
         raise SourceError("explain shows pictures: ready tensors have none")
-    return joined(sources)
+    return concatenate_sources(sources)
 
 
 def _explain_batch(
@@ -160,7 +160,7 @@ def _predictions(model: Model, logits: Float32Array) -> str:
 def _shown(model: Model, source: Source, sample: Sample) -> NDArray[np.uint8]:
     """What the model saw of the picture."""
     assert model.preprocessing is not None
-    return model.preprocessing.see(next(source.at([sample.position])))
+    return model.preprocessing.load_cropped(next(source.at([sample.position])))
 
 
 def _plain(name: str) -> str:

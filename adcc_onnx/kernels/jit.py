@@ -7,8 +7,8 @@ lock (GIL), so that ordinary Python threads run it on all cores. This replaces N
 once. Here any thread may call any kernel, and results do not depend on the number of threads.
 
 Numba compiles one version per combination of dtype, memory layout and writability; callers pass
-arrays through `as_kernel_array` so that a single version suffices. A function that a kernel calls must
-be in the same file, because Numba's cache only detects changes of the kernel's own file.
+arrays through `as_kernel_array` so that a single version suffices. A function that a kernel calls
+must be in the same file, because Numba's cache only detects changes of the kernel's own file.
 """
 
 from __future__ import annotations

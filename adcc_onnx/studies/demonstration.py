@@ -10,7 +10,7 @@ import numpy as np
 
 from adcc_onnx.api import explain
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.drawings.generate import drawings
+from adcc_onnx.drawings.generate import draw_many
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.images.sources.open_images import open_arrays
@@ -35,7 +35,7 @@ def run_demo(folder: Path, bar: Bar, say: Callable[[str], None]) -> None:
         say: prints a text.
     """
     model = load(classifier_path(), device="cpu")
-    drawn = list(drawings(_SEED, _IMAGES, model.size[0]))
+    drawn = list(draw_many(_SEED, _IMAGES, model.size[0]))
     assert model.preprocessing is not None
     tensors = np.stack([model.preprocessing(drawing.image) for drawing in drawn])
     labels = np.array([drawing.label for drawing in drawn])
