@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.kernels.arrays import Float64Array
-from adcc_onnx.metrics.metric_registry import Metrics, dataset_scores, get_metrics
+from adcc_onnx.metrics.metric_registry import get_metrics
+from adcc_onnx.metrics.scoring import Metrics, dataset_scores
 from adcc_onnx.results.ranking import Entry, Ranking, aligned, rank
 from adcc_onnx.results.score_columns import Score, columns_of, main_score, scores_of
 from adcc_onnx.results.store import Columns, FailedRow, Store, StoredRun

@@ -17,7 +17,7 @@ from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import Plan, make_plan
 from adcc_onnx.metrics.metric import Metric
-from adcc_onnx.metrics.metric_registry import dataset_scores
+from adcc_onnx.metrics.scoring import dataset_scores
 from adcc_onnx.results.store import StoredRun
 from adcc_onnx.statistics.intervals import percentile_interval
 from adcc_onnx.statistics.rankings import rank_agreement

@@ -1,4 +1,4 @@
-"""RISE."""
+"""Maps from random masks of the image: RISE."""
 
 from __future__ import annotations
 
@@ -9,32 +9,41 @@ import cv2
 import numpy as np
 
 from adcc_onnx.cams.method import Method, MethodContext, Need
-from adcc_onnx.cams.method_registry import method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float32Array
 
 _CHUNK = 64  # masks in memory at a time
 
 
-@method
 @dataclass(frozen=True)
 class RISE(Method):
     """sum_m p_c(x * M_m) M_m / sum_m M_m over random masks M_m at the image's resolution.
 
-    An estimate of E[p_c(x * M) | the pixel is kept], the importance that the paper defines. The
-    paper divides by the coverage that is expected, masks x keep, we by each pixel's own: both tend
-    to the same, but where p is high whatever is masked, the chances of the coverage would show.
+    This estimates E[p_c(x * M) | the pixel is kept], the importance that the paper defines. The
+    paper divides by the expected coverage, masks x keep; this class divides by the coverage of
+    each pixel. Both converge to the same map, but where p is high for every mask, the paper's
+    quotient shows the random variation of the coverage.
     A mask is a grid of cells, each kept with probability `keep`, upsampled bilinearly to one cell
-    more than the image and cropped at a random place. It needs no layer.
+    more than the image and cropped at a random position. The method uses no layer.
     Petsiuk, Das and Saenko, BMVC 2018, https://arxiv.org/abs/1806.07421.
 
     Attributes:
-        masks: how many, at least 1; each costs a forward pass.
-        grid: cells a side, at least 2.
-        keep: the probability of keeping a cell, between 0 and 1.
+        masks: Number of masks, at least 1. Each takes a forward pass.
+        grid: Number of cells along a side, at least 2.
+        keep: Probability of keeping a cell, between 0 and 1.
 
     Raises:
-        OptionError: an option is out of its range.
+        OptionError: An option is out of its range.
+
+    Example:
+        >>> from adcc_onnx.cams.array_context import ArrayContext
+        >>> def score(images):  # two classes; the left half decides
+        ...     left = images[:, 0, :, :4].mean(axis=(1, 2))
+        ...     return np.stack([left, -left], axis=1)
+        >>> context = ArrayContext(images=np.ones((1, 1, 8, 8), np.float32), score=score)
+        >>> heatmap = RISE(masks=200, grid=4).raw_maps(context)[0]
+        >>> bool(heatmap[:, :3].min() > heatmap[:, 5:].max())
+        True
     """
 
     name = "rise"
@@ -52,6 +61,7 @@ class RISE(Method):
             raise OptionError("rise: masks must be at least 1, grid at least 2, keep inside (0, 1)")
 
     def raw_maps(self, context: MethodContext) -> Float32Array:
+        """The mean probability behind the masks that keep a pixel, [N, H, W]."""
         sources = context.rngs()
         return np.stack([self._map_of(context, i, rng) for i, rng in enumerate(sources)])
 
@@ -66,7 +76,7 @@ class RISE(Method):
         return mean.astype(np.float32)
 
     def drawn(self, rng: np.random.Generator, height: int, width: int) -> Iterator[Float32Array]:
-        """The masks, [up to 64, H, W] at a time."""
+        """The masks, up to 64 at a time, [<= 64, H, W]."""
         for start in range(0, self.masks, _CHUNK):
             count = min(_CHUNK, self.masks - start)
             yield np.stack([self._mask(rng, height, width) for _ in range(count)])
