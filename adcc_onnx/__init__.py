@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from adcc_onnx.cams.method_registry import method
     from adcc_onnx.errors import AdccError
     from adcc_onnx.graph.programs.expose import expose
+    from adcc_onnx.metrics.metric import Metric, MetricNeed
+    from adcc_onnx.metrics.metric_registry import metric
 
 # Resolved on first use: `import adcc_onnx` (and `adcc-onnx --help`) must not pay for onnxruntime.
 _HOME = {
     "AdccError": "adcc_onnx.errors",
     "Method": "adcc_onnx.cams.method",
+    "Metric": "adcc_onnx.metrics.metric",
+    "MetricNeed": "adcc_onnx.metrics.metric",
     "Need": "adcc_onnx.cams.method",
     "bake": "adcc_onnx.api",
     "evaluate": "adcc_onnx.api",
@@ -31,11 +35,14 @@ _HOME = {
     "expose": "adcc_onnx.graph.programs.expose",
     "load": "adcc_onnx.api",
     "method": "adcc_onnx.cams.method_registry",
+    "metric": "adcc_onnx.metrics.metric_registry",
 }
 
 __all__ = [
     "AdccError",
     "Method",
+    "Metric",
+    "MetricNeed",
     "Need",
     "__version__",
     "bake",
@@ -44,6 +51,7 @@ __all__ = [
     "expose",
     "load",
     "method",
+    "metric",
 ]
 
 

@@ -10,7 +10,8 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from adcc_onnx.kernels.arrays import Float64Array
-from adcc_onnx.metrics.metric_registry import Metrics, dataset_scores, get_metrics
+from adcc_onnx.metrics.metric_registry import get_metrics
+from adcc_onnx.metrics.scoring import Metrics, dataset_scores
 from adcc_onnx.results.per_image_records import per_image_records, to_dataframe
 from adcc_onnx.results.ranking import (
     MethodValues,
@@ -72,7 +73,7 @@ class EvaluationResult:
         model: Name of the model.
         protocol: Name of the evaluation protocol, such as "poppi2021".
         layer: Name of the target layer; several are joined by the fuse mode, as in "a mean b".
-        target: Explained class: "predicted", "label" or a class index.
+        target: ExplainedBatch class: "predicted", "label" or a class index.
         images: Number of evaluated images, failed ones included.
         failed: Number of images that could not be read or scored at all.
         top1: Top-1 accuracy on the labeled images, in [0, 1]; None without labels.
