@@ -35,7 +35,7 @@ def connect_image(builder: Builder, classifier: Classifier, images: Tensor) -> N
     Args:
         builder: Appends the conversion to the layout and the type of the classifier's input.
         classifier: The classifier.
-        images: float32 [batch, C, H, W].
+        images: The images, float32 [batch, C, H, W].
     """
     own = classifier.image
     adapted = images if classifier.layout == "NCHW" else images.transpose([0, 2, 3, 1])

@@ -64,17 +64,8 @@ def inspect(
         "nodes": graph.num_nodes(),
         "inputs": [_describe_value(value) for value in graph.inputs],
         "outputs": [_describe_value(value) for value in graph.outputs],
-        "image": {
-            "name": classifier.image.name,
-            "layout": classifier.layout,
-            "size": None if classifier.size is None else list(classifier.size),
-        },
-        "scores": {
-            "output": classifier.scores.name,
-            "kind": classifier.scores_kind,
-            "logits": classifier.logits.name,
-            "classes": classifier.classes,
-        },
+        "image": _describe_image(classifier),
+        "scores": _describe_scores(classifier),
         "layers": [_describe_layer(layer, layer.value not in blocked) for layer in layers],
         "default": {"name": default.name, "reason": reason},
         "unsupported_operators": [
@@ -88,6 +79,23 @@ def _describe_value(value: ir.Value) -> dict[str, Any]:
     dims = dims_of(value)
     kind = "unknown" if value.dtype is None else value.dtype.name.lower()
     return {"name": value.name, "type": kind, "shape": None if dims is None else list(dims)}
+
+
+def _describe_image(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "name": classifier.image.name,
+        "layout": classifier.layout,
+        "size": None if classifier.size is None else list(classifier.size),
+    }
+
+
+def _describe_scores(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "output": classifier.scores.name,
+        "kind": classifier.scores_kind,
+        "logits": classifier.logits.name,
+        "classes": classifier.classes,
+    }
 
 
 def _describe_layer(layer: Layer, differentiable: bool) -> dict[str, Any]:
