@@ -146,7 +146,7 @@ def bake(
         OptionError: the method takes more passes, or there is no such class.
         ModelError: see `adcc_onnx.errors`.
     """
-    baked = bake_graph(model, method, layers, target, fuse=fuse, size=size, output=output)
+    baked = bake_graph(model, method, layers, target, fuse=fuse, size=size, scores_output=output)
     return to_proto(with_weights(baked))
 
 

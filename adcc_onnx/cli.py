@@ -490,7 +490,7 @@ def bake(
     from adcc_onnx.api import bake_graph
     from adcc_onnx.graph.loading.saving import save
 
-    options = {"fuse": fuse, "size": _size(size), "output": output}
+    options = {"fuse": fuse, "size": _size(size), "scores_output": output}
     save(bake_graph(model, method, layers, target, **options), out)
     click.echo(f"{out}: heatmap of {method}")
 

@@ -16,7 +16,7 @@ from adcc_onnx.errors import ModelError, NoClassScoresError
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.graph.loading.saving import save
 from adcc_onnx.graph.programs.expose import expose_graph
-from adcc_onnx.graph.programs.instrument import GRADIENTS, IMAGE, LOGITS, TARGET
+from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.model import Model, Pass, load
 
 RNG = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def test_the_scores_among_several_outputs(tmp_path: Path) -> None:
     assert (named.classifier.scores.name, named.classifier.classes) == ("other", 4)
     with pytest.raises(NoClassScoresError, match="no output 'othr'; did you mean 'other'"):
         loaded(proto, tmp_path, output="othr")
-    exposed = adcc.expose(proto, ["active"], output="other")
+    exposed = adcc.expose(proto, ["active"], scores_output="other")
     assert [v.name for v in exposed.graph.output][:3] == ["logits", "other", "scores"]
 
 

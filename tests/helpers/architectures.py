@@ -14,8 +14,9 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from adcc_onnx.graph.classifier.layers import default_layer, explainable
-from adcc_onnx.graph.classifier.scores import read_classifier
+from adcc_onnx.graph.classifier.default_layer import default_layer
+from adcc_onnx.graph.classifier.image_classifier import read_classifier
+from adcc_onnx.graph.classifier.layers import explainable_layers
 from adcc_onnx.graph.passes.prepare import prepare
 from adcc_onnx.graph.programs.expose import expose
 
@@ -86,7 +87,7 @@ def default_and_earlier(
 ) -> list[str]:
     """Return the default layer and the last module output in the first `share` of the layers."""
     classifier = read_classifier(prepare(ir.from_proto(proto)))
-    layers = explainable(classifier)
+    layers = explainable_layers(classifier)
     first = [layer.name for layer in layers[1 : max(int(len(layers) * share), 2)]]
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     values = activations_of(proto, first[-_MAX_LAYERS:], images.numpy())

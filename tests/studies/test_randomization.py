@@ -13,8 +13,8 @@ from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS
-from adcc_onnx.graph.programs.randomize_weights import redrawn, weights_from_top
+from adcc_onnx.graph.programs.randomize_weights import randomize_weights, weight_names_from_top
+from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.model import Model, Pass
 from adcc_onnx.studies.randomization import randomization_check
 
@@ -27,7 +27,7 @@ def model() -> Model:
 def test_maps_of_gradcam_change_and_those_of_controls_do_not(model: Model) -> None:
     plan = make_plan(["gradcam", "fakecam", "center"])
     steps = list(randomization_check(model, as_source("drawings:12"), plan, steps=3))
-    weights = len(weights_from_top(model.classifier))
+    weights = len(weight_names_from_top(model.classifier))
     assert [step.weights for step in steps] == [round(weights * k / 3) for k in (1, 2, 3)]
     for step in steps:
         assert step.similarity["fakecam"] == step.similarity["center"] == pytest.approx(1)
@@ -41,8 +41,8 @@ def test_similarity_is_the_mean_correlation_for_the_same_class(model: Model) -> 
     images = np.stack([model.preprocessing(record.load()) for record in source])
     original = adcc.explain(model, images)
     predicted = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS].argmax(axis=1)
-    names = weights_from_top(model.classifier)
-    drawn = replace(model, classifier=redrawn(model.classifier, names, 4), _sessions={})
+    names = weight_names_from_top(model.classifier)
+    drawn = replace(model, classifier=randomize_weights(model.classifier, names, 4), _sessions={})
     found = adcc.explain(drawn, images, target=predicted)
     wanted = [
         0.0 if np.ptp(b) == 0 else stats.pearsonr(a.ravel(), b.ravel()).statistic

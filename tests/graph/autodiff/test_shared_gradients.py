@@ -14,9 +14,9 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from adcc_onnx.graph.autodiff.gradient import path_nodes
-from adcc_onnx.graph.classifier.layers import default_layer
+from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.loading.saving import to_proto
-from adcc_onnx.graph.programs.instrument import GRADIENTS, IMAGE, LOGITS, TARGET
+from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.images.decoding.decode import read_image
 from adcc_onnx.model import Model, Pass, load
 
@@ -95,7 +95,7 @@ def test_gradients_are_central_differences(name: str, data: Path) -> None:
     expected, actual = [], []
     for _ in range(ELEMENTS):
         k, i, j = (int(rng.integers(size)) for size in gradient.shape)
-        index = index_of(layer.layout, layer.prefix, layer.grid[1], k, i, j)
+        index = index_of(layer.layout, layer.prefix_tokens, layer.grid[1], k, i, j)
         ends = []
         for sign in (1, -1):
             shifted = values.copy()
