@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.simulations import adcc_of_means, explained, false_alarms
+from helpers.simulations import adcc_of_means, explained, false_positive_rate
 from scipy import stats
 
 from adcc_onnx.statistics.paired_tests import (
@@ -80,7 +80,7 @@ def test_p_of_a_few_images_is_that_of_all_their_swaps() -> None:
     assert found == pytest.approx(extreme / 256, abs=0.006)
 
 
-def test_a_method_against_itself_is_never_told_apart() -> None:
+def test_a_method_never_differs_from_itself() -> None:
     values = explained(np.random.default_rng(0), 50)
     found = paired_difference(values, values.copy(), adcc_of, Resampling())
     assert (found.value, found.interval) == (0.0, (0.0, 0.0))
@@ -118,8 +118,8 @@ def test_only_images_that_both_have_count() -> None:
     found = permutation_p_values(first, others, adcc_of, Resampling(permutations=50_000))
     for p, other in zip(found[:2], others, strict=False):
         both = ~np.isnan(first + other).any(axis=0)
-        apart = p_value(first[:, both], other[:, both], adcc_of, Resampling(permutations=50_000))
-        assert p == pytest.approx(apart, abs=0.015)
+        wanted = p_value(first[:, both], other[:, both], adcc_of, Resampling(permutations=50_000))
+        assert p == pytest.approx(wanted, abs=0.015)
     assert found[2] == 1.0
 
 
@@ -142,6 +142,6 @@ def test_holm_by_hand() -> None:
 
 
 def test_the_best_of_equals_is_chosen_by_the_data_so_that_all_pairs_count() -> None:
-    with_the_best = false_alarms(methods=6, images=50, times=400, all_pairs=False)
-    all_pairs = false_alarms(methods=6, images=50, times=400, all_pairs=True)
+    with_the_best = false_positive_rate(methods=6, images=50, times=400, all_pairs=False)
+    all_pairs = false_positive_rate(methods=6, images=50, times=400, all_pairs=True)
     assert all_pairs <= 0.05 < with_the_best

@@ -109,14 +109,22 @@ def test_near_to_the_whole_picture(times: int, coding: dict, options: dict) -> N
     assert not np.array_equal(found, by_pillow(data, steps))
 
 
-@pytest.mark.parametrize(("size", "times"), [(192, 2), (96, 4), (48, 8)])
-def test_photos_keep_the_tolerance(data: Path, size: int, times: int) -> None:
-    rng = np.random.default_rng(1)
-    for i, path in enumerate(sorted((data / "photos").iterdir())[::16]):
+@cache
+def enlarged_photos(folder: Path, step: int) -> list[bytes]:
+    """Photos enlarged to 8 megapixels with added noise, as JPEGs of several qualities."""
+    rng, found = np.random.default_rng(1), []
+    for i, path in enumerate(sorted(folder.iterdir())[::step]):
         large = Image.open(path).convert("RGB").resize((3200, 2400), Image.Resampling.BICUBIC)
         noise = rng.standard_normal((2400, 3200, 1), np.float32) * 5
         pixels = np.clip(np.asarray(large) + noise, 0, 255).astype(np.uint8)
-        photo = jpeg(pixels, quality=(75, 90, 97)[i % 3], subsampling=(2, 0)[i % 2])
+        found.append(jpeg(pixels, quality=(75, 90, 97)[i % 3], subsampling=(2, 0)[i % 2]))
+    return found
+
+
+@pytest.mark.parametrize("step", [34, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("size", "times"), [(192, 2), (96, 4), (48, 8)])
+def test_photos_keep_the_tolerance(data: Path, size: int, times: int, step: int) -> None:
+    for photo in enlarged_photos(data / "photos", step):
         steps = Preprocessing((size, size), round(size * 8 / 7), decode="reduced")
         assert times_of(photo, steps) == times
         require_close(steps.load_cropped(record_of(photo)), by_pillow(photo, steps))

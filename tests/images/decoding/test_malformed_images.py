@@ -63,7 +63,7 @@ def animated(kind: str) -> bytes:
     return encoded(kind, frames[0], save_all=True, append_images=frames[1:])
 
 
-SOUND = {
+VALID = {
     "baseline.jpg": encoded("JPEG", quality=90),
     "progressive.jpg": encoded("JPEG", progressive=True),
     "cmyk.jpg": encoded("JPEG", Image.fromarray(PIXELS).convert("CMYK")),
@@ -158,7 +158,7 @@ def verdicts(folder: Path) -> tuple[dict[str, Any], int]:
 
 def test_every_damage_is_refused_or_harmless(tmp_path: Path) -> None:
     rng, right = np.random.default_rng(6), {}
-    for name, data in SOUND.items():
+    for name, data in VALID.items():
         right[name] = decode_image(data, name)
         for damage, broken in damages(data, rng):
             (tmp_path / f"{damage}-{name}").write_bytes(broken)
@@ -192,9 +192,9 @@ def test_a_bomb_is_refused_by_its_header() -> None:
 @pytest.mark.parametrize("name", ["baseline.jpg", "progressive.jpg", "cmyk.jpg"])
 def test_a_jpeg_is_refused_wherever_it_is_cut(name: str) -> None:
     """Also where only the mark of its end is lost, or half of it."""
-    for kept in [*range(1, len(SOUND[name]), 7), *range(len(SOUND[name]) - 20, len(SOUND[name]))]:
+    for kept in [*range(1, len(VALID[name]), 7), *range(len(VALID[name]) - 20, len(VALID[name]))]:
         with pytest.raises(ImageError):
-            decode_image(SOUND[name][:kept], name)
+            decode_image(VALID[name][:kept], name)
 
 
 def test_photos_are_refused_if_their_tail_is_lost(data: Path) -> None:
@@ -207,7 +207,7 @@ def test_photos_are_refused_if_their_tail_is_lost(data: Path) -> None:
 
 def test_what_is_not_of_the_picture_may_be_damaged() -> None:
     """Bytes behind the end, comments, foreign metadata: the picture is the untouched one."""
-    photo, drawing = SOUND["baseline.jpg"], SOUND["color.png"]
+    photo, drawing = VALID["baseline.jpg"], VALID["color.png"]
     comment = b"\xff\xfe" + struct.pack(">H", 102) + RNG.bytes(100)
     private = b"\xff\xe9" + struct.pack(">H", 52) + b"\xff\xd9\xff\xda" + RNG.bytes(46)
     wanted = decode_image(photo, "x")
@@ -229,7 +229,7 @@ def test_what_is_not_of_the_picture_may_be_damaged() -> None:
 @pytest.mark.parametrize("lost", ["IDAT", "IHDR", "IEND"])
 def test_a_png_of_a_wrong_checksum_is_refused(lost: str) -> None:
     """Pillow does not look at the sums of the pixels' chunks."""
-    broken = bytearray(SOUND["color.png"])
+    broken = bytearray(VALID["color.png"])
     at = broken.index(lost.encode())
     length = int.from_bytes(broken[at - 4 : at], "big")
     broken[at + 4 + length] ^= 1
@@ -239,7 +239,7 @@ def test_a_png_of_a_wrong_checksum_is_refused(lost: str) -> None:
 
 def test_a_jpeg_of_too_many_scans_is_refused() -> None:
     """A small file that would be walked through for hours."""
-    data = SOUND["progressive.jpg"]
+    data = VALID["progressive.jpg"]
     last = data.rindex(b"\xff\xda")
     scan = data[last:-2]
     with pytest.raises(ImageError, match="scans"):
@@ -303,7 +303,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "text.png").write_text("path,label\n" * 100)
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
-    (tmp_path / "big.png").write_bytes(SOUND["color.png"])
+    (tmp_path / "big.png").write_bytes(VALID["color.png"])
     names = ["folder", "empty", "text", "pipe", "loop", "gone", "nul\0"]
     words = [
         "not a regular file",
@@ -324,7 +324,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "mine.png").write_bytes(SOUND["color.png"])
+    (tmp_path / "mine.png").write_bytes(VALID["color.png"])
     (tmp_path / "mine.png").chmod(0)
     root = os.geteuid() == 0
     if root:  # to root every file is readable
@@ -338,7 +338,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_source_goes_on_behind_a_bad_picture(tmp_path: Path) -> None:
-    for name, data in SOUND.items():
+    for name, data in VALID.items():
         (tmp_path / name).write_bytes(data)
     source = open_source(tmp_path)
     (tmp_path / "cmyk.jpg").unlink()
