@@ -26,9 +26,7 @@ def skewed() -> np.ndarray:
 
 
 @pytest.mark.parametrize("method", ["percentile", "BCa"])
-def test_intervals_of_the_same_replicates_are_those_of_scipy(
-    skewed: np.ndarray, method: str
-) -> None:
+def test_intervals_of_the_same_replicates_equal_scipys(skewed: np.ndarray, method: str) -> None:
     wanted = stats.bootstrap((skewed,), np.mean, method=method, rng=np.random.default_rng(5))
     replicates = wanted.bootstrap_distribution
     if method == "BCa":
@@ -39,7 +37,7 @@ def test_intervals_of_the_same_replicates_are_those_of_scipy(
     np.testing.assert_allclose(found, wanted.confidence_interval, rtol=1e-9)
 
 
-def test_intervals_of_own_replicates_are_those_of_scipy_but_for_the_draws(
+def test_intervals_agree_with_scipy_up_to_the_draws(
     skewed: np.ndarray,
 ) -> None:
     wanted = stats.bootstrap(
@@ -75,7 +73,7 @@ def test_a_score_of_several_means_is_resampled_image_by_image() -> None:
     np.testing.assert_allclose((found.low[0], found.high[0]), interval, atol=off)
 
 
-def test_means_leave_out_what_has_no_value() -> None:
+def test_means_ignore_missing_values() -> None:
     values = np.random.default_rng(0).random((3, 9))
     values[1, [2, 5]] = np.nan
     values[2] = np.nan
@@ -130,7 +128,7 @@ def test_one_image_has_no_interval() -> None:
     assert np.isnan([none.point[0], none.low[0], none.high[0]]).all()
 
 
-def test_the_same_seed_gives_the_same_and_another_nearly_so(skewed: np.ndarray) -> None:
+def test_intervals_depend_on_the_seed_only_slightly(skewed: np.ndarray) -> None:
     first, again, other = (
         estimate(skewed[None], identity, Resampling(seed=seed)) for seed in (1, 1, 2)
     )
