@@ -1,11 +1,11 @@
-"""How near evaluations come to the raw passes that they need, and what memory they take besides.
+"""The throughput of evaluations and their memory, compared with the raw passes that they need.
 
 Each case runs in a process of its own, as `adcc-onnx benchmark` does it: rounds of the evaluation
-and of the raw passes (plain onnxruntime on ready tensors, at the same batch, threads and runs side
-by side) take turns, and the median ratio counts. The memory is what the kernel says the process had
-at the most (VmHWM), less that of a process that only runs the raw passes at the same pace: those of
-the exposed model, and where the case needs many of the user's own model, those, too. Weights are
-random: they change no time.
+and of the raw passes alternate, and the median ratio counts. The raw passes are plain onnxruntime
+on ready tensors, with the same run settings. The memory is the process's peak resident memory
+(VmHWM) minus the peak of a process that only runs the raw passes. The raw passes use the exposed
+model, and also the user's own model if the case needs many of its passes. The weights are random,
+which does not change the time.
 
     python benchmarks/limits.py [--photos FOLDER] [--rounds 7] [CASE...]
 """
@@ -27,17 +27,17 @@ import onnx
 import adcc_onnx as adcc
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import pass_for
+from adcc_onnx.explanation.required_passes import pass_for
 from adcc_onnx.images.sources.open_images import open_source
 from adcc_onnx.results.store import Store
-from adcc_onnx.runtime.autotuning import RunSettings, search, with_run_settings
+from adcc_onnx.runtime.autotuning import search
 from adcc_onnx.studies.throughput import benchmark, random_images
 
 GRADIENT_METHODS = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
 GRADIENT_METHODS += ["eigengradcam", "eigencam", "kpcacam"]
 
 
-# Sessions of plain onnxruntime at the same pace, and their peak.
+# Sessions of plain onnxruntime with the same settings, and their peak.
 BARE = """
 import re, sys, threading
 import numpy as np, onnxruntime
@@ -96,19 +96,20 @@ def peak() -> int:
     return int(found[1])
 
 
-def found_pace(name: str, path: str) -> list[int]:
-    """The fastest pace for most of the case's passes."""
+def fastest_settings(name: str, path: str) -> list[int]:
+    """Return the fastest run settings for most of the case's passes."""
     plan = make_plan(CASES[name].methods, CASES[name].metrics)
-    pace = search(adcc.load(path, device="cpu"), pass_for(plan.needs))
-    return [pace.batch, pace.threads, pace.concurrent_runs]
+    found = search(adcc.load(path, device="cpu").pool, pass_for(plan.needs)).settings
+    return [found.batch, found.threads, found.concurrent_runs]
 
 
-def measure(name: str, path: str, photos: str, rounds: int, pace: list[int]) -> dict[str, float]:
+def measure(
+    name: str, path: str, photos: str, rounds: int, settings: list[int]
+) -> dict[str, float]:
     """One case in this process."""
     case = CASES[name]
-    model = with_run_settings(
-        adcc.load(path, preprocessing="torch", device="cpu"), RunSettings(*pace)
-    )
+    loaded = adcc.load(path, preprocessing="torch", device="cpu")
+    model = loaded.with_settings(*settings)
     images = case.images
     source = open_source(photos, images) if case.photos else random_images(model, images)
     plan = make_plan(case.methods, case.metrics)
@@ -129,14 +130,23 @@ def row(name: str, path: Path, photos: str, rounds: int) -> str:
     case = CASES[name]
     exposed = path.with_suffix(".exposed.onnx")
     onnx.save(adcc.expose(path), exposed)
-    pace = child(__file__, name, "--here", str(path))
-    words = [__file__, name, "--here", str(path), "--photos", photos, "--pace", json.dumps(pace)]
+    settings = child(__file__, name, "--here", str(path))
+    words = [
+        __file__,
+        name,
+        "--here",
+        str(path),
+        "--photos",
+        photos,
+        "--settings",
+        json.dumps(settings),
+    ]
     found = child(*words, "--rounds", str(rounds))
     raw = [exposed, path] if case.plain else [exposed]
-    whole, bare = child(*words, "--rounds", "0"), child("-c", BARE, *map(str, [*raw, *pace]))
+    whole, bare = child(*words, "--rounds", "0"), child("-c", BARE, *map(str, [*raw, *settings]))
     besides = (whole["peak"] - bare) / 1024
     return (
-        f"| {name} | {pace[0]}, {pace[2]} | {found['limit']:.3g} | {found['speed']:.3g} | "
+        f"| {name} | {settings[0]}, {settings[2]} | {found['limit']:.3g} | {found['speed']:.3g} | "
         f"{found['ratio']:.3f} ({case.bar}) | {besides:.0f} MiB |"
     )
 
@@ -149,13 +159,13 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--here", help=argparse.SUPPRESS)
-    parser.add_argument("--pace", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--settings", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         (name,) = options.cases
         given = (name, options.here)
-        more = (options.photos, options.rounds, options.pace)
-        print(json.dumps(measure(*given, *more) if options.pace else found_pace(*given)))
+        more = (options.photos, options.rounds, options.settings)
+        print(json.dumps(measure(*given, *more) if options.settings else fastest_settings(*given)))
         return
     from peers import network_of
 

@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,9 @@ import torch
 
 import adcc_onnx as adcc
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import pass_for
+from adcc_onnx.explanation.required_passes import pass_for
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.autotuning import search, with_run_settings
+from adcc_onnx.runtime.autotuning import search
 
 # torchvision registers these; a CPU build of torch may come without them.
 _DECLARED = torch.library.Library("torchvision", "DEF")
@@ -211,14 +211,12 @@ def network_of(name: str, folder: Path) -> tuple[Any, Path]:
     return network, path
 
 
-def paced(path: Path, layer: str, methods: Sequence[str], threads: int) -> Model:
-    """Our model at the pace that is fastest on as many cores as the peers have threads."""
-    model = adcc.load(path, device="cpu", layer=layer)
-    pace = search(model, pass_for(make_plan(methods).needs))
-    concurrent_runs = min(pace.concurrent_runs, threads)
-    return with_run_settings(
-        model, replace(pace, threads=threads // concurrent_runs, concurrent_runs=concurrent_runs)
-    )
+def autotuned_model(path: Path, layer: str, methods: Sequence[str], threads: int) -> Model:
+    """Our model with the fastest settings on as many cores as the peers have threads."""
+    model = adcc.load(path, device="cpu", layers=layer)
+    found = search(model.pool, pass_for(make_plan(methods).needs)).settings
+    runs = min(found.concurrent_runs, threads)
+    return model.with_settings(found.batch, threads // runs, runs)
 
 
 def seconds(run: Run) -> float:
@@ -249,7 +247,7 @@ def measured(
     with tempfile.TemporaryDirectory() as folder:
         network, path = network_of(case.network, Path(folder))
         methods = list(case.methods)
-        ours = our_run(paced(path, case.layer, methods, threads), images, methods)
+        ours = our_run(autotuned_model(path, case.layer, methods, threads), images, methods)
         theirs = sides_of(case, network, images, asked)
         agree(name, [run() for run in (ours, *theirs.values())])  # and warm
         our_time: list[float] = []

@@ -106,11 +106,11 @@ class MethodContext(Protocol):
     def probability(self, image: int, logits: Float32Array) -> NDArray[np.float64]:
         """p of the explained class of image number `image`, for logits [M, classes]: [M]."""
 
-    def rngs(self, anew: bool = False) -> list[np.random.Generator]:
+    def rngs(self, resample: bool = False) -> list[np.random.Generator]:
         """A source of random numbers an image, the same whatever the batch, order or process.
 
-        The pass on the explanation map repeats the numbers of the pass on the image, unless they
-        are to be drawn `anew`.
+        The pass on the explanation map repeats the numbers of the pass on the image, unless
+        `resample` is true.
         """
 
     def note(self, image: int, text: str) -> None:

@@ -24,4 +24,4 @@ class Random(Method):
 
     def raw_maps(self, context: MethodContext) -> Float32Array:
         grid = context.activations.shape[2:]
-        return np.stack([rng.random(grid, np.float32) for rng in context.rngs(anew=True)])
+        return np.stack([rng.random(grid, np.float32) for rng in context.rngs(resample=True)])

@@ -71,9 +71,10 @@ class Cluster:
         try:
             ready = team.first_ready()
             device = replace(model.device, name=ready.device, tf32=ready.tf32)
+            settings = replace(model.settings, batch=ready.batch)
             # Ray prints pages about every lost worker; they stand in its logs, too.
             with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-                yield replace(model, device=device, batch=ready.batch), team.begin
+                yield replace(model, device=device, settings=settings), team.begin
         finally:
             team.dismiss()
 

@@ -48,7 +48,7 @@ def test_the_documented_methods_work(
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("documented")
     onnx.save(small(), tmp_path / "net.onnx")
-    model = adcc.load(tmp_path / "net.onnx", layer="active", device="cpu")
+    model = adcc.load(tmp_path / "net.onnx", layers="active", device="cpu")
     result = adcc.evaluate(model, IMAGES, ["activity", "powercam(power=1)", "gradcam"])
     assert not result.failures
     assert result.methods["powercam(power=1)"].scores == pytest.approx(

@@ -161,7 +161,7 @@ def model(tmp_path: Path) -> Model:
         values = rng.standard_normal(shape).astype(np.float32)
         proto.graph.initializer[index].CopyFrom(onnx.numpy_helper.from_array(values, name))
     onnx.save(proto, tmp_path / "net.onnx")
-    return adcc.load(tmp_path / "net.onnx", layer="active", device="cpu")
+    return adcc.load(tmp_path / "net.onnx", layers="active", device="cpu")
 
 
 def test_with_as_many_passes_as_channels_the_map_is_exact(model: Model) -> None:

@@ -27,7 +27,7 @@ from helpers.cam_oracles import (
 from helpers.torch_twin import Array, ours
 
 import adcc_onnx as adcc
-from adcc_onnx.explanation.batch_context import BatchContext
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.model import Model
 
 TARGETS = np.array([281, 500])
@@ -99,8 +99,8 @@ def agrees(deit: Model, photos: Array, text: str, wanted: Any, which: slice = sl
 def test_the_twin_is_the_same_model(deit: Model, photos: Array, network: Any) -> None:
     (layer,) = deit.layers
     assert (layer.kind, layer.channels, layer.grid, layer.prefix) == ("tokens", 192, (14, 14), 1)
-    seen = BatchContext(deit, photos, TARGETS, frozenset(), range(2))
-    np.testing.assert_allclose(seen.logits, network(torch.from_numpy(photos)), atol=2e-4)
+    outputs = run_images(deit, photos, TARGETS, frozenset(), range(2))
+    np.testing.assert_allclose(outputs.logits, network(torch.from_numpy(photos)), atol=2e-4)
 
 
 @pytest.mark.parametrize("peer", ["GradCAM", "XGradCAM", "LayerCAM", "HiResCAM"])

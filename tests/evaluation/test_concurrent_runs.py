@@ -97,7 +97,7 @@ def test_no_more_results_wait_than_allowed() -> None:
 
 
 def _gone() -> bool:
-    return not any(thread.name.startswith("adcc-lane") for thread in threading.enumerate())
+    return not any(thread.name.startswith("adcc-run") for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def _gone() -> bool:
         (0, 8, 2, []),
     ],
 )
-def test_no_lane_waits_long_for_the_others(
+def test_all_concurrent_runs_end_at_about_the_same_time(
     images: int, batch: int, concurrent_runs: int, sizes: list[int]
 ) -> None:
-    model = replace(
-        adcc.load(classifier_path(), device="cpu"), batch=batch, concurrent_runs=concurrent_runs
+    model = adcc.load(classifier_path(), device="cpu").with_settings(
+        batch=batch, concurrent_runs=concurrent_runs
     )
     size = even_batch(images, model)
     made = [min(size, images - start) for start in range(0, images, size)]

@@ -31,8 +31,8 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Device, "remote", property(lambda self: True))
 
 
-def loaded(layer: list[str] | None = None) -> Model:
-    return adcc.load(classifier_path(), device="cpu", batch_size=3, layer=layer)
+def loaded(layers: list[str] | None = None) -> Model:
+    return adcc.load(classifier_path(), device="cpu", batch_size=3, layers=layers)
 
 
 @pytest.mark.parametrize("protocol", ["poppi2021", "openvino"])
@@ -55,13 +55,13 @@ def test_the_same_figures(
 def test_images_go_there_once_and_gradients_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere(monkeypatch)
     sent: list[int] = []
-    lay = DeviceArray.put.__func__
+    original = DeviceArray.put.__func__
 
-    def to_ort_value(cls: type[DeviceArray], array: np.ndarray, *where: Any) -> DeviceArray:
+    def put(cls: type[DeviceArray], array: np.ndarray, *where: Any) -> DeviceArray:
         sent.append(len(array))
-        return lay(cls, array, *where)
+        return original(cls, array, *where)
 
-    monkeypatch.setattr(DeviceArray, "lay", classmethod(to_ort_value))
+    monkeypatch.setattr(DeviceArray, "put", classmethod(put))
     run = Session.run_keeping
     fetched: list[DeviceArray] = []
 

@@ -20,6 +20,7 @@ import adcc_onnx as adcc
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.metric_context import BatchMetricContext
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.metrics.imputation import impute
 from adcc_onnx.metrics.infidelity import _squares
 from adcc_onnx.metrics.metric import Explained
@@ -61,10 +62,11 @@ def plain(path: Path) -> Any:
 
 def explained(model: Model, method: str = "gradcam", maps: Array = MAPS) -> Explained:
     chosen = get_method(method)
-    first = BatchContext(model, IMAGES, None, chosen.needs, [7, 8, 9])
-    p = np.array([first.probability(i, first.logits[i : i + 1])[0] for i in range(N)])
-    view = BatchMetricContext(model, chosen, first)
-    return Explained(p, maps=maps, passes=first.passes, view=view)
+    outputs = run_images(model, IMAGES, None, chosen.needs, [7, 8, 9])
+    first = BatchContext(outputs)
+    p = np.array([first.probability(i, outputs.logits[i : i + 1])[0] for i in range(N)])
+    context = BatchMetricContext(chosen, outputs)
+    return Explained(p, maps=maps, passes=first.log.passes, context=context)
 
 
 def targets(plain: Any) -> Array:
@@ -99,10 +101,10 @@ def test_deletion_and_insertion_equal_torchcams(model: Model, plain: Any, steps:
         wanted = theirs.summary()
         for metric in ("deletion", "insertion"):
             shown = explained(model)
-            shown.view.begin(metric)
+            shown.context.begin(metric)
             found = get_metric(f"{metric}(steps={steps}, baseline={name})").score(shown)
             assert found.mean() == pytest.approx(wanted[f"{metric}_auc"], abs=1e-6)
-            curve = shown.view.curves[1][metric]
+            curve = shown.context.curves[1][metric]
             assert len(curve) == steps + 1
             start, end = (0, -1) if metric == "deletion" else (-1, 0)
             assert curve[start] == pytest.approx(shown.probability[1], abs=1e-6)
@@ -137,11 +139,11 @@ def test_a_linear_score_gives_the_deletion_curve_in_closed_form(model: Model) ->
     one = np.zeros_like(MAPS)
     one[:, 2, 3] = 1
     counts = np.array([0, 1, SIDE * SIDE])
-    image = shown.view.images[0].copy()
-    seen = shown.view.replaced_scores(0, ranks(one[0]), counts, np.zeros_like(image))
+    image = shown.context.images[0].copy()
+    seen = shown.context.replaced_scores(0, ranks(one[0]), counts, np.zeros_like(image))
     without = image.copy()
     without[:, 2, 3] = 0
-    np.testing.assert_allclose(seen[1], shown.view.scores(0, without[None])[0], atol=1e-7)
+    np.testing.assert_allclose(seen[1], shown.context.scores(0, without[None])[0], atol=1e-7)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -189,17 +191,17 @@ def test_max_sensitivity_equals_captums(model: Model) -> None:
     shown = explained(model, maps=adcc.explain(model, IMAGES))
     ours = get_metric(f"max_sensitivity(samples={samples}, radius={radius})").score(shown)
 
-    sources = shown.view.rngs()
+    sources = shown.context.rngs()
     limits = radius * np.ptp(IMAGES.reshape(N, -1), axis=1)
     noise = [
         [rng.uniform(-limit, limit, IMAGES.shape[1:]) for _ in range(samples)]
         for rng, limit in zip(sources, limits, strict=True)
     ]
-    classes = np.repeat(shown.view._first.targets, samples)
+    classes = np.repeat(shown.context._first.targets, samples)
 
     def maps(batch: Any) -> Any:
         given = batch[0] if isinstance(batch, tuple) else batch
-        chosen = shown.view._first.targets if len(given) == N else classes
+        chosen = shown.context._first.targets if len(given) == N else classes
         found = adcc.explain(model, given.numpy(), target=chosen)
         return (torch.tensor(found, dtype=torch.float64),)
 
@@ -218,7 +220,7 @@ def test_infidelity_equals_captums(model: Model, plain: Any) -> None:
     captum = pytest.importorskip("captum.metrics")
     samples, shown = 40, explained(model)
     ours = get_metric(f"infidelity(samples={samples})").score(shown)
-    for i, (rng, target) in enumerate(zip(shown.view.rngs(), targets(plain), strict=True)):
+    for i, (rng, target) in enumerate(zip(shown.context.rngs(), targets(plain), strict=True)):
         squares = np.stack(_squares(rng, samples, (SIDE, SIDE)))
         masks = torch.tensor(np.repeat(squares[:, None], 3, axis=1), dtype=torch.float64)
         # One channel carries the map, so that the product sums it once a pixel.
@@ -259,8 +261,8 @@ def test_a_map_that_tells_all_has_no_infidelity(tmp_path: Path) -> None:
             return [np.random.default_rng(i) for i in range(N)]
 
     whole = pixels.sum(axis=(1, 2)).astype(np.float64) / 1000
-    exact = Explained(whole, maps=pixels / pixels.max(), view=Linear())
-    wrong = Explained(whole, maps=pixels[:, ::-1] / pixels.max(), view=Linear())
+    exact = Explained(whole, maps=pixels / pixels.max(), context=Linear())
+    wrong = Explained(whole, maps=pixels[:, ::-1] / pixels.max(), context=Linear())
     assert (metric.score(exact) < 1e-12).all()
     assert (metric.score(wrong) > 1e-6).all()
 
@@ -299,16 +301,16 @@ def test_sparseness_and_entropy_equal_quantus() -> None:
 def test_passes(model: Model, method: str, passes: int) -> None:
     """Score-CAM: one pass and one a live channel, of which the toy model has four."""
     chosen = get_method(method)
-    first = BatchContext(model, IMAGES, None, chosen.needs, [7, 8, 9])
+    first = BatchContext(run_images(model, IMAGES, None, chosen.needs, [7, 8, 9]))
     chosen.raw_maps(first)
-    shown = Explained(np.ones(N), passes=first.passes)
+    shown = Explained(np.ones(N), passes=first.log.passes)
     np.testing.assert_array_equal(get_metric("passes").score(shown), np.full(N, passes))
 
 
 def test_curves_of_one_metric_with_other_options_stand_side_by_side(model: Model) -> None:
     shown = explained(model)
     score_all(get_metrics(["deletion(steps=4)", "deletion(steps=8)", "road"]), shown)
-    lengths = {name: len(curve) for name, curve in shown.view.curves[0].items()}
+    lengths = {name: len(curve) for name, curve in shown.context.curves[0].items()}
     assert lengths == {
         "deletion(steps=4)": 5,
         "deletion(steps=8)": 9,

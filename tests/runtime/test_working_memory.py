@@ -21,11 +21,11 @@ READ = """
 import gc, sys
 import numpy as np, onnx
 from adcc_onnx.graph.loading.reading import read_model
-from adcc_onnx.runtime.memory import give_back
+from adcc_onnx.runtime.memory import trim_heap
 
 before = taken()
 model = read_model(sys.argv[1])
-gc.collect(), give_back()
+gc.collect(), trim_heap()
 grown = taken() - before
 looked_at = [value.const_value.numpy() for value in model.graph.initializers.values()]
 assert 99 < grown < 115, grown

@@ -31,7 +31,7 @@ LIVE = 4  # channels of the small model
         (["scorecam"], ["adcc"], {"activations": 2, "masked": 2 * LIVE}),
         (["center"], ["deletion(steps=10)"], {"forward": 1, "ranked": 11}),
         # Each channel taken away, and the layer as it is.
-        (["ablationcam"], ["complexity"], {"activations": 1, "tail": LIVE + 1}),
+        (["ablationcam"], ["complexity"], {"activations": 1, "suffix": LIVE + 1}),
     ],
 )
 def test_passes_an_image(

@@ -18,7 +18,8 @@ from adcc_onnx.graph.classifier.layers import default_layer
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.programs.instrument import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.images.decoding.decode import read_image
-from adcc_onnx.model import Model, Pass, load
+from adcc_onnx.model import Model, load
+from adcc_onnx.runtime.session_pool import Pass
 
 PRESETS = {
     "mobilenet_v2": "torch",
@@ -77,9 +78,9 @@ def test_gradients_are_central_differences(name: str, data: Path) -> None:
     images = model.preprocessing(read_image(photo))[None]
     starts, end, tail = tail_of(model)
     (layer,) = model.layers
-    logits = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
+    logits = model.pool.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
     target = int(np.argsort(logits[0])[-2])
-    seen = model.session(Pass.GRADIENTS).run({IMAGE: images, TARGET: np.array([target])})
+    seen = model.pool.session(Pass.GRADIENTS).run({IMAGE: images, TARGET: np.array([target])})
     gradient = seen[GRADIENTS][0]
 
     inside = unfolded(model, images, starts)
