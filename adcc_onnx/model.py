@@ -38,7 +38,7 @@ class Model:
     """An image classifier that is ready to be explained; it never changes.
 
     Use `load` to make one, and the `with_...` methods to derive others. Every model has its own
-    sessions, so a derived model never returns the maps of the one it comes from. Two models are
+    sessions, so a derived model never returns the maps of its original. Two models are
     equal only if they are the same object.
 
     Attributes:
@@ -204,7 +204,8 @@ class Model:
         if self.preprocessing is None:
             raise PreprocessingError(
                 "the preprocessing of the images is not known: give --preprocess "
-                f"torch|tf|caffe|unit|CARD.toml, or put a card {self.name}.toml beside the model"
+                f"torch|tf|caffe|unit|CARD.toml, or put a card {self.name}.toml in the folder of "
+                "the model"
             )
         return self.preprocessing
 
@@ -254,7 +255,7 @@ def load(
         path_or_proto: An ONNX file, or a model in memory. For a file `model.onnx`, the card
             `model.toml` in the same folder is read, if there is one.
         preprocessing: A preset ("torch", "tf", "caffe", "unit", "raw"), the path of a card, or a
-            `Preprocessing`; the card beside the model if None. Ready tensors need none.
+            `Preprocessing`; the card in the model's folder if None. Ready tensors need none.
         decode: "full" or "reduced", which decodes large JPEGs faster (see docs/cards.md); as the
             preprocessing says if None.
         layers: One or several layers to explain, by the name of a tensor or node, by a module
@@ -351,7 +352,7 @@ def _card_for(
     path_or_proto: str | Path | onnx.ModelProto,
     preprocessing: str | Path | Preprocessing | None,
 ) -> ModelCard | None:
-    """Return the card that the user named, or the one beside the model."""
+    """Return the card that the user named, or the one in the model's folder."""
     named = preprocessing is not None and not isinstance(preprocessing, Preprocessing)
     if named and str(preprocessing) not in PRESETS:
         return read_card(Path(str(preprocessing)))

@@ -55,8 +55,8 @@ class MemoryStrategy(Protocol):
         Args:
             methods: The methods.
             layer: The index of the layer.
-            activations: A, [N, K, h, w].
-            gradients: g, [N, K, h, w].
+            activations: The activations A, [N, K, h, w].
+            gradients: The gradients g, [N, K, h, w].
 
         Returns:
             The raw maps of each method, [N, h, w].

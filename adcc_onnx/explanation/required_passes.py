@@ -9,7 +9,7 @@ from adcc_onnx.errors import AdccError
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.session_pool import Pass
 
-# The passes that methods run themselves, beside the run of the whole batch.
+# The passes that methods run themselves, in addition to the run of the whole batch.
 OWN_PASSES = {
     Need.MASKED_SCORES: Pass.MASKED,
     Need.BLENDED_SCORES: Pass.BLENDED,

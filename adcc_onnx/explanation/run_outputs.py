@@ -37,7 +37,7 @@ class RunOutputs:
         logits: The class scores, float32 [N, classes].
         predicted: The predicted classes, int64 [N].
         targets: The explained classes, int64 [N].
-        values: The outputs beside the logits, such as activations and gradients of all layers.
+        values: The other outputs, such as activations and gradients of all layers.
         gradient_maps: The raw maps of gradient methods, computed on first use.
     """
 

@@ -43,4 +43,4 @@ def _problems(health: Health) -> Iterator[str]:
         yield "healthy"
     for problem in health.problems:
         yield f"problem: {problem.what}"
-        yield f"   mend: {problem.fix}"
+        yield f"    fix: {problem.fix}"

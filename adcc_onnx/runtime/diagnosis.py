@@ -1,4 +1,4 @@
-"""What this installation is, what of it does not work, and the command that would mend it."""
+"""`adcc-onnx doctor`: describes the installation, finds what is broken, and says how to fix it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ import adcc_onnx
 from adcc_onnx.errors import first_line
 
 _PACKAGES = ("onnx", "onnx-ir", "onnxscript", "numba", "numpy", "scipy", "pillow")
+# Packages whose names look like an onnxruntime.
 _NO_RUNTIME = ("onnxruntime-extensions", "onnxruntime-genai", "onnxruntime-tools")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something installed that does not work; `mend` is a command, or what else to do."""
+    """Something that does not work.
+
+    Attributes:
+        what: What is wrong.
+        fix: A command or another instruction that fixes it.
+    """
 
     what: str
     fix: str
@@ -24,16 +30,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class Runtime:
-    """onnxruntime and what it finds on this machine.
+    """The installed onnxruntime and its devices.
 
     Attributes:
-        version: of onnxruntime.
-        cuda: the major version of CUDA that it is built for; None if for none.
-        providers: in its own order.
-        driver: the newest CUDA that NVIDIA's driver serves, as "13.0"; None without a driver.
-        gpus: the driver's, with their memory.
-        libraries: that its CUDA provider needs, by name: whether each is found.
-        device: what `--device auto` takes and why, in a line.
+        version: The version of onnxruntime.
+        cuda: The major version of CUDA that onnxruntime is built for; None without CUDA.
+        providers: The execution providers in onnxruntime's order.
+        driver: The newest CUDA version that NVIDIA's driver supports, such as "13.0"; None without
+            a driver.
+        gpus: The GPUs with their memory.
+        libraries: Whether each library of the CUDA provider is found, by the library's name.
+        device: Which device `--device auto` chooses and why, in one line.
     """
 
     version: str
@@ -47,13 +54,13 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Health:
-    """What was found.
+    """The result of an examination.
 
     Attributes:
-        versions: of Python, this package and those that matter, by name.
-        onnxruntime: None if it cannot be imported.
-        kernels: where the compiled kernels are kept; None if they do not compile.
-        problems: all that is broken; empty on a healthy machine.
+        versions: The versions of Python, of this package and of its main dependencies, by name.
+        onnxruntime: The installed onnxruntime; None if it cannot be imported.
+        kernels: The folder of the compiled kernels; None if they cannot be compiled.
+        problems: Everything that is broken; empty on a healthy machine.
     """
 
     versions: dict[str, str]
@@ -63,7 +70,7 @@ class Health:
 
 
 def examine() -> Health:
-    """Look at everything; nothing is changed but the cache of the kernels."""
+    """Examine the installation, without any change except to the cache of compiled kernels."""
     problems = [*_rivals("onnxruntime", _runtimes()), *_rivals("OpenCV", _opencvs())]
     try:
         runtime = _runtime()
@@ -110,7 +117,7 @@ def _runtime() -> Runtime:
 
 
 def _gpu_problems() -> Iterator[Problem]:
-    """A GPU that is there and cannot be used; that there is none is no problem."""
+    """Iterate over the problems of GPUs; a machine without a GPU has none."""
     from adcc_onnx.runtime import cuda
     from adcc_onnx.runtime.devices import choose_device
 
@@ -127,7 +134,7 @@ def _gpu_problems() -> Iterator[Problem]:
 
 
 def _rivals(what: str, names: list[str]) -> Iterator[Problem]:
-    """Packages that overwrite each other's files: what is imported is a mixture of them."""
+    """Report packages that overwrite each other's files, so that a mixture is imported."""
     if len(names) > 1:
         preferred = [name for name in names if name in ("onnxruntime-gpu", "opencv-python")]
         keep = (preferred or names)[0]
@@ -138,7 +145,7 @@ def _rivals(what: str, names: list[str]) -> Iterator[Problem]:
 
 
 def _runtimes() -> list[str]:
-    """Installed packages that bring the module `onnxruntime`."""
+    """Return the installed packages that contain the module `onnxruntime`."""
     return [
         name
         for name in _installed()
@@ -148,7 +155,7 @@ def _runtimes() -> list[str]:
 
 
 def _opencvs() -> list[str]:
-    """Installed packages that bring the module `cv2`."""
+    """Return the installed packages that contain the module `cv2`."""
     return [n for n in _installed() if n.startswith(("opencv-python", "opencv-contrib-python"))]
 
 
@@ -158,7 +165,7 @@ def _installed() -> list[str]:
 
 
 def _kernels() -> str:
-    """Run a kernel; returns where compiled ones are kept."""
+    """Run a kernel and return the folder of the compiled kernels."""
     import numba
     import numpy as np
 
@@ -169,7 +176,7 @@ def _kernels() -> str:
     if normalized.tolist() != [[[0.0, 0.25], [0.5, 1.0]]]:
         raise RuntimeError(f"min-max normalization gives {normalized.tolist()}")
     try:
-        # Nothing is compiled here: Numba only finds the folder for that file's functions.
+        # Compiles nothing: Numba only determines the cache folder of the file with the function.
         return str(numba.njit(cache=True)(jit.prepared).stats.cache_path)
     except RuntimeError:
-        return "nowhere, so that each process compiles them anew; set NUMBA_CACHE_DIR"
+        return "none, so that each process compiles the kernels again; set NUMBA_CACHE_DIR"

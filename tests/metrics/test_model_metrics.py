@@ -197,11 +197,11 @@ def test_max_sensitivity_equals_captums(model: Model) -> None:
         [rng.uniform(-limit, limit, IMAGES.shape[1:]) for _ in range(samples)]
         for rng, limit in zip(sources, limits, strict=True)
     ]
-    classes = np.repeat(shown.context._first.targets, samples)
+    classes = np.repeat(shown.context._outputs.targets, samples)
 
     def maps(batch: Any) -> Any:
         given = batch[0] if isinstance(batch, tuple) else batch
-        chosen = shown.context._first.targets if len(given) == N else classes
+        chosen = shown.context._outputs.targets if len(given) == N else classes
         found = adcc.explain(model, given.numpy(), target=chosen)
         return (torch.tensor(found, dtype=torch.float64),)
 

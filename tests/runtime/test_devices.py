@@ -45,7 +45,7 @@ def test_a_gpu_that_works_is_taken(machine) -> None:
     assert (chosen.name, chosen.kind) == ("cuda:1", "cuda")
     options = {"device_id": "1", "use_tf32": "1"}
     assert chosen.providers == [(cuda.PROVIDER, options), CPU_PROVIDER]
-    assert chosen.reason == "running on CUDA 1 (it was asked for)" and chosen.tf32
+    assert chosen.reason == "running on CUDA 1 (requested)" and chosen.tf32
 
 
 def test_full_float32_is_asked_of_cuda(machine) -> None:
@@ -63,7 +63,7 @@ def test_full_float32_is_asked_of_cuda(machine) -> None:
         ({"gpus": 0}, "no NVIDIA GPU found"),
         ({"gpus": 1, "providers": ()}, "built without CUDA; pip install onnxruntime-gpu"),
         ({"gpus": 1, "missing": ("libcudnn.so.9",)}, "libcudnn.so.9 not found; pip install"),
-        ({"gpus": 1, "driver": (12, 4)}, "the driver serves CUDA 12.4, onnxruntime needs 13"),
+        ({"gpus": 1, "driver": (12, 4)}, "the driver supports CUDA 12.4, onnxruntime needs 13"),
         ({"gpus": 1, "error": 803}, "CUDA error 803"),
         ({"gpus": 1, "broken": True}, "onnxruntime cannot open it"),
     ],

@@ -90,8 +90,8 @@ def test_it_is_said_and_remembered() -> None:
     with pytest.warns(AdccWarning) as caught:
         session.run({"image": IMAGES})
     assert [str(w.message) for w in caught] == [
-        "out of memory with 8 images a run: going on with 4",
-        "out of memory with 4 images a run: going on with 2",
+        "out of memory with 8 images per run; continuing with 4",
+        "out of memory with 4 images per run; continuing with 2",
     ]
     device.asked.clear()
     with warnings.catch_warnings():
@@ -107,7 +107,7 @@ def test_where_not_one_image_fits_it_is_an_error() -> None:
     ):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AdccWarning)
-            with pytest.raises(OutOfMemoryError, match="memory does not suffice") as caught:
+            with pytest.raises(OutOfMemoryError, match="memory is too small") as caught:
                 session.run({"image": IMAGES})
         assert "\n" not in str(caught.value)
         assert device.asked[-1] == (1 if not session._fixed else 2)
