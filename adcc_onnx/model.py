@@ -133,8 +133,7 @@ class Model:
             >>> [layer.channels for layer in model.with_layers("3").layers]
             [32]
         """
-        names = (layers,) if isinstance(layers, str) else tuple(layers)
-        chosen = tuple(read_layer(self.classifier, name) for name in names)
+        chosen = _read_layers(self.classifier, layers)
         return replace(self, layers=chosen, fuse=self.fuse if fuse is None else fuse)
 
     def with_settings(
@@ -290,6 +289,7 @@ def load(
         (112, 112)
     """
     _require_fusion(fuse)
+    _require_size(size)
     chosen = _device(device, precision, custom_ops, cuda_graph)
     name, digest, source = _read(path_or_proto)
     card = _card_for(path_or_proto, preprocessing)
@@ -321,9 +321,21 @@ def _require_fusion(fuse: str) -> None:
         raise OptionError(f"fuse must be {' or '.join(FUSIONS)}, not {fuse!r}")
 
 
+def _require_size(size: tuple[int, int] | None) -> None:
+    if size is None:
+        return
+    if not isinstance(size, Sequence) or [type(side) for side in size] != [int, int]:
+        raise TypeError(f"size must be (height, width) in pixels, not {size!r}")
+    if min(size) < 1:
+        raise OptionError(f"size must be positive, not {size[0]} x {size[1]}")
+
+
 def _device(
     name: str, precision: str, custom_ops: Sequence[str | Path], cuda_graph: bool
 ) -> Device:
+    for argument, value in (("device", name), ("precision", precision)):
+        if not isinstance(value, str):
+            raise TypeError(f"{argument} must be a text, not {type(value).__name__}")
     if precision not in PRECISIONS:
         hint = did_you_mean(precision, PRECISIONS)
         raise OptionError(f"no precision '{precision}'{hint}; choose {', '.join(PRECISIONS)}")
@@ -399,9 +411,13 @@ def _layers(
 ) -> tuple[Layer, ...]:
     if names is None and card is not None:
         names = card.layer
-    if not names:
-        return (default_layer(classifier),)
-    chosen = (names,) if isinstance(names, str) else tuple(names)
+    return _read_layers(classifier, names) if names else (default_layer(classifier),)
+
+
+def _read_layers(classifier: Classifier, names: str | Sequence[str]) -> tuple[Layer, ...]:
+    chosen = [names] if isinstance(names, str) else names
+    if not isinstance(chosen, Sequence) or not all(isinstance(name, str) for name in chosen):
+        raise TypeError(f"layers must be a name or a sequence of names, not {names!r}")
     return tuple(read_layer(classifier, name) for name in chosen)
 
 

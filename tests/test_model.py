@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -57,7 +58,7 @@ def plain(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("head", ["logits", "reshape_to_one", "reshape_with_minus_one"])
-def test_a_fixed_batch_is_freed(head: str, tmp_path: Path) -> None:
+def test_a_fixed_batch_becomes_dynamic(head: str, tmp_path: Path) -> None:
     path = saved(small(head, batch=1), tmp_path)
     model = load(path, device="cpu", batch_size=3)
     assert model.any_batch and model.batch == 3
@@ -65,7 +66,7 @@ def test_a_fixed_batch_is_freed(head: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, plain(path, IMAGES), rtol=1e-5, atol=1e-6)
 
 
-def test_a_batch_that_cannot_be_freed_is_kept(tmp_path: Path) -> None:
+def test_a_batch_that_cannot_become_dynamic_is_kept(tmp_path: Path) -> None:
     proto = small(STUCK, batch=1)
     proto.graph.initializer.append(numpy_helper.from_array(np.array([0]), "zero"))
     path = saved(proto, tmp_path)
@@ -320,3 +321,21 @@ def test_repr_fits_on_a_few_lines(model: Model) -> None:
         "Model('classifier', input 3 x 112 x 112, 10 classes,\n"
         "      layers ['3', '5'] fused by mean, device cpu, 2 images per run)"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layers": 3}, "layers must be a name or a sequence of names, not 3"),
+        ({"layers": ["3", 4]}, "layers must be a name or a sequence of names"),
+        ({"size": 112}, r"size must be \(height, width\) in pixels, not 112"),
+        ({"size": (112,)}, "size must be"),
+        ({"device": 0}, "device must be a text, not int"),
+        ({"precision": 16}, "precision must be a text, not int"),
+        ({"batch_size": "8"}, "batch must be an integer, not str"),
+        ({"threads": 1.5}, "threads must be an integer, not float"),
+    ],
+)
+def test_arguments_of_wrong_types(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        load(classifier_path(), **{"device": "cpu", **arguments})

@@ -54,7 +54,7 @@ def test_sessions_are_open_before_any_runs(
     assert all(samples for samples, _ in model.pool.usage().values())
 
 
-def test_what_is_finished_opens_nothing(model: Model) -> None:
+def test_finished_work_opens_no_sessions(model: Model) -> None:
     plan, source = make_plan(["gradcam"]), open_arrays(IMAGES)
     with work_here(model, source, plan, Progress({0, 1}, {})) as work:
         assert list(work) == [] and model.pool.usage() == {}

@@ -1,4 +1,4 @@
-"""Ready maps: scored as a method's own maps are, and refused with the reason."""
+"""Ready-made maps are scored like a method's own maps; damaged ones fail with a reason."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Recorded runs: the same buffers every time, and results that the next run leaves alone.
+"""CUDA graphs: runs share buffers, and the next run does not change earlier results.
 
-On the CPU nothing is recorded, but inputs and outputs go the same way.
+On the CPU nothing is recorded, but inputs and outputs use the same buffers.
 """
 
 from __future__ import annotations

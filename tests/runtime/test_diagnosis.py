@@ -1,4 +1,4 @@
-"""The doctor: healthy here, and each thing that can break is found and has its remedy."""
+"""`adcc-onnx doctor` finds everything that can break, and says how to fix it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _gpu(monkeypatch: pytest.MonkeyPatch, *missing: str, serves: int = 13) -> No
     monkeypatch.setattr(cuda, "libraries", lambda: {n: n not in missing for n in names})
 
 
-def test_this_machine_is_looked_at() -> None:
+def test_this_machine_is_examined() -> None:
     status, text = _run()
     _, found = _run("--json")
     health = json.loads(found)

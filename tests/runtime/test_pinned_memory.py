@@ -14,7 +14,7 @@ from adcc_onnx.runtime.pinned_memory import PinnedArrays, pinned_array
 
 
 class Runtime:
-    """CUDA's runtime library with ordinary memory."""
+    """A CUDA runtime library with ordinary memory."""
 
     def __init__(self, blocks: int = 100) -> None:
         self.blocks: list[Any] = []
@@ -28,7 +28,7 @@ class Runtime:
         return 0
 
 
-def test_memory_is_used_again_once_no_view_is_left() -> None:
+def test_memory_is_reused_after_the_last_view_is_gone() -> None:
     runtime = Runtime()
     arrays = PinnedArrays(runtime)
     first = arrays.array((2, 3))
@@ -50,7 +50,7 @@ def test_memory_is_used_again_once_no_view_is_left() -> None:
     assert fourth.dtype == np.float32 and fourth.flags.c_contiguous and fourth.flags.writeable
 
 
-def test_where_nothing_can_be_locked_memory_is_ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_ordinary_if_it_cannot_be_locked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pinned_array((3, 4)).shape == (3, 4)
     arrays = PinnedArrays(Runtime(blocks=1))
     monkeypatch.setattr(pinned, "_pool", lambda: arrays)
