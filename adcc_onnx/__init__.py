@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from adcc_onnx.api import bake, evaluate, explain, load
+    from adcc_onnx.api import bake, evaluate, explain
     from adcc_onnx.cams.method import Method, Need
     from adcc_onnx.cams.method_registry import method
     from adcc_onnx.errors import AdccError
     from adcc_onnx.graph.programs.expose import expose
     from adcc_onnx.metrics.metric import Metric, MetricNeed
     from adcc_onnx.metrics.metric_registry import metric
+    from adcc_onnx.model import load
 
 # Resolved on first use: `import adcc_onnx` (and `adcc-onnx --help`) must not pay for onnxruntime.
 _HOME = {

@@ -15,14 +15,15 @@ from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.evaluation.pipeline import Progress, check, evaluate_into
 from adcc_onnx.evaluation.plan import image_seed, make_plan
-from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.maps import maps_of
 from adcc_onnx.explanation.ready_maps import pair
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.explanation.samples import require_preprocessing, tensor_of
 from adcc_onnx.graph.loading.saving import to_proto, with_weights
 from adcc_onnx.graph.programs.bake import bake_maps
 from adcc_onnx.images.annotations.ground_truth import with_ground_truth
-from adcc_onnx.images.sources.open_images import Source, open_arrays, open_paths, open_source
+from adcc_onnx.images.sources.image_source import Source
+from adcc_onnx.images.sources.open_images import open_arrays, open_paths, open_source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model, load
 from adcc_onnx.results.evaluation_result import EvaluationResult, evaluation_result
@@ -61,8 +62,8 @@ def explain(
     for positions, tensors, names in _chunks(source, model):
         wanted = None if classes is None else classes[positions]
         keys = [image_seed(0, name) for name in names]
-        seen = BatchContext(model, tensors, wanted, chosen.needs, keys)
-        maps.append(maps_of(chosen, seen, model.fuse).maps)
+        seen = run_images(model, tensors, wanted, chosen.needs, keys)
+        maps.append(maps_of(chosen, seen).maps)
     return np.concatenate(maps)
 
 

@@ -683,13 +683,12 @@ def _idle(path: str, options: dict[str, Any]) -> Model:
 
 
 def _paced(model: Model, plan: Plan, options: dict[str, Any]) -> Model:
-    """The model at its fastest pace, unless the user chose a batch size."""
-    from adcc_onnx.explanation.batch_context import pass_for
-    from adcc_onnx.runtime.autotuning import autotuned
+    """The model with the fastest run settings, unless the user chose a batch size."""
+    from adcc_onnx.explanation.autotuned_model import autotuned
 
     if options["batch_size"] not in (None, "auto"):
         return model
-    return autotuned(model, pass_for(plan.needs), _say)
+    return autotuned(model, plan.needs, _say)
 
 
 def _loading(path: str, options: dict[str, Any]) -> Callable[..., Model]:
@@ -700,9 +699,9 @@ def _loading(path: str, options: dict[str, Any]) -> Callable[..., Model]:
         path,
         options["preprocess"],
         decode=options["decode"],
-        layer=options["layers"] or None,
+        layers=options["layers"] or None,
         fuse=options["fuse"],
-        output=options["output"],
+        scores_output=options["output"],
         size=_size(options["size"]),
         custom_ops=options["custom_ops"],
         precision=options["precision"],

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.drawings.generate import CLASSES, draw_many
+from adcc_onnx.drawings.generate import draw_many
+from adcc_onnx.drawings.outlines import CLASSES
 
 SIZE, MEAN, STD, SCALE = 112, 0.5, 0.25, 255
 TRAINING_SEED, TEST_SEED = 0, 1

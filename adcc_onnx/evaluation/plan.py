@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from adcc_onnx import __version__
-from adcc_onnx.cams.method import Method, Need
+from adcc_onnx.cams.method import Need
 from adcc_onnx.cams.method_registry import PAPER_METHODS, get_method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.protocols import Fill, fill_of
+from adcc_onnx.explanation.map_sources import MapSource
 from adcc_onnx.explanation.ready_maps import ReadyMaps
 from adcc_onnx.metrics.metric import Metric, MetricNeed
 from adcc_onnx.metrics.metric_registry import ADCC_FAMILY, PIXEL_CURVES, get_metrics
@@ -33,7 +34,7 @@ class Plan:
         seed: of everything that is drawn at random.
     """
 
-    methods: dict[str, Method]
+    methods: dict[str, MapSource]
     metrics: dict[str, Metric]
     target: str | int
     protocol: str
@@ -45,7 +46,7 @@ class Plan:
         """What the first pass, which all methods share, has to show."""
         return frozenset().union(*(method.needs for method in self.methods.values()))
 
-    def needs_again(self, method: Method) -> frozenset[Need] | None:
+    def needs_again(self, method: MapSource) -> frozenset[Need] | None:
         """What the run on a method's explanation maps has to show; None if no metric needs it."""
         asked = {need for metric in self.metrics_of(method).values() for need in metric.needs}
         if MetricNeed.SECOND_MAP in asked:
@@ -62,7 +63,7 @@ class Plan:
         """The metrics that need to know where the object is."""
         return [name for name, metric in self.metrics.items() if MetricNeed.TRUTH in metric.needs]
 
-    def metrics_of(self, method: Method) -> dict[str, Metric]:
+    def metrics_of(self, method: MapSource) -> dict[str, Metric]:
         """The metrics that can be had of a method: ready maps are of no other images."""
         if not isinstance(method, ReadyMaps):
             return self.metrics
@@ -126,7 +127,7 @@ def make_plan(
     Raises:
         OptionError: an unknown name or value, with the closest there are.
     """
-    chosen: dict[str, Method] = {
+    chosen: dict[str, MapSource] = {
         name: get_method(name) for name in methods or (() if maps else PAPER_METHODS)
     }
     for ready in maps:

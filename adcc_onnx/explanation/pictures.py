@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,13 @@ from adcc_onnx.cams.method import Method
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.errors import AdccError, OptionError, SourceError, StoreError, did_you_mean
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.maps import maps_of
 from adcc_onnx.explanation.probability import probabilities
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
 from adcc_onnx.images.class_names import find_class, read_class_names
-from adcc_onnx.images.sources.open_images import Source, concatenate_sources, open_source
+from adcc_onnx.images.sources.image_source import Source, concatenate_sources
+from adcc_onnx.images.sources.open_images import open_source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.report.overlay import sheet, write_png
@@ -57,7 +57,7 @@ def explain_images(
     Raises:
         AdccError: an unknown method or class, no image, or a file that cannot be written.
     """
-    model = replace(model, labels=tuple(read_class_names(labels))) if labels is not None else model
+    model = model.with_labels(read_class_names(labels)) if labels is not None else model
     chosen = {name: get_method(name) for name in methods}
     source = _gathered(images)
     require_preprocessing(source, model)
@@ -120,14 +120,13 @@ def _explain_batch(
     needs = frozenset().union(*(method.needs for method in methods.values()))
     tensors = np.stack([sample.tensor for sample in group if sample.tensor is not None])
     targets = None if target is None else np.full(len(group), target)
-    seen = BatchContext(model, tensors, targets, needs, keys, methods.values())
+    seen = run_images(model, tensors, targets, needs, keys, methods.values())
     maps: dict[str, Float32Array] = {}
     told: dict[str, dict[int, str]] = {}
     for name, method in methods.items():
         try:
-            maps[name] = maps_of(method, seen, model.fuse).maps
-            told[name] = dict(seen.notes)
-            seen.notes.clear()
+            found_maps = maps_of(method, seen)
+            maps[name], told[name] = found_maps.maps, found_maps.notes
         except AdccError as error:
             say(safe(f"failed: {name}: {error}"))
     failed = 0
@@ -159,8 +158,7 @@ def _predictions(model: Model, logits: Float32Array) -> str:
 
 def _shown(model: Model, source: Source, sample: Sample) -> NDArray[np.uint8]:
     """What the model saw of the picture."""
-    assert model.preprocessing is not None
-    return model.preprocessing.load_cropped(next(source.at([sample.position])))
+    return model.require_preprocessing().load_cropped(next(source.at([sample.position])))
 
 
 def _plain(name: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import BatchContext
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.model import Model
 
 torch = pytest.importorskip("torch")
@@ -24,10 +24,10 @@ from helpers.torch_twin import TARGETS, Array, at_layer, features, ours
 
 
 def test_the_twin_computes_the_same(model: Model, images: Array, twin: Any) -> None:
-    seen = BatchContext(model, images, TARGETS, frozenset(), range(len(images)))
+    outputs = run_images(model, images, TARGETS, frozenset(), range(len(images)))
     with torch.no_grad():
         logits = twin(torch.from_numpy(images)).numpy()
-    np.testing.assert_allclose(seen.logits, logits, atol=2e-4)
+    np.testing.assert_allclose(outputs.logits, logits, atol=2e-4)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from helpers.torch_twin import TARGETS, Array
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.explanation.batch_context import BatchContext
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.explanation.samples import tensor_of
 from adcc_onnx.images.sources.open_images import open_paths
 from adcc_onnx.model import Model
@@ -65,7 +66,7 @@ def smooth(twin: Any) -> Any:
 def found(model: Model, images: Array, name: str) -> Array:
     method = get_method(name)
     keys = [make_plan().key(str(i)) for i in range(len(images))]
-    return method.raw_maps(BatchContext(model, images, TARGETS, method.needs, keys))
+    return method.raw_maps(BatchContext(run_images(model, images, TARGETS, method.needs, keys)))
 
 
 def close(ours: Array, wanted: Array) -> None:
