@@ -10,10 +10,11 @@ import pytest
 from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.evaluation.pipeline import Progress, work_here
+from adcc_onnx.evaluation.pipeline import work_here
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.images.sources.open_images import open_arrays
 from adcc_onnx.model import Model
+from adcc_onnx.results.rows import RunProgress
 from adcc_onnx.runtime.session_pool import Pass
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -45,7 +46,7 @@ def test_sessions_are_open_before_any_runs(
     model: Model, methods: list[str], metrics: list[str], opened: set[Pass]
 ) -> None:
     plan, source = make_plan(methods, metrics), open_arrays(IMAGES)
-    with work_here(model, source, plan, Progress(set(), {})) as work:
+    with work_here(model, source, plan, RunProgress(set(), {})) as work:
         assert model.pool.usage() == dict.fromkeys(opened, (0, 0.0))
         for _ in work:
             pass
