@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from adcc_onnx.cams.gradient_cams import SmoothGradCAMPP
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.cams.method_registry import (
     METHODS,
@@ -20,7 +21,6 @@ from adcc_onnx.cams.method_registry import (
     method_names,
 )
 from adcc_onnx.cams.score_cams import ScoreCAM
-from adcc_onnx.cams.gradient_cams import SmoothGradCAMPP
 from adcc_onnx.errors import OptionError
 
 

@@ -171,9 +171,7 @@ def test_rise_masks_equal_a_bilinear_loop(grid: int, size: tuple[int, int]) -> N
 def _bilinear(cells: np.ndarray, pixel: tuple[int, int], cell: list[int]) -> float:
     """The grid enlarged to (grid + 1) cells a side, at one pixel, by half-pixel centers."""
     grid, value = len(cells), 0.0
-    at = [
-        (p + 0.5) * grid / ((grid + 1) * side) - 0.5 for p, side in zip(pixel, cell, strict=True)
-    ]
+    at = [(p + 0.5) * grid / ((grid + 1) * side) - 0.5 for p, side in zip(pixel, cell, strict=True)]
     low = [int(np.floor(p)) for p in at]
     for i, j in np.ndindex(2, 2):
         weight = (1 - abs(at[0] - low[0] - i)) * (1 - abs(at[1] - low[1] - j))

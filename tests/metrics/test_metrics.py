@@ -268,7 +268,9 @@ def test_every_value_lies_in_the_range_and_the_better_end_is_better(name):
     assert values.shape == (N,) and values.dtype == np.float64
     assert (values >= low).all() and (values <= high).all()
     assert metric.title
-    good = ExplainedBatch(np.array([0.5]), np.array([0.6]), *[np.eye(9, dtype=np.float32)[None]] * 2)
+    good = ExplainedBatch(
+        np.array([0.5]), np.array([0.6]), *[np.eye(9, dtype=np.float32)[None]] * 2
+    )
     bad = ExplainedBatch(
         np.array([0.5]),
         np.array([0.1]),
