@@ -50,13 +50,15 @@ def test_gradient_methods_equal_pytorch_grad_cam(
     np.testing.assert_allclose(ours(at_layer(data, block), images, name), wanted, atol=1e-3)
 
 
-def test_scorecam_equals_torchcam(model: Model, images: Array, twin: Any) -> None:
+@pytest.mark.parametrize("block", [13, pytest.param(18, marks=pytest.mark.slow)])
+def test_scorecam_equals_torchcam(block: int, data: Path, images: Array, twin: Any) -> None:
+    """At a layer of 96 channels, and at the default layer of 1,280."""
     methods = pytest.importorskip("torchcam.methods")
-    with methods.ScoreCAM(twin, target_layer=twin.features[18], batch_size=32) as cam:
+    with methods.ScoreCAM(twin, target_layer=twin.features[block], batch_size=32) as cam:
         with torch.no_grad():
             scores = twin(torch.from_numpy(images[1:2]))
         wanted = cam(int(TARGETS[1]), scores)[0].numpy()
-    found = ours(model, images[1:2], "scorecam", TARGETS[1:2])
+    found = ours(at_layer(data, block), images[1:2], "scorecam", TARGETS[1:2])
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 

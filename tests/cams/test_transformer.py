@@ -28,6 +28,7 @@ from helpers.torch_twin import Array, ours
 
 import adcc_onnx as adcc
 from adcc_onnx.cams.method import Need
+from adcc_onnx.cams.score_cams import ScoreCAM
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.explanation.samples import tensor_of
@@ -135,9 +136,22 @@ def test_eigen_methods_equal_pytorch_grad_cam(
     agrees(deit, photos, "eigengradcam", first_component(a * g))
 
 
+def test_scores_behind_masks_equal_a_loop(
+    deit: Model, photos: Array, network: Any, features: tuple[Array, Array]
+) -> None:
+    masks = normalized(torch.from_numpy(features[0][1, ::16]))
+    context = BatchContext(deit, photos[ONE], TARGETS[ONE], frozenset({Need.MASKED_SCORES}), [0])
+    found = ScoreCAM().mask_scores(context, 0, masks.numpy())
+    wanted = network(torch.from_numpy(photos[ONE]) * up(masks))[:, TARGETS[1]]
+    assert len(found) == 12
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_scorecam_equals_a_loop(
     deit: Model, photos: Array, network: Any, features: tuple[Array, Array]
 ) -> None:
+    """All 192 channels."""
     a = torch.from_numpy(features[0][1])
     batches = (torch.from_numpy(photos[ONE]) * up(part) for part in normalized(a).split(32))
     scores = torch.cat([network(batch)[:, TARGETS[1]] for batch in batches])
@@ -217,9 +231,9 @@ def test_baked_xgradcam_equals_explain_on_signed_tokens(deit: Model, data: Path)
         ("saliency", "Saliency", {}),
         ("inputxgradient", "InputXGradient", {}),
         (
-            "integratedgradients(steps=6)",
+            "integratedgradients(steps=3)",
             "IntegratedGradients",
-            {"n_steps": 6, "method": "riemann_middle"},
+            {"n_steps": 3, "method": "riemann_middle"},
         ),
     ],
 )
