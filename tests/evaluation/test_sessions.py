@@ -56,5 +56,5 @@ def test_sessions_are_open_before_any_runs(
 
 def test_finished_work_opens_no_sessions(model: Model) -> None:
     plan, source = make_plan(["gradcam"]), open_arrays(IMAGES)
-    with work_here(model, source, plan, Progress({0, 1}, {})) as work:
+    with work_here(model, source, plan, RunProgress({0, 1}, {})) as work:
         assert list(work) == [] and model.pool.usage() == {}
