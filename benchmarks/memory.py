@@ -31,10 +31,10 @@ def peak() -> int:
 def measure(count: int) -> dict[str, float]:
     """Evaluate so many drawings in this process: its peaks in KiB, and the seconds it took."""
     import adcc_onnx as adcc
-    from adcc_onnx.api import as_source
     from adcc_onnx.drawings import classifier_path
     from adcc_onnx.evaluation.pipeline import check, evaluate_into
     from adcc_onnx.evaluation.plan import make_plan
+    from adcc_onnx.images.sources.given_images import as_source
     from adcc_onnx.report import render
     from adcc_onnx.results.store import Store
 

@@ -177,7 +177,7 @@ def test_top1_of_the_shared_models(name: str, data: Path) -> None:
 def test_load_gives_a_model(tmp_path: Path) -> None:
     model = adcc.load(saved(small("softmax"), tmp_path), preprocessing="unit", device="cpu")
     assert isinstance(model, Model)
-    maps = adcc.explain(model, IMAGES, "gradcam", target=[0, 1, 2, 3, 4])
+    maps = adcc.explain(model, IMAGES, "gradcam", target=[0, 1, 2, 3, 4]).maps
     assert maps.shape == (5, 8, 8) and maps.dtype == np.float32
     assert maps.min() == 0 and maps.max() == 1
 
@@ -208,7 +208,7 @@ def test_half_precision(tmp_path: Path) -> None:
     assert 0 < np.abs(found - expected).max() < 5e-3 * np.abs(expected).max()
     assert half.describe()["precision"] == "float16" and whole.describe()["precision"] == "float"
     assert [layer.name for layer in half.layers] == [layer.name for layer in whole.layers]
-    maps = [adcc.explain(m, images, "gradcam") for m in (half, whole)]
+    maps = [adcc.explain(m, images, "gradcam").maps for m in (half, whole)]
     np.testing.assert_allclose(*maps, atol=2e-2)
 
 

@@ -26,7 +26,6 @@ from helpers.command_line import (
     run_whole,
 )
 
-from adcc_onnx.api import as_source
 from adcc_onnx.cluster.backlog import Backlog, Chunk
 from adcc_onnx.cluster.connection import Cluster, connected, places_on
 from adcc_onnx.cluster.job import Job, open_images, plan_with_maps
@@ -36,6 +35,7 @@ from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import ClusterError, DeviceError, ModelError, OptionError
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import load
 from adcc_onnx.report import render
 from adcc_onnx.results.store import Store

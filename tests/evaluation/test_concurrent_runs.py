@@ -97,7 +97,7 @@ def test_no_more_results_wait_than_allowed() -> None:
 
 
 def _gone() -> bool:
-    return not any(thread.name.startswith("adcc-lane") for thread in threading.enumerate())
+    return not any(thread.name.startswith("adcc-run") for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize(

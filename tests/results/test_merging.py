@@ -34,9 +34,9 @@ def as_json(path: Path) -> str:
 
 def test_methods_run_apart(model: Model, tmp_path: Path) -> None:
     whole, first, second, both = (tmp_path / f"{name}.sqlite" for name in "wabc")
-    adcc.evaluate(model, IMAGES, ["gradcam", "random", "layercam"], METRICS, output=whole)
-    adcc.evaluate(model, IMAGES, ["gradcam", "random"], METRICS, output=first)
-    adcc.evaluate(model, IMAGES, ["random", "layercam"], METRICS, output=second)
+    adcc.evaluate(model, IMAGES, ["gradcam", "random", "layercam"], METRICS, out=whole)
+    adcc.evaluate(model, IMAGES, ["gradcam", "random"], METRICS, out=first)
+    adcc.evaluate(model, IMAGES, ["random", "layercam"], METRICS, out=second)
     merge([first, second], both)
     assert as_json(both) == as_json(whole)
 
@@ -44,9 +44,9 @@ def test_methods_run_apart(model: Model, tmp_path: Path) -> None:
 def test_images_run_apart(model: Model, tmp_path: Path) -> None:
     """Images are known by their names: halves that overlap, in any order."""
     whole, first, second, both = (tmp_path / f"{name}.sqlite" for name in "wabc")
-    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, output=whole)
-    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=5, output=first)
-    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=2, output=second)
+    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, out=whole)
+    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=5, out=first)
+    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=2, out=second)
     merge([second, first], both)
     with Store.open(both) as store:
         (run,) = store.runs()

@@ -129,7 +129,7 @@ def test_the_pace_changes_no_result(model: Model, tmp_path: Path) -> None:
         [RunSettings(1, 0, 1), RunSettings(4, 1, 2), RunSettings(2, 1, 3), RunSettings(16, 2, 1)]
     ):
         path = tmp_path / f"{i}.sqlite"
-        adcc.evaluate(with_run_settings(model, pace), IMAGES, methods, metrics, output=path)
+        adcc.evaluate(with_run_settings(model, pace), IMAGES, methods, metrics, out=path)
         with Store.open(path) as store:
             found.add(render([store], "json"))
     assert len(found) == 1

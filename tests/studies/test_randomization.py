@@ -9,12 +9,12 @@ import pytest
 from scipy import stats
 
 import adcc_onnx as adcc
-from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS
 from adcc_onnx.graph.programs.randomize_weights import redrawn, weights_from_top
+from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import Model, Pass
 from adcc_onnx.studies.randomization import randomization_check
 
@@ -39,11 +39,11 @@ def test_similarity_is_the_mean_correlation_for_the_same_class(model: Model) -> 
     plan = make_plan(["gradcam"], seed=4)
     *_, last = randomization_check(model, source, plan, steps=1)
     images = np.stack([model.preprocessing(record.load()) for record in source])
-    sound = adcc.explain(model, images)
+    sound = adcc.explain(model, images).maps
     predicted = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS].argmax(axis=1)
     names = weights_from_top(model.classifier)
     drawn = replace(model, classifier=redrawn(model.classifier, names, 4), _sessions={})
-    found = adcc.explain(drawn, images, target=predicted)
+    found = adcc.explain(drawn, images, target=predicted).maps
     wanted = [
         0.0 if np.ptp(b) == 0 else stats.pearsonr(a.ravel(), b.ravel()).statistic
         for a, b in zip(sound, found, strict=True)
