@@ -15,7 +15,7 @@ from adcc_onnx.drawings.generate import drawings
 from adcc_onnx.errors import StoreError
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.evaluation.stored_evaluation import ProgressBar, evaluate_and_store, no_bar
-from adcc_onnx.explanation.explaining import explained_batches
+from adcc_onnx.explanation.explained_batches import explained_batches
 from adcc_onnx.images.sources.open_images import open_arrays
 from adcc_onnx.report.overlay import sheet, write_png
 from adcc_onnx.results.summary import RunSummary

@@ -17,7 +17,7 @@ from adcc_onnx.errors import SourceError
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.evaluation.run_options import ModelOptions
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
-from adcc_onnx.explanation.explaining import Targets, collect, explained_batches
+from adcc_onnx.explanation.explained_batches import Targets, collect, explained_batches
 from adcc_onnx.explanation.explanations import Explanations
 from adcc_onnx.explanation.targets import parse_target, resolve_target
 from adcc_onnx.images.sources.given_images import Images, as_source
@@ -77,7 +77,7 @@ def explain(
         >>> from adcc_onnx.drawings import classifier_path
         >>> found = adcc.explain(classifier_path(), "drawings:2", "gradcam")
         >>> found.maps.shape, found.names
-        ((2, 112, 112), ['0-0', '0-1'])
+        ((2, 112, 112), ['2026-0', '2026-1'])
     """
     loaded = with_class_names(as_model(model, load_options), labels)
     ((name, chosen),) = make_plan([method], seed=seed).methods.items()
@@ -127,7 +127,7 @@ def save_explanations(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     saved = adcc.save_explanations(classifier_path(), "drawings:1", out=folder)
         >>> [path.name for path in saved.files]
-        ['0000_0-0.gradcam.png', '0000_0-0.gradcam.npy']
+        ['0000_2026-0.gradcam.png', '0000_2026-0.gradcam.npy']
     """
     loaded = with_class_names(as_model(model, load_options, notify), labels)
     plan = make_plan(as_list(methods), seed=seed)

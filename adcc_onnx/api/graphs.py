@@ -53,7 +53,7 @@ def inspect(
         >>> import adcc_onnx as adcc
         >>> from adcc_onnx.drawings import classifier_path
         >>> adcc.inspect(classifier_path())["scores"]["classes"]
-        8
+        10
     """
     return inspection.inspect(as_graph(model), size, scores_output)
 

@@ -146,9 +146,9 @@ def validate_metrics(
 
     Example:
         >>> import adcc_onnx as adcc
-        >>> found = adcc.validate_metrics(None, "drawings:4", "gradcam", ["average_drop"])
+        >>> found = adcc.validate_metrics(None, "drawings:2", "gradcam", "complexity")
         >>> found.against, found.images
-        ('best_iou', 4)
+        ('best_iou', 2)
     """
     plan = validation_plan(as_list(methods), as_list(metrics), seed)
     source = SourceOptions(images, labels, truth, limit, sample).open(seed)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import StoreError
-from adcc_onnx.explanation.explaining import ExplainedBatch
+from adcc_onnx.explanation.explained_batches import ExplainedBatch
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.samples import Sample
 from adcc_onnx.images.sources.image_source import Source

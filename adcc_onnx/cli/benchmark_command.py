@@ -34,7 +34,8 @@ adcc-onnx benchmark resnet50.onnx --method gradcam --device cuda
     heading="Images",
     type=COUNT,
     metavar="N",
-    help="Largest number of images.  [default: all images]",
+    show_default="all images",
+    help="Largest number of images.",
 )
 @methods_option(default=["gradcam"], help="Method to measure; repeat it for several.")
 @metrics_option("Metric to measure; repeat it for several.  [default: ADCC and its parts]")

@@ -16,8 +16,8 @@ from adcc_onnx.errors import InterruptedRunError
 from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions
 
 _EXAMPLE = """
-adcc-onnx evaluate resnet50.onnx --images photos/ --preprocess torch -o run.sqlite
-adcc-onnx evaluate vit.onnx --images photos/ --method gradcam --metric "deletion(steps=56)"
+adcc-onnx evaluate net.onnx --images photos/ --preprocess torch -o run.sqlite
+adcc-onnx evaluate net.onnx --images photos/ --method gradcam --metric adcc
 """
 
 

@@ -21,7 +21,7 @@ from adcc_onnx.cli.shared_options import (
 from adcc_onnx.evaluation.run_options import ModelOptions
 
 _EXAMPLE = """
-adcc-onnx explain resnet50.onnx dog.jpg --preprocess torch --method scorecam -o maps/
+adcc-onnx explain net.onnx dog.jpg --preprocess torch -o maps/
 """
 
 

@@ -19,7 +19,7 @@ from adcc_onnx.cli.shared_options import (
 from adcc_onnx.evaluation.run_options import ModelOptions, SourceOptions
 
 _EXAMPLE = """
-adcc-onnx randomize resnet50.onnx --images photos/ --preprocess torch --method gradcam
+adcc-onnx randomize net.onnx --images photos/ --preprocess torch
 """
 
 

@@ -68,6 +68,7 @@ seed_option = option(
     heading="Methods and metrics",
     default=0,
     type=click.IntRange(min=0),
+    metavar="N",
     help="Seed of all random numbers.",
 )
 json_option = option(
@@ -267,7 +268,8 @@ def source_options(default: str | None = None) -> _Decorator:
             heading="Images",
             type=COUNT,
             metavar="N",
-            help="Largest number of images.  [default: all images]",
+            show_default="all images",
+            help="Largest number of images.",
         ),
         option(
             "--sample",
@@ -334,7 +336,8 @@ def plan_options(callback: _Callback) -> _Callback:
             heading=heading,
             type=COUNT,
             metavar="N",
-            help="Number of steps of insertion and deletion.  [default: 224]",
+            show_default="224",
+            help="Number of steps of insertion and deletion.",
         ),
         target_option(),
         seed_option,

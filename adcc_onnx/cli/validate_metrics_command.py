@@ -21,7 +21,7 @@ from adcc_onnx.cli.shared_options import (
 from adcc_onnx.evaluation.run_options import ModelOptions, SourceOptions
 
 _EXAMPLE = """
-adcc-onnx validate-metrics --images drawings:64 --metric adcc --metric insertion
+adcc-onnx validate-metrics --metric adcc --metric insertion
 """
 
 
