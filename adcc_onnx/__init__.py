@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from adcc_onnx.metrics.metric import Metric, MetricContext, MetricNeed
     from adcc_onnx.metrics.metric_registry import list_metrics
     from adcc_onnx.model import Model
-    from adcc_onnx.results.summary import MethodSummary, RunSummary
+    from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 
 # The module of each public name, imported when the name is first used: `import adcc_onnx` and
 # `adcc-onnx --help` stay fast.
@@ -103,7 +103,7 @@ _NAMES_BY_MODULE = {
     "metrics.metric": ("Metric", "MetricContext", "MetricNeed"),
     "metrics.metric_registry": ("list_metrics",),
     "model": ("Model",),
-    "results.summary": ("MethodSummary", "RunSummary"),
+    "results.evaluation_result": ("MethodResult", "EvaluationResult"),
 }
 _MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
@@ -113,6 +113,7 @@ __all__ = [
     "ClusterError",
     "ControlFlowError",
     "DeviceError",
+    "EvaluationResult",
     "Explanation",
     "Explanations",
     "ExternalDataError",
@@ -122,7 +123,7 @@ __all__ = [
     "LayerShapeError",
     "Method",
     "MethodContext",
-    "MethodSummary",
+    "MethodResult",
     "Metric",
     "MetricContext",
     "MetricNeed",
@@ -138,7 +139,6 @@ __all__ = [
     "OutOfMemoryError",
     "Preprocessing",
     "PreprocessingError",
-    "RunSummary",
     "SavedExplanations",
     "SourceError",
     "StoreError",

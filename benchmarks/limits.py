@@ -31,7 +31,7 @@ from adcc_onnx.explanation.batch_context import pass_for
 from adcc_onnx.images.sources.open_images import open_source
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.autotuning import RunSettings, search, with_run_settings
-from adcc_onnx.studies.throughput import benchmark, random_images
+from adcc_onnx.studies.throughput import measure_throughput, random_images
 
 GRADIENT_METHODS = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
 GRADIENT_METHODS += ["eigengradcam", "eigencam", "kpcacam"]
@@ -116,7 +116,7 @@ def measure(name: str, path: str, photos: str, rounds: int, pace: list[int]) -> 
         with Store.create(None) as store:
             evaluate_into(store, model, source, plan, name)
         return {"peak": peak()}
-    found = benchmark(model, source, plan, rounds)
+    found = measure_throughput(model, source, plan, rounds)
     return {"limit": found.limit, "speed": found.images_per_second, "ratio": found.ratio}
 
 

@@ -35,7 +35,7 @@ def measure(count: int) -> dict[str, float]:
     from adcc_onnx.evaluation.pipeline import check, evaluate_into
     from adcc_onnx.evaluation.plan import make_plan
     from adcc_onnx.images.sources.given_images import as_source
-    from adcc_onnx.report import render
+    from adcc_onnx.report.rendering import render
     from adcc_onnx.results.store import Store
 
     model, plan = adcc.load(classifier_path(), device="cpu"), make_plan(["gradcam"])

@@ -201,7 +201,7 @@ def measure(raw: Raw, case: Case, facts: Facts) -> tuple[float, float]:
     every = max(1, int(runs[most] / PAIRS))
     with interleaved(raw, most, every) as taken:
         start = raw.clock.now()
-        adcc.explain(raw.model, images, case.text).maps
+        adcc.explain(raw.model, images, case.text)
         whole = raw.clock.now() - start - sum(taken[1:])
     each = {run: [raw.seconds(run) for _ in range(3)] for run in runs if run != most} | {
         most: taken
@@ -231,7 +231,7 @@ def row(raw: Raw, case: Case, facts: Facts, seconds: float) -> str:
     """A line of the table."""
     adcc.explain(
         raw.model, raw.images[:1] if case.single_cut else raw.images, case.warm or case.text
-    ).maps
+    )
     found: list[tuple[float, float]] = []
     start = time.perf_counter()
     while len(found) < MOST and (not found or time.perf_counter() - start < seconds):

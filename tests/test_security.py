@@ -156,20 +156,22 @@ def _custom_model(path: Path) -> Path:
 def test_no_library_is_loaded_unless_it_is_named(tmp_path: Path) -> None:
     path = _custom_model(tmp_path / "model.onnx")
     with pytest.raises(ModelError, match=r"operator ai\.onnx\.contrib\.Inverse .* --custom-ops"):
-        adcc.explain(adcc.load(path, device="cpu"), IMAGES, "scorecam").maps
+        adcc.explain(adcc.load(path, device="cpu"), IMAGES, "scorecam")
     with pytest.raises(OptionError, match="no such library"):
         adcc.load(path, device="cpu", custom_ops=[tmp_path / "absent.so"])
     (tmp_path / "text.so").write_text("no library")
     model = adcc.load(path, device="cpu", custom_ops=[tmp_path / "text.so"])
     with pytest.raises(ModelError, match=r"text\.so"):
-        adcc.explain(model, IMAGES, "scorecam").maps
+        adcc.explain(model, IMAGES, "scorecam")
 
 
 def test_a_library_that_is_named_is_loaded(tmp_path: Path) -> None:
     extensions = pytest.importorskip("onnxruntime_extensions")
     path = _custom_model(tmp_path / "model.onnx")
     library = extensions.get_library_path()
-    maps = adcc.explain(adcc.load(path, device="cpu", custom_ops=[library]), IMAGES, "scorecam").maps
+    maps = adcc.explain(
+        adcc.load(path, device="cpu", custom_ops=[library]), IMAGES, "scorecam"
+    ).maps
     assert maps.shape == (1, 8, 8) and maps.max() == 1
 
 

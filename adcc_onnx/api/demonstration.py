@@ -18,7 +18,7 @@ from adcc_onnx.evaluation.stored_evaluation import ProgressBar, evaluate_and_sto
 from adcc_onnx.explanation.explained_batches import explained_batches
 from adcc_onnx.images.sources.open_images import open_arrays
 from adcc_onnx.report.overlay import sheet, write_png
-from adcc_onnx.results.summary import RunSummary
+from adcc_onnx.results.evaluation_result import EvaluationResult
 
 # The classifier was trained on drawings of another seed.
 _SEED, _IMAGES, _PICTURES = 2026, 32, 6
@@ -34,7 +34,7 @@ class Demonstration:
         verdict: One sentence about Fake-CAM and the best method.
     """
 
-    result: RunSummary
+    result: EvaluationResult
     folder: Path
     verdict: str
 
@@ -74,7 +74,7 @@ def demo(out: str | Path = "adcc-demo", *, bar: ProgressBar = no_bar) -> Demonst
     return Demonstration(found.result, folder.resolve(), verdict(found.result))
 
 
-def verdict(run: RunSummary) -> str:
+def verdict(run: EvaluationResult) -> str:
     """Summarize a result in one sentence about Fake-CAM and the best method.
 
     Args:
@@ -87,7 +87,7 @@ def verdict(run: RunSummary) -> str:
     by_adcc, methods = run.ranking.order, run.methods
     by_drop = sorted(methods, key=lambda name: methods[name].scores["average_drop"])
     drop_place, adcc_place = by_drop.index("fakecam") + 1, by_adcc.index("fakecam") + 1
-    count, rivals = len(methods), run.ranking.not_told_apart(run.resampling.confidence)
+    count, rivals = len(methods), run.ranking.not_significantly_worse(run.resampling.confidence)
     doubt = f", though {_listed(rivals)} may be as good" if rivals else ""
     return (
         f"Fake-CAM, which explains nothing, is {_ordinal(drop_place, count)} of {count} by average "

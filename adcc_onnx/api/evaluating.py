@@ -29,7 +29,7 @@ from adcc_onnx.images.sources.given_images import Images, describe_source
 from adcc_onnx.images.sources.image_source import Label, Source
 from adcc_onnx.metrics.metric import Metric
 from adcc_onnx.model import Model
-from adcc_onnx.results.summary import RunSummary
+from adcc_onnx.results.evaluation_result import EvaluationResult
 
 # From this number of images on, the seconds that autotuning takes are regained.
 _IMAGES_WORTH_TUNING = 200
@@ -61,7 +61,7 @@ def evaluate(
     progress: Callable[[int], None] | None = None,
     notify: Notify = quiet,
     **load_options: Unpack[ModelOptions],
-) -> RunSummary:
+) -> EvaluationResult:
     """Score methods on images.
 
     Args:
@@ -135,7 +135,7 @@ def evaluate_models(
     bar: ProgressBar = no_bar,
     notify: Notify = quiet,
     stop: Callable[[], bool] = lambda: False,
-) -> list[RunSummary]:
+) -> list[EvaluationResult]:
     """Score methods on the same images for several models; see `evaluate`.
 
     Args:
@@ -204,7 +204,7 @@ def _on_cluster(
                 replace(plan, target=own.target).plan,
                 Path.cwd(),
             )
-            return joined.team(job, model, opened, own)
+            return joined.worker_pool(job, model, opened, own)
 
         yield placed
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Unpack
 
-import adcc_onnx.studies.throughput
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.api.models import ModelLike, as_model
 from adcc_onnx.cams.method import Method
@@ -26,11 +25,11 @@ from adcc_onnx.images.sources.given_images import Images, describe_source
 from adcc_onnx.images.sources.image_source import Label
 from adcc_onnx.metrics.metric import Metric
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.diagnosis import Health, examine
+from adcc_onnx.runtime.diagnosis import Diagnosis, examine
 from adcc_onnx.statistics.resampling import Resampling
 from adcc_onnx.studies.metric_validation import Validation, assess_metrics, validation_plan
-from adcc_onnx.studies.randomization import Step, randomization_check
-from adcc_onnx.studies.throughput import Benchmark, random_images
+from adcc_onnx.studies.randomization import RandomizationStep, randomization_check
+from adcc_onnx.studies.throughput import BenchmarkResult, measure_throughput, random_images
 
 # The intervals of `validate_metrics` need fewer bootstrap samples than those of a report.
 _VALIDATION_REPLICATES = 500
@@ -49,7 +48,7 @@ def benchmark(
     bar: ProgressBar = no_bar,
     notify: Notify = quiet,
     **load_options: Unpack[ModelOptions],
-) -> Benchmark:
+) -> BenchmarkResult:
     """Measure the speed of an evaluation against the onnxruntime passes that it needs.
 
     Args:
@@ -94,9 +93,7 @@ def benchmark(
         exact: ModelOptions = {**load_options, "precision": "fp32"}
         reference = load_with(model, exact)
     with bar(loaded.name, rounds) as progress:
-        return adcc_onnx.studies.throughput.benchmark(
-            loaded, source, plan, rounds, progress, reference
-        )
+        return measure_throughput(loaded, source, plan, rounds, progress, reference)
 
 
 @checked_arguments
@@ -177,7 +174,7 @@ def randomize(
     bar: ProgressBar = no_bar,
     notify: Notify = quiet,
     **load_options: Unpack[ModelOptions],
-) -> list[Step]:
+) -> list[RandomizationStep]:
     """Compare a model's maps with those of the same model with randomized weights.
 
     Args:
@@ -220,7 +217,7 @@ def randomize(
         return list(found)
 
 
-def doctor() -> Health:
+def doctor() -> Diagnosis:
     """Examine this installation: versions, devices, CUDA's libraries, and their problems.
 
     Returns:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import adcc_onnx.report.overlay
-import adcc_onnx.results.merging
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.errors import OptionError
 from adcc_onnx.images.sources.given_images import as_source
@@ -23,11 +22,12 @@ from adcc_onnx.report.rendering import (
     render_per_image,
     render_results,
 )
+from adcc_onnx.results.evaluation_result import EvaluationResult
+from adcc_onnx.results.merging import merge_stores
 from adcc_onnx.results.store import Store
-from adcc_onnx.results.summary import RunSummary
 from adcc_onnx.statistics.resampling import Resampling
 
-Run = str | Path | RunSummary
+Run = str | Path | EvaluationResult
 
 
 @checked_arguments
@@ -77,7 +77,7 @@ def render_report(
     if not 0.5 <= confidence <= 0.99:
         raise OptionError(f"confidence must be from 0.5 to 0.99, not {confidence}")
     given = as_list(runs)
-    results = [run for run in given if isinstance(run, RunSummary)]
+    results = [run for run in given if isinstance(run, EvaluationResult)]
     settings = Resampling(confidence, seed)
     if results:
         if len(results) < len(given) or compare or failures or per_image:
@@ -121,7 +121,7 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> Path:
         ...     print(adcc.merge(parts, Path(folder, "both.sqlite")).name)
         both.sqlite
     """
-    adcc_onnx.results.merging.merge([Path(run) for run in runs], Path(out))
+    merge_stores([Path(run) for run in runs], Path(out))
     return Path(out)
 
 

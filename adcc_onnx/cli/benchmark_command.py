@@ -65,10 +65,10 @@ def command(
     another precision than float32, the deviation of every value from float32 is measured, too.
     """
     from adcc_onnx.api.measuring import benchmark
-    from adcc_onnx.report.throughput_report import to_json, to_text
+    from adcc_onnx.report.throughput_report import throughput_to_json, throughput_to_text
 
     found = benchmark(
         model, images, methods, metrics,
         limit=limit, rounds=rounds, bar=progress_bar, notify=notice, **model_options,
     )  # fmt: skip
-    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+    click.echo(throughput_to_json(found) if as_json else throughput_to_text(found), nl=False)

@@ -23,9 +23,9 @@ def command(as_json: bool) -> None:
     1 if there is a problem.
     """
     from adcc_onnx.api.measuring import doctor
-    from adcc_onnx.report.diagnosis_report import to_json, to_text
+    from adcc_onnx.report.diagnosis_report import diagnosis_to_json, diagnosis_to_text
 
     found = doctor()
-    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+    click.echo(diagnosis_to_json(found) if as_json else diagnosis_to_text(found), nl=False)
     if found.problems:
         sys.exit(1)

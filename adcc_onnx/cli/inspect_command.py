@@ -28,7 +28,9 @@ def command(
     the operators that cannot be differentiated.
     """
     from adcc_onnx.api.graphs import inspect
-    from adcc_onnx.report.inspection_report import to_text
+    from adcc_onnx.report.inspection_report import inspection_to_text
 
     found = inspect(model, size=size, scores_output=scores_output)
-    click.echo(json.dumps(found, indent=2) + "\n" if as_json else to_text(found), nl=False)
+    click.echo(
+        json.dumps(found, indent=2) + "\n" if as_json else inspection_to_text(found), nl=False
+    )

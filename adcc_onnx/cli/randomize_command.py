@@ -56,11 +56,11 @@ def command(
     model has learned.
     """
     from adcc_onnx.api.measuring import randomize
-    from adcc_onnx.report.randomization_report import to_json, to_text
+    from adcc_onnx.report.randomization_report import randomization_to_json, randomization_to_text
 
     found = randomize(
         model, source.images, methods,
         target=target, steps=steps, labels=source.labels, truth=source.truth, limit=source.limit,
         sample=source.sample, seed=seed, bar=progress_bar, notify=notice, **model_options,
     )  # fmt: skip
-    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+    click.echo(randomization_to_json(found) if as_json else randomization_to_text(found), nl=False)

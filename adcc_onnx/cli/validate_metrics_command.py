@@ -66,11 +66,11 @@ def command(
     The result says how well each metric, which does not know the object, orders them.
     """
     from adcc_onnx.api.measuring import validate_metrics
-    from adcc_onnx.report.validation_report import to_json, to_text
+    from adcc_onnx.report.validation_report import validation_to_json, validation_to_text
 
     found = validate_metrics(
         model, source.images, methods, metrics,
         against=against, labels=source.labels, truth=source.truth, limit=source.limit,
         sample=source.sample, seed=seed, out=out, bar=progress_bar, notify=notice, **model_options,
     )  # fmt: skip
-    click.echo(to_json(found) if as_json else to_text(found), nl=False)
+    click.echo(validation_to_json(found) if as_json else validation_to_text(found), nl=False)

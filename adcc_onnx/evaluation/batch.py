@@ -26,7 +26,7 @@ from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed
 from adcc_onnx.metrics.metric_registry import score_all
 from adcc_onnx.model import Model
-from adcc_onnx.results.store import ImageRow, ScoreRow
+from adcc_onnx.results.rows import ImageRow, ScoreRow
 from adcc_onnx.runtime.pinned_memory import host_array
 
 _BROKEN_EXPLANATION = "the scores of the explanation map are NaN or infinite"

@@ -25,8 +25,8 @@ from adcc_onnx.explanation.samples import (
 )
 from adcc_onnx.images.sources.open_images import Source
 from adcc_onnx.model import Model
-from adcc_onnx.results.store import ImageRow, ScoreRow, Store
-from adcc_onnx.results.store import Progress as Done
+from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
+from adcc_onnx.results.store import Store
 
 Progress = Callable[[int], None]
 Rows = tuple[list[ImageRow], list[ScoreRow]]
@@ -43,7 +43,7 @@ class Work(Protocol):
 
 
 # Starts the remaining work of a run, given its progress so far.
-Begin = Callable[[Done], AbstractContextManager[Work]]
+Begin = Callable[[RunProgress], AbstractContextManager[Work]]
 
 # Rows are written at this interval, so that a killed process loses about one second of work.
 _FLUSH_SECONDS = 1.0
@@ -89,7 +89,7 @@ def evaluate_into(
 
 
 @contextmanager
-def work_here(model: Model, source: Source, plan: Plan, done: Done) -> Iterator[Work]:
+def work_here(model: Model, source: Source, plan: Plan, done: RunProgress) -> Iterator[Work]:
     """Do the remaining work in this process; images are decoded while the model runs.
 
     Args:

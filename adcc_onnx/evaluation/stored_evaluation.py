@@ -12,8 +12,9 @@ from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.explanation.batch_context import pass_for
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
-from adcc_onnx.results.store import Store, StoredRun
-from adcc_onnx.results.summary import RunSummary, summary_of
+from adcc_onnx.results.evaluation_result import EvaluationResult, evaluation_result
+from adcc_onnx.results.rows import StoredRun
+from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.autotuning import autotuned
 
 # Opens a progress bar with a title and a number of steps; it is called with the finished steps.
@@ -35,7 +36,7 @@ class EvaluatedModel:
     """
 
     stored: StoredRun
-    result: RunSummary
+    result: EvaluationResult
 
 
 def quiet(message: str) -> None:
@@ -118,7 +119,7 @@ def evaluate_and_store(
                     store, recorded, source, own, described_as, progress, stop, begin
                 )
             stored = store.run(run)
-            found.append(EvaluatedModel(stored, summary_of(store, stored)))
+            found.append(EvaluatedModel(stored, evaluation_result(store, stored)))
     return found
 
 

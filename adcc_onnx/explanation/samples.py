@@ -18,7 +18,7 @@ from adcc_onnx.images.class_names import label_index as index_among
 from adcc_onnx.images.sources.open_images import Record, Source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
-from adcc_onnx.results.store import Progress
+from adcc_onnx.results.rows import RunProgress
 
 # ImageNet models of the TensorFlow line put a background class first.
 _WITH_BACKGROUND = 1001
@@ -56,13 +56,13 @@ def samples(source: Source, model: Model) -> Iterator[Sample]:
     Raises:
         PreprocessingError: ready tensors of another shape than the model takes.
     """
-    with prefetch(source, model, Progress(set(), {})) as stream:
+    with prefetch(source, model, RunProgress(set(), {})) as stream:
         yield from stream
 
 
 @contextmanager
 def prefetch(
-    source: Source, model: Model, done: Progress, truth: bool = False
+    source: Source, model: Model, done: RunProgress, truth: bool = False
 ) -> Iterator[Iterator[Sample]]:
     """The images that are not finished, in their order, decoded in threads ahead of the reader.
 

@@ -1,8 +1,8 @@
-"""The model-parameter randomization check: does a method look at what the model has learned?
+"""The model parameter randomization test: do the maps depend on what the model has learned?
 
-Weights are drawn anew from the scores downwards, more at every step, until none is left. A method
-whose maps stay as they were explains the image, or itself, but not the model. Adebayo et al.,
-NeurIPS 2018, https://arxiv.org/abs/1810.03292.
+Weights are replaced by random ones in a cascade from the scores down to the input, more of them at
+every step. A method whose maps do not change does not explain the model. Adebayo et al., Sanity
+Checks for Saliency Maps, NeurIPS 2018, https://arxiv.org/abs/1810.03292.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from adcc_onnx.model import Model
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step of the check.
+class RandomizationStep:
+    """One step of the cascade.
 
     Attributes:
-        weights: how many weight tensors are drawn anew.
-        lowest: the name of the last of them.
-        similarity: the mean Pearson correlation of each method's maps with those of the sound
-            model, in [-1, 1]; a constant map is like no other (0).
+        weights: Number of randomized weight tensors.
+        last_weight: Name of the randomized weight tensor that is farthest from the scores.
+        similarity: Mean Pearson correlation of each method's maps with those of the original
+            model, in [-1, 1]; 0 for constant maps.
     """
 
     weights: int
-    lowest: str
+    last_weight: str
     similarity: dict[str, float]
 
 
@@ -47,35 +47,41 @@ def randomization_check(
     plan: Plan,
     steps: int = 8,
     progress: Callable[[int], None] = lambda steps: None,
-) -> Iterator[Step]:
-    """Compare the maps of ever more randomized models with the model's own.
+) -> Iterator[RandomizationStep]:
+    """Compare the maps of increasingly randomized models with those of the original model.
 
     Args:
-        model, source, plan: whose maps, of which images, by which methods. The class that the
-            sound model predicts (or that the plan names) is explained in all of them.
-        steps: how many, in equal shares of the weights; each costs as much as all the maps.
-        progress: called with 1 after each step.
+        model: Model to explain.
+        source: Images to explain.
+        plan: Methods, seed and target. The class that the original model predicts (or that the
+            plan names) is explained in every step.
+        steps: Number of steps; each randomizes an equal share of the weights, and takes as long
+            as computing all the maps once.
+        progress: Function that is called with 1 after each step.
+
+    Yields:
+        The steps, from few randomized weights to all of them.
 
     Raises:
-        OptionError: steps is below 1, or the target is the label.
-        ModelError: the model has no weights on the way to its scores.
+        OptionError: `steps` is below 1, or the target is the label.
+        ModelError: The scores depend on no weights.
     """
     if steps < 1:
         raise OptionError(f"steps must be at least 1, not {steps}")
     if plan.target == LABEL:
-        raise OptionError("the check explains the predicted class, or one given by its index")
+        raise OptionError("randomize explains the predicted class, or a class given by its index")
     require_preprocessing(source, model)
     names = weights_from_top(model.classifier)
     if not names:
         raise ModelError("the model has no weights on the way to its scores")
-    sound = _maps(model, source, plan, None)
+    original = _maps(model, source, plan, None)
     edges = sorted({round(len(names) * step / steps) for step in range(1, steps + 1)} - {0})
     for edge in edges:
         classifier = redrawn(model.classifier, names[:edge], plan.seed)
         changed = replace(model, classifier=classifier, _sessions={})
-        found = _maps(changed, source, plan, sound.targets)
+        found = _maps(changed, source, plan, original.targets)
         progress(1)
-        yield Step(edge, names[edge - 1], _similarities(sound, found))
+        yield RandomizationStep(edge, names[edge - 1], _similarities(original, found))
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class _Explained:
 def _maps(
     model: Model, source: Source, plan: Plan, targets: NDArray[np.int64] | None
 ) -> _Explained:
-    """The maps of all images by all methods; the predicted classes where no targets are given."""
+    """Compute the maps of all images by all methods, for the predicted classes without targets."""
     maps: dict[str, list[Float32Array]] = {name: [] for name in plan.methods}
     explained: list[NDArray[np.int64]] = []
     start = 0
@@ -118,17 +124,19 @@ def _observe(
     return BatchContext(model, tensors, targets, plan.needs, keys, plan.methods.values())
 
 
-def _similarities(sound: _Explained, found: _Explained) -> dict[str, float]:
+def _similarities(original: _Explained, found: _Explained) -> dict[str, float]:
     return {
         name: float(
-            np.where(_flat(sound.maps[name], maps), 0.0, pearson(sound.maps[name], maps)).mean()
+            np.where(
+                _flat(original.maps[name], maps), 0.0, pearson(original.maps[name], maps)
+            ).mean()
         )
         for name, maps in found.maps.items()
     }
 
 
 def _flat(first: Float32Array, second: Float32Array) -> NDArray[np.bool_]:
-    """The pairs of which one is constant: their correlation is undefined."""
+    """Mark the pairs with a constant map, whose correlation is undefined."""
     extents = [np.ptp(maps.reshape(len(maps), -1), axis=1) for maps in (first, second)]
     flat: NDArray[np.bool_] = np.minimum(*extents) == 0
     return flat

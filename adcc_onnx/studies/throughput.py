@@ -1,8 +1,9 @@
-"""`adcc-onnx benchmark`: how near an evaluation comes to the raw onnxruntime passes it needs.
+"""The throughput of an evaluation, compared with the raw onnxruntime passes that it needs.
 
-The limit is the time that onnxruntime alone takes for the same passes, back to back on ready
-tensors, at the same batch, threads and runs side by side; a pass behind masks or replaced pixels is
-held against the plain forward pass. Rounds of both are interleaved, and medians taken.
+The limit is the throughput of onnxruntime alone on the same passes, back to back on preprocessed
+tensors, with the same batch size, threads and concurrent runs. A pass on masked images or replaced
+pixels counts as a plain forward pass. Rounds of the evaluation and of the raw passes alternate, and
+the medians are reported.
 """
 
 from __future__ import annotations
@@ -21,38 +22,45 @@ from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.explanation.samples import batches, prefetch, tensor_of
 from adcc_onnx.images.sources.open_images import Source, open_arrays
 from adcc_onnx.model import Model, Pass
-from adcc_onnx.results.store import Progress, Store
+from adcc_onnx.results.rows import RunProgress
+from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.autotuning import back_to_back, feeds_of
 
-# Method -> metric -> (mean, greatest) absolute difference of an image's value.
+# Method -> metric -> (mean, maximum) absolute difference of an image's value.
 Deviations = dict[str, dict[str, tuple[float, float]]]
 
-# Passes with a raw pass of their own. Of the others the plain forward pass is the raw one (what
-# masks and replaced pixels add is ours to make cheap), but for those that run part of a model.
-_RAW = (Pass.FORWARD, Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
-_UNLIKE = (Pass.SUFFIX, Pass.SHARE_GRADIENTS)
+# These passes are timed themselves as raw passes. The forward pass stands for the others (masks and
+# replaced pixels are overhead of the evaluation), except for those that run a part of the model.
+_TIMED = (Pass.FORWARD, Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
+_PARTIAL = (Pass.SUFFIX, Pass.SHARE_GRADIENTS)
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """What was measured; seconds are an image's.
+class BenchmarkResult:
+    """The measurements of one benchmark; all times are seconds per image.
 
     Attributes:
-        model, device: what ran where.
-        methods, metrics: what was asked.
-        images: evaluated in each round.
-        batch, threads, lanes: the pace.
-        passes: runs of the model an image, by kind.
-        raw_passes_per_second: of the plain forward pass.
-        images_per_second: of the evaluation.
-        limit: images a second if there were only the passes.
-        ratio: of the evaluation's speed to the limit, the median of the rounds.
-        decode, run, kernels, store: where the time of one image goes, each measured alone: reading
-            and preprocessing, inside onnxruntime, everything around it, SQLite. They overlap.
-        peak_memory: of the process, bytes.
-        precision: that the model computes in.
-        deviation: where that is not float32, method -> metric -> (mean, greatest) absolute
-            difference of an image's value from that in float32.
+        model: Name of the model.
+        device: Name of the device.
+        methods: Evaluated methods.
+        metrics: Evaluated metrics.
+        images: Number of images per round.
+        batch: Batch size.
+        threads: Number of intra-op threads per run; 0 uses one per core.
+        concurrent_runs: Number of parallel runs.
+        passes: Number of model runs per image, by kind of pass.
+        raw_passes_per_second: Throughput of the plain forward pass.
+        images_per_second: Throughput of the evaluation.
+        limit: Throughput in images per second if there were nothing but the passes.
+        ratio: Throughput of the evaluation divided by the limit, median over the rounds.
+        decode: Time for reading and preprocessing, measured separately.
+        run: Time inside onnxruntime, measured separately.
+        kernels: Time of everything around onnxruntime, measured separately.
+        store: Time of SQLite, measured separately. The four times overlap in an evaluation.
+        peak_memory: Peak memory of the process in bytes.
+        precision: Precision in which the model computes, such as "float16".
+        deviation: Deviation from float32 for another precision: method -> metric -> (mean,
+            maximum) absolute difference of an image's value.
     """
 
     model: str
@@ -77,39 +85,44 @@ class Benchmark:
     deviation: Deviations
 
 
-def benchmark(
+def measure_throughput(
     model: Model,
     source: Source,
     plan: Plan,
     rounds: int = 5,
     progress: Callable[[int], None] = lambda rounds: None,
     reference: Model | None = None,
-) -> Benchmark:
-    """Measure an evaluation against its limit.
+) -> BenchmarkResult:
+    """Measure the throughput of an evaluation and its limit.
 
     Args:
-        model, source, plan: as for an evaluation; every round evaluates the whole source.
-        rounds: at least 1; the median counts.
-        progress: called with 1 after each round.
-        reference: the same model in float32, where `model` is of another precision.
+        model: Model to evaluate.
+        source: Images; every round evaluates all of them.
+        plan: Methods and metrics.
+        rounds: Number of rounds, at least 1; the median is reported.
+        progress: Function that is called with 1 after each round.
+        reference: The same model in float32, if `model` has another precision.
+
+    Returns:
+        The measurements.
 
     Raises:
-        OptionError: no image could be read.
+        OptionError: No image could be read.
     """
     _evaluated(model, source, plan)  # compiles kernels and opens sessions
     parts = _measured_parts(model, source, plan)
     raw_speeds, speeds, limits = [], [], []
     for _ in range(max(1, rounds)):
         forward = _raw_seconds(model, Pass.FORWARD)
-        raw = {kind: _raw_seconds(model, kind) for kind in parts.passes.keys() & set(_RAW)}
-        seconds = {kind: raw.get(kind, forward) for kind in parts.passes} | parts.unlike
+        raw = {kind: _raw_seconds(model, kind) for kind in parts.passes.keys() & set(_TIMED)}
+        seconds = {kind: raw.get(kind, forward) for kind in parts.passes} | parts.partial
         limits.append(1 / sum(count * seconds[kind] for kind, count in parts.passes.items()))
         raw_speeds.append(1 / forward)
         start = time.perf_counter()
         _evaluated(model, source, plan)
         speeds.append(len(source) / (time.perf_counter() - start))
         progress(1)
-    return Benchmark(
+    return BenchmarkResult(
         model=model.name,
         device=model.device.name,
         methods=list(plan.methods),
@@ -134,22 +147,22 @@ def benchmark(
 
 
 def deviations(model: Model, reference: Model, source: Source, plan: Plan) -> Deviations:
-    """How far each image's values are from those of a reference; see `Benchmark.deviation`."""
+    """Compare every image's values with a reference model; see `BenchmarkResult.deviation`."""
     found, expected = (_values(one, source, plan) for one in (model, reference))
-    apart: dict[str, dict[str, list[float]]] = {}
+    differences: dict[str, dict[str, list[float]]] = {}
     for (image, method, metric), value in expected.items():
         other = found.get((image, method, metric))
         if other is not None:
-            apart.setdefault(method, {}).setdefault(metric, []).append(abs(other - value))
+            differences.setdefault(method, {}).setdefault(metric, []).append(abs(other - value))
     return {
         method: {name: (statistics.fmean(each), max(each)) for name, each in of_method.items()}
-        for method, of_method in apart.items()
+        for method, of_method in differences.items()
     }
 
 
 def _values(model: Model, source: Source, plan: Plan) -> dict[tuple[int, str, str], float]:
-    """Every value of an evaluation, by the image's position, the method and the metric."""
-    with prefetch(source, model, Progress(set(), {}), plan.truth) as stream:
+    """Return every value of an evaluation by image position, method and metric."""
+    with prefetch(source, model, RunProgress(set(), {}), plan.truth) as stream:
         return {
             (row.position, row.method, metric): value
             for group in batches(stream, model.batch)
@@ -160,7 +173,7 @@ def _values(model: Model, source: Source, plan: Plan) -> dict[tuple[int, str, st
 
 
 def random_images(model: Model, count: int | None = None) -> Source:
-    """Ready tensors of random numbers, 32 of them unless told otherwise."""
+    """Return preprocessed images of random numbers, 32 by default."""
     shape = (count or 32, model.classifier.channels, *model.size)
     return open_arrays(np.random.default_rng(0).standard_normal(shape, np.float32))
 
@@ -171,7 +184,7 @@ def _evaluated(model: Model, source: Source, plan: Plan) -> None:
 
 
 def _raw_seconds(model: Model, kind: Pass) -> float:
-    """Seconds an image of one kind of pass, back to back in every lane."""
+    """Time one kind of pass, back to back in all concurrent runs: seconds per image."""
     session, feeds = model.session(kind), feeds_of(model, kind)
     session.run(feeds)
     runs = max(2, round(16 / model.batch))
@@ -181,20 +194,20 @@ def _raw_seconds(model: Model, kind: Pass) -> float:
 
 @dataclass(frozen=True)
 class _Parts:
-    """An image's share of one evaluation, step after step: passes by kind, and seconds.
+    """An image's share of one sequential evaluation: passes by kind, and seconds.
 
-    `unlike` has the seconds of passes that run another graph than a raw pass, as they were.
+    `partial` holds the seconds of passes that run only a part of the model.
     """
 
     passes: dict[Pass, float]
-    unlike: dict[Pass, float]
+    partial: dict[Pass, float]
     run: float
     kernels: float
     store: float
 
 
 def _measured_parts(model: Model, source: Source, plan: Plan) -> _Parts:
-    with prefetch(source, model, Progress(set(), {}), plan.truth) as stream:
+    with prefetch(source, model, RunProgress(set(), {}), plan.truth) as stream:
         groups = list(batches(stream, model.batch))
     images = sum(sample.tensor is not None for group in groups for sample in group)
     if not images:
@@ -217,7 +230,7 @@ def _measured_parts(model: Model, source: Source, plan: Plan) -> _Parts:
         writing = time.perf_counter() - start
     return _Parts(
         {kind: samples / images for kind, (samples, _) in spent.items()},
-        {k: seconds / samples for k, (samples, seconds) in spent.items() if k in _UNLIKE},
+        {k: seconds / samples for k, (samples, seconds) in spent.items() if k in _PARTIAL},
         running / images,
         (whole - running) / images,
         writing / images,

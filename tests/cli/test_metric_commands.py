@@ -87,12 +87,12 @@ def test_validate_metrics(tmp_path: Path) -> None:
     found = json.loads(run(*words, "layercam", *metrics, "--json").stdout)
     assert found["images"] == 8 and found["against"] == "best_iou"
     assert len(found["truth"]) == 2 + 3 + 3
-    by_name = {one["metric"]: one for one in found["judgements"]}
+    by_name = {one["metric"]: one for one in found["assessments"]}
     assert by_name["adcc"]["auc"] == 1
-    assert by_name["average_drop"]["fakecam_place"] <= 2
-    assert by_name["adcc"]["fakecam_place"] >= 6
+    assert by_name["average_drop"]["fakecam_rank"] <= 2
+    assert by_name["adcc"]["fakecam_rank"] >= 6
     text = run(*words, "layercam", *metrics).stdout
-    assert "8 drawings; the truth is told by best_iou" in text and "gradcam inverted" in text
+    assert "8 drawings; best_iou gives the true order" in text and "gradcam inverted" in text
 
 
 def test_randomize() -> None:
@@ -100,7 +100,7 @@ def test_randomize() -> None:
     result = run(*words, "--method", "gradcam", "--method", "center")
     assert result.exit_code == 0, result.stderr
     header, _, *rows = result.stdout.splitlines()
-    assert header.split() == ["weights", "down", "to", "gradcam", "center"]
+    assert header.split() == ["randomized", "weights", "down", "to", "gradcam", "center"]
     assert len(rows) == 2 and all(row.endswith("+1.00") for row in rows)
     refused = run(*words, "--target", "label")
     assert refused.exit_code == 1 and "explains the predicted class" in refused.stderr

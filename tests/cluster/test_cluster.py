@@ -1,4 +1,4 @@
-"""Many machines: what a run gives is the same, whoever computes it and whoever dies of it."""
+"""Clusters: results are equal wherever they are computed and whichever worker is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from helpers.command_line import (
 )
 
 from adcc_onnx.cluster.backlog import Backlog, Chunk
-from adcc_onnx.cluster.connection import Cluster, connected, places_on
+from adcc_onnx.cluster.connection import Cluster, connected, place_workers
 from adcc_onnx.cluster.job import Job
 from adcc_onnx.cluster.worker import Worker
 from adcc_onnx.cluster.worker_pool import Placement
@@ -38,8 +38,10 @@ from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.evaluation.run_options import PlanOptions, SourceOptions
 from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import load
-from adcc_onnx.report import render
+from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
+
+IMAGES = 32
 
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None or sys.platform != "linux", reason="Ray is not installed, or no /proc"
@@ -67,7 +69,7 @@ def nodes() -> Iterator[tuple[str, list[int]]]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The report of a run that one process made in one go."""
     path = tmp_path_factory.mktemp("whole") / "run.sqlite"
-    run_whole(*evaluation(), "-o", path)
+    run_whole(*evaluation(IMAGES), "-o", path)
     return report_of(path)
 
 
@@ -77,8 +79,8 @@ def test_a_machines_worker_is_killed_in_mid_run(
 ) -> None:
     address, raylets = nodes
     path = tmp_path / "run.sqlite"
-    run_whole(*evaluation(), "-o", path, "--limit", "10")
-    words = command(*evaluation(), "-o", path, "--resume", "--cluster", address)
+    run_whole(*evaluation(IMAGES), "-o", path, "--limit", "10")
+    words = command(*evaluation(IMAGES), "-o", path, "--resume", "--cluster", address)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(words, text=True, env=ON_LOOPBACK, **pipes) as driver:
         wait_for(lambda: all(at_work(raylet) for raylet in raylets), driver)
@@ -88,8 +90,8 @@ def test_a_machines_worker_is_killed_in_mid_run(
         at_death = images_in(path)
         table, said = driver.communicate()
     assert driver.returncode == 0, said
-    assert table.startswith("classifier · 60 images")
-    assert 10 <= at_death < 60
+    assert table.startswith(f"classifier · {IMAGES} images")
+    assert 10 <= at_death < IMAGES
     assert "was lost; others take over" in said and "2 workers" in said
     assert listening and all(address.startswith("127.0.0.1") for address in listening), listening
     assert report_of(path) == whole
@@ -100,7 +102,7 @@ def test_interrupted_on_a_cluster_of_its_own_and_continued_without(
     whole: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "run.sqlite"
-    words = command(*evaluation(), "-o", path, "--cluster", "local:2")
+    words = command(*evaluation(IMAGES), "-o", path, "--cluster", "local:2")
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment()) as driver:
         wait_for(lambda: count(path, "run") > 0, driver)
         driver.send_signal(signal.SIGINT)
@@ -110,8 +112,8 @@ def test_interrupted_on_a_cluster_of_its_own_and_continued_without(
         f"adcc-onnx: interrupted; what was finished is kept in {path}: the same command with "
         "--resume continues"
     )
-    assert 0 < images_in(path) < 60
-    run_whole(*evaluation(), "-o", path, "--resume")
+    assert 0 < images_in(path) < IMAGES
+    run_whole(*evaluation(IMAGES), "-o", path, "--resume")
     assert report_of(path) == whole
 
 
@@ -223,7 +225,10 @@ def evaluated(ray: OneProcessRay, store: Store, lines: list[str], **changed: Any
     model = load(classifier_path(), device="cpu", batch_size=2)
     source, plan = as_source(f"drawings:{COUNT}"), make_plan(METHODS)
     cluster = Cluster(ray, HERE, "cpu", lines.append)
-    with cluster.team(Job(**{**recipes, **changed}), model, source, plan) as (recorded, begin):
+    with cluster.worker_pool(Job(**{**recipes, **changed}), model, source, plan) as (
+        recorded,
+        begin,
+    ):
         evaluate_into(store, recorded, source, plan, "drawings", begin=begin)
     return render([store], "json")
 
@@ -327,26 +332,29 @@ def node(host: str, cpus: float = 4, gpus: float = 0, alive: bool = True) -> dic
 
 
 @needs_ray
-def test_where_workers_stand() -> None:
-    def stand(*given: Any) -> tuple[str, list[tuple[Any, ...]]]:
-        device, places = places_on(*given)
-        wanted = [(p.host, p.wanted["num_cpus"], p.wanted["num_gpus"], p.threads) for p in places]
-        return device, wanted
+def test_where_workers_placed() -> None:
+    def placed(*given: Any) -> tuple[str, list[tuple[Any, ...]]]:
+        device, placements = place_workers(*given)
+        resources = [
+            (p.host, p.resources["num_cpus"], p.resources["num_gpus"], p.threads)
+            for p in placements
+        ]
+        return device, resources
 
     plain = [node("a"), node("b", 8), node("c", alive=False), node("d", 0)]
-    assert stand(plain, "auto", None) == ("cpu", [("a", 4, 0, 4), ("b", 8, 0, 8)])
-    assert stand(plain[:1], "cpu", 3) == ("cpu", [("a", 0, 0, 1)] * 3)
+    assert placed(plain, "auto", None) == ("cpu", [("a", 4, 0, 4), ("b", 8, 0, 8)])
+    assert placed(plain[:1], "cpu", 3) == ("cpu", [("a", 0, 0, 1)] * 3)
     cards = [node("a", 8, 2), node("b")]
-    assert stand(cards, "auto", None) == ("cuda", [("a", 0, 1, 4)] * 2)
-    assert stand(cards, "tensorrt", None)[0] == "tensorrt"
-    assert stand(cards, "cpu", None) == ("cpu", [("a", 8, 0, 8), ("b", 4, 0, 4)])
-    assert stand(cards[:1], "cuda", 4) == ("cuda", [("a", 0, 0.5, 2)] * 4)
+    assert placed(cards, "auto", None) == ("cuda", [("a", 0, 1, 4)] * 2)
+    assert placed(cards, "tensorrt", None)[0] == "tensorrt"
+    assert placed(cards, "cpu", None) == ("cpu", [("a", 8, 0, 8), ("b", 4, 0, 4)])
+    assert placed(cards[:1], "cuda", 4) == ("cuda", [("a", 0, 0.5, 2)] * 4)
     with pytest.raises(DeviceError, match="the cluster has no GPU"):
-        places_on(plain, "cuda", None)
-    with pytest.raises(OptionError, match="give --device cuda, not cuda:1"):
-        places_on(cards, "cuda:1", None)
+        place_workers(plain, "cuda", None)
+    with pytest.raises(OptionError, match="use --device cuda, not cuda:1"):
+        place_workers(cards, "cuda:1", None)
     with pytest.raises(ClusterError, match="no machine"):
-        places_on([node("a", 0)], "auto", None)
+        place_workers([node("a", 0)], "auto", None)
 
 
 def test_mistakes_about_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,4 +375,4 @@ def test_the_command_line_says_it_in_a_line() -> None:
     words = command("evaluate", classifier_path(), "--images", "drawings:2", "--cluster", "here")
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "--cluster is HOST:PORT" in done.stderr
+    assert "--cluster must be HOST:PORT" in done.stderr

@@ -17,8 +17,9 @@ from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import Model
-from adcc_onnx.report import render
-from adcc_onnx.results.store import ImageRow, ScoreRow, Store
+from adcc_onnx.report.rendering import render
+from adcc_onnx.results.rows import ImageRow, ScoreRow
+from adcc_onnx.results.store import Store
 
 IMAGES = np.random.default_rng(2).standard_normal((11, 3, 8, 8)).astype(np.float32)
 METHODS = ["gradcam", "smoothgradcam++(n=3)", "random", "scorecam"]

@@ -14,7 +14,7 @@ from adcc_onnx.evaluation.pipeline import work_here
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.images.sources.open_images import open_arrays
 from adcc_onnx.model import Model, Pass
-from adcc_onnx.results.store import Progress
+from adcc_onnx.results.rows import RunProgress
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
 
@@ -45,7 +45,7 @@ def test_sessions_are_open_before_any_runs(
     model: Model, methods: list[str], metrics: list[str], opened: set[Pass]
 ) -> None:
     plan, source = make_plan(methods, metrics), open_arrays(IMAGES)
-    with work_here(model, source, plan, Progress(set(), {})) as work:
+    with work_here(model, source, plan, RunProgress(set(), {})) as work:
         assert model.spent() == dict.fromkeys(opened, (0, 0.0))
         for _ in work:
             pass
@@ -55,5 +55,5 @@ def test_sessions_are_open_before_any_runs(
 
 def test_what_is_finished_opens_nothing(model: Model) -> None:
     plan, source = make_plan(["gradcam"]), open_arrays(IMAGES)
-    with work_here(model, source, plan, Progress({0, 1}, {})) as work:
+    with work_here(model, source, plan, RunProgress({0, 1}, {})) as work:
         assert list(work) == [] and model.spent() == {}

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.report import render
+from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
 
 # Some six seconds of work on one core, in eight batches.

@@ -20,7 +20,7 @@ import onnxruntime
 import adcc_onnx as adcc
 from adcc_onnx.errors import AdccError
 from adcc_onnx.graph.programs.inspection import inspect
-from adcc_onnx.report.inspection_report import to_text
+from adcc_onnx.report.inspection_report import inspection_to_text
 
 MEMORY = 4 * 2**30
 LARGEST = 10**6  # pixels of an image that a case is tried on
@@ -57,7 +57,7 @@ def _outcome(step: Callable[[Path], str], path: Path) -> str:
 
 
 def _inspect(path: Path) -> str:
-    text = to_text(inspect(path))
+    text = inspection_to_text(inspect(path))
     printable = all(c.isprintable() or c == "\n" for c in text)
     return "ok" if printable else "BROKEN: unprintable characters"
 

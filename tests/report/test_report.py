@@ -19,12 +19,19 @@ from skimage import color
 
 from adcc_onnx.errors import OptionError, StoreError
 from adcc_onnx.metrics.metric_registry import get_metrics
-from adcc_onnx.report import FORMATS, render, render_failures
 from adcc_onnx.report.overlay import overlay, sheet, write_png
+from adcc_onnx.report.rendering import FORMATS, render, render_failures
+from adcc_onnx.report.score_text import (
+    column_heading,
+    format_interval,
+    format_score,
+    score_title,
+)
 from adcc_onnx.report.text_table import safe
-from adcc_onnx.results.score_columns import scores_of
-from adcc_onnx.results.store import ImageRow, ScoreRow, Store
-from adcc_onnx.results.summary import summarize
+from adcc_onnx.results.evaluation_result import summarize_run
+from adcc_onnx.results.rows import ImageRow, ScoreRow
+from adcc_onnx.results.score_definitions import scores_of
+from adcc_onnx.results.store import Store
 from adcc_onnx.statistics.resampling import Resampling
 
 DROPS, COHERENCIES, COMPLEXITIES = (0.1, 0.3), (0.9, 0.7), (0.2, 0.4)
@@ -46,8 +53,8 @@ def store() -> Store:
         zip(DROPS, COHERENCIES, COMPLEXITIES, strict=True)
     ):
         value = adcc(drop, coherency, complexity)
-        scores = dict(zip(METRICS, (drop, float(i), coherency, complexity, value), strict=True))
-        scores.append(ScoreRow(i, "gradcam", i == 1, None, scores, 0.002))
+        values = dict(zip(METRICS, (drop, float(i), coherency, complexity, value), strict=True))
+        scores.append(ScoreRow(i, "gradcam", i == 1, None, values, 0.002))
     zero = dict.fromkeys(METRICS, 0.0)
     scores.append(ScoreRow(0, "fakecam", False, None, zero, 2.0))
     scores.append(ScoreRow(1, "fakecam", False, "the map holds NaN", {}))
@@ -103,7 +110,7 @@ def test_every_figure_has_the_interval_of_scipy() -> None:
         positions=short.positions[1:],
         values={name: column[1:].copy() for name, column in short.values.items()},
     )
-    summary = summarize(stored, resampling=Resampling(replicates=20_000))
+    summary = summarize_run(stored, resampling=Resampling(replicates=20_000))
 
     def of_means(drop: np.ndarray, coherency: np.ndarray, complexity: np.ndarray) -> np.ndarray:
         return stats.hmean([c.mean(axis=-1) for c in (1 - drop, coherency, 1 - complexity)], axis=0)
@@ -173,7 +180,7 @@ def test_methods_that_may_be_as_good_as_the_best_are_marked() -> None:
     good, alike, bad = (next(li for li in lines if li.startswith(n)) for n in ("go", "al", "bad"))
     assert lines.index(bad) == 5 and {lines.index(good), lines.index(alike)} == {3, 4}
     assert ("≈" in lines[3], "≈" in lines[4], "≈" in bad) == (False, True, False)
-    assert f"≈: not told apart from the best, {lines[3].split()[0]}" in lines[7]
+    assert f"≈: not significantly different from the best, {lines[3].split()[0]}" in lines[7]
 
 
 def test_one_image_has_no_interval_and_says_so() -> None:
@@ -181,7 +188,7 @@ def test_one_image_has_no_interval_and_says_so() -> None:
     write_run(store, three_methods(1))
     table = render([store], "table")
     assert "[" not in table.splitlines()[3]
-    assert "Fewer than two images count in ADCC: no intervals" in table
+    assert "Fewer than two images count in ADCC: no confidence intervals" in table
     (run,) = json.loads(render([store], "json"))["runs"]
     assert all(method["interval"] == {} for method in run["methods"].values())
 
@@ -215,13 +222,16 @@ def test_a_figure_that_no_image_has_is_not_there() -> None:
 def test_numbers_for_people() -> None:
     scores = scores_of(get_metrics(["adcc", "infidelity", "passes", "road", "deletion(steps=8)"]))
     assert list(scores)[:3] == ["adcc", "adcc_per_image", "infidelity"]
-    assert scores["adcc"].shown(0.6834) == "68.3" and scores["adcc"].shown(None) == "-"
-    assert scores["road"].shown(-0.0001) == "0.0" and scores["road"].shown(-0.2, "+") == "-20.0"
-    assert scores["infidelity"].shown(0.0012345) == "0.00123"
-    assert scores["passes"].shown(4001.0) == "4001" and scores["passes"].shown(1.0) == "1"
-    assert scores["deletion(steps=8)"].head == "Deletion(steps=8) ↓"
-    assert scores["adcc_per_image"].title == "ADCC per image"
-    assert scores["adcc"].shown_interval((0.1, 0.25)) == "[10.0, 25.0]"
+    assert format_score(scores["adcc"], 0.6834) == "68.3"
+    assert format_score(scores["adcc"], None) == "-"
+    assert format_score(scores["road"], -0.0001) == "0.0"
+    assert format_score(scores["road"], -0.2, "+") == "-20.0"
+    assert format_score(scores["infidelity"], 0.0012345) == "0.00123"
+    assert format_score(scores["passes"], 4001.0) == "4001"
+    assert format_score(scores["passes"], 1.0) == "1"
+    assert column_heading(scores["deletion(steps=8)"]) == "Deletion(steps=8) ↓"
+    assert score_title(scores["adcc_per_image"]) == "ADCC per image"
+    assert format_interval(scores["adcc"], (0.1, 0.25)) == "[10.0, 25.0]"
 
 
 def test_an_unknown_format_is_answered_by_name(store: Store) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from adcc_onnx.errors import StoreError
-from adcc_onnx.results.store import FailedRow, ImageRow, Progress, ScoreRow, Store
+from adcc_onnx.results.rows import FailureRow, ImageRow, RunProgress, ScoreRow
+from adcc_onnx.results.store import Store
 
 CONFIG = {"model": "net", "methods": ["gradcam"], "seed": 0, "device": "cpu", "versions": {}}
 
@@ -70,8 +71,8 @@ def test_failures_and_top1_come_from_the_rows(tmp_path: Path) -> None:
         found = store.run(run)
         assert (found.images, found.failed, found.top1) == (4, 1, 0.5)
         assert found.failures == [
-            FailedRow("d", None, "cut short"),
-            FailedRow("b", "gradcam", "NaN"),
+            FailureRow("d", None, "cut short"),
+            FailureRow("b", "gradcam", "NaN"),
         ]
 
 
@@ -93,7 +94,7 @@ def test_progress_knows_every_finished_pair(tmp_path: Path) -> None:
         store.write(run, [image(0), image(1), image(2, "broken"), image(3)])
         done = [(0, "a"), (0, "b"), (1, "b")]
         store.write(run, scores=[ScoreRow(i, m, False, None, {}) for i, m in done])
-        wanted = Progress({0, 2}, {1: frozenset({"b"}), 3: frozenset()})
+        wanted = RunProgress({0, 2}, {1: frozenset({"b"}), 3: frozenset()})
         assert store.progress(run, methods) == wanted
 
 
@@ -107,9 +108,9 @@ def test_a_file_that_exists_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_resuming_goes_on_and_starts_where_there_is_nothing(tmp_path: Path) -> None:
     with Store.resume(tmp_path / "new.sqlite") as store:
-        assert store.progress(store.begin(CONFIG), METHODS) == Progress(set(), {})
+        assert store.progress(store.begin(CONFIG), METHODS) == RunProgress(set(), {})
     with Store.resume(kept(tmp_path / "run.sqlite")) as store:
-        assert store.progress(store.begin(CONFIG), METHODS) == Progress({0, 1, 2}, {})
+        assert store.progress(store.begin(CONFIG), METHODS) == RunProgress({0, 1, 2}, {})
 
 
 def test_a_file_whose_making_was_cut_off_is_made(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_file_whose_making_was_cut_off_is_made(tmp_path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
     for name in ("empty.sqlite", "bare.sqlite"):
-        with pytest.raises(StoreError, match="no file of runs"):
+        with pytest.raises(StoreError, match="not a file of runs"):
             Store.open(tmp_path / name)
         with Store.resume(tmp_path / name) as store:
             store.begin(CONFIG)
@@ -156,7 +157,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         Store.open(tmp_path / "none.sqlite")
     with pytest.raises(StoreError, match=r"text\.sqlite"):
         Store.open(tmp_path / "text.sqlite")
-    with pytest.raises(StoreError, match="no file of runs"):
+    with pytest.raises(StoreError, match="not a file of runs"):
         Store.open(tmp_path / "other.sqlite")
     with pytest.raises(StoreError, match="another version"):
         Store.open(newer)

@@ -14,7 +14,7 @@ from helpers.small_models import small
 import adcc_onnx as adcc
 from adcc_onnx.errors import ModelError, OutOfMemoryError
 from adcc_onnx.model import Model, Pass
-from adcc_onnx.report import render
+from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime import autotuning as tuning
 from adcc_onnx.runtime.autotuning import RunSettings, autotuned, search, with_run_settings

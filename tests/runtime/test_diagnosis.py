@@ -92,14 +92,14 @@ def test_a_gpu_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "GPU 0" in text and "NVIDIA H100, 80 GiB" in text
     assert "libcudart.so.13  found" in text
     assert "problem: the GPU cannot be used: libcudnn.so.9 not found" in text
-    assert "mend: pip install 'adcc-onnx[cuda]'" in text
+    assert "fix: pip install 'adcc-onnx[cuda]'" in text
 
 
 def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     _packages(monkeypatch, "onnxruntime-gpu")
     _gpu(monkeypatch, serves=12)
     status, text = _run()
-    assert status == 1 and "mend: update the driver" in text
+    assert status == 1 and "fix: update the driver" in text
 
 
 def test_a_gpu_that_onnxruntime_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_an_onnxruntime_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch)
     _packages(monkeypatch, "onnxruntime-gpu")
     status, text = _run()
     assert status == 1
-    assert "mend: pip install --force-reinstall onnxruntime-gpu" in text
+    assert "fix: pip install --force-reinstall onnxruntime-gpu" in text
 
 
 def test_kernels_that_do_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import adcc_onnx as adcc
 from adcc_onnx.cli import main
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.images.sources.open_images import open_arrays
-from adcc_onnx.studies.throughput import benchmark, deviations, random_images
+from adcc_onnx.studies.throughput import deviations, measure_throughput, random_images
 
 LIVE = 4  # channels of the small model
 
@@ -31,7 +31,7 @@ LIVE = 4  # channels of the small model
         (["scorecam"], ["adcc"], {"activations": 2, "masked": 2 * LIVE}),
         (["center"], ["deletion(steps=10)"], {"forward": 1, "ranked": 11}),
         # Each channel taken away, and the layer as it is.
-        (["ablationcam"], ["complexity"], {"activations": 1, "tail": LIVE + 1}),
+        (["ablationcam"], ["complexity"], {"activations": 1, "suffix": LIVE + 1}),
     ],
 )
 def test_passes_an_image(
@@ -39,7 +39,9 @@ def test_passes_an_image(
 ) -> None:
     onnx.save(small(), tmp_path / "net.onnx")
     model = adcc.load(tmp_path / "net.onnx", device="cpu", batch_size=4)
-    found = benchmark(model, random_images(model, 6), make_plan(methods, metrics), rounds=1)
+    found = measure_throughput(
+        model, random_images(model, 6), make_plan(methods, metrics), rounds=1
+    )
     assert found.passes == pytest.approx(passes)
     assert found.images == 6 and found.batch == 4
     assert found.ratio == pytest.approx(found.images_per_second / found.limit)
@@ -54,7 +56,7 @@ def test_the_command(tmp_path: Path) -> None:
     found = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
     assert found["methods"] == ["gradcam"] and found["passes"] == {"gradients": 2}
     lines = CliRunner().invoke(main, words).stdout.splitlines()
-    assert lines[2].split() == ["passes", "an", "image", "2", "gradients"]
+    assert lines[2].split() == ["passes", "per", "image", "2", "gradients"]
 
 
 def test_half_precision_is_measured_against_float32(tmp_path: Path) -> None:
@@ -86,4 +88,4 @@ def test_the_command_says_the_deviation(tmp_path: Path) -> None:
     assert found["precision"] == "float16"
     mean, most = found["deviation"]["gradcam"]["coherency"]
     assert 0 < mean <= most < 1e-2
-    assert "float16 against float  gradcam, adcc:" in CliRunner().invoke(main, words).stdout
+    assert "float16 minus float32  gradcam, adcc:" in CliRunner().invoke(main, words).stdout

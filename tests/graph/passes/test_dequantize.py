@@ -140,7 +140,8 @@ def test_quantized_mobilenet_finds_the_same_regions(quantized_mobilenet: Any) ->
     logits = original.session(Pass.FORWARD).run({IMAGE: tensors})[LOGITS]
     targets = [int(c) for c in logits.argmax(axis=1)]
     one, other = (
-        adcc.explain(model, tensors, "gradcam", target=targets).maps for model in (original, quantized)
+        adcc.explain(model, tensors, "gradcam", target=targets).maps
+        for model in (original, quantized)
     )
     correlations = [
         np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(one, other, strict=True)
