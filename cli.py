@@ -1,3 +1,5 @@
+"""Run the command line from a checkout."""
+
 from adcc_onnx.cli import main
 
 main()

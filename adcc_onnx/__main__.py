@@ -1,4 +1,4 @@
-"""`python -m adcc_onnx` is `adcc-onnx`."""
+"""Run the command line by `python -m adcc_onnx`."""
 
 from adcc_onnx.cli import main
 

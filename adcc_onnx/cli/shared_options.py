@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 else:
     _ParamType = click.ParamType
 
+_MEASURE = "Methods and metrics"
 FILE = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 COUNT = click.IntRange(min=1)
@@ -65,7 +66,7 @@ def _or_none(context: click.Context, parameter: click.Parameter, value: Sequence
 
 seed_option = option(
     "--seed",
-    heading="Methods and metrics",
+    heading=_MEASURE,
     default=0,
     type=click.IntRange(min=0),
     metavar="N",
@@ -126,7 +127,7 @@ def methods_option(**settings: Any) -> _Decorator:
     return option(
         "--method",
         "methods",
-        heading="Methods and metrics",
+        heading=_MEASURE,
         multiple=True,
         metavar="NAME",
         **settings,
@@ -142,7 +143,7 @@ def metrics_option(text: str) -> _Decorator:
     return option(
         "--metric",
         "metrics",
-        heading="Methods and metrics",
+        heading=_MEASURE,
         multiple=True,
         metavar="NAME",
         help=text,
@@ -160,7 +161,7 @@ def target_option(labels: bool = True, aliases: Sequence[str] = ()) -> _Decorato
     return option(
         "--target",
         "target",
-        heading="Methods and metrics",
+        heading=_MEASURE,
         default="predicted",
         metavar=words,
         aliases=aliases,
@@ -170,66 +171,67 @@ def target_option(labels: bool = True, aliases: Sequence[str] = ()) -> _Decorato
     )
 
 
+_MODEL_OPTIONS = [
+    layer_option,
+    fuse_option,
+    option(
+        "--preprocess",
+        "preprocessing",
+        heading="Model",
+        metavar="torch|tf|caffe|unit|CARD.toml",
+        help="Preset or card of the preprocessing.  [default: the card beside the model]",
+    ),
+    option(
+        "--decode",
+        heading="Model",
+        type=click.Choice(["full", "reduced"]),
+        help="Whether large JPEG files are decoded in full, or faster at a reduced size.  "
+        "[default: as in the card, or full]",
+    ),
+    size_option,
+    scores_output_option,
+    option(
+        "--custom-ops",
+        heading="Model",
+        multiple=True,
+        metavar="LIBRARY",
+        help="Library of custom operators; its code is run, so it must be trusted.",
+    ),
+    option(
+        "--device",
+        heading="Device",
+        default="auto",
+        metavar="NAME",
+        help="Device: auto, cpu, cuda, cuda:1, tensorrt, openvino, ...",
+    ),
+    option(
+        "--precision",
+        heading="Device",
+        default="auto",
+        metavar="auto|fp32|fp16",
+        help="Precision: auto is the model's own, with TF32 products on CUDA.",
+    ),
+    option(
+        "--batch-size",
+        heading="Device",
+        default="auto",
+        type=_BatchSize(),
+        metavar="auto|N",
+        help="Number of images per run; auto searches for the fastest for many images.",
+    ),
+    option(
+        "--cuda-graph",
+        heading="Device",
+        is_flag=True,
+        help="Record the runs of full batches as CUDA graphs and replay them.",
+    ),
+]
+
+
 def model_options(callback: _Callback) -> _Callback:
     """Add the options of commands that run a model; the callback gets them as `model_options`."""
-    options = [
-        layer_option,
-        fuse_option,
-        option(
-            "--preprocess",
-            "preprocessing",
-            heading="Model",
-            metavar="torch|tf|caffe|unit|CARD.toml",
-            help="Preset or card of the preprocessing.  [default: the card beside the model]",
-        ),
-        option(
-            "--decode",
-            heading="Model",
-            type=click.Choice(["full", "reduced"]),
-            help="Whether large JPEG files are decoded in full, or faster at a reduced size.  "
-            "[default: as in the card, or full]",
-        ),
-        size_option,
-        scores_output_option,
-        option(
-            "--custom-ops",
-            heading="Model",
-            multiple=True,
-            metavar="LIBRARY",
-            help="Library of custom operators; its code is run, so it must be trusted.",
-        ),
-        option(
-            "--device",
-            heading="Device",
-            default="auto",
-            metavar="NAME",
-            help="Device: auto, cpu, cuda, cuda:1, tensorrt, openvino, ...",
-        ),
-        option(
-            "--precision",
-            heading="Device",
-            default="auto",
-            metavar="auto|fp32|fp16",
-            help="Precision: auto is the model's own, with TF32 products on CUDA.",
-        ),
-        option(
-            "--batch-size",
-            heading="Device",
-            default="auto",
-            type=_BatchSize(),
-            metavar="auto|N",
-            help="Number of images per run; auto searches for the fastest for many images.",
-        ),
-        option(
-            "--cuda-graph",
-            heading="Device",
-            is_flag=True,
-            help="Record the runs of full batches as CUDA graphs and replay them.",
-        ),
-    ]
-    return _collected(
-        callback, "model_options", ModelOptions, ModelOptions.__annotations__, options
-    )
+    names = ModelOptions.__annotations__
+    return _collected(callback, "model_options", ModelOptions, names, _MODEL_OPTIONS)
 
 
 def source_options(default: str | None = None) -> _Decorator:
@@ -283,67 +285,68 @@ def source_options(default: str | None = None) -> _Decorator:
     return lambda callback: _collected(callback, "source", SourceOptions, names, options)
 
 
+_PLAN_OPTIONS = [
+    methods_option(
+        help="Method with its options, such as gradcam or 'smoothgradcam++(n=4)'; repeat it "
+        "for several.  [default: the paper's six methods]"
+    ),
+    metrics_option(
+        "Metric with its options, such as adcc or 'deletion(steps=56)'; repeat it for "
+        "several.  [default: ADCC and its parts]"
+    ),
+    option(
+        "--maps",
+        heading=_MEASURE,
+        multiple=True,
+        type=FOLDER,
+        metavar="DIR",
+        help="Maps that another tool made, one .npy file per image.",
+    ),
+    option(
+        "--second-maps",
+        heading=_MEASURE,
+        multiple=True,
+        type=FOLDER,
+        metavar="DIR",
+        help="Maps of the explanation maps x * M (needed for coherency and ADCC).",
+    ),
+    option(
+        "--protocol",
+        heading=_MEASURE,
+        default="poppi2021",
+        metavar="poppi2021|openvino",
+        help="Protocol: whether masks multiply the input tensor or the raw image.",
+    ),
+    option(
+        "--fill",
+        heading=_MEASURE,
+        metavar="zero|black",
+        help="Values of masked pixels.  [default: as in the protocol]",
+    ),
+    option(
+        "--baseline",
+        heading=_MEASURE,
+        metavar="zero|blur|mean",
+        help="Baseline of insertion and deletion.  [default: blur for insertion, zero for "
+        "deletion]",
+    ),
+    option(
+        "--steps",
+        heading=_MEASURE,
+        type=COUNT,
+        metavar="N",
+        show_default="224",
+        help="Number of steps of insertion and deletion.",
+    ),
+    target_option(),
+    seed_option,
+]
+
+
 def plan_options(callback: _Callback) -> _Callback:
     """Add the options of methods and metrics; the callback gets them as `plan`."""
-    heading = "Methods and metrics"
-    options = [
-        methods_option(
-            help="Method with its options, such as gradcam or 'smoothgradcam++(n=4)'; repeat it "
-            "for several.  [default: the paper's six methods]"
-        ),
-        metrics_option(
-            "Metric with its options, such as adcc or 'deletion(steps=56)'; repeat it for "
-            "several.  [default: ADCC and its parts]"
-        ),
-        option(
-            "--maps",
-            heading=heading,
-            multiple=True,
-            type=FOLDER,
-            metavar="DIR",
-            help="Maps that another tool made, one .npy file per image.",
-        ),
-        option(
-            "--second-maps",
-            heading=heading,
-            multiple=True,
-            type=FOLDER,
-            metavar="DIR",
-            help="Maps of the explanation maps x * M (needed for coherency and ADCC).",
-        ),
-        option(
-            "--protocol",
-            heading=heading,
-            default="poppi2021",
-            metavar="poppi2021|openvino",
-            help="Protocol: whether masks multiply the input tensor or the raw image.",
-        ),
-        option(
-            "--fill",
-            heading=heading,
-            metavar="zero|black",
-            help="Values of masked pixels.  [default: as in the protocol]",
-        ),
-        option(
-            "--baseline",
-            heading=heading,
-            metavar="zero|blur|mean",
-            help="Baseline of insertion and deletion.  [default: blur for insertion, zero for "
-            "deletion]",
-        ),
-        option(
-            "--steps",
-            heading=heading,
-            type=COUNT,
-            metavar="N",
-            show_default="224",
-            help="Number of steps of insertion and deletion.",
-        ),
-        target_option(),
-        seed_option,
-    ]
     names = [field.name for field in fields(PlanOptions)]
-    return _collected(callback, "plan", PlanOptions, names, options)
+    return _collected(callback, "plan", PlanOptions, names, _PLAN_OPTIONS)
 
 
 def _collected(
