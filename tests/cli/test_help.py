@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -79,16 +78,22 @@ def test_a_misspelled_command_gets_a_suggestion() -> None:
 
 
 def test_help_is_fast() -> None:
-    """Below 0.3 s where the machine is free; the best of three runs counts."""
+    """Below 0.3 s of CPU time, which a busy machine changes less than the time on the clock."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     taken = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run(
             [sys.executable, "-m", "adcc_onnx", "--help"],
             check=True,
             capture_output=True,
             env=environment,
         )
-        taken.append(time.perf_counter() - start)
+        after = os.times()
+        taken.append(
+            after.children_user
+            - before.children_user
+            + after.children_system
+            - before.children_system
+        )
     assert min(taken) < 0.3
