@@ -29,7 +29,7 @@ from adcc_onnx.graph.programs.opticam_objective import build_share_gradient
 from adcc_onnx.graph.programs.perturb import build_masked, build_ranked
 from adcc_onnx.graph.programs.split import build_prefix, build_suffix
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
-from adcc_onnx.images.preprocessing import PRESETS, Preprocessing, require_decoding
+from adcc_onnx.images.preprocessing import PRESETS, Preprocessing, check_decode_mode
 from adcc_onnx.runtime.batch_check import takes_any_batch
 from adcc_onnx.runtime.device_array import DeviceArray
 from adcc_onnx.runtime.devices import Device, capturing, choose_device
@@ -387,5 +387,5 @@ def _decoding(steps: Preprocessing | None, asked: str | None) -> Preprocessing |
     """The preprocessing, with the decoding that the user asked for."""
     if asked is None:
         return steps
-    require_decoding(asked)
+    check_decode_mode(asked)
     return None if steps is None else replace(steps, decode=asked)

@@ -11,7 +11,7 @@ import numpy as np
 from adcc_onnx.api.checked_arguments import checked_arguments
 from adcc_onnx.api.models import load
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.drawings.generate import drawings
+from adcc_onnx.drawings.generate import draw_many
 from adcc_onnx.errors import StoreError
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.evaluation.stored_evaluation import ProgressBar, evaluate_and_store, no_bar
@@ -54,7 +54,7 @@ def demo(out: str | Path = "adcc-demo", *, bar: ProgressBar = no_bar) -> Demonst
         StoreError: A picture cannot be written.
     """
     model = load(classifier_path(), device="cpu")
-    drawn = list(drawings(_SEED, _IMAGES, model.size[0]))
+    drawn = list(draw_many(_SEED, _IMAGES, model.size[0]))
     assert model.preprocessing is not None
     tensors = np.stack([model.preprocessing(drawing.image) for drawing in drawn])
     source = open_arrays(tensors, labels=np.array([drawing.label for drawing in drawn]))

@@ -21,7 +21,7 @@ from adcc_onnx.explanation.explained_batches import Targets, collect, explained_
 from adcc_onnx.explanation.explanations import Explanations
 from adcc_onnx.explanation.targets import parse_target, resolve_target
 from adcc_onnx.images.sources.given_images import Images, as_source
-from adcc_onnx.images.sources.image_source import Source, joined
+from adcc_onnx.images.sources.image_source import Source, concatenate_sources
 from adcc_onnx.model import Model
 
 
@@ -132,7 +132,7 @@ def save_explanations(
     loaded = with_class_names(as_model(model, load_options, notify), labels)
     plan = make_plan(as_list(methods), seed=seed)
     source = _pictures(images)
-    if source.ready:
+    if source.preprocessed:
         raise SourceError("preprocessed images have no pixels to draw on: give pictures")
     targets = _targets(target, loaded)
     folder = PictureFolder(Path(out), loaded, source, notify)
@@ -146,7 +146,7 @@ def save_explanations(
 def _pictures(images: Images) -> Source:
     """Open images; each item of a list is a source of its own, such as a folder."""
     if isinstance(images, Sequence) and not isinstance(images, str):
-        return joined([as_source(image) for image in images])
+        return concatenate_sources([as_source(image) for image in images])
     return as_source(images)
 
 

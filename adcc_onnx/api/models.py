@@ -14,7 +14,7 @@ from adcc_onnx.errors import did_you_mean
 from adcc_onnx.evaluation.run_options import ModelOptions, load_with
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
 from adcc_onnx.graph.loading.saving import to_proto
-from adcc_onnx.images.class_names import read_labels
+from adcc_onnx.images.class_names import read_class_names
 from adcc_onnx.model import Model
 
 ModelLike = str | Path | onnx.ModelProto | Model
@@ -81,5 +81,5 @@ def with_class_names(model: Model, names: str | Path | Sequence[str] | None) -> 
     """
     if names is None:
         return model
-    found = read_labels(Path(names)) if isinstance(names, str | Path) else names
+    found = read_class_names(Path(names)) if isinstance(names, str | Path) else names
     return replace(model, labels=tuple(found))

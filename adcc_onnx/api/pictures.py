@@ -84,7 +84,7 @@ class PictureFolder:
     def _picture_of(self, sample: Sample) -> NDArray[np.uint8]:
         """Return the cropped picture that the model was given."""
         assert self._model.preprocessing is not None
-        return self._model.preprocessing.see(next(self._source.at([sample.position])))
+        return self._model.preprocessing.load_cropped(next(self._source.at([sample.position])))
 
 
 def _save_map(path: Path, heatmap: Float32Array) -> Path:

@@ -151,7 +151,7 @@ def overlay(
         (8, 8, 3)
     """
     source = as_source(image)
-    if source.ready or len(source) != 1:
+    if source.preprocessed or len(source) != 1:
         raise ValueError("image must be a single image: a path, a PIL image or uint8 [H, W, 3]")
     pixels = next(iter(source)).load()
     if heatmap.ndim != 2 or heatmap.dtype.kind not in "fiu" or heatmap.shape != pixels.shape[:2]:

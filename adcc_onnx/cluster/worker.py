@@ -11,7 +11,7 @@ import numba
 
 from adcc_onnx.cluster.job import Job, identity
 from adcc_onnx.evaluation.pipeline import Rows, work_here
-from adcc_onnx.images.sources.image_source import selected
+from adcc_onnx.images.sources.image_source import select_images
 from adcc_onnx.results.rows import RunProgress
 
 
@@ -73,7 +73,7 @@ class Worker:
         Returns:
             All rows of the images that are not stored yet.
         """
-        part = selected(self._source, positions)
+        part = select_images(self._source, positions)
         stored = {i: partial[place] for i, place in enumerate(positions) if place in partial}
         images, scores = [], []
         with work_here(self._model, part, self._plan, RunProgress(set(), stored)) as work:

@@ -146,7 +146,7 @@ def check(model: Model, source: Source, plan: Plan) -> None:
     if isinstance(plan.target, int):
         model.classifier.require_class(plan.target)
     require_preprocessing(source, model)
-    if source.ready:
+    if source.preprocessed:
         if plan.fill == "black":
             raise PreprocessingError(
                 "ready tensors have no black pixels: the openvino protocol (--fill black) masks "

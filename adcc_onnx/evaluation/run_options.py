@@ -90,17 +90,17 @@ class SourceOptions:
             SourceError: The images, labels or ground truth cannot be read.
         """
         from adcc_onnx.errors import OptionError, did_you_mean
-        from adcc_onnx.images.annotations.ground_truth import with_truth
+        from adcc_onnx.images.annotations.ground_truth import with_ground_truth
         from adcc_onnx.images.sources.given_images import as_source
-        from adcc_onnx.images.sources.subsampling import sampled
+        from adcc_onnx.images.sources.subsampling import subsample
 
         if self.sample not in SAMPLES:
             close = did_you_mean(str(self.sample), SAMPLES)
             raise OptionError(f"sample must be {', '.join(SAMPLES)}, not '{self.sample}'{close}")
         source = _labeled(as_source(self.images), self.labels)
         chosen = None if self.sample == "first" else seed
-        source = sampled(source, self.limit, chosen, self.sample == "stratified")
-        return source if self.truth is None else with_truth(source, Path(self.truth))
+        source = subsample(source, self.limit, chosen, self.sample == "stratified")
+        return source if self.truth is None else with_ground_truth(source, Path(self.truth))
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def load_with(
 
 def _labeled(source: Source, labels: str | Path | Sequence[Label] | None) -> Source:
     from adcc_onnx.errors import OptionError
-    from adcc_onnx.images.sources.image_source import relabeled
+    from adcc_onnx.images.sources.image_source import relabel
     from adcc_onnx.images.sources.label_files import with_labels
 
     if labels is None:
@@ -191,4 +191,4 @@ def _labeled(source: Source, labels: str | Path | Sequence[Label] | None) -> Sou
     known = list(labels)
     if len(known) != len(source):
         raise OptionError(f"labels has {len(known)} labels for {len(source)} images")
-    return relabeled(source, [one if isinstance(one, str) else int(one) for one in known])
+    return relabel(source, [one if isinstance(one, str) else int(one) for one in known])

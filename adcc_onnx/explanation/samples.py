@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import ImageError, PreprocessingError
-from adcc_onnx.images.class_names import label_index as index_among
+from adcc_onnx.images.class_names import find_class
 from adcc_onnx.images.sources.open_images import Record, Source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
@@ -81,7 +81,9 @@ def prefetch(
         pending: deque[Future[Sample]] = deque()
         most = _AHEAD * model.batch * model.concurrent_runs
         for position, record in zip(left, source.at(left), strict=True):
-            pending.append(pool.submit(_sample, position, record, source.ready, model, truth))
+            pending.append(
+                pool.submit(_sample, position, record, source.preprocessed, model, truth)
+            )
             if len(pending) > most:
                 yield pending.popleft().result()
         while pending:
@@ -122,7 +124,7 @@ def even_batch(images: int, model: Model) -> int:
 
 def require_preprocessing(source: Source, model: Model) -> None:
     """Photos need preprocessing; say how to give it."""
-    if not source.ready and model.preprocessing is None:
+    if not source.preprocessed and model.preprocessing is None:
         raise PreprocessingError(
             "how the photos become tensors is not known: give --preprocess "
             f"torch|tf|caffe|unit|CARD.toml, or put a card {model.name}.toml beside the model"
@@ -138,7 +140,7 @@ def tensor_of(record: Record, ready: bool, model: Model) -> Float32Array:
     """
     if not ready:
         assert model.preprocessing is not None
-        return model.preprocessing.normalize(model.preprocessing.see(record))
+        return model.preprocessing.normalize(model.preprocessing.load_cropped(record))
     loaded = record.load()
     wanted = (model.classifier.channels, *model.size)
     if loaded.shape != wanted:
@@ -174,7 +176,7 @@ def label_index(label: int | str | None, model: Model) -> int | None:
     classes = model.classifier.classes
     if isinstance(label, int) and classes == _WITH_BACKGROUND:
         return label + 1 if 0 <= label < classes - 1 else None
-    return None if label is None else index_among(label, model.labels, classes)
+    return None if label is None else find_class(label, model.labels, classes)
 
 
 def _sample(position: int, record: Record, ready: bool, model: Model, truth: bool) -> Sample:

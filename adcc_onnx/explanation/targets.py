@@ -7,7 +7,7 @@ from operator import index
 from typing import Any
 
 from adcc_onnx.errors import OptionError, did_you_mean
-from adcc_onnx.images.class_names import label_index
+from adcc_onnx.images.class_names import find_class
 from adcc_onnx.model import Model
 
 PREDICTED, LABEL = "predicted", "label"
@@ -80,7 +80,7 @@ def class_index(target: str | int, names: Sequence[str] | None, classes: int) ->
         >>> class_index("goldfish", ["n1 tench", "n2 goldfish"], 2)
         1
     """
-    found = label_index(target, names, classes)
+    found = find_class(target, names, classes)
     if found is not None:
         return found
     if isinstance(target, int):

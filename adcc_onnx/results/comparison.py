@@ -16,10 +16,10 @@ from adcc_onnx.results.ranking import MethodValues, Ranking, align_images, metho
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.score_definitions import Score, main_score, scores_of
 from adcc_onnx.results.store import Store
-from adcc_onnx.statistics.pairs import Difference, difference
-from adcc_onnx.statistics.rankings import rank_agreement
+from adcc_onnx.statistics.paired_tests import PairedDifference, paired_difference
+from adcc_onnx.statistics.rank_correlation import kendall_tau_matrix
 from adcc_onnx.statistics.resampling import Resampling, means
-from adcc_onnx.statistics.sample_size import images_for, widths
+from adcc_onnx.statistics.sample_size import interval_widths, required_sample_size
 
 _ONE_POINT = 0.01  # Width of a confidence interval that is narrow enough: one percentage point.
 # Settings that must be equal, or scores are not comparable.
@@ -49,7 +49,7 @@ class Comparison:
     title: str
     ranking: Ranking
     scores: dict[str, float]
-    differences: dict[str, Difference]
+    differences: dict[str, PairedDifference]
     metrics: dict[str, Score]
     agreement: Float64Array
     interval_widths: dict[str, dict[int, float]]
@@ -137,7 +137,7 @@ def compare_methods(
             for name in ranking.p_values
         },
         metrics=dict(scores),
-        agreement=rank_agreement(np.array([scores[n].sign * row for n, row in found.items()])),
+        agreement=kendall_tau_matrix(np.array([scores[n].sign * row for n, row in found.items()])),
         interval_widths=by_size,
         images_for_one_point=_images_for_one_point(by_size) if score.is_fraction else {},
         resampling=resampling,
@@ -216,10 +216,10 @@ def _dataset_score(methods: Sequence[MethodValues], score: Score) -> Float64Arra
 
 def _difference(
     one: Float64Array, other: Float64Array, score: Score, resampling: Resampling
-) -> Difference:
+) -> PairedDifference:
     """Compute the difference on the images that have all values of both methods."""
     both = ~np.isnan(one - other).any(axis=0)
-    return difference(one[:, both], other[:, both], score.from_means, resampling)
+    return paired_difference(one[:, both], other[:, both], score.from_means, resampling)
 
 
 def _interval_widths(
@@ -227,7 +227,7 @@ def _interval_widths(
 ) -> dict[int, float]:
     """Compute the widths of a score's interval by the number of images."""
     known = values[:, ~np.isnan(values).any(axis=0)]
-    found = widths(known, lambda means: score.from_means(means)[None], resampling)
+    found = interval_widths(known, lambda means: score.from_means(means)[None], resampling)
     return {size: float(width[0]) for size, width in found.items()}
 
 
@@ -235,5 +235,6 @@ def _images_for_one_point(by_size: Mapping[str, Mapping[int, float]]) -> dict[st
     """Extrapolate from the width on all images, which is the most certain one."""
     largest = {name: max(sizes) for name, sizes in by_size.items() if sizes}
     return {
-        name: images_for(by_size[name][size], size, _ONE_POINT) for name, size in largest.items()
+        name: required_sample_size(by_size[name][size], size, _ONE_POINT)
+        for name, size in largest.items()
     }

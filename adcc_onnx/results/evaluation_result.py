@@ -243,9 +243,7 @@ def summarize_run(
 def _method_result(
     columns: MethodColumns, names: Sequence[str], found: Estimates, failed: int, curves: Curves
 ) -> MethodResult:
-    rows = zip(
-        names, found.statistics.tolist(), found.low.tolist(), found.high.tolist(), strict=True
-    )
+    rows = zip(names, found.point.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
     known = [row for row in rows if not np.isnan(row[1])]
     return MethodResult(
         scores={name: score for name, score, _, _ in known},
@@ -270,5 +268,5 @@ def _estimates(
 
     values = align_images(methods, names)
     found = estimate(np.concatenate(values), scores, resampling)
-    parts = [np.split(ends, len(methods)) for ends in (found.statistics, found.low, found.high)]
+    parts = [np.split(ends, len(methods)) for ends in (found.point, found.low, found.high)]
     return [Estimates(*part) for part in zip(*parts, strict=True)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.score_definitions import Score
-from adcc_onnx.statistics.pairs import holm, swap_p_values
+from adcc_onnx.statistics.paired_tests import holm_correction, permutation_p_values
 from adcc_onnx.statistics.resampling import Resampling, means
 
 
@@ -90,8 +90,9 @@ def rank(methods: Sequence[MethodValues], score: Score, resampling: Resampling) 
     pairs = count * (count - 1) // 2
     needed = math.ceil(2 * pairs / (1.0 - resampling.confidence))
     refined = replace(resampling, permutations=max(resampling.permutations, needed))
-    p_values = holm(
-        swap_p_values(values[order[0]], values[order[1:count]], score.from_means, refined), pairs
+    p_values = holm_correction(
+        permutation_p_values(values[order[0]], values[order[1:count]], score.from_means, refined),
+        pairs,
     )
     names = [methods[i].name for i in order]
     return Ranking(score, names, dict(zip(names[1:count], p_values.tolist(), strict=True)))

@@ -21,7 +21,7 @@ from adcc_onnx.metrics.metric import Metric
 from adcc_onnx.metrics.metric_registry import dataset_scores
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.statistics.intervals import percentile_interval
-from adcc_onnx.statistics.rankings import rank_agreement
+from adcc_onnx.statistics.rank_correlation import kendall_tau_matrix
 from adcc_onnx.statistics.resampling import Resampling, means, resampled_means
 from adcc_onnx.studies.broken_maps import BREAKS, BrokenMaps
 
@@ -206,7 +206,7 @@ def _broken(names: NDArray[np.str_]) -> list[str]:
 
 
 def _tau(first: Float64Array, second: Float64Array) -> float:
-    return float(rank_agreement(np.stack([first, second]))[0, 1])
+    return float(kendall_tau_matrix(np.stack([first, second]))[0, 1])
 
 
 def _auc(references: Float64Array, uninformative: Float64Array) -> float:

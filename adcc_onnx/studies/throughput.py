@@ -240,7 +240,7 @@ def _measured_parts(model: Model, source: Source, plan: Plan) -> _Parts:
 def _decode_seconds(model: Model, source: Source) -> float:
     start = time.perf_counter()
     for record in source:
-        tensor_of(record, source.ready, model)
+        tensor_of(record, source.preprocessed, model)
     return (time.perf_counter() - start) / len(source)
 
 

@@ -62,7 +62,7 @@ def test_one_bad_image_stops_no_other(folder: Path) -> None:
     (folder / "bad.png").write_bytes((folder / "c.png").read_bytes()[:90])
     result = run(folder, "bad.png", "c.png", "-o", str(folder / "out"))
     assert result.exit_code == 1
-    assert "failed: bad.png: cut short" in result.stdout
+    assert "failed: bad.png: truncated" in result.stdout
     assert (folder / "out" / "0001_c.gradcam.png").exists()
 
 

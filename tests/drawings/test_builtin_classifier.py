@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.drawings.generate import CLASSES, Drawing, drawings
+from adcc_onnx.drawings.generate import CLASSES, Drawing, draw_many
 
 UNSEEN_SEED, COUNT = 77, 500  # trained on seed 0
 
@@ -27,7 +27,7 @@ def session() -> ort.InferenceSession:
 
 @pytest.fixture(scope="module")
 def drawn() -> list[Drawing]:
-    return list(drawings(UNSEEN_SEED, COUNT))
+    return list(draw_many(UNSEEN_SEED, COUNT))
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 from scipy import ndimage, spatial, stats
 
 from adcc_onnx.drawings import generate
-from adcc_onnx.drawings.generate import CLASSES, Drawing, draw, drawings
-from adcc_onnx.drawings.shapes import UNIT_OUTLINES, Outline, area
-from adcc_onnx.drawings.textures import Floats
+from adcc_onnx.drawings.generate import CLASSES, Drawing, draw, draw_many
+from adcc_onnx.drawings.outlines import UNIT_OUTLINES, Outline, outline_area
+from adcc_onnx.drawings.textures import PixelArray
 
 measure = pytest.importorskip("skimage.measure")
 polygon2mask = pytest.importorskip("skimage.draw").polygon2mask
@@ -21,7 +21,7 @@ SQUARE, REACH = np.ones((3, 3), bool), 5
 
 @pytest.fixture(scope="module")
 def stream() -> list[Drawing]:
-    return list(drawings(SEED, COUNT))
+    return list(draw_many(SEED, COUNT))
 
 
 def same(one: Drawing, other: Drawing) -> bool:
@@ -81,7 +81,7 @@ def test_visible_area(stream: list[Drawing]) -> None:
 def test_outlines_have_area_one() -> None:
     assert len(UNIT_OUTLINES) == len(CLASSES)
     for outline in UNIT_OUTLINES:
-        assert area(outline) == pytest.approx(1, abs=1e-12)
+        assert outline_area(outline) == pytest.approx(1, abs=1e-12)
 
 
 SOLIDITY = {  # area over the convex hull's: closed forms, but for the heart and the crescent
@@ -107,13 +107,13 @@ def test_masks_are_the_outlines_on_the_pixel_grid(monkeypatch: pytest.MonkeyPatc
     placed: list[Outline] = []
     coverage = generate._coverage
 
-    def spy(outline: Outline, size: int) -> Floats:
+    def spy(outline: Outline, size: int) -> PixelArray:
         placed.append(outline)
         return coverage(outline, size)
 
     monkeypatch.setattr(generate, "_coverage", spy)
-    monkeypatch.setattr(generate, "distractors", lambda rng, count: [])
-    for drawing in drawings(SEED, 60):
+    monkeypatch.setattr(generate, "random_distractors", lambda rng, count: [])
+    for drawing in draw_many(SEED, 60):
         outer, *holes = (
             polygon2mask(drawing.mask.shape, contour[:, ::-1] * len(drawing.mask) - 0.5)
             for contour in placed.pop()
@@ -150,7 +150,7 @@ def test_clutter_on_top_is_no_part_of_the_mask(monkeypatch: pytest.MonkeyPatch) 
     for index in range(60):
         drawing = draw(SEED, index)
         with monkeypatch.context() as patch:
-            patch.setattr(generate, "distractors", lambda rng, count: [])
+            patch.setattr(generate, "random_distractors", lambda rng, count: [])
             clear = draw(SEED, index)
         hidden = clear.mask & ~drawing.mask
         assert not (drawing.mask & ~clear.mask).any()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adcc_onnx.metrics.adcc import harmonic_mean
 from adcc_onnx.statistics.intervals import estimate
-from adcc_onnx.statistics.pairs import holm, swap_p_values
+from adcc_onnx.statistics.paired_tests import holm_correction, permutation_p_values
 from adcc_onnx.statistics.resampling import Resampling
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -73,9 +73,9 @@ def false_alarms(methods: int, images: int, times: int, all_pairs: bool) -> floa
         scores = [adcc_of_means(v.mean(axis=1)[:, None])[0, 0] for v in values]
         best = values.pop(int(np.argmax(scores)))
         how = Resampling(seed=seed, permutations=999)
-        p = swap_p_values(best, np.array(values), lambda m: adcc_of_means(m)[0], how)
+        p = permutation_p_values(best, np.array(values), lambda m: adcc_of_means(m)[0], how)
         hypotheses = methods * (methods - 1) // 2 if all_pairs else None
-        alarms += bool((holm(p, hypotheses) < 0.05).any())
+        alarms += bool((holm_correction(p, hypotheses) < 0.05).any())
     return alarms / times
 
 

@@ -15,7 +15,7 @@ from adcc_onnx.statistics.resampling import (
     means,
     resampled_means,
 )
-from adcc_onnx.statistics.sample_size import images_for, widths
+from adcc_onnx.statistics.sample_size import interval_widths, required_sample_size
 
 MANY = Resampling(replicates=100_000)
 
@@ -66,7 +66,7 @@ def test_a_figure_of_several_means_is_resampled_image_by_image() -> None:
         rng=np.random.default_rng(6),
     )
     found = estimate(values, adcc_of_means, Resampling(replicates=20_000))
-    assert found.statistics[0] == pytest.approx(adcc(*values), rel=1e-12)
+    assert found.point[0] == pytest.approx(adcc(*values), rel=1e-12)
     interval = wanted.confidence_interval
     off = 0.05 * (interval.high - interval.low)
     np.testing.assert_allclose((found.low[0], found.high[0]), interval, atol=off)
@@ -92,7 +92,7 @@ def test_replicates_are_means_of_drawn_images(monkeypatch: pytest.MonkeyPatch) -
     drawn = np.random.default_rng(8).integers(7, size=(50, 7))
     for row, replicate in zip(drawn, found.T, strict=True):
         np.testing.assert_allclose(replicate, np.nanmean(values[:, row], axis=1))
-    monkeypatch.setattr(module, "_BLOCK", 30)
+    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 30)
     np.testing.assert_array_equal(resampled_means(values, few), found)
 
 
@@ -121,10 +121,10 @@ def test_equal_values_give_a_point_and_never_nan() -> None:
 def test_one_image_has_no_interval() -> None:
     for values in ([[0.3]], [[0.3, np.nan, np.nan]]):
         found = estimate(np.array(values), mean_itself, Resampling())
-        assert found.statistics[0] == 0.3
+        assert found.point[0] == 0.3
         assert np.isnan(found.low[0]) and np.isnan(found.high[0])
     none = estimate(np.empty((1, 0)), mean_itself, Resampling())
-    assert np.isnan([none.statistics[0], none.low[0], none.high[0]]).all()
+    assert np.isnan([none.point[0], none.low[0], none.high[0]]).all()
 
 
 def test_the_same_seed_gives_the_same_and_another_nearly_so(skewed: np.ndarray) -> None:
@@ -157,12 +157,12 @@ def test_intervals_cover_what_they_promise_in_4000_data_sets(name: str, images: 
 
 def test_widths_shrink_with_the_root_of_the_images() -> None:
     values = explained(np.random.default_rng(2), 4000)
-    found = widths(values, adcc_of_means, Resampling())
+    found = interval_widths(values, adcc_of_means, Resampling())
     assert list(found) == [500, 1000, 2000, 4000]
     for size, width in found.items():
         assert width[0] == pytest.approx(found[4000][0] * np.sqrt(4000 / size), rel=0.2)
-    enough = images_for(found[500][0], 500, wanted=found[4000][0])
+    enough = required_sample_size(found[500][0], 500, wanted=found[4000][0])
     assert enough == pytest.approx(4000, rel=0.4)
-    assert images_for(0.04, 100, 0.01) == 1600
+    assert required_sample_size(0.04, 100, 0.01) == 1600
     for images, sizes in ((41, [10, 20, 41]), (5, [5]), (1, [])):
-        assert list(widths(values[:, :images], adcc_of_means, Resampling())) == sizes
+        assert list(interval_widths(values[:, :images], adcc_of_means, Resampling())) == sizes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adcc_onnx.errors import SourceError
-from adcc_onnx.images.sources.image_source import Record, Source, joined
-from adcc_onnx.images.sources.open_images import open_arrays, open_paths, open_source
+from adcc_onnx.images.sources.image_source import Source, concatenate_sources
+from adcc_onnx.images.sources.open_images import (
+    open_arrays,
+    open_paths,
+    open_pictures,
+    open_source,
+)
 
-Pixels = NDArray[np.uint8]
 OneImage = str | Path | Image.Image | NDArray[Any]
 Images = OneImage | Sequence[OneImage] | Source
 
+_IN_MEMORY = (Image.Image, np.ndarray)
 _ACCEPTED = (
     "a path, a PIL image, a uint8 array [H, W, 3], a list of these, or a floating-point array "
     "[N, C, H, W] of preprocessed images"
@@ -34,19 +38,23 @@ def as_source(images: Images) -> Source:
             preprocessed images.
 
     Returns:
-        The images as a source. Images in memory are named by their position: "0", "1", ...
+        The images as a source.
 
     Raises:
         TypeError: `images` is of another type.
         ValueError: An array has another shape.
         SourceError: A path does not exist, or there are no images.
+
+    Example:
+        >>> as_source(np.zeros((4, 5, 3), np.uint8)).names
+        ['image_0']
     """
     if isinstance(images, Source):
         return images
     if isinstance(images, str | Path):
         return open_source(images)
     if isinstance(images, Image.Image):
-        return _in_memory([_pixels_of(images)])
+        return open_pictures([images])
     if isinstance(images, np.ndarray):
         return _of_array(images)
     if isinstance(images, Sequence):
@@ -70,8 +78,7 @@ def describe_source(images: Images) -> str:
 
 def _of_array(array: NDArray[Any]) -> Source:
     if array.dtype == np.uint8 and array.ndim in (3, 4) and array.shape[-1] == 3:
-        pictures = array[None] if array.ndim == 3 else array
-        return _in_memory(list(pictures))
+        return open_pictures(list(array[None] if array.ndim == 3 else array))
     if array.dtype.kind == "f" and array.ndim == 4:
         return open_arrays(array)
     raise ValueError(f"images must be {_ACCEPTED}, not {array.dtype} {list(array.shape)}")
@@ -80,39 +87,29 @@ def _of_array(array: NDArray[Any]) -> Source:
 def _of_sequence(images: Sequence[OneImage]) -> Source:
     if not images:
         raise SourceError("no image was given")
-    if all(isinstance(image, str | Path) and Path(image).suffix for image in images):
-        paths = [Path(image) for image in images if isinstance(image, str | Path)]
-        if not any(path.is_dir() for path in paths):
-            return open_paths(paths)
-    if not any(isinstance(image, str | Path) for image in images):
-        return _in_memory([_pixels_of(image) for image in images])
-    return joined([as_source(image) for image in images])
+    for image in images:
+        _check_item(image)
+    paths = [Path(image) for image in images if isinstance(image, str | Path)]
+    if not paths:
+        return open_pictures([image for image in images if isinstance(image, _IN_MEMORY)])
+    if len(paths) == len(images) and all(path.suffix and not path.is_dir() for path in paths):
+        return open_paths(paths)
+    return concatenate_sources([as_source(image) for image in images])
 
 
-def _pixels_of(image: OneImage) -> Pixels:
-    """Return the pixels [H, W, 3] of an image in memory."""
-    if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
-    if not isinstance(image, np.ndarray):
-        raise TypeError(f"each image must be {_ACCEPTED}, not {type(image).__name__}")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+def _check_item(image: Any) -> None:
+    """Check one item of a list.
+
+    Raises:
+        TypeError: The item is of another type.
+        ValueError: The item is an array of another shape or type.
+    """
+    if not isinstance(image, str | Path | Image.Image | np.ndarray):
+        raise TypeError(f"images must be {_ACCEPTED}, not a list of {type(image).__name__}")
+    if isinstance(image, np.ndarray) and (
+        image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3
+    ):
         raise ValueError(
             "each image in a list must be a path, a PIL image or a uint8 array [H, W, 3], not "
             f"{image.dtype} {list(image.shape)}"
         )
-    return image
-
-
-def _in_memory(pictures: Sequence[Pixels]) -> Source:
-    if not all(picture.size for picture in pictures) or not pictures:
-        raise ValueError("images must not be empty arrays")
-    names = [str(i) for i in range(len(pictures))]
-
-    def read(positions: Iterable[int]) -> Iterator[Record]:
-        return (Record(names[i], None, partial(_same, pictures[i])) for i in positions)
-
-    return Source(names, [None] * len(pictures), read)
-
-
-def _same(picture: Pixels) -> Pixels:
-    return picture

@@ -12,8 +12,8 @@ from PIL import Image
 from skimage import draw
 
 from adcc_onnx.errors import ImageError, SourceError
-from adcc_onnx.images.annotations.ground_truth import with_truth
-from adcc_onnx.images.annotations.polygons import from_runs, inside, unpacked_runs
+from adcc_onnx.images.annotations.ground_truth import with_ground_truth
+from adcc_onnx.images.annotations.polygons import decode_runs, mask_from_runs, polygon_mask
 from adcc_onnx.images.sources.image_source import Record, Source
 from adcc_onnx.images.sources.open_images import open_arrays, open_source
 
@@ -60,7 +60,7 @@ def first(source: Source) -> Record:
 
 
 def mask_of(pictures: Path, spec: Path) -> np.ndarray:
-    record = first(with_truth(open_source(pictures), spec))
+    record = first(with_ground_truth(open_source(pictures), spec))
     assert record.truth is not None
     return record.truth()
 
@@ -95,10 +95,10 @@ def test_several_boxes_are_one_truth_and_are_clipped(pictures: Path, tmp_path: P
 
 def test_names_with_folders_without_and_missing(pictures: Path, tmp_path: Path) -> None:
     write(tmp_path / "a" / "dog" / "2.xml", voc((1, 1, 2, 2)))
-    cat, dog = with_truth(open_source(pictures), tmp_path / "a")
+    cat, dog = with_ground_truth(open_source(pictures), tmp_path / "a")
     assert cat.truth is None and dog.truth is not None and dog.truth().sum() == 4
     write(tmp_path / "b" / "1.xml", voc((1, 1, 3, 3)))
-    cat, dog = with_truth(open_source(pictures), tmp_path / "b")
+    cat, dog = with_ground_truth(open_source(pictures), tmp_path / "b")
     assert dog.truth is None and cat.truth is not None and cat.truth().sum() == 9
 
 
@@ -109,7 +109,7 @@ def test_a_bare_name_that_two_images_share_is_neither(tmp_path: Path) -> None:
         Image.new("RGB", (WIDTH, HEIGHT)).save(path)
     write(tmp_path / "a" / "1.xml", voc((1, 1, 2, 2)))
     write(tmp_path / "a" / "2.xml", voc((1, 1, 2, 2)))
-    source = with_truth(open_source(tmp_path / "pictures"), tmp_path / "a")
+    source = with_ground_truth(open_source(tmp_path / "pictures"), tmp_path / "a")
     assert [record.truth is not None for record in source] == [False, False, True]
 
 
@@ -119,22 +119,22 @@ def test_no_annotation_is_read_outside_its_folder(tmp_path: Path) -> None:
     write(tmp_path / "1.xml", voc((1, 1, 2, 2)))
     write(tmp_path / "a" / "other.xml", voc((1, 1, 2, 2)))
     with pytest.raises(SourceError, match="annotates no image"):
-        with_truth(open_source(tmp_path / "lists" / "list.csv"), tmp_path / "a")
+        with_ground_truth(open_source(tmp_path / "lists" / "list.csv"), tmp_path / "a")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (voc((1, 1, 2, 2), size=(WIDTH + 1, HEIGHT)), "30 x 41 pixels .* not 30 x 40"),
-        (voc((41, 1, 50, 5)), "turned round or outside"),
-        (voc((10, 1, 9, 5)), "turned round or outside"),
-        (voc((1, 1, float("nan"), 5)), "not of numbers"),
-        (voc((1, 1, 2, 2)).replace("<xmax>2</xmax>", ""), "not of numbers"),
-        (voc((1, 1, 2, 2)).replace("</annotation>", ""), "no well-formed XML"),
-        ("", "no well-formed XML"),
+        (voc((41, 1, 50, 5)), "reverse order or is outside"),
+        (voc((10, 1, 9, 5)), "reverse order or is outside"),
+        (voc((1, 1, float("nan"), 5)), "not a finite number"),
+        (voc((1, 1, 2, 2)).replace("<xmax>2</xmax>", ""), "is not numeric"),
+        (voc((1, 1, 2, 2)).replace("</annotation>", ""), "the XML is malformed"),
+        ("", "the XML is malformed"),
         ("<!DOCTYPE a [<!ENTITY b 'bbbb'>]>" + voc((1, 1, 2, 2)), "document type"),
         ("<!DOCTYPE a SYSTEM 'file:///etc/passwd'>" + voc((1, 1, 2, 2)), "document type"),
-        ("<a>" * 200_000, "no well-formed XML"),
+        ("<a>" * 200_000, "the XML is malformed"),
         ("<a>" * 100_000 + "</a>" * 100_000 + " " * 2**20, "more than"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_mask_of_another_size_or_broken_fails_its_image(pictures: Path, tmp_pa
     with pytest.raises(ImageError, match=r"40 x 30 pixels .* not 30 x 40"):
         mask_of(pictures, folder)
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:50])
-    with pytest.raises(ImageError, match=r"1\.png: cut short"):
+    with pytest.raises(ImageError, match=r"1\.png: truncated"):
         mask_of(pictures, folder)
 
 
@@ -216,10 +216,10 @@ def test_outlines_against_scikit_image() -> None:
     for corners in (3, 4, 5, 9, 30):
         for _ in range(20):
             x, y = rng.uniform(-5, 45, corners), rng.uniform(-5, 35, corners)
-            found = inside(np.stack([x, y], 1).ravel().tolist(), (HEIGHT, WIDTH))
+            found = polygon_mask(np.stack([x, y], 1).ravel().tolist(), (HEIGHT, WIDTH))
             wanted = draw.polygon2mask((HEIGHT, WIDTH), np.stack([y - 0.5, x - 0.5], 1))
             np.testing.assert_array_equal(found, wanted)
-    square = inside([3, 4, 13, 4, 13, 24, 3, 24], (HEIGHT, WIDTH))
+    square = polygon_mask([3, 4, 13, 4, 13, 24, 3, 24], (HEIGHT, WIDTH))
     np.testing.assert_array_equal(square, painted((slice(4, 24), slice(3, 13))))
 
 
@@ -233,11 +233,11 @@ def test_outlines_and_run_lengths_against_cocos_own() -> None:
         x, y = 20 + radius * np.cos(angles), 15 + radius * np.sin(angles)
         outline = np.stack([x, y], 1).ravel().tolist()
         theirs = masks.decode(masks.frPyObjects([outline], HEIGHT, WIDTH))[:, :, 0].astype(bool)
-        off += np.sum(theirs != inside(outline, (HEIGHT, WIDTH)))
+        off += np.sum(theirs != polygon_mask(outline, (HEIGHT, WIDTH)))
         size += theirs.sum()
         noise = np.asfortranarray(rng.random((HEIGHT, WIDTH)) < rng.uniform(0.01, 0.99))
         packed = masks.encode(noise.astype(np.uint8))["counts"].decode()
-        np.testing.assert_array_equal(from_runs(unpacked_runs(packed), (HEIGHT, WIDTH)), noise)
+        np.testing.assert_array_equal(mask_from_runs(decode_runs(packed), (HEIGHT, WIDTH)), noise)
     assert off / size < 0.03
 
 
@@ -262,15 +262,15 @@ def test_segmentations_of_every_form(pictures: Path, tmp_path: Path) -> None:
         ({"segmentation": [[1, 2, 3, 4, 5, 1e999]]}, "three points"),
         ({"segmentation": [[1, 2, 3, 4, 5, "x"]]}, ""),
         ({"segmentation": {"size": [3, 4], "counts": [12]}}, "3 x 4 pixels"),
-        ({"segmentation": {"size": [30, 40], "counts": [12]}}, "runs of 12 pixels"),
+        ({"segmentation": {"size": [30, 40], "counts": [12]}}, "the runs have 12 pixels"),
         ({"segmentation": {"size": [30, 40], "counts": [10**30]}}, ""),
-        ({"segmentation": {"size": [30, 40], "counts": [-1, 1201]}}, "whole numbers"),
-        ({"segmentation": {"size": [30, 40], "counts": "zzz"}}, "no compressed"),
+        ({"segmentation": {"size": [30, 40], "counts": [-1, 1201]}}, "integers from 0"),
+        ({"segmentation": {"size": [30, 40], "counts": "zzz"}}, "an invalid character"),
         ({"segmentation": {"size": [30, 40], "counts": "P"}}, "within a number"),
         ({"segmentation": {}}, ""),
         ({"bbox": [1, 2, 3]}, ""),
         ({"bbox": None}, ""),
-        ({"bbox": [100, 100, 3, 3]}, "outside the picture"),
+        ({"bbox": [100, 100, 3, 3]}, "outside the image"),
         ({"bbox": [1, 1, "2", 2]}, ""),
     ],
 )
@@ -289,7 +289,7 @@ def test_coco_of_another_size_fails_and_images_without_annotations_have_no_truth
     with pytest.raises(ImageError, match="31 x 40 pixels"):
         mask_of(pictures, path)
     path = coco(tmp_path / "c.json", {"bbox": [0, 0, 2, 2]}, height=None)
-    cat, dog = with_truth(open_source(pictures), path)
+    cat, dog = with_ground_truth(open_source(pictures), path)
     assert cat.truth is not None and cat.truth().sum() == 4 and dog.truth is None
 
 
@@ -303,8 +303,8 @@ def test_coco_of_another_size_fails_and_images_without_annotations_have_no_truth
         ({"a.txt": "x"}, "a.txt", "neither a folder"),
         ({"a.json": "{"}, "a.json", "cannot be read as JSON"),
         ({"a.json": "[" * 100_000}, "a.json", "cannot be read as JSON"),
-        ({"a.json": "[]"}, "a.json", "no COCO file"),
-        ({"a.json": '{"images": [{"id": 1}], "annotations": []}'}, "a.json", "no COCO file"),
+        ({"a.json": "[]"}, "a.json", "not a COCO file"),
+        ({"a.json": '{"images": [{"id": 1}], "annotations": []}'}, "a.json", "not a COCO file"),
         ({"a.json": '{"images": [], "annotations": []}'}, "a.json", "annotates no image"),
     ],
 )
@@ -314,7 +314,7 @@ def test_mistakes_are_named(
     for name, text in files.items():
         write(tmp_path / name, text)
     with pytest.raises(SourceError, match=words) as caught:
-        with_truth(open_source(pictures), tmp_path / spec)
+        with_ground_truth(open_source(pictures), tmp_path / spec)
     assert "\n" not in str(caught.value)
 
 
@@ -328,7 +328,7 @@ def test_the_picture_is_decoded_once(pictures: Path, tmp_path: Path) -> None:
             load = record.load
             yield Record(record.name, None, lambda load=load: loads.append(1) or load())
 
-    record = first(with_truth(Source(source.names, source.labels, counted), tmp_path / "a"))
+    record = first(with_ground_truth(Source(source.names, source.labels, counted), tmp_path / "a"))
     assert record.truth is not None
     record.load()
     record.truth()

@@ -85,7 +85,7 @@ def test_a_picture_cut_short_is_refused(kind: str, kept: float) -> None:
 
 def test_half_a_photo_is_refused(data: Path) -> None:
     photo = sorted((data / "photos").iterdir())[0].read_bytes()
-    with pytest.raises(ImageError, match="cut short"):
+    with pytest.raises(ImageError, match="truncated"):
         decode_image(photo[: len(photo) // 2], "half.jpg")
 
 
@@ -111,7 +111,7 @@ def test_a_picture_too_large_is_refused_by_its_header(size: tuple[int, int]) -> 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="empty"):
         decode_image(b"", "none.jpg")
-    with pytest.raises(ImageError, match="no picture of a known format"):
+    with pytest.raises(ImageError, match="not an image of a known format"):
         decode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n" * 10, "program.eps")
     with pytest.raises(ImageError, match=r"gone\.jpg: cannot be read"):
         read_image(tmp_path / "gone.jpg")

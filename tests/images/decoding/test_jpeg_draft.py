@@ -23,10 +23,10 @@ from adcc_onnx.cli import main
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import ImageError, PreprocessingError
 from adcc_onnx.explanation.samples import samples, tensor_of, truth_of
-from adcc_onnx.images.annotations.ground_truth import with_truth
-from adcc_onnx.images.decoding.decode import decode_image, decode_reduced
+from adcc_onnx.images.annotations.ground_truth import with_ground_truth
+from adcc_onnx.images.decoding.decode import decode_downscaled, decode_image
 from adcc_onnx.images.preprocessing import Preprocessing
-from adcc_onnx.images.sources.encoded import encoded
+from adcc_onnx.images.sources.encoded_images import encoded_record
 from adcc_onnx.images.sources.image_source import Record
 from adcc_onnx.images.sources.open_images import open_arrays, open_source
 from adcc_onnx.results.store import Store
@@ -73,11 +73,11 @@ def steps_for(times: int, **options: Any) -> Preprocessing:
 
 
 def record_of(data: bytes) -> Record:
-    return encoded("x", None, lambda: data)
+    return encoded_record("x", None, lambda: data)
 
 
 def times_of(data: bytes, steps: Preprocessing) -> int:
-    return decode_reduced(data, "x", steps.max_downscale)[1]
+    return decode_downscaled(data, "x", steps.max_downscale)[1]
 
 
 def by_pillow(data: bytes, steps: Preprocessing) -> np.ndarray:
@@ -104,7 +104,7 @@ def require_close(found: np.ndarray, wanted: np.ndarray) -> None:
 def test_near_to_the_whole_picture(times: int, coding: dict, options: dict) -> None:
     data, steps = jpeg(scene(), **coding), steps_for(times, **options)
     assert times_of(data, steps) == times
-    found = steps.see(record_of(data))
+    found = steps.load_cropped(record_of(data))
     require_close(found, by_pillow(data, steps))
     assert not np.array_equal(found, by_pillow(data, steps))
 
@@ -119,7 +119,7 @@ def test_photos_keep_the_tolerance(data: Path, size: int, times: int) -> None:
         photo = jpeg(pixels, quality=(75, 90, 97)[i % 3], subsampling=(2, 0)[i % 2])
         steps = Preprocessing((size, size), round(size * 8 / 7), decode="reduced")
         assert times_of(photo, steps) == times
-        require_close(steps.see(record_of(photo)), by_pillow(photo, steps))
+        require_close(steps.load_cropped(record_of(photo)), by_pillow(photo, steps))
 
 
 def test_how_far_pictures_are_reduced() -> None:
@@ -156,14 +156,14 @@ def whole_ones() -> list[Any]:
 def test_where_none_applies_it_is_the_whole_picture(data: bytes, steps: Preprocessing) -> None:
     assert times_of(data, steps) == 1
     np.testing.assert_array_equal(
-        steps.see(record_of(data)), steps.crop_image(decode_image(data, "x"))
+        steps.load_cropped(record_of(data)), steps.crop_image(decode_image(data, "x"))
     )
 
 
 def test_by_default_all_are_decoded_whole() -> None:
     data, steps = jpeg(scene()), steps_for(4, decode="full")
     assert Preprocessing((32, 32), 37) == steps
-    found = steps.see(record_of(data))
+    found = steps.load_cropped(record_of(data))
     np.testing.assert_array_equal(found, steps.crop_image(decode_image(data, "x")))
     np.testing.assert_array_equal(found, by_pillow(data, steps))
 
@@ -179,26 +179,26 @@ def test_pictures_are_turned_upright(orientation: int, crop: bool) -> None:
     data = jpeg(scene(), exif=turned(orientation))
     steps = Preprocessing((60, 32), 64, crop=crop, decode="reduced")
     asked = []
-    _, times = decode_reduced(
+    _, times = decode_downscaled(
         data, "x", lambda size: asked.append(size) or steps.max_downscale(size)
     )
     upright = (WIDTH, HEIGHT) if orientation > 4 else (HEIGHT, WIDTH)
     assert asked == [upright] and times == 2
-    require_close(steps.see(record_of(data)), steps.crop_image(decode_image(data, "x")))
+    require_close(steps.load_cropped(record_of(data)), steps.crop_image(decode_image(data, "x")))
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_gray_and_cmyk(mode: str) -> None:
     data, steps = jpeg(Image.fromarray(scene()).convert(mode), subsampling=0), steps_for(4)
     assert times_of(data, steps) == 4
-    require_close(steps.see(record_of(data)), by_pillow(data, steps))
+    require_close(steps.load_cropped(record_of(data)), by_pillow(data, steps))
 
 
 def test_the_first_of_several_pictures_in_a_jpeg() -> None:
     other = [Image.new("RGB", (WIDTH, HEIGHT))]
     data, steps = jpeg(scene(), "MPO", save_all=True, append_images=other), steps_for(4)
     assert Image.open(io.BytesIO(data)).format == "MPO" and times_of(data, steps) == 4
-    require_close(steps.see(record_of(data)), by_pillow(data, steps))
+    require_close(steps.load_cropped(record_of(data)), by_pillow(data, steps))
 
 
 @pytest.mark.parametrize("kept", [0.02, 0.3, 0.6, 0.98])
@@ -209,7 +209,7 @@ def test_a_picture_cut_short_is_refused(kept: float, coding: dict) -> None:
     messages = []
     for steps in (steps_for(8), steps_for(8, decode="full")):
         with pytest.raises(ImageError, match=r"^x: ") as caught:
-            steps.see(record_of(cut))
+            steps.load_cropped(record_of(cut))
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
 
@@ -219,7 +219,7 @@ def test_a_picture_too_large_is_refused_before_it_is_reduced() -> None:
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = (60_000).to_bytes(2, "big") * 2
     with pytest.raises(ImageError, match="more than 180,000,000 pixels"):
-        steps_for(8).see(record_of(bytes(data)))
+        steps_for(8).load_cropped(record_of(bytes(data)))
 
 
 def in_folder(path: Path, data: bytes) -> Path:
@@ -255,7 +255,7 @@ def in_parquet(path: Path, data: bytes) -> Path:
 def test_every_source_of_pictures(tmp_path: Path, place: Callable[..., Path]) -> None:
     data, steps = jpeg(scene()), steps_for(4)
     record = next(iter(open_source(place(tmp_path / "a", data))))
-    np.testing.assert_array_equal(steps.see(record), steps.see(record_of(data)))
+    np.testing.assert_array_equal(steps.load_cropped(record), steps.load_cropped(record_of(data)))
     np.testing.assert_array_equal(record.load(), decode_image(data, "x"))
 
 
@@ -285,7 +285,7 @@ def test_masks_are_of_the_whole_picture(tmp_path: Path) -> None:
     Image.fromarray(np.rot90(mask, -1)).save(masks / "1.png")
     model = adcc.load(classifier_path(), decode="reduced", device="cpu")
     assert model.preprocessing is not None and times_of(data, model.preprocessing) == 2
-    (record,) = with_truth(open_source(photos), masks)
+    (record,) = with_ground_truth(open_source(photos), masks)
     tensor, truth = tensor_of(record, False, model), truth_of(record, False, model)
     assert record.truth is not None and truth is not None
     np.testing.assert_array_equal(record.truth(), np.rot90(mask, -1))
@@ -296,7 +296,7 @@ def test_masks_are_of_the_whole_picture(tmp_path: Path) -> None:
 
 def test_the_picture_of_a_truth_is_decoded_once(tmp_path: Path) -> None:
     reads = []
-    picture = encoded("1.jpg", None, lambda: reads.append(1) or jpeg(scene()))
+    picture = encoded_record("1.jpg", None, lambda: reads.append(1) or jpeg(scene()))
     source = open_source(in_folder(tmp_path / "photos", jpeg(scene())))
     boxes = tmp_path / "boxes"
     boxes.mkdir()
@@ -305,8 +305,8 @@ def test_the_picture_of_a_truth_is_decoded_once(tmp_path: Path) -> None:
         "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"
     )
     counted = type(source)(source.names, source.labels, lambda positions: iter([picture]))
-    (record,) = with_truth(counted, boxes)
-    steps_for(8).see(record)
+    (record,) = with_ground_truth(counted, boxes)
+    steps_for(8).load_cropped(record)
     assert record.truth is not None and record.truth().sum() == 81
     assert len(reads) == 1
 

@@ -115,7 +115,7 @@ def test_mistakes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     wanted = {
         "none": "has no column 'image'",
         "empty": "has no rows",
-        "floats": "neither whole numbers nor text",
+        "floats": "neither integers nor text",
         "broken": "cannot be read as Parquet",
     }
     for name, words in wanted.items():

@@ -12,7 +12,7 @@ import pytest
 
 from adcc_onnx.errors import OptionError, SourceError
 from adcc_onnx.images.sources.image_source import Label, Record, Source
-from adcc_onnx.images.sources.subsampling import sampled
+from adcc_onnx.images.sources.subsampling import subsample
 
 
 def source(names: list[str], labels: list[Label | None] | None = None) -> Source:
@@ -28,26 +28,28 @@ NAMES = [f"{i:04d}.png" for i in range(1000)]
 
 
 def test_without_a_seed_the_first_ones() -> None:
-    found = sampled(source(NAMES), 3)
+    found = subsample(source(NAMES), 3)
     assert list(found.names) == NAMES[:3] and [int(r.load()) for r in found] == [0, 1, 2]
-    assert len(sampled(source(NAMES), None)) == len(sampled(source(NAMES), 5000, 1)) == 1000
+    assert len(subsample(source(NAMES), None)) == len(subsample(source(NAMES), 5000, 1)) == 1000
 
 
 def test_a_sample_is_by_hash_and_so_the_same_on_every_machine() -> None:
     hashes = {name: hashlib.sha256(f"3:{name}".encode()).hexdigest() for name in NAMES}
     wanted = sorted(sorted(NAMES, key=lambda name: hashes[name])[:50])
-    found = sampled(source(NAMES), 50, 3)
+    found = subsample(source(NAMES), 50, 3)
     assert list(found.names) == wanted
     assert [NAMES[int(r.load())] for r in found] == wanted
     assert [r.name for r in found.at([1, 40])] == [wanted[1], wanted[40]]
-    assert set(wanted) == set(sampled(source(NAMES[::-1]), 50, 3).names)
-    assert set(wanted) < set(sampled(source(NAMES), 51, 3).names)
-    assert set(wanted) != set(sampled(source(NAMES), 50, 4).names)
+    assert set(wanted) == set(subsample(source(NAMES[::-1]), 50, 3).names)
+    assert set(wanted) < set(subsample(source(NAMES), 51, 3).names)
+    assert set(wanted) != set(subsample(source(NAMES), 50, 4).names)
 
 
 def test_samples_are_uniform() -> None:
     """Over 400 seeds every image is taken about as often: chi-square within five deviations."""
-    taken = Counter(n for seed in range(400) for n in sampled(source(NAMES[:100]), 20, seed).names)
+    taken = Counter(
+        n for seed in range(400) for n in subsample(source(NAMES[:100]), 20, seed).names
+    )
     chi = sum((taken[name] - 80) ** 2 / (80 * 0.8) for name in NAMES[:100])
     assert abs(chi - 99) < 5 * np.sqrt(2 * 99)
 
@@ -57,7 +59,7 @@ def test_a_stratified_sample_is_in_proportion(seed: int | None) -> None:
     labels: list[Label | None] = [
         ("a", "b", "b", "c", "c", "c", "c", None)[i % 8] for i in range(1000)
     ]
-    found = sampled(source(NAMES, labels), 80, seed, stratified=True)
+    found = subsample(source(NAMES, labels), 80, seed, stratified=True)
     assert Counter(found.labels) == {"a": 10, "b": 20, "c": 40, None: 10}
     assert list(found.names) == sorted(found.names)
 
@@ -71,18 +73,18 @@ def test_a_stratified_sample_is_webster_and_sainte_lagues() -> None:
         for _ in range(limit):
             best = max(sizes, key=lambda label: sizes[label] / (2 * places[label] + 1))
             places[best] += 1
-        found = Counter(sampled(source(NAMES, labels), limit, 5, stratified=True).labels)
+        found = Counter(subsample(source(NAMES, labels), limit, 5, stratified=True).labels)
         assert found == {label: k for label, k in places.items() if k}
 
 
 def test_fewer_than_the_labels_takes_one_of_some_by_lot() -> None:
     labels: list[Label | None] = [i // 10 for i in range(1000)]
-    taken = [set(sampled(source(NAMES, labels), 10, s, stratified=True).labels) for s in (0, 1)]
+    taken = [set(subsample(source(NAMES, labels), 10, s, stratified=True).labels) for s in (0, 1)]
     assert len(taken[0]) == len(taken[1]) == 10 and taken[0] != taken[1]
 
 
 def test_mistakes() -> None:
     with pytest.raises(SourceError, match="needs labels"):
-        sampled(source(NAMES), 10, 0, stratified=True)
+        subsample(source(NAMES), 10, 0, stratified=True)
     with pytest.raises(OptionError, match="at least 1"):
-        sampled(source(NAMES), 0)
+        subsample(source(NAMES), 0)

@@ -77,7 +77,7 @@ def test_a_label_that_cannot_be_read_fails_its_image_alone(tmp_path: Path, sidec
 def test_two_labels_of_one_image_are_refused(tmp_path: Path) -> None:
     members = [("a.png", png(1)), ("a.cls", b"1"), ("a.json", b'{"label": 2}')]
     (record,) = open_source(tar(tmp_path / "x.tar", members))
-    with pytest.raises(ImageError, match="second label"):
+    with pytest.raises(ImageError, match="another label"):
         record.load()
 
 
@@ -108,9 +108,9 @@ def test_shards_are_one_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("s-{000..002}.tar", r"2 of 3 files are missing, first .*s-001\.tar"),
-        ("s-{002..000}.tar", "stands for 0 files"),
-        ("s-{0..99999999}.tar", "stands for 100,000,000 files"),
+        ("s-{000..002}.tar", r"2 of 3 files are missing; the first is .*s-001\.tar"),
+        ("s-{002..000}.tar", "expands to 0 files"),
+        ("s-{0..99999999}.tar", "expands to 100,000,000 files"),
         ("s-{0..99999}{0..99999}.tar", "files; 1 to 100,000"),
         ("s-{0..x}.tar", "no such file"),
         ("{0..0}.zip", r"0\.zip is neither"),
@@ -145,7 +145,7 @@ def test_links_devices_and_names_that_lead_out_are_not_followed(tmp_path: Path) 
     *bad, good = open_source(path)
     assert len(bad) == 7 and shade(good.load()) == 1
     for record in bad:
-        with pytest.raises(ImageError, match=r"not followed|leads out"):
+        with pytest.raises(ImageError, match=r"not followed|leaves the archive"):
             record.load()
     assert sorted(tmp_path.iterdir()) == before
 

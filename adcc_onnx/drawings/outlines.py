@@ -1,4 +1,4 @@
-"""The outlines of the shape classes, as polygons around their center with area one."""
+"""Outlines of the shape classes: polygons centered at the origin with area 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
-Outline = tuple[Points, ...]  # a second contour is a hole
+Outline = tuple[Points, ...]  # one contour; a second one is a hole
 
 _CURVE_POINTS = 64
 
@@ -60,7 +60,8 @@ def _heart() -> Outline:
 
 
 def _crescent() -> Outline:
-    # Two arcs through the same tips: the unit circle's long one, a smaller circle's far side.
+    # Two arcs between the same tips: the long arc of the unit circle and the far arc of a smaller
+    # circle.
     tip, bite = 0.75, 0.72
     outer = np.linspace(tip, 2 * np.pi - tip, _CURVE_POINTS)
     center = np.cos(tip) - np.sqrt(bite**2 - np.sin(tip) ** 2)
@@ -96,8 +97,19 @@ _OUTLINES: dict[str, Callable[[], Outline]] = {
 CLASSES: tuple[str, ...] = tuple(_OUTLINES)
 
 
-def area(outline: Outline) -> float:
-    """The area inside the first contour and outside the others (the shoelace formula)."""
+def outline_area(outline: Outline) -> float:
+    """Compute the area inside the first contour and outside the others (shoelace formula).
+
+    Args:
+        outline: Contours, each of points (x, y), [n, 2].
+
+    Returns:
+        The area, in squared units of the points.
+
+    Example:
+        >>> outline_area((np.array([[0, 0], [2, 0], [2, 3], [0, 3]]),))
+        6.0
+    """
     first, *holes = (_shoelace(contour) for contour in outline)
     return first - sum(holes)
 
@@ -109,19 +121,24 @@ def _shoelace(contour: Points) -> float:
 
 def _unit(outline: Outline) -> Outline:
     center = (outline[0].max(axis=0) + outline[0].min(axis=0)) / 2
-    scale = np.sqrt(area(outline))
+    scale = np.sqrt(outline_area(outline))
     return tuple((contour - center) / scale for contour in outline)
 
 
 UNIT_OUTLINES: tuple[Outline, ...] = tuple(_unit(make()) for make in _OUTLINES.values())
 
 
-def place(rng: np.random.Generator, outline: Outline, fraction: float) -> Outline:
-    """The outline stretched, turned and moved to a random place of the unit square.
+def place_outline(rng: np.random.Generator, outline: Outline, fraction: float) -> Outline:
+    """Stretch and rotate an outline at random and move it to a random position.
 
     Args:
-        outline: of area one.
-        fraction: the area it shall have; less where it would not fit into the square.
+        rng: Random number generator.
+        outline: Outline with area 1.
+        fraction: Area to scale to, as a fraction of the unit square; reduced where the outline
+            would not fit into the square.
+
+    Returns:
+        The transformed outline, inside the unit square.
     """
     stretch = np.exp(rng.uniform(-0.16, 0.16))
     slant, turn = rng.uniform(0, 2 * np.pi, 2)

@@ -12,7 +12,7 @@ from adcc_onnx.images.sources.open_images import open_source
 
 def test_each_record_is_the_drawing_of_its_number() -> None:
     source = open_source("drawings:6@7")
-    assert len(source) == 6 and not source.ready
+    assert len(source) == 6 and not source.preprocessed
     for i, record in zip((1, 4), source.at([1, 4]), strict=True):
         drawing = draw(7, i)
         assert record.name == f"7-{i}" and record.label == CLASSES[drawing.label]

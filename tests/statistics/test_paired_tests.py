@@ -9,12 +9,16 @@ import pytest
 from helpers.simulations import adcc_of_means, explained, false_alarms
 from scipy import stats
 
-from adcc_onnx.statistics.pairs import difference, holm, swap_p_values
+from adcc_onnx.statistics.paired_tests import (
+    holm_correction,
+    paired_difference,
+    permutation_p_values,
+)
 from adcc_onnx.statistics.resampling import Resampling
 
 
 def p_value(first: np.ndarray, second: np.ndarray, *how: Any) -> float:
-    (found,) = swap_p_values(first, second[None], *how)
+    (found,) = permutation_p_values(first, second[None], *how)
     return float(found)
 
 
@@ -38,7 +42,7 @@ def test_a_difference_of_means_is_that_of_the_images_differences(
 ) -> None:
     first, second = pair
     many = Resampling(replicates=50_000)
-    found = difference(first, second, mean_of, many)
+    found = paired_difference(first, second, mean_of, many)
     wanted = stats.bootstrap(
         ((first - second)[0],), np.mean, n_resamples=50_000, rng=np.random.default_rng(2)
     ).confidence_interval
@@ -78,7 +82,7 @@ def test_p_of_a_few_images_is_that_of_all_their_swaps() -> None:
 
 def test_a_method_against_itself_is_never_told_apart() -> None:
     values = explained(np.random.default_rng(0), 50)
-    found = difference(values, values.copy(), adcc_of, Resampling())
+    found = paired_difference(values, values.copy(), adcc_of, Resampling())
     assert (found.value, found.interval) == (0.0, (0.0, 0.0))
     assert p_value(values, values.copy(), adcc_of, Resampling()) == 1.0
 
@@ -87,19 +91,19 @@ def test_a_clear_difference_has_the_least_p_there_is() -> None:
     rng = np.random.default_rng(0)
     worse = explained(rng, 200)
     better = worse * np.array([[0.5], [1.0], [1.0]])
-    found = difference(better, worse, adcc_of, Resampling())
+    found = paired_difference(better, worse, adcc_of, Resampling())
     assert found.value > 0 and found.interval is not None and found.interval[0] > 0
-    assert difference(worse, better, adcc_of, Resampling()).value == -found.value
+    assert paired_difference(worse, better, adcc_of, Resampling()).value == -found.value
     for pair in ((better, worse), (worse, better)):
         assert p_value(*pair, adcc_of, Resampling(permutations=999)) == 1 / 1000
 
 
 def test_few_images_tell_nothing() -> None:
     here, there, nothing = np.array([[0.9]]), np.array([[0.1]]), np.empty((1, 0))
-    one = difference(here, there, mean_of, Resampling())
+    one = paired_difference(here, there, mean_of, Resampling())
     assert one.interval is None and one.value == pytest.approx(0.8)
     assert p_value(here, there, mean_of, Resampling()) == 1.0
-    none = difference(nothing, nothing, mean_of, Resampling())
+    none = paired_difference(nothing, nothing, mean_of, Resampling())
     assert none.interval is None and np.isnan(none.value)
     assert p_value(nothing, nothing, mean_of, Resampling()) == 1.0
 
@@ -111,7 +115,7 @@ def test_only_images_that_both_have_count() -> None:
     first[1, 4] = others[0, 2, 9] = np.nan
     others[1, :, 20:] = np.nan
     others[2] = np.nan
-    found = swap_p_values(first, others, adcc_of, Resampling(permutations=50_000))
+    found = permutation_p_values(first, others, adcc_of, Resampling(permutations=50_000))
     for p, other in zip(found[:2], others, strict=False):
         both = ~np.isnan(first + other).any(axis=0)
         apart = p_value(first[:, both], other[:, both], adcc_of, Resampling(permutations=50_000))
@@ -129,12 +133,12 @@ def test_p_is_uniform_where_nothing_differs() -> None:
 
 def test_holm_by_hand() -> None:
     # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 = 0.04, 0.06, 0.06, 0.04: never falling.
-    found = holm(np.array([0.04, 0.01, 0.03, 0.02]))
+    found = holm_correction(np.array([0.04, 0.01, 0.03, 0.02]))
     np.testing.assert_allclose(found, [0.06, 0.04, 0.06, 0.06])
-    np.testing.assert_allclose(holm(np.array([0.5, 0.9])), [1.0, 1.0])
+    np.testing.assert_allclose(holm_correction(np.array([0.5, 0.9])), [1.0, 1.0])
     # Two of three possible: times 3, 2.
-    np.testing.assert_allclose(holm(np.array([0.01, 0.02]), 3), [0.03, 0.04])
-    assert holm(np.empty(0)).shape == (0,)
+    np.testing.assert_allclose(holm_correction(np.array([0.01, 0.02]), 3), [0.03, 0.04])
+    assert holm_correction(np.empty(0)).shape == (0,)
 
 
 def test_the_best_of_equals_is_chosen_by_the_data_so_that_all_pairs_count() -> None:

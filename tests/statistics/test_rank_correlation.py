@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adcc_onnx.statistics.rankings import rank_agreement
+from adcc_onnx.statistics.rank_correlation import kendall_tau_matrix
 
 
 def tau_b(x: np.ndarray, y: np.ndarray) -> float:
@@ -22,7 +22,7 @@ def tau_b(x: np.ndarray, y: np.ndarray) -> float:
 def test_agreement_is_kendalls_tau_b() -> None:
     rng = np.random.default_rng(0)
     scores = np.round(rng.random((4, 9)), 1)
-    found = rank_agreement(scores)
+    found = kendall_tau_matrix(scores)
     for i in range(4):
         for j in range(4):
             assert found[i, j] == pytest.approx(tau_b(scores[i], scores[j]))
@@ -32,8 +32,8 @@ def test_agreement_is_kendalls_tau_b() -> None:
 def test_the_reverse_ranking_disagrees_and_what_cannot_rank_has_no_tau() -> None:
     ramp = np.arange(5.0)
     missing = np.array([0.0, np.nan, np.nan, np.nan, np.nan])
-    found = rank_agreement(np.stack([ramp, -ramp, np.ones(5), missing]))
+    found = kendall_tau_matrix(np.stack([ramp, -ramp, np.ones(5), missing]))
     assert found[0, 1] == pytest.approx(-1.0)
     assert np.isnan(found[0, 2]) and np.isnan(found[0, 3])
-    part = rank_agreement(np.array([[1.0, 2.0, 3.0], [1.0, np.nan, 2.0]]))
+    part = kendall_tau_matrix(np.array([[1.0, 2.0, 3.0], [1.0, np.nan, 2.0]]))
     assert part[0, 1] == pytest.approx(1.0)
