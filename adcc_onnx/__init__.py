@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from adcc_onnx.exporting import export
     from adcc_onnx.images.preprocessing import Preprocessing
     from adcc_onnx.metrics.metric import Metric, MetricContext, MetricNeed
-    from adcc_onnx.metrics.metric_registry import list_metrics
+    from adcc_onnx.metrics.metric_registry import list_metrics, metric
     from adcc_onnx.model import Model
     from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 
@@ -101,7 +101,7 @@ _NAMES_BY_MODULE = {
     "exporting": ("export",),
     "images.preprocessing": ("Preprocessing",),
     "metrics.metric": ("Metric", "MetricContext", "MetricNeed"),
-    "metrics.metric_registry": ("list_metrics",),
+    "metrics.metric_registry": ("list_metrics", "metric"),
     "model": ("Model",),
     "results.evaluation_result": ("MethodResult", "EvaluationResult"),
 }
@@ -158,6 +158,7 @@ __all__ = [
     "load",
     "merge",
     "method",
+    "metric",
     "overlay",
     "randomize",
     "render_report",

@@ -17,7 +17,7 @@ from adcc_onnx.errors import SourceError
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.evaluation.run_options import ModelOptions
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
-from adcc_onnx.explanation.explained_batches import Targets, collect, explained_batches
+from adcc_onnx.explanation.batch_explanations import Targets, collect, explain_batches
 from adcc_onnx.explanation.explanations import Explanations
 from adcc_onnx.explanation.targets import parse_target, resolve_target
 from adcc_onnx.images.sources.given_images import Images, as_source
@@ -82,7 +82,7 @@ def explain(
     loaded = with_class_names(as_model(model, load_options), labels)
     ((name, chosen),) = make_plan([method], seed=seed).methods.items()
     targets = _targets(target, loaded)
-    found = explained_batches(loaded, as_source(images), {name: chosen}, targets, seed)
+    found = explain_batches(loaded, as_source(images), {name: chosen}, targets, seed)
     return collect(name, found, loaded)
 
 
@@ -137,7 +137,7 @@ def save_explanations(
     targets = _targets(target, loaded)
     folder = PictureFolder(Path(out), loaded, source, notify)
     saved = SavedExplanations()
-    for batch in explained_batches(loaded, source, plan.methods, targets, seed):
+    for batch in explain_batches(loaded, source, plan.methods, targets, seed):
         saved.files.extend(folder.write(batch))
         saved.failures.update(batch.failures)
     return saved

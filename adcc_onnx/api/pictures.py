@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import StoreError
-from adcc_onnx.explanation.explained_batches import ExplainedBatch
+from adcc_onnx.explanation.batch_explanations import BatchExplanations
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.samples import Sample
 from adcc_onnx.images.sources.image_source import Source
@@ -44,7 +44,7 @@ class PictureFolder:
         except OSError as error:
             raise StoreError(f"cannot create the folder {folder}: {error.strerror}") from error
 
-    def write(self, batch: ExplainedBatch) -> list[Path]:
+    def write(self, batch: BatchExplanations) -> list[Path]:
         """Write the files of one batch.
 
         Args:
@@ -67,7 +67,7 @@ class PictureFolder:
         kept = [i for i, one in enumerate(batch.samples) if one.name not in batch.failures]
         return [path for i in kept for path in self._write_image(batch, i)]
 
-    def _write_image(self, batch: ExplainedBatch, image: int) -> Iterator[Path]:
+    def _write_image(self, batch: BatchExplanations, image: int) -> Iterator[Path]:
         sample, logits = batch.samples[image], batch.logits[image]
         self._notify(safe(f"{sample.name}: {_most_probable(self._model, logits)}"))
         picture = self._picture_of(sample)

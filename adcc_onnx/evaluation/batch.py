@@ -23,8 +23,8 @@ from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.ready_maps import ReadyMaps
 from adcc_onnx.explanation.samples import Sample
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
-from adcc_onnx.metrics.metric import Explained, Metric, MetricNeed
-from adcc_onnx.metrics.metric_registry import score_all
+from adcc_onnx.metrics.metric import ExplainedBatch, Metric, MetricNeed
+from adcc_onnx.metrics.scoring import score_all
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import ImageRow, ScoreRow
 from adcc_onnx.runtime.pinned_memory import host_array
@@ -152,7 +152,7 @@ class Batch:
         start = time.perf_counter()
         masked, second = (None, None) if seen is None else self._second(mapped, seen)
         view = BatchMetricContext(self.model, mapped.method, mapped.first)
-        explained = Explained(
+        explained = ExplainedBatch(
             self.probability,
             masked,
             mapped.maps.small,

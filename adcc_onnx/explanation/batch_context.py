@@ -212,8 +212,8 @@ class BatchContext:
     def note(self, image: int, text: str) -> None:
         self.notes[image] = text
 
-    def rngs(self, anew: bool = False) -> list[np.random.Generator]:
-        number = int(anew and self._input is not self._clean)
+    def rngs(self, resample: bool = False) -> list[np.random.Generator]:
+        number = int(resample and self._input is not self._clean)
         return [np.random.default_rng([key, number]) for key in self.keys]
 
     def probability(self, image: int, logits: Float32Array) -> NDArray[np.float64]:

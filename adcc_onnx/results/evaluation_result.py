@@ -10,7 +10,8 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from adcc_onnx.kernels.arrays import Float64Array
-from adcc_onnx.metrics.metric_registry import Metrics, dataset_scores, get_metrics
+from adcc_onnx.metrics.metric_registry import get_metrics
+from adcc_onnx.metrics.scoring import Metrics, dataset_scores
 from adcc_onnx.results.per_image_records import per_image_records, to_dataframe
 from adcc_onnx.results.ranking import (
     MethodValues,

@@ -9,7 +9,7 @@ import numpy as np
 
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric import CompositeMetric, Metric
-from adcc_onnx.metrics.metric_registry import dataset_scores
+from adcc_onnx.metrics.scoring import dataset_scores
 
 _MAIN_SCORE = "adcc"
 

@@ -18,7 +18,7 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import Plan, make_plan
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric import Metric
-from adcc_onnx.metrics.metric_registry import dataset_scores
+from adcc_onnx.metrics.scoring import dataset_scores
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.statistics.intervals import percentile_interval
 from adcc_onnx.statistics.rank_correlation import kendall_tau_matrix

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adcc_onnx.cams.opticam import _START, OptiCAM
-from adcc_onnx.cams.rise import RISE
+from adcc_onnx.cams.optimized_cams import _START, OptiCAM
+from adcc_onnx.cams.random_masks import RISE
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.samples import tensor_of
 from adcc_onnx.images.sources.open_images import open_paths

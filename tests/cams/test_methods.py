@@ -73,7 +73,7 @@ class Shown:
     def noise(self, copies, sigma):
         return (np.full(self.images.shape, sigma, np.float32) for _ in range(copies))
 
-    def rngs(self, anew=False):
+    def rngs(self, resample=False):
         return [np.random.default_rng(i) for i in range(len(self.images))]
 
     def probability(self, image, logits):

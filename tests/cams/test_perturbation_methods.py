@@ -16,8 +16,8 @@ from helpers.torch_twin import TARGETS, Array, at_layer, ours
 
 from adcc_onnx.cams.method import Need
 from adcc_onnx.cams.method_registry import get_method
-from adcc_onnx.cams.rise import RISE
-from adcc_onnx.cams.scorecam import ScoreCAM
+from adcc_onnx.cams.random_masks import RISE
+from adcc_onnx.cams.score_cams import ScoreCAM
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.model import Model

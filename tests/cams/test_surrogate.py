@@ -13,17 +13,19 @@ import pytest
 from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.cams.method_registry import get_method
-from adcc_onnx.cams.scorecam import sums
-from adcc_onnx.cams.surrogate import (
-    _BLUR,
+from adcc_onnx.cams.gaussian_process import (
     _NOISE,
     GaussianProcess,
     Prediction,
+    fit_hyperparameters,
+)
+from adcc_onnx.cams.method_registry import get_method
+from adcc_onnx.cams.score_cams import group_sums
+from adcc_onnx.cams.surrogate import (
+    _BLUR,
     expected_agreement,
     farthest_points,
     features,
-    fit_hyperparameters,
     search,
 )
 from adcc_onnx.errors import OptionError
@@ -83,7 +85,7 @@ def test_predictions_equal_scikit_learns(theirs: Callable[..., Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")
-def test_the_shape_is_the_likeliest_of_those_tried(theirs: Callable[..., Any]) -> None:
+def test_the_fit_has_the_highest_likelihood_of_the_candidates(theirs: Callable[..., Any]) -> None:
     points = features(MASKS)
     scores = smooth(points)
     centered = scores - scores.mean()
@@ -187,4 +189,4 @@ def test_sums_of_groups_are_numpys() -> None:
     groups = rng.integers(1, 9, 50)  # the first of 10 groups and the last one have no row
     expected = np.zeros((10, 4))
     np.add.at(expected, groups, values)
-    np.testing.assert_allclose(sums(values, groups, 10), expected, atol=1e-12)
+    np.testing.assert_allclose(group_sums(values, groups, 10), expected, atol=1e-12)

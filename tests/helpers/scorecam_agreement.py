@@ -21,7 +21,7 @@ import numpy as np
 
 import adcc_onnx as adcc
 from adcc_onnx.cams.method import MethodContext
-from adcc_onnx.cams.scorecam import ScoreCAM
+from adcc_onnx.cams.score_cams import ScoreCAM
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.metrics.adcc import harmonic_mean
+from adcc_onnx.metrics.adcc_family import harmonic_mean
 from adcc_onnx.statistics.intervals import estimate
 from adcc_onnx.statistics.paired_tests import holm_correction, permutation_p_values
 from adcc_onnx.statistics.resampling import Resampling

@@ -37,8 +37,10 @@ def build_share_gradient(classifier: Classifier, layer: Layer) -> ir.Model:
     image, batch = new_input(IMAGE, copy), batch_of(copy)
     kept = ir.val(ACTIVATIONS, dtype=FLOAT, shape=[batch, layer.channels, *layer.grid])
     shares = ir.val(SHARES, dtype=FLOAT, shape=[batch, layer.channels])
-    weights = builder.wrap(shares).op("Softmax", axis=1).reshape([0, layer.channels, 1, 1])
-    mixed = (builder.wrap(kept).op("Relu") * weights).sum([1], keepdims=False)
+    weights = builder.wrap(shares).op("Softmax", axis=1).reshape([0, 1, layer.channels])
+    channels = builder.wrap(kept).op("Relu").reshape([0, layer.channels, -1])
+    # A product, since ReduceSum rounds differently with the number of images in the batch.
+    mixed = weights.op("MatMul", channels).reshape([0, *layer.grid])
     mask = upsample(normalize(mixed), image_size(copy))
     feed(builder, copy, builder.wrap(image) * mask)
     copy.model.graph.sort()
