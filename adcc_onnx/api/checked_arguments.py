@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+
+from adcc_onnx.errors import did_you_mean
 
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
@@ -49,8 +51,10 @@ def checked_arguments(
             raise TypeError(f"{function.__name__}: {error}") from None
         hints = get_type_hints(function)
         for name, value in given.items():
-            kind = signature.parameters[name].kind
-            if kind is not inspect.Parameter.VAR_KEYWORD and not _accepts(hints[name], value):
+            if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                known = get_args(hints[name])[0].__annotations__
+                _check_keywords(function.__name__, value, known, signature.parameters)
+            elif not _accepts(hints[name], value):
                 raise TypeError(
                     f"{function.__name__}: {name} must be {_described(hints[name])}, "
                     f"not {_shown(value)}"
@@ -68,6 +72,19 @@ def as_list(given: Any) -> list[Any]:
     """
     one = isinstance(given, str) or not isinstance(given, Sequence)
     return [given] if one else list(given)
+
+
+def _check_keywords(
+    function: str, given: Iterable[str], known: Iterable[str], parameters: Iterable[str]
+) -> None:
+    """Check the names of further keywords against those of a typed dictionary.
+
+    Raises:
+        TypeError: A keyword does not exist.
+    """
+    for name in set(given) - set(known):
+        close = did_you_mean(name, [*parameters, *known])
+        raise TypeError(f"{function}: there is no argument '{name}'{close}")
 
 
 def _accepts(hint: Any, value: Any) -> bool:
@@ -93,13 +110,17 @@ def _described(hint: Any) -> str:
     """Describe a hint in words."""
     inner = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     plain = [get_origin(one) or one for one in inner]
-    names = [_NAMES.get(getattr(one, "__name__", str(one)), one.__name__) for one in plain]
+    names = [_NAMES.get(one.__name__, f"a {one.__name__}") for one in plain]
     *first, last = dict.fromkeys(name for name in names if name)
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def _shown(value: Any) -> str:
     """Show a value in a message: short text and numbers as they are, all else by its type."""
-    if isinstance(value, str | int | float) and len(repr(value)) < 60:
+    if value is None or (isinstance(value, str | int | float) and len(repr(value)) < 60):
         return repr(value)
-    return f"a {type(value).__name__}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, list | tuple) and value:
+        return f"a {type(value).__name__} of {', '.join(sorted({type(v).__name__ for v in value}))}"
+    return f"an object of type {type(value).__name__}"

@@ -10,7 +10,6 @@ import onnx
 
 import adcc_onnx.model
 from adcc_onnx.api.checked_arguments import checked_arguments
-from adcc_onnx.errors import did_you_mean
 from adcc_onnx.evaluation.run_options import ModelOptions, load_with
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
 from adcc_onnx.graph.loading.saving import to_proto
@@ -35,17 +34,13 @@ def as_model(model: ModelLike, options: ModelOptions, notify: Notify = quiet) ->
         The loaded model.
 
     Raises:
-        TypeError: An option does not exist, or the model is loaded already.
+        TypeError: There are options, and the model is loaded already.
         AdccError: The model cannot be loaded.
     """
-    known = ModelOptions.__annotations__
-    for name in options:
-        if name not in known:
-            raise TypeError(f"there is no option '{name}'{did_you_mean(name, known)}")
     if isinstance(model, Model):
         if options:
             names = ", ".join(options)
-            raise TypeError(f"the model is loaded already: give {names} to adcc_onnx.load")
+            raise TypeError(f"model is loaded already: give {names} to adcc_onnx.load instead")
         return model
     loaded = load_with(model, options)
     notify(f"{loaded.name}: {loaded.device.reason}")
