@@ -16,18 +16,22 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, did_you_mean
-from adcc_onnx.graph.classifier.layers import INPUT, Layer, as_layer, default_layer, read_layer
+from adcc_onnx.graph.classifier.default_layer import default_layer
+from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
+from adcc_onnx.graph.classifier.layer_lookup import INPUT_LAYER
+from adcc_onnx.graph.classifier.layers import Layer, make_layer, read_layer
 from adcc_onnx.graph.classifier.opening import fix_size
-from adcc_onnx.graph.classifier.scores import Classifier, read_classifier
 from adcc_onnx.graph.loading.reading import read_model
 from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
-from adcc_onnx.graph.passes.precision import to_float16, widen_bfloat16
+from adcc_onnx.graph.passes.precision import bfloat16_to_float32, to_float16
 from adcc_onnx.graph.passes.prepare import prepare
 from adcc_onnx.graph.programs.cam_graph import MapFormula, build_cam_graph
-from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS, MASKS, build_instrumented, copy_of
-from adcc_onnx.graph.programs.opticam_objective import build_share_gradient
-from adcc_onnx.graph.programs.perturb import build_masked, build_ranked
+from adcc_onnx.graph.programs.clone_classifier import clone_classifier
+from adcc_onnx.graph.programs.instrument import build_instrumented
+from adcc_onnx.graph.programs.opticam_objective import build_opticam_objective
+from adcc_onnx.graph.programs.perturb import build_masked, build_pixel_replacement
 from adcc_onnx.graph.programs.split import build_prefix, build_suffix
+from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS, MASKS
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing, check_decode_mode
 from adcc_onnx.runtime.batch_check import takes_any_batch
@@ -212,11 +216,11 @@ class Model:
             case Pass.MASKED | Pass.BLENDED:
                 return build_masked(classifier, over_baseline=kind is Pass.BLENDED)
             case Pass.RANKED:
-                return build_ranked(classifier)
+                return build_pixel_replacement(classifier)
             case Pass.SHARE_GRADIENTS:
-                return build_share_gradient(classifier, self.layers[layer])
+                return build_opticam_objective(classifier, self.layers[layer])
             case Pass.IMAGE_GRADIENTS:
-                image = as_layer(classifier, classifier.image, INPUT)
+                image = make_layer(classifier, classifier.image, INPUT_LAYER)
                 return build_instrumented(classifier, [image], True, masked)
         return build_instrumented(classifier, self.layers, kind is Pass.GRADIENTS, masked)
 
@@ -276,7 +280,7 @@ def load(
     source = read_model(path)
     digest = _digest(path, source)
     if chosen.kind != "cuda":
-        widen_bfloat16(source)
+        bfloat16_to_float32(source)
     prepared = prepare(source)
     if precision == "fp16":
         prepared = prepare(to_float16(prepared))
@@ -362,7 +366,7 @@ def _batched(
 
 
 def _freed(classifier: Classifier) -> Classifier:
-    copy, _ = copy_of(classifier)
+    copy, _ = clone_classifier(classifier)
     make_batch_dynamic(copy.model, copy.image)
     return copy
 

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from adcc_onnx.kernels.gradient_maps import GradientFormula, assemble, weighted_sum
-from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.gradient_maps import GradientFormula, gradient_maps, weighted_sum
+from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 from adcc_onnx.kernels.spatial_means import row_means
-from adcc_onnx.kernels.upsample import agreement, explanation_maps
+from adcc_onnx.kernels.upsample import explanation_maps, upsampled_similarity
 
 Array = np.ndarray
 CHANNELS, MAP, SIZE = 2048, 7, 224  # ResNet-50's last layer
@@ -37,14 +37,14 @@ COMPILE = """
 import time, numpy as np
 from adcc_onnx.kernels.similarity import mean_abs
 from adcc_onnx.kernels.gradient_maps import *
-from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 from adcc_onnx.kernels.upsample import *
 a = np.ones((2, 4, 3, 3), np.float32); m = a[:, 0].copy(); wide = a.astype(np.float64)
 start = time.perf_counter()
-assemble(a, a, list(GradientFormula)); weighted_sum(a, a[:, :, 0, 0])
-gradient_means(a); mean_abs(m)
-averaged_gradcam_pp_weights(a, (wide, wide, wide)); min_max(m); upsample(m, (6, 6))
-explanation_maps(np.ones((2, 3, 6, 6)), m); agreement(m, m, (6, 6))
+gradient_maps(a, a, list(GradientFormula)); weighted_sum(a, a[:, :, 0, 0])
+gradcam_weights(a); mean_abs(m)
+smoothgradcam_pp_weights(a, (wide, wide, wide)); min_max_normalize(m); upsample(m, (6, 6))
+explanation_maps(np.ones((2, 3, 6, 6)), m); upsampled_similarity(m, m, (6, 6))
 print(time.perf_counter() - start)
 """
 
@@ -117,7 +117,7 @@ def cases(images: int) -> list[Case]:
     return [
         Case(
             "five gradient maps of A and g",
-            lambda: list(assemble(a, g, list(GradientFormula)).values()),
+            lambda: list(gradient_maps(a, g, list(GradientFormula)).values()),
             lambda: numpy_gradient_maps(a, g),
             2 * a.nbytes,
         ),
@@ -135,19 +135,19 @@ def cases(images: int) -> list[Case]:
         ),
         Case(
             "Pearson and L1 of upsampled maps",
-            lambda: agreement(m, second, (SIZE, SIZE)),
+            lambda: upsampled_similarity(m, second, (SIZE, SIZE)),
             lambda: scipy_agreement(m, second),
             2 * m.nbytes,
         ),
         Case(
             "Pearson and L1 of maps of 224 x 224",
-            lambda: agreement(large, large, (SIZE, SIZE)),
+            lambda: upsampled_similarity(large, large, (SIZE, SIZE)),
             lambda: scipy_agreement(large, large),
             2 * large.nbytes,
         ),
         Case(
             "min-max of maps",
-            lambda: min_max(m)[0],
+            lambda: min_max_normalize(m)[0],
             lambda: numpy_min_max(m),
             2 * m.nbytes,
         ),

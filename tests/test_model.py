@@ -17,7 +17,14 @@ from PIL import Image
 import adcc_onnx as adcc
 from adcc_onnx.errors import ModelError, OptionError, PreprocessingError
 from adcc_onnx.explanation.probability import probabilities
-from adcc_onnx.graph.programs.instrument import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, MASKS, TARGET
+from adcc_onnx.graph.programs.tensor_names import (
+    ACTIVATIONS,
+    GRADIENTS,
+    IMAGE,
+    LOGITS,
+    MASKS,
+    TARGET,
+)
 from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.kernels.upsample import upsample
 from adcc_onnx.model import Model, Pass, load

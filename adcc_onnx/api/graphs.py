@@ -235,7 +235,7 @@ def _baked(
         _class(model, target),
         fuse=fuse,
         size=size,
-        output=scores_output,
+        scores_output=scores_output,
     )
     baked.metadata_props["adcc_onnx.method"] = name
     return baked

@@ -67,9 +67,9 @@ class ArrayContext:
 
     def gradient_map(self, method: GradientMapMethod) -> Float32Array:
         """The method's raw maps, [N, h, w]."""
-        from adcc_onnx.kernels.gradient_maps import assemble
+        from adcc_onnx.kernels.gradient_maps import gradient_maps
 
-        return assemble(self.activations, self.gradients, [method.formula])[method.formula]
+        return gradient_maps(self.activations, self.gradients, [method.formula])[method.formula]
 
     def noisy_gradients(self, copies: int, sigma: float) -> Iterator[Float32Array]:
         """The gradients g on noisy copies of the images, [N, K, h, w] each."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
-from adcc_onnx.kernels.blas import one_thread
+from adcc_onnx.kernels.blas import single_threaded_blas
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class KPCACAM(Method):
         if not np.isfinite(rows).all():
             return np.full((height, width), np.nan, np.float32)
         centered = rows - rows.mean(axis=0)
-        with one_thread():
+        with single_threaded_blas():
             kernel = np.tanh((self.gamma or 1 / channels) * centered @ centered.T + 1)
             # Center in the feature space of the kernel.
             kernel -= kernel.mean(axis=0, keepdims=True)
@@ -129,7 +129,7 @@ def _first_component(values: NDArray[np.floating]) -> Float32Array:
     if not np.isfinite(rows).all():
         return np.full((height, width), np.nan, np.float32)
     centered = rows - rows.mean(axis=0)
-    with one_thread():
+    with single_threaded_blas():
         component = _projection(centered)
     return _oriented(component, rows.sum(axis=1)).reshape(height, width)
 

@@ -16,9 +16,9 @@ from adcc_onnx.cams.method import (
 )
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.gradient_maps import (
-    Averages,
     GradientFormula,
-    averaged_gradcam_pp_weights,
+    GradientMoments,
+    smoothgradcam_pp_weights,
 )
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ class SmoothGradCAMPP(WeightedMethod):
 
     def weights(self, context: MethodContext) -> Float32Array:
         """Grad-CAM++'s weights with averaged powers of g, [N, K]."""
-        return averaged_gradcam_pp_weights(context.activations, self._averages(context))
+        return smoothgradcam_pp_weights(context.activations, self._averages(context))
 
-    def _averages(self, context: MethodContext) -> Averages:
+    def _averages(self, context: MethodContext) -> GradientMoments:
         first, second, third = (np.zeros(context.activations.shape) for _ in range(3))
         for gradients in context.noisy_gradients(self.n, self.sigma):
             power = gradients.astype(np.float64)

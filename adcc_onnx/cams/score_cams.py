@@ -15,9 +15,9 @@ from adcc_onnx.cams.method import Method, MethodContext, Need, check_noise
 from adcc_onnx.cams.surrogate import expected_agreement, search
 from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
-from adcc_onnx.kernels.blas import one_thread
-from adcc_onnx.kernels.gradient_maps import gradient_means, weighted_sum
-from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.blas import single_threaded_blas
+from adcc_onnx.kernels.gradient_maps import gradcam_weights, weighted_sum
+from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 
 _KERNEL, _SIGMA = 51, 50.0  # pixels, of Group-CAM's blur
 
@@ -80,7 +80,7 @@ class ScoreCAM(Method):
 
     def _weights_of(self, context: MethodContext, image: int) -> Float64Array:
         activations = context.activations[image]
-        masks, constant = min_max(activations)
+        masks, constant = min_max_normalize(activations)
         blank = float(self._score(context, image, context.blank_scores()[None])[0])
         scores = np.full(len(masks), blank)
         if not constant.all():
@@ -112,7 +112,7 @@ class ScoreCAM(Method):
         def agreement(found: Prediction) -> float:
             return expected_agreement(found, lambda scores: self._maps(scores, summed))
 
-        with one_thread():
+        with single_threaded_blas():
             found = search(
                 masks,
                 blank,
@@ -289,7 +289,7 @@ class GroupCAM(Method):
 
     def raw_maps(self, context: MethodContext) -> Float32Array:
         """The weighted sum of the groups' maps, [N, h, w]."""
-        weights = gradient_means(context.gradients)
+        weights = gradcam_weights(context.gradients)
         images = range(len(context.images))
         return np.stack([self._map_of(context, image, weights[image]) for image in images])
 
@@ -298,7 +298,7 @@ class GroupCAM(Method):
         weighted = weights[:, None, None].astype(np.float64) * activations
         parts = np.array_split(weighted, min(self.groups, len(weighted)))
         raw = np.stack([np.maximum(part.sum(axis=0), 0) for part in parts]).astype(np.float32)
-        masks, constant = min_max(raw)
+        masks, constant = min_max_normalize(raw)
         blurred = _blur(context.images[image])
         with_blank = np.concatenate([np.zeros_like(masks[:1]), masks])
         p = context.probability(image, context.masked_scores(image, with_blank, blurred))

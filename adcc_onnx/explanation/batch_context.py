@@ -14,19 +14,19 @@ from adcc_onnx.cams.method import GradientMapMethod, Method, Need
 from adcc_onnx.errors import AdccError, OptionError
 from adcc_onnx.explanation.inputs import ModelInput, PlainInput
 from adcc_onnx.explanation.probability import probabilities
-from adcc_onnx.graph.programs.endpoints import TARGET
-from adcc_onnx.graph.programs.instrument import (
+from adcc_onnx.graph.programs.tensor_names import (
     ACTIVATIONS,
     BASELINE,
+    CHANNEL_LOGITS,
     GRADIENTS,
     IMAGE,
     LOGITS,
     MASKS,
-    SHARES,
-    of_layer,
+    TARGET,
+    layer_output,
 )
 from adcc_onnx.kernels.arrays import Float32Array
-from adcc_onnx.kernels.gradient_maps import assemble
+from adcc_onnx.kernels.gradient_maps import gradient_maps
 from adcc_onnx.model import Model, Pass
 from adcc_onnx.runtime.device_array import DeviceArray
 from adcc_onnx.runtime.session import Arrays
@@ -183,12 +183,12 @@ class BatchContext:
     def _assemble(self, methods: Sequence[GradientMapMethod]) -> list[Float32Array]:
         if not self._model.device.remote:
             wanted = [method.formula for method in methods]
-            made = assemble(self.activations, self.gradients, wanted)
+            made = gradient_maps(self.activations, self.gradients, wanted)
             return [made[formula] for formula in wanted]
         formulas = tuple(method.graph_maps for method in methods)
         session = self._model.cam_session(formulas, self._layer)
         found = session.run(
-            {name: self._seen[of_layer(name, self._layer)] for name in (ACTIVATIONS, GRADIENTS)}
+            {name: self._seen[layer_output(name, self._layer)] for name in (ACTIVATIONS, GRADIENTS)}
         )
         return [found[name] for name in session.outputs]
 
@@ -198,7 +198,7 @@ class BatchContext:
             self.passes += 1
             feeds = {IMAGE: self.images + noise, TARGET: self.targets}
             seen = self._model.session(Pass.GRADIENTS).run(feeds)
-            yield seen[of_layer(GRADIENTS, self._layer)]
+            yield seen[layer_output(GRADIENTS, self._layer)]
 
     def noise(self, copies: int, sigma: float) -> Iterator[Float32Array]:
         clean = self._clean.array
@@ -242,9 +242,9 @@ class BatchContext:
         if (
             tail.single_cut
             and ACTIVATIONS in self._seen
-            and self._model.layers[self._layer].as_shown
+            and self._model.layers[self._layer].is_nchw_float32
         ):
-            known = self._seen[of_layer(ACTIVATIONS, self._layer)].array[image : image + 1]
+            known = self._seen[layer_output(ACTIVATIONS, self._layer)].array[image : image + 1]
             seen = tail.run_from({MASKS: masks}, known)
         else:
             seen = tail.run({MASKS: masks}, shared)
@@ -275,7 +275,7 @@ class BatchContext:
         feeds: Arrays = {
             IMAGE: self.images,
             ACTIVATIONS: self.activations,
-            SHARES: shares,
+            CHANNEL_LOGITS: shares,
             TARGET: self.targets,
         }
         seen = self._model.session(Pass.SHARE_GRADIENTS, self._layer).run(feeds)
@@ -287,7 +287,7 @@ class BatchContext:
 
     def _read(self, output: str, need: Need) -> Float32Array:
         self._declared(need)
-        values: Float32Array = self._seen[of_layer(output, self._layer)].array
+        values: Float32Array = self._seen[layer_output(output, self._layer)].array
         return values
 
     def _declared(self, need: Need) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from adcc_onnx.graph.programs.instrument import BASELINE, IMAGE, MASKS
+from adcc_onnx.graph.programs.tensor_names import BASELINE, IMAGE, MASKS
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.upsample import explanation_maps
 from adcc_onnx.model import Model

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adcc_onnx.cams.method import Method, MethodContext
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.kernels.arrays import Float32Array
-from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 from adcc_onnx.kernels.upsample import upsample
 
 
@@ -55,7 +55,9 @@ def maps_of(method: Method, context: BatchContext, fuse: str = "mean") -> Maps:
     failed = np.logical_or.reduce([one.failed for one in maps])
     stacked = np.stack([one.maps for one in maps])
     fused = stacked.max(axis=0) if fuse == "max" else stacked.mean(axis=0)
-    normalized, degenerate = min_max(np.where(failed[:, None, None], np.float32(0), fused))
+    normalized, degenerate = min_max_normalize(
+        np.where(failed[:, None, None], np.float32(0), fused)
+    )
     return Maps(normalized, context.size, degenerate & ~failed, failed)
 
 
@@ -64,5 +66,5 @@ def _of_layer(method: Method, context: MethodContext, size: tuple[int, int]) -> 
     failed: NDArray[np.bool_] = np.logical_not(np.isfinite(raw).all(axis=(1, 2)))
     if failed.any():
         raw = np.where(failed[:, None, None], np.float32(0), raw)
-    normalized, degenerate = min_max(raw)
+    normalized, degenerate = min_max_normalize(raw)
     return Maps(normalized, size, degenerate & ~failed, failed)

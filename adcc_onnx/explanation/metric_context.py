@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from adcc_onnx.cams.method import Method
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.maps import maps_of
-from adcc_onnx.graph.programs.instrument import BASELINE, COUNTS, IMAGE, LOGITS, RANKS
+from adcc_onnx.graph.programs.tensor_names import BASELINE, COUNTS, IMAGE, LOGITS, RANKS
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 from adcc_onnx.metrics.metric import MetricNeed
 from adcc_onnx.model import Model, Pass

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
-from adcc_onnx.kernels.upsample import agreement, upsample
+from adcc_onnx.kernels.upsample import upsample, upsampled_similarity
 
 
 class MetricNeed(enum.Enum):
@@ -146,7 +146,7 @@ class ExplainedBatch:
         """Pearson's r of M and CAM_c(e) at the images' size, -1 where undefined; and mean |M|."""
         first = _given(self.maps, "the maps")
         second = _given(self.second_maps, "CAM(e)")
-        return agreement(first, second, self.size or first.shape[1:])
+        return upsampled_similarity(first, second, self.size or first.shape[1:])
 
     def require_masked_probability(self) -> Float64Array:
         """The probability p(e), [N], for a metric that declares MASKED_SCORE."""

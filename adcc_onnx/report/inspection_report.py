@@ -26,10 +26,10 @@ def inspection_to_text(found: dict[str, Any]) -> str:
         "",
         *_layers(found["layers"], found["default"]["name"]),
         "",
-        f"* default layer: {found['default']['why']}",
+        f"* default layer: {found['default']['reason']}",
         *(
             f"no gradient through {o['operator']} (node '{o['node']}'): {o['reason']}"
-            for o in found["obstacles"]
+            for o in found["unsupported_operators"]
         ),
     ]
     return "".join(f"{safe(line)}\n" for line in lines)
@@ -62,7 +62,7 @@ def _layers(layers: Sequence[dict[str, Any]], default: str) -> list[str]:
             f"{layer['kind']} {layer['layout']}",
             str(layer["channels"]),
             " x ".join(str(side) for side in layer["grid"])
-            + (f" (+ {layer['prefix']})" if layer["prefix"] else ""),
+            + (f" (+ {layer['prefix_tokens']})" if layer["prefix_tokens"] else ""),
             "yes" if layer["differentiable"] else "no",
             layer["module"] or "",
             layer["name"],

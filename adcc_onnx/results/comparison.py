@@ -36,7 +36,7 @@ class Comparison:
         title: Name of the run, or "all runs".
         ranking: Methods, the best first, with p-values against the best.
         scores: Score of each method, by name; NaN where no image counts.
-        differences: Difference of each other method with the score from the best, by name.
+        differences: PairedDifference of each other method with the score from the best, by name.
         metrics: Scores whose rankings of the methods are compared with each other.
         agreement: Kendall's tau-b between the rankings by these scores, [m, m]; NaN where a score
             cannot rank the methods.

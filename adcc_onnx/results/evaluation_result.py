@@ -72,8 +72,8 @@ class EvaluationResult:
     Attributes:
         model: Name of the model.
         protocol: Name of the evaluation protocol, such as "poppi2021".
-        layer: Name of the target layer; several are joined by commas.
-        target: Explained class: "predicted", "label" or a class index.
+        layer: Name of the target layer; several are joined by the fuse mode, as in "a mean b".
+        target: ExplainedBatch class: "predicted", "label" or a class index.
         images: Number of evaluated images, failed ones included.
         failed: Number of images that could not be read or scored at all.
         top1: Top-1 accuracy on the labeled images, in [0, 1]; None without labels.

@@ -17,8 +17,7 @@ import numpy as np
 import onnxruntime
 
 from adcc_onnx.errors import ModelError
-from adcc_onnx.graph.programs.endpoints import TARGET
-from adcc_onnx.graph.programs.instrument import IMAGE
+from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
 from adcc_onnx.model import Model, Pass
 from adcc_onnx.runtime.session import Arrays, Session, SplitSession
 

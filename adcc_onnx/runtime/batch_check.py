@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from adcc_onnx.errors import ModelError
-from adcc_onnx.graph.classifier.scores import Classifier
-from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS, build_instrumented, image_size
+from adcc_onnx.graph.classifier.image_classifier import Classifier
+from adcc_onnx.graph.programs.instrument import build_instrumented
+from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.session import Session
 
@@ -16,7 +17,7 @@ _TOLERANCE = 1e-3
 
 def takes_any_batch(classifier: Classifier, device: Device) -> bool:
     """Run a batch of two different images, and each of them alone: are the logits the same?"""
-    shape = (2, classifier.channels, *image_size(classifier))
+    shape = (2, classifier.channels, *classifier.fixed_size)
     images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     try:
         probe = build_instrumented(classifier)

@@ -173,13 +173,13 @@ def _kernels() -> str:
     import numpy as np
 
     from adcc_onnx.kernels import jit
-    from adcc_onnx.kernels.min_max_normalize import min_max
+    from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 
-    normalized, _ = min_max(np.array([[[1.0, 2.0], [3.0, 5.0]]]))
+    normalized, _ = min_max_normalize(np.array([[[1.0, 2.0], [3.0, 5.0]]]))
     if normalized.tolist() != [[[0.0, 0.25], [0.5, 1.0]]]:
         raise RuntimeError(f"min-max normalization gives {normalized.tolist()}")
     try:
         # This compiles nothing: Numba only determines the cache folder of the kernels' file.
-        return str(numba.njit(cache=True)(jit.prepared).stats.cache_path)
+        return str(numba.njit(cache=True)(jit.as_kernel_array).stats.cache_path)
     except RuntimeError:
         return "no cache folder: each process compiles the kernels again; set NUMBA_CACHE_DIR"

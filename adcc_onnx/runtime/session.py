@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_line
-from adcc_onnx.graph.loading.external_data import in_memory
+from adcc_onnx.graph.loading.external_data import load_tensor
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.loading.weights import ARRAY_TYPES, detached_weights
 from adcc_onnx.runtime.cuda_graph import Captured, unrecorded
@@ -249,7 +249,7 @@ def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
         for value in model.graph.initializers.values():
             tensor = value.const_value
             if isinstance(tensor, ir.ExternalTensor) and value.name not in weights:
-                value.const_value = in_memory(tensor)
+                value.const_value = load_tensor(tensor)
         graph = to_proto(model).SerializeToString()
     values = {
         name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(tensor.numpy()))

@@ -18,7 +18,7 @@ from adcc_onnx.evaluation.plan import LABEL, Plan
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.maps import maps_of
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
-from adcc_onnx.graph.programs.randomize_weights import redrawn, weights_from_top
+from adcc_onnx.graph.programs.randomize_weights import randomize_weights, weight_names_from_top
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.similarity import pearson
@@ -71,13 +71,13 @@ def randomization_check(
     if plan.target == LABEL:
         raise OptionError("randomize explains the predicted class, or a class given by its index")
     require_preprocessing(source, model)
-    names = weights_from_top(model.classifier)
+    names = weight_names_from_top(model.classifier)
     if not names:
         raise ModelError("the model has no weights on the way to its scores")
     original = _maps(model, source, plan, None)
     edges = sorted({round(len(names) * step / steps) for step in range(1, steps + 1)} - {0})
     for edge in edges:
-        classifier = redrawn(model.classifier, names[:edge], plan.seed)
+        classifier = randomize_weights(model.classifier, names[:edge], plan.seed)
         changed = replace(model, classifier=classifier, _sessions={})
         found = _maps(changed, source, plan, original.targets)
         progress(1)

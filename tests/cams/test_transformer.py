@@ -101,7 +101,12 @@ def agrees(deit: Model, photos: Array, text: str, wanted: Any, which: slice = sl
 
 def test_the_twin_is_the_same_model(deit: Model, photos: Array, network: Any) -> None:
     (layer,) = deit.layers
-    assert (layer.kind, layer.channels, layer.grid, layer.prefix) == ("tokens", 192, (14, 14), 1)
+    assert (layer.kind, layer.channels, layer.grid, layer.prefix_tokens) == (
+        "tokens",
+        192,
+        (14, 14),
+        1,
+    )
     seen = BatchContext(deit, photos, TARGETS, frozenset(), range(2))
     np.testing.assert_allclose(seen.logits, network(torch.from_numpy(photos)), atol=2e-4)
 
@@ -202,7 +207,7 @@ def test_baked_xgradcam_equals_explain_on_signed_tokens(deit: Model, data: Path)
         baked.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     (found,) = session.run(["heatmap"], {session.get_inputs()[0].name: images})
-    np.testing.assert_allclose(found, adcc.explain(deit, images, "xgradcam"), atol=5e-6)
+    np.testing.assert_allclose(found, adcc.explain(deit, images, "xgradcam").maps, atol=5e-6)
 
 
 @pytest.mark.parametrize(

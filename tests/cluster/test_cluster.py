@@ -55,7 +55,7 @@ ON_LOOPBACK = {
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[tuple[str, list[int]]]:
-    """The address of two nodes, and their processes."""
+    """Start two nodes; return the address of the head and the process ids."""
     program = Path(__file__).parents[1] / "helpers" / "loopback_cluster.py"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([sys.executable, program], text=True, env=ON_LOOPBACK, **pipes)
@@ -67,14 +67,14 @@ def nodes() -> Iterator[tuple[str, list[int]]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The report of a run that one process made in one go."""
+    """Return the report of an uninterrupted run in one process."""
     path = tmp_path_factory.mktemp("whole") / "run.sqlite"
     run_whole(*evaluation(IMAGES), "-o", path)
     return report_of(path)
 
 
 @needs_ray
-def test_a_machines_worker_is_killed_in_mid_run(
+def test_a_killed_worker_is_replaced_and_the_result_is_equal(
     nodes: tuple[str, list[int]], whole: str, tmp_path: Path
 ) -> None:
     address, raylets = nodes
@@ -98,7 +98,7 @@ def test_a_machines_worker_is_killed_in_mid_run(
 
 
 @needs_ray
-def test_interrupted_on_a_cluster_of_its_own_and_continued_without(
+def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(
     whole: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "run.sqlite"
@@ -126,14 +126,14 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 
 def at_work(raylet: int) -> list[int]:
-    """Our workers, among the processes that a node has started, that evaluate images right now."""
+    """Return the process ids of a node's workers that are evaluating images."""
     children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
     names = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
     return [child for child, name in names.items() if name.startswith(b"ray::Worker.evaluate")]
 
 
 def listeners(process: int) -> set[str]:
-    """The local addresses, as `127.0.0.1:80`, on which a process waits for others."""
+    """Return the local addresses, such as `127.0.0.1:80`, on which a process listens."""
     inodes = set()
     for entry in Path(f"/proc/{process}/fd").iterdir():
         target = str(entry.readlink())
@@ -151,11 +151,11 @@ def listeners(process: int) -> set[str]:
 
 
 class LostError(Exception):
-    """Stands for Ray's error about a lost worker."""
+    """A stand-in for Ray's error about a lost worker."""
 
 
 class TaskError(LostError):
-    """Stands for Ray's error about an exception in a worker."""
+    """A stand-in for Ray's error about an exception in a worker."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -163,7 +163,7 @@ class TaskError(LostError):
 
 
 class OneProcessRay:
-    """What we use of Ray, in this process; `dies` says which calls a worker does not survive."""
+    """The part of Ray that we use, in this process; `dies` selects the calls that kill a worker."""
 
     exceptions = SimpleNamespace(RayError=LostError, RayTaskError=TaskError)
 
@@ -214,7 +214,7 @@ def recipe(path: str | Path, **options: Any) -> Callable[..., Any]:
 
 
 def evaluated(ray: OneProcessRay, store: Store, lines: list[str], **changed: Any) -> str:
-    """The report of a run on two workers; `changed` parts of the job are only theirs."""
+    """Return the report of a run on two workers, whose job differs in the `changed` parts."""
     opened = SourceOptions(f"drawings:{COUNT}").open()
     recipes = {
         "load": recipe(classifier_path()),
@@ -241,10 +241,10 @@ def alone() -> str:
         return render([store], "json")
 
 
-def test_every_worker_may_die_twice_over_the_same_images(alone: str) -> None:
+def test_images_survive_two_lost_workers(alone: str) -> None:
     deaths: dict[tuple[int, ...], int] = {}
 
-    def dies(name: str, positions: tuple[int, ...] = (), kept: Any = None) -> bool:
+    def dies(name: str, positions: tuple[int, ...] = (), stored: Any = None) -> bool:
         deaths[positions] = deaths.get(positions, 0) + 1
         return name == "evaluate" and len(positions) > 1 and deaths[positions] < 3
 
@@ -255,7 +255,7 @@ def test_every_worker_may_die_twice_over_the_same_images(alone: str) -> None:
 
 
 def test_only_the_image_that_kills_every_worker_fails() -> None:
-    ray = OneProcessRay(lambda name, positions=(), kept=None: 7 in positions)
+    ray = OneProcessRay(lambda name, positions=(), stored=None: 7 in positions)
     with Store.create(None) as store:
         evaluated(ray, store, [])
         run = store.run(1)
@@ -265,7 +265,7 @@ def test_only_the_image_that_kills_every_worker_fails() -> None:
     assert ray.started == 2 + 3
 
 
-def test_the_methods_that_are_left_fail_where_the_rest_of_the_image_is_kept(
+def test_only_the_unfinished_methods_of_an_image_fail(
     tmp_path: Path,
 ) -> None:
     path, victim = tmp_path / "run.sqlite", 3
@@ -275,21 +275,21 @@ def test_the_methods_that_are_left_fail_where_the_rest_of_the_image_is_kept(
         connection.execute("DELETE FROM score WHERE position = 3 AND method = 'random'")
     connection.close()
     with Store.resume(path) as store:
-        evaluated(OneProcessRay(lambda name, places=(), kept=None: victim in places), store, [])
+        evaluated(OneProcessRay(lambda name, places=(), stored=None: victim in places), store, [])
         run = store.run(1)
     assert run.complete and run.images == COUNT and run.failed == 0
     assert [(f.image, f.method) for f in run.failures] == [("2026-3", "random")]
     assert len(run.methods["gradcam"].positions) == COUNT
 
 
-def test_no_worker_can_begin() -> None:
+def test_no_worker_can_start() -> None:
     ray, lines = OneProcessRay(lambda name, *given: name == "open"), []
     with Store.create(None) as store, pytest.raises(ClusterError, match="no worker is left"):
         evaluated(ray, store, lines)
     assert ray.started == 6 and len(lines) == 2
 
 
-def test_what_a_worker_finds_is_compared(tmp_path: Path) -> None:
+def test_workers_must_have_the_same_model_and_images(tmp_path: Path) -> None:
     other = tmp_path / "classifier.onnx"
     other.write_bytes(classifier_path().read_bytes() + b"\x72\x00")  # an empty graph's name
     other.with_suffix(".toml").write_text(classifier_path().with_suffix(".toml").read_text())
@@ -314,7 +314,7 @@ def test_our_errors_in_a_worker_end_the_run(monkeypatch: pytest.MonkeyPatch) -> 
         evaluated(OneProcessRay(), store, [])
 
 
-def test_chunks_come_back_first_and_are_parted_before_the_last_try() -> None:
+def test_returned_chunks_come_first_and_are_split_before_the_last_attempt() -> None:
     backlog = Backlog(range(5), 2)
     first, second = backlog.take(), backlog.take()
     assert (first, second) == (Chunk((0, 1)), Chunk((2, 3)))
@@ -332,7 +332,7 @@ def node(host: str, cpus: float = 4, gpus: float = 0, alive: bool = True) -> dic
 
 
 @needs_ray
-def test_where_workers_placed() -> None:
+def test_placement_of_workers() -> None:
     def placed(*given: Any) -> tuple[str, list[tuple[Any, ...]]]:
         device, placements = place_workers(*given)
         resources = [
@@ -357,7 +357,7 @@ def test_where_workers_placed() -> None:
         place_workers([node("a", 0)], "auto", None)
 
 
-def test_mistakes_about_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_addresses_and_a_missing_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     for address in ("local:0", "ray://here:10001", "here", "here:port"):
         with pytest.raises(OptionError, match="HOST:PORT"), connected(address):
             pass
@@ -371,7 +371,7 @@ def test_mistakes_about_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_the_command_line_says_it_in_a_line() -> None:
+def test_the_command_reports_an_error_in_one_line() -> None:
     words = command("evaluate", classifier_path(), "--images", "drawings:2", "--cluster", "here")
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     assert done.returncode == 1 and done.stderr.count("\n") == 1

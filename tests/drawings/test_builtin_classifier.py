@@ -1,4 +1,4 @@
-"""The classifier that the package ships."""
+"""The built-in classifier."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tensors(drawn: list[Drawing], card: dict[str, object]) -> np.ndarray:
     return ((images / np.float32(card["scale"]) - mean) / std).transpose(0, 3, 1, 2)
 
 
-def test_it_knows_unseen_drawings(
+def test_its_accuracy_on_test_drawings(
     session: ort.InferenceSession, drawn: list[Drawing], tensors: np.ndarray
 ) -> None:
     (logits,) = session.run(["logits"], {"image": tensors})
@@ -62,7 +62,7 @@ def test_an_image_scores_the_same_in_any_batch(
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
-def test_the_file_is_small_and_says_nothing_of_where_it_was_made() -> None:
+def test_the_file_is_small_and_holds_no_local_paths() -> None:
     content = classifier_path().read_bytes()
     assert len(content) < 1_000_000
     model = onnx.load_from_string(content)
@@ -75,7 +75,7 @@ def test_the_file_is_small_and_says_nothing_of_where_it_was_made() -> None:
     assert {opset.domain for opset in model.opset_import} == {""}
 
 
-def test_its_maps_find_the_object(drawn: list[Drawing], tensors: np.ndarray) -> None:
+def test_its_maps_localize_the_object(drawn: list[Drawing], tensors: np.ndarray) -> None:
     """CAM (Zhou et al. 2016) of the right class: the pooled head's weights over the last map."""
     model = onnx.load(classifier_path())
     pooling = next(node for node in model.graph.node if node.op_type == "GlobalAveragePool")

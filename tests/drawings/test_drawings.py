@@ -1,4 +1,4 @@
-"""The drawings: each image stands alone, and its mask is the object that one sees."""
+"""Drawings: every image is independent of the others, and its mask is the visible object."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def same(one: Drawing, other: Drawing) -> bool:
     )
 
 
-def test_an_image_drawn_alone_is_the_one_of_the_stream(stream: list[Drawing]) -> None:
+def test_an_image_drawn_separately_equals_that_of_the_stream(stream: list[Drawing]) -> None:
     for index in (COUNT - 1, 0, 17, 0):
         assert same(draw(SEED, index), stream[index])
 
@@ -131,7 +131,7 @@ def without_object(monkeypatch: pytest.MonkeyPatch, index: int) -> Drawing:
         return draw(SEED, index)
 
 
-def test_the_mask_is_where_the_object_changes_the_picture(
+def test_the_mask_is_where_the_object_changes_the_image(
     stream: list[Drawing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in range(60):
@@ -145,7 +145,7 @@ def test_the_mask_is_where_the_object_changes_the_picture(
         assert not change[outside].any()
 
 
-def test_clutter_on_top_is_no_part_of_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clutter_in_front_is_not_part_of_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     touched = 0
     for index in range(60):
         drawing = draw(SEED, index)
@@ -162,7 +162,7 @@ def test_clutter_on_top_is_no_part_of_the_mask(monkeypatch: pytest.MonkeyPatch) 
     assert touched > 10
 
 
-def test_only_the_shape_tells_the_class(
+def test_only_the_shape_determines_the_class(
     stream: list[Drawing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every outline replaced by another class's, the rest of the picture stays as it is."""

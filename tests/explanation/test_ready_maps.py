@@ -13,7 +13,7 @@ from helpers.small_models import small
 import adcc_onnx as adcc
 from adcc_onnx.errors import OptionError, SourceError
 from adcc_onnx.explanation.ready_maps import ReadyMaps
-from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS
+from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.model import Model, Pass
 
 IMAGES = np.random.default_rng(2).standard_normal((5, 3, 8, 8)).astype(np.float32)

@@ -14,7 +14,7 @@ import pytest
 import adcc_onnx as adcc
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.explanation.samples import tensor_of
-from adcc_onnx.graph.programs.instrument import ACTIVATIONS, GRADIENTS, IMAGE
+from adcc_onnx.graph.programs.tensor_names import ACTIVATIONS, GRADIENTS, IMAGE
 from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.device_array import DeviceArray

@@ -12,7 +12,7 @@ import adcc_onnx as adcc
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.explanation.batch_context import BatchContext
-from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 from adcc_onnx.model import Model
 
 Array = np.ndarray
@@ -30,7 +30,7 @@ def ours(model: Model, images: Array, text: str, targets: Array = TARGETS) -> Ar
     method = get_method(text)
     keys = [make_plan().key(str(i)) for i in range(len(images))]
     seen = BatchContext(model, images, targets, method.needs, keys)
-    maps, _ = min_max(method.raw_maps(seen))
+    maps, _ = min_max_normalize(method.raw_maps(seen))
     return maps
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.stored_runs import CONFIG
 
-from adcc_onnx.metrics.metric import Explained
+from adcc_onnx.metrics.metric import ExplainedBatch
 from adcc_onnx.metrics.metric_registry import get_metric
 from adcc_onnx.report.rendering import render
 from adcc_onnx.results.curve_fractions import curve_fractions
@@ -41,7 +41,7 @@ def removed_fractions(metric: str) -> np.ndarray:
     """The share of pixels that a ROAD metric really removes at each point of its curve."""
     context = RemovalCounter()
     maps = np.random.default_rng(2).random((1, SIDE, SIDE)).astype(np.float32)
-    get_metric(metric).score(Explained(np.ones(1), maps=maps, context=context))
+    get_metric(metric).score(ExplainedBatch(np.ones(1), maps=maps, context=context))
     return context.curves[0]
 
 

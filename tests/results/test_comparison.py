@@ -1,4 +1,4 @@
-"""Methods against the best, runs against runs, and what must not be compared."""
+"""Comparison of methods and of runs, and runs that must not be compared."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_differences_are_those_from_the_best_with_scipys_p() -> None:
         assert versus.value == pytest.approx(adcc(values[name]) - adcc(values[best]))
         assert versus.interval is not None and versus.interval[0] < versus.value
         p[name] = _p_by_loop(values[name], values[best])
-    # Holm over the three pairs there are; the least p first.
+    # Holm's correction for three pairs, the smallest p-value first.
     first, second = sorted(p, key=lambda name: p[name])
     wanted = {first: min(1.0, 3 * p[first])}
     wanted[second] = min(1.0, max(wanted[first], 2 * p[second]))
@@ -90,8 +90,8 @@ def test_only_images_that_both_have_are_paired() -> None:
     for name, column, there in (("a", values["good"][1], 3), ("b", values["bad"][1], 5)):
         for i in range(20):
             reason = "no map" if i % there == 0 else None
-            held = {} if reason else {"coherency": column[i]}
-            scores.append(ScoreRow(i, name, False, reason, held))
+            values_of = {} if reason else {"coherency": column[i]}
+            scores.append(ScoreRow(i, name, False, reason, values_of))
     store.write(run, images, scores)
     (found,) = compare_runs([store])
     both = [i for i in range(20) if i % 3 and i % 5]
@@ -126,7 +126,7 @@ def test_runs_of_one_model_in_several_stores_get_different_titles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "shown"),
+    ("changed", "named"),
     [
         ({"protocol": "openvino"}, "protocol: 'poppi2021' and 'openvino'"),
         ({"seed": 3, "target": "label"}, "target: 'predicted' and 'label'; seed: 0 and 3"),
@@ -134,16 +134,16 @@ def test_runs_of_one_model_in_several_stores_get_different_titles() -> None:
         ({"preprocessing": {"scale": 1.0}}, "preprocessing: None and {'scale': 1.0}"),
     ],
 )
-def test_runs_of_different_things_are_refused(changed: dict, shown: str) -> None:
+def test_runs_of_different_things_are_refused(changed: dict, named: str) -> None:
     stores = [Store.create(None), Store.create(None)]
     write_run(stores[0], three_methods(5))
     write_run(stores[1], three_methods(5), **changed)
     with pytest.raises(StoreError) as error:
         compare_runs(stores)
-    assert f"cannot be compared ({shown})" in str(error.value)
+    assert f"cannot be compared ({named})" in str(error.value)
 
 
-def test_what_cannot_be_compared_says_why() -> None:
+def test_errors_say_why_runs_cannot_be_compared() -> None:
     with pytest.raises(StoreError, match="no run to compare"):
         compare_runs([Store.create(None)])
     empty = Store.create(None)
@@ -171,7 +171,7 @@ def test_one_image_compares_nothing_and_never_fails() -> None:
     assert "nan" not in table.lower() and "[" not in table.split("difference:")[0]
 
 
-def test_every_format_tells_the_same() -> None:
+def test_all_formats_agree() -> None:
     store = store_of(net=three_methods(40))
     record = json.loads(render_comparison([store], "json"))["comparisons"][0]
     rows = {r["method"]: r for r in csv.DictReader(io.StringIO(render_comparison([store], "csv")))}

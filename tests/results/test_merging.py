@@ -1,4 +1,4 @@
-"""Runs made apart and joined are the run made at once."""
+"""Runs that were made separately and merged equal a run that was made at once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def as_json(path: Path) -> str:
         return render([store], "json")
 
 
-def test_methods_run_apart(model: Model, tmp_path: Path) -> None:
+def test_methods_evaluated_separately(model: Model, tmp_path: Path) -> None:
     whole, first, second, both = (tmp_path / f"{name}.sqlite" for name in "wabc")
     adcc.evaluate(model, IMAGES, ["gradcam", "random", "layercam"], METRICS, out=whole)
     adcc.evaluate(model, IMAGES, ["gradcam", "random"], METRICS, out=first)
@@ -42,8 +42,8 @@ def test_methods_run_apart(model: Model, tmp_path: Path) -> None:
     assert as_json(both) == as_json(whole)
 
 
-def test_images_run_apart(model: Model, tmp_path: Path) -> None:
-    """Images are known by their names: halves that overlap, in any order."""
+def test_images_evaluated_separately(model: Model, tmp_path: Path) -> None:
+    """Images are identified by name: halves may overlap and come in any order."""
     whole, first, second, both = (tmp_path / f"{name}.sqlite" for name in "wabc")
     adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, out=whole)
     adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=5, out=first)
@@ -67,7 +67,7 @@ def part(path: Path, names: str, config: dict | None = None, value: float = 0.5)
     return path
 
 
-def test_images_whose_places_are_taken_follow_the_last(tmp_path: Path) -> None:
+def test_images_whose_positions_are_taken_follow_the_last(tmp_path: Path) -> None:
     first = part(tmp_path / "1", "abc")
     second = part(tmp_path / "2", "bxy", {"images": "b"})
     merge_stores([first, second], tmp_path / "both")
@@ -78,7 +78,7 @@ def test_images_whose_places_are_taken_follow_the_last(tmp_path: Path) -> None:
         assert not store.configs()["net"][2]
 
 
-def test_models_side_by_side(tmp_path: Path) -> None:
+def test_several_models(tmp_path: Path) -> None:
     merge_stores(
         [part(tmp_path / "1", "ab"), part(tmp_path / "2", "ab", {"model": "other"})], tmp_path / "c"
     )
@@ -86,7 +86,7 @@ def test_models_side_by_side(tmp_path: Path) -> None:
         assert list(store.configs()) == ["net", "other"]
 
 
-def test_what_does_not_belong_together(tmp_path: Path) -> None:
+def test_parts_that_do_not_belong_together(tmp_path: Path) -> None:
     first, into = part(tmp_path / "1", "ab"), tmp_path / "c"
     with pytest.raises(StoreError, match="made differently \\(seed: 0 -> 3\\)"):
         merge_stores([first, part(tmp_path / "2", "cd", {"seed": 3})], into)

@@ -10,10 +10,10 @@ import onnxruntime
 import pytest
 from helpers.small_models import small
 
+from adcc_onnx.graph.classifier.image_classifier import read_classifier
 from adcc_onnx.graph.classifier.opening import fix_size
-from adcc_onnx.graph.classifier.scores import read_classifier
 from adcc_onnx.graph.passes.prepare import prepare
-from adcc_onnx.graph.programs.perturb import build_masked, build_ranked
+from adcc_onnx.graph.programs.perturb import build_masked, build_pixel_replacement
 from adcc_onnx.runtime.devices import Device, choose_device
 from adcc_onnx.runtime.session import Session
 
@@ -53,7 +53,7 @@ def test_shared_inputs_are_laid_once_for_all_runs() -> None:
 def test_ranked_pixels_are_replaced_inside_the_graph() -> None:
     classifier = read_classifier(prepare(ir.from_proto(small())))
     fix_size(classifier, (8, 8))
-    session = Session(build_ranked(classifier), choose_device("cpu"), 3)
+    session = Session(build_pixel_replacement(classifier), choose_device("cpu"), 3)
     order = RNG.permutation(64).reshape(8, 8)
     counts = np.array([0, 1, 17, 63, 64])
     shared = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.simulations import adcc_of_means, explained, false_alarms
+from helpers.simulations import adcc_of_means, explained, false_positive_rate
 from scipy import stats
 
 from adcc_onnx.statistics.paired_tests import (
@@ -37,7 +37,7 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
     return first, np.clip(first + rng.normal(0.03, 0.1, (1, 30)), 0, 1)
 
 
-def test_a_difference_of_means_is_that_of_the_images_differences(
+def test_a_difference_of_means_is_the_mean_of_the_differences(
     pair: tuple[np.ndarray, np.ndarray],
 ) -> None:
     first, second = pair
@@ -51,7 +51,7 @@ def test_a_difference_of_means_is_that_of_the_images_differences(
     assert found.interval == pytest.approx(tuple(wanted), abs=1.5e-3)
 
 
-def test_p_is_that_of_scipy(pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_p_equals_scipys(pair: tuple[np.ndarray, np.ndarray]) -> None:
     first, second = pair
     many = Resampling(permutations=99_999)
     wanted = stats.permutation_test(
@@ -66,7 +66,7 @@ def test_p_is_that_of_scipy(pair: tuple[np.ndarray, np.ndarray]) -> None:
     assert p_value(first, second, mean_of, many) == pytest.approx(wanted, abs=5 * error)
 
 
-def test_p_of_a_few_images_is_that_of_all_their_swaps() -> None:
+def test_p_of_few_images_equals_the_exact_test() -> None:
     rng = np.random.default_rng(5)
     first, second = explained(rng, 8), explained(rng, 8)
     observed = abs(adcc_of(first.mean(axis=1)) - adcc_of(second.mean(axis=1)))
@@ -80,14 +80,14 @@ def test_p_of_a_few_images_is_that_of_all_their_swaps() -> None:
     assert found == pytest.approx(extreme / 256, abs=0.006)
 
 
-def test_a_method_against_itself_is_never_told_apart() -> None:
+def test_a_method_never_differs_from_itself() -> None:
     values = explained(np.random.default_rng(0), 50)
     found = paired_difference(values, values.copy(), adcc_of, Resampling())
     assert (found.value, found.interval) == (0.0, (0.0, 0.0))
     assert p_value(values, values.copy(), adcc_of, Resampling()) == 1.0
 
 
-def test_a_clear_difference_has_the_least_p_there_is() -> None:
+def test_a_clear_difference_has_the_smallest_possible_p() -> None:
     rng = np.random.default_rng(0)
     worse = explained(rng, 200)
     better = worse * np.array([[0.5], [1.0], [1.0]])
@@ -98,7 +98,7 @@ def test_a_clear_difference_has_the_least_p_there_is() -> None:
         assert p_value(*pair, adcc_of, Resampling(permutations=999)) == 1 / 1000
 
 
-def test_few_images_tell_nothing() -> None:
+def test_too_few_images_give_no_interval_and_p_of_1() -> None:
     here, there, nothing = np.array([[0.9]]), np.array([[0.1]]), np.empty((1, 0))
     one = paired_difference(here, there, mean_of, Resampling())
     assert one.interval is None and one.value == pytest.approx(0.8)
@@ -108,7 +108,7 @@ def test_few_images_tell_nothing() -> None:
     assert p_value(nothing, nothing, mean_of, Resampling()) == 1.0
 
 
-def test_only_images_that_both_have_count() -> None:
+def test_only_images_with_both_values_count() -> None:
     rng = np.random.default_rng(3)
     first = explained(rng, 30)
     others = np.stack([explained(rng, 30) for _ in range(3)])
@@ -118,12 +118,12 @@ def test_only_images_that_both_have_count() -> None:
     found = permutation_p_values(first, others, adcc_of, Resampling(permutations=50_000))
     for p, other in zip(found[:2], others, strict=False):
         both = ~np.isnan(first + other).any(axis=0)
-        apart = p_value(first[:, both], other[:, both], adcc_of, Resampling(permutations=50_000))
-        assert p == pytest.approx(apart, abs=0.015)
+        wanted = p_value(first[:, both], other[:, both], adcc_of, Resampling(permutations=50_000))
+        assert p == pytest.approx(wanted, abs=0.015)
     assert found[2] == 1.0
 
 
-def test_p_is_uniform_where_nothing_differs() -> None:
+def test_p_is_uniform_under_the_null_hypothesis() -> None:
     rng, p = np.random.default_rng(9), []
     for seed in range(300):
         one, other = explained(rng, 40), explained(rng, 40)
@@ -141,7 +141,7 @@ def test_holm_by_hand() -> None:
     assert holm_correction(np.empty(0)).shape == (0,)
 
 
-def test_the_best_of_equals_is_chosen_by_the_data_so_that_all_pairs_count() -> None:
-    with_the_best = false_alarms(methods=6, images=50, times=400, all_pairs=False)
-    all_pairs = false_alarms(methods=6, images=50, times=400, all_pairs=True)
+def test_holm_must_count_all_pairs_if_the_data_choose_the_best() -> None:
+    with_the_best = false_positive_rate(methods=6, images=50, times=400, all_pairs=False)
+    all_pairs = false_positive_rate(methods=6, images=50, times=400, all_pairs=True)
     assert all_pairs <= 0.05 < with_the_best

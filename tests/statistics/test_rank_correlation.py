@@ -29,7 +29,7 @@ def test_agreement_is_kendalls_tau_b() -> None:
     np.testing.assert_allclose(np.diag(found), 1.0)
 
 
-def test_the_reverse_ranking_disagrees_and_what_cannot_rank_has_no_tau() -> None:
+def test_tau_of_reverse_and_undefined_rankings() -> None:
     ramp = np.arange(5.0)
     missing = np.array([0.0, np.nan, np.nan, np.nan, np.nan])
     found = kendall_tau_matrix(np.stack([ramp, -ramp, np.ones(5), missing]))

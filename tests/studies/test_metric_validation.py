@@ -17,7 +17,7 @@ RESAMPLING = Resampling(replicates=50)
 
 
 def stored(per_method: dict[str, dict[str, float]], methods: list[str]) -> StoredRun:
-    """Every image of a method has the same values, but for one that only half the methods have."""
+    """Return a run in which all images of a method have equal values; one image lacks methods."""
     columns = {}
     for index, name in enumerate(methods):
         positions = np.arange(N + index % 2)
@@ -27,7 +27,7 @@ def stored(per_method: dict[str, dict[str, float]], methods: list[str]) -> Store
     return StoredRun(1, {}, True, N + 1, 0, None, [], columns)
 
 
-def test_agreement_is_kendalls_tau_with_the_truth() -> None:
+def test_agreement_is_kendalls_tau_with_the_true_order() -> None:
     plan = validation_plan(REFERENCES, ["complexity", "sparseness", "coherency"])
     methods = list(plan.methods)
     assert methods == [

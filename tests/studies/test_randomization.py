@@ -1,4 +1,4 @@
-"""The randomization check: who must fail it, who must not, and what it compares."""
+"""The randomization test: which methods fail it, which pass, and what it compares."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import adcc_onnx as adcc
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.graph.programs.instrument import IMAGE, LOGITS
-from adcc_onnx.graph.programs.randomize_weights import redrawn, weights_from_top
+from adcc_onnx.graph.programs.randomize_weights import randomize_weights, weight_names_from_top
+from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import Model, Pass
 from adcc_onnx.studies.randomization import randomization_check
@@ -24,10 +24,10 @@ def model() -> Model:
     return adcc.load(classifier_path(), device="cpu")
 
 
-def test_who_looks_at_the_model_and_who_does_not(model: Model) -> None:
+def test_maps_of_gradcam_change_and_those_of_controls_do_not(model: Model) -> None:
     plan = make_plan(["gradcam", "fakecam", "center"])
     steps = list(randomization_check(model, as_source("drawings:12"), plan, steps=3))
-    weights = len(weights_from_top(model.classifier))
+    weights = len(weight_names_from_top(model.classifier))
     assert [step.weights for step in steps] == [round(weights * k / 3) for k in (1, 2, 3)]
     for step in steps:
         assert step.similarity["fakecam"] == step.similarity["center"] == pytest.approx(1)
@@ -39,19 +39,19 @@ def test_similarity_is_the_mean_correlation_for_the_same_class(model: Model) -> 
     plan = make_plan(["gradcam"], seed=4)
     *_, last = randomization_check(model, source, plan, steps=1)
     images = np.stack([model.preprocessing(record.load()) for record in source])
-    sound = adcc.explain(model, images).maps
+    original = adcc.explain(model, images).maps
     predicted = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS].argmax(axis=1)
-    names = weights_from_top(model.classifier)
-    drawn = replace(model, classifier=redrawn(model.classifier, names, 4), _sessions={})
+    names = weight_names_from_top(model.classifier)
+    drawn = replace(model, classifier=randomize_weights(model.classifier, names, 4), _sessions={})
     found = adcc.explain(drawn, images, target=predicted).maps
     wanted = [
         0.0 if np.ptp(b) == 0 else stats.pearsonr(a.ravel(), b.ravel()).statistic
-        for a, b in zip(sound, found, strict=True)
+        for a, b in zip(original, found, strict=True)
     ]
     assert last.similarity["gradcam"] == pytest.approx(np.mean(wanted), abs=1e-6)
 
 
-def test_what_cannot_be_checked(model: Model) -> None:
+def test_invalid_options(model: Model) -> None:
     source = as_source("drawings:2")
     with pytest.raises(OptionError, match="steps must be at least 1"):
         next(randomization_check(model, source, make_plan(), steps=0))

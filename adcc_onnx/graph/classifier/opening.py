@@ -1,4 +1,4 @@
-"""Read a model as a classifier, and fix the size of its images."""
+"""Open a model as a classifier, and fix the size of its images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.autodiff.builder import dims_of
-from adcc_onnx.graph.classifier.scores import Classifier, read_classifier
+from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
 from adcc_onnx.graph.loading.reading import read_model, read_proto
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.prepare import prepare
@@ -17,15 +17,29 @@ from adcc_onnx.graph.passes.resolve_shapes import resolve_shapes
 
 
 def open_classifier(
-    model: str | Path | onnx.ModelProto, size: tuple[int, int] | None, output: str | None
+    model: str | Path | onnx.ModelProto,
+    size: tuple[int, int] | None = None,
+    scores_output: str | None = None,
 ) -> Classifier:
-    """Read and prepare a classifier, its image size fixed if `size` is given.
+    """Read and prepare a classifier.
+
+    Args:
+        model: The path of an ONNX file, or a model in memory.
+        size: The (height, width) of the images in pixels; required only if the model does not
+            fix it.
+        scores_output: The name of the output with the class scores; found automatically if None.
 
     Raises:
-        ModelError: its subclasses say what the model lacks.
+        ModelError: The model cannot be used; the subclass says why.
+        TypeError: `model` is neither a path nor an `onnx.ModelProto`.
     """
-    source = read_proto(model) if isinstance(model, onnx.ModelProto) else read_model(model)
-    classifier = read_classifier(prepare(source), output=output)
+    if isinstance(model, onnx.ModelProto):
+        source = read_proto(model)
+    elif isinstance(model, str | Path):
+        source = read_model(model)
+    else:
+        raise TypeError(f"model must be a path or an onnx.ModelProto, not {type(model).__name__}")
+    classifier = read_classifier(prepare(source), scores_output=scores_output)
     if size is not None:
         fix_size(classifier, size)
     return classifier
@@ -34,8 +48,12 @@ def open_classifier(
 def fix_size(classifier: Classifier, size: tuple[int, int]) -> None:
     """Fix the spatial size of the image input, in place.
 
+    Args:
+        classifier: The classifier; its shapes are inferred again.
+        size: The (height, width) of the images in pixels.
+
     Raises:
-        ModelError: the model is fixed to another size.
+        ModelError: The model already fixes another size.
     """
     image, first = classifier.image, 2 if classifier.layout == "NCHW" else 1
     dims = list(dims_of(image) or ())

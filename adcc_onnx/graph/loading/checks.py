@@ -1,6 +1,7 @@
-"""What a model must be before anything works on it: what the file says of itself is not believed.
+"""Check a model before anything relies on it: a file may claim anything about itself.
 
-Bounds hold what a small file can ask for within what an image classifier may need.
+The limits are well above what image classifiers need, and bound the memory and the time that a
+small file can demand.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from adcc_onnx.errors import ExternalDataError, ModelError, first_line
 from adcc_onnx.graph.autodiff.builder import dims_of
 from adcc_onnx.graph.loading.weights import all_tensors, detached_weights, external_tensors
 
-# 1 GiB of float32, of one image; the largest values of real classifiers have some 2^24.
-MOST_ELEMENTS = 2**28
-_DEEPEST_CALLS = 64
-_MOST_NODES = 100_000
+# Per image: 1 GiB of float32; the largest values of real classifiers have about 2^24 elements.
+_MAX_ELEMENTS = 2**28
+_MAX_CALL_DEPTH = 64
+_MAX_NODES = 100_000
 
 
 def check_model(model: ir.Model) -> None:
-    """Check a model as it was read: versions, weights, operators, functions.
+    """Check a model right after reading: versions, weights, operators and functions.
 
     Raises:
-        ModelError: it is malformed, newer than this program knows, or unreasonably large.
+        ModelError: The model is malformed, unreasonably large, or newer than the installed onnx.
     """
-    _check_version(model)
+    _check_versions(model)
     for tensor in all_tensors(model):
         _check_tensor(tensor)
     for graph in model.graphs():
@@ -37,27 +38,27 @@ def check_model(model: ir.Model) -> None:
     for function in model.functions.values():
         for node in function.all_nodes():
             _check_node(node, function.opset_imports, in_function=True)
-    _Calls(model).check(model.graph)
+    _InlinedSize(model).check(model.graph)
 
 
-def check_in_memory(model: ir.Model) -> None:
-    """Refuse a model in memory whose weights lie elsewhere: it has no folder to read them from.
+def check_no_external_data(model: ir.Model) -> None:
+    """Check that a model in memory has all its weights: it has no folder to read them from.
 
     Raises:
-        ExternalDataError: there are such weights.
+        ExternalDataError: Some weights are in external files.
     """
     for tensor in external_tensors(model):
         raise ExternalDataError(
-            f"the weights of '{tensor.name}' lie in the file '{tensor.location}': give the model's "
-            "path, or load them (as onnx.load does)"
+            f"the weights of '{tensor.name}' are in the external file '{tensor.location}': pass "
+            "the model's path instead, or load the weights first (as onnx.load does)"
         )
 
 
 def check_sizes(model: ir.Model) -> None:
-    """Check the sizes that are known: none negative, no value larger than `MOST_ELEMENTS` an image.
+    """Check the known sizes of all values: none is negative, and no value is too large.
 
     Raises:
-        ModelError: naming the value.
+        ModelError: A value has a negative size, or more than 2^28 elements per image.
     """
     graph = model.graph
     batches = {dims[0] for value in graph.inputs if (dims := dims_of(value))}
@@ -66,29 +67,29 @@ def check_sizes(model: ir.Model) -> None:
         batched = bool(dims) and dims[0] in batches and not value.is_graph_input()
         sizes = [size for size in dims[batched:] if isinstance(size, int)]
         if any(size < 0 for size in sizes):
-            raise ModelError(f"the model is malformed: '{value.name}' has a size below 0")
-        if math.prod(sizes) > MOST_ELEMENTS:
+            raise ModelError(f"the model is malformed: value '{value.name}' has a negative size")
+        if math.prod(sizes) > _MAX_ELEMENTS:
             shape = " x ".join("?" if size is None else str(size) for size in dims)
             raise ModelError(
-                f"value '{value.name}' of {shape} is too large for an image classifier"
+                f"value '{value.name}' of shape {shape} is too large for an image classifier"
             )
 
 
 def check_shapes(model: ir.Model) -> None:
-    """Check a prepared model by ONNX's own rules of types and shapes, from the inputs on.
+    """Check a prepared model by ONNX's own inference of types and shapes.
 
     Raises:
-        ModelError: naming the first operator whose inputs or attributes do not fit.
+        ModelError: The inputs or attributes of an operator do not fit; the message names it.
     """
-    trial = model.clone()
-    for graph in trial.graphs():
+    clone = model.clone()
+    for graph in clone.graphs():
         for node in graph:
-            trial.opset_imports.setdefault(node.domain, 1)
-            if node.domain in ("", "ai.onnx"):  # only the file can tell what others give
+            clone.opset_imports.setdefault(node.domain, 1)
+            if node.domain in ("", "ai.onnx"):  # other shapes are known from the file only
                 for value in node.outputs:
                     value.shape = None
-    with detached_weights(trial):
-        proto = ir.to_proto(trial)
+    with detached_weights(clone):
+        proto = ir.to_proto(clone)
     try:
         shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=False)
     except Exception as error:
@@ -96,14 +97,14 @@ def check_shapes(model: ir.Model) -> None:
         raise ModelError(f"the model is malformed: {lines[0][:300]}") from error
 
 
-def _check_version(model: ir.Model) -> None:
-    known = onnx.defs.onnx_opset_version()
+def _check_versions(model: ir.Model) -> None:
+    supported = onnx.defs.onnx_opset_version()
     for imports in [model.opset_imports, *(f.opset_imports for f in model.functions.values())]:
         version = imports.get("", imports.get("ai.onnx", 1))
-        if version > known:
+        if version > supported:
             raise ModelError(
-                f"the model has opset {version}, this onnx knows up to {known}: "
-                "pip install --upgrade onnx onnxruntime-gpu"
+                f"the model has opset {version}, but the installed onnx supports opsets up to "
+                f"{supported}: pip install --upgrade onnx onnxruntime-gpu"
             )
         if version < 1:
             raise ModelError(f"the model is malformed: there is no opset {version}")
@@ -111,41 +112,42 @@ def _check_version(model: ir.Model) -> None:
 
 def _check_tensor(tensor: ir.TensorProtocol) -> None:
     try:
-        sound = tensor.dtype != ir.DataType.UNDEFINED and min(tensor.shape.numpy(), default=0) >= 0
-        sound = sound and tensor.numpy().shape == tuple(tensor.shape.numpy())
+        valid = tensor.dtype != ir.DataType.UNDEFINED and min(tensor.shape.numpy(), default=0) >= 0
+        valid = valid and tensor.numpy().shape == tuple(tensor.shape.numpy())
     except Exception as error:
         raise ModelError(
             f"the weights '{tensor.name}' are malformed ({first_line(error)})"
         ) from error
-    if not sound:
+    if not valid:
         raise ModelError(f"the weights '{tensor.name}' are malformed")
 
 
 def _check_node(node: ir.Node, imports: Mapping[str, int], in_function: bool = False) -> None:
-    """By the operator's own signature: how many inputs and outputs, which attributes, their types.
+    """Check a node against the signature of its operator; custom operators are left to the runtime.
 
-    What is no standard operator is left to onnxruntime.
+    Raises:
+        ModelError: The node has the wrong inputs, outputs or attributes.
     """
-    wrong = None
-    schema = _schema_of(node, imports)
+    problem = None
+    schema = _find_schema(node, imports)
     if not node.op_type:
-        wrong = "it has no operator"
+        problem = "it has no operator type"
     elif not node.outputs:
-        wrong = "it has no outputs"
+        problem = "it has no outputs"
     elif any(_is_dangling(value) for value in node.inputs):
-        wrong = "it reads a value that nothing makes"
+        problem = "it reads a value that no node computes"
     elif not in_function and any(a.is_ref() for a in node.attributes.values()):
-        wrong = "it takes an attribute from a function that it is not in"
+        problem = "it refers to the attribute of a function, but is outside any function"
     elif schema is not None:
-        wrong = _misuse(node, schema)
-    if wrong is not None:
+        problem = _signature_problem(node, schema)
+    if problem is not None:
         name = node.name or (node.outputs[0].name if node.outputs else "")
         raise ModelError(
-            f"the model is malformed: operator {node.op_type} (node '{name}'): {wrong}"
+            f"the model is malformed: operator {node.op_type} (node '{name}'): {problem}"
         )
 
 
-def _schema_of(node: ir.Node, imports: Mapping[str, int]) -> onnx.defs.OpSchema | None:
+def _find_schema(node: ir.Node, imports: Mapping[str, int]) -> onnx.defs.OpSchema | None:
     if node.domain not in ("", "ai.onnx"):
         return None
     version = imports.get("", imports.get("ai.onnx", 1))
@@ -155,12 +157,13 @@ def _schema_of(node: ir.Node, imports: Mapping[str, int]) -> onnx.defs.OpSchema 
         return None
 
 
-def _misuse(node: ir.Node, schema: onnx.defs.OpSchema) -> str | None:
-    """What is wrong with a node of this operator."""
-    # Gemm's third input, say, is optional from opset 11 on, and left out by exporters before that.
+def _signature_problem(node: ir.Node, schema: onnx.defs.OpSchema) -> str | None:
+    """Describe how a node violates the signature of its operator; None if it does not."""
+    # Some inputs became optional in a later opset (Gemm's third in opset 11), and exporters left
+    # them out before that.
     newest = onnx.defs.get_schema(schema.name)
-    least = min(schema.min_input, newest.min_input)
-    if not least <= len(node.inputs) <= schema.max_input:
+    min_inputs = min(schema.min_input, newest.min_input)
+    if not min_inputs <= len(node.inputs) <= schema.max_input:
         return f"it has {len(node.inputs)} inputs"
     if not schema.min_output <= len(node.outputs) <= schema.max_output:
         return f"it has {len(node.outputs)} outputs"
@@ -168,12 +171,12 @@ def _misuse(node: ir.Node, schema: onnx.defs.OpSchema) -> str | None:
     for value, formal in zip(node.inputs, schema.inputs, strict=False):
         if value is None and formal.option == single:
             return f"its input {formal.name} is missing"
-    for name, known in schema.attributes.items():
-        given = node.attributes.get(name)
-        if given is None and known.required:
+    for name, declared in schema.attributes.items():
+        actual = node.attributes.get(name)
+        if actual is None and declared.required:
             return f"its attribute {name} is missing"
-        if given is not None and given.type.value != known.type.value:  # type: ignore[attr-defined]  # an enum, whatever the stubs say
-            return f"its attribute {name} is of the wrong type"
+        if actual is not None and actual.type.value != declared.type.value:  # type: ignore[attr-defined]  # the stubs do not know that it is an enum
+            return f"its attribute {name} has the wrong type"
     return None
 
 
@@ -183,25 +186,29 @@ def _is_dangling(value: ir.Value | None) -> bool:
     return value.producer() is None and not value.is_graph_input() and not value.is_initializer()
 
 
-class _Calls:
-    """Which local functions call which: they must end, and not grow beyond all measure."""
+class _InlinedSize:
+    """Counts the operators of a model with its local functions inlined, without inlining them."""
 
     def __init__(self, model: ir.Model) -> None:
         self._functions = model.functions
         self._sizes: dict[ir.OperatorIdentifier, int] = {}
 
     def check(self, graph: ir.Graph) -> None:
-        if sum(self._size(node, 0) for node in graph.all_nodes()) > _MOST_NODES:
-            raise ModelError(f"the model has more than {_MOST_NODES} operators")
+        """Check the number of operators of a graph.
+
+        Raises:
+            ModelError: There are too many operators, or functions are recursive.
+        """
+        if sum(self._size(node, 0) for node in graph.all_nodes()) > _MAX_NODES:
+            raise ModelError(f"the model has more than {_MAX_NODES} operators")
 
     def _size(self, node: ir.Node, depth: int) -> int:
-        """How many operators a node is, its functions written out."""
         called = node.op_identifier()
         if called not in self._functions:
             return 1
-        if depth > _DEEPEST_CALLS:
+        if depth > _MAX_CALL_DEPTH:
             raise ModelError(
-                f"function '{node.op_type}' of the model calls itself, or calls nest too deep"
+                f"function '{node.op_type}' of the model calls itself, or is nested too deeply"
             )
         if called not in self._sizes:
             body = self._functions[called].all_nodes()

@@ -1,4 +1,4 @@
-"""Weights that lie in files beside the model: read from the model's folder and nowhere else."""
+"""Load weights stored in files next to the model, and only from the model's own folder."""
 
 from __future__ import annotations
 
@@ -17,16 +17,23 @@ from adcc_onnx.graph.loading.weights import (
 
 
 def load_external_data(model: ir.Model, path: Path) -> None:
-    """Check every external tensor; all but the main graph's weights, which may be large, are read.
+    """Check every external tensor of a model, and load the small ones.
+
+    The weights of the main graph may be large and stay in their files; all other external tensors
+    are loaded into memory.
+
+    Args:
+        model: The model, changed in place.
+        path: The path of the model's file.
 
     Raises:
-        ExternalDataError: a file is missing, cut short, no plain file, or outside the folder.
+        ExternalDataError: A file is missing, truncated, not a regular file, or outside the folder.
     """
     for tensor in external_tensors(model):
-        # The parser gives a folder to some of them only, and without one nothing is checked.
+        # The parser sets this folder for some tensors only; a tensor without it is not checked.
         tensor.base_dir = path.parent.absolute()
         try:
-            _check(tensor)
+            _check_tensor(tensor)
         except Exception as error:
             raise ExternalDataError(
                 f"{path}: the external weights '{tensor.location}' of '{tensor.name}' cannot be "
@@ -34,24 +41,26 @@ def load_external_data(model: ir.Model, path: Path) -> None:
             ) from error
     for graph in all_graphs(model):
         if graph is not model.graph:
-            replace_weights(graph, in_memory)
-        replace_attributes(graph, in_memory)
+            replace_weights(graph, load_tensor)
+        replace_attributes(graph, load_tensor)
 
 
-def in_memory(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    """The tensor itself, or what it is read from its file."""
+def load_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Load an external tensor into memory; other tensors are returned as they are."""
     if not isinstance(tensor, ir.ExternalTensor):
         return tensor
     return ir.external_data.convert_tensors_from_external([tensor])[0]
 
 
-def _check(tensor: ir.ExternalTensor) -> None:
-    # Before anything is opened: a pipe would wait for ever.
-    found = Path(tensor.path).stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise ValueError("it is no plain file")
+def _check_tensor(tensor: ir.ExternalTensor) -> None:
+    # The type of the file is checked before it is opened: a pipe would block forever.
+    status = Path(tensor.path).stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a regular file")
     if tensor.length is not None and tensor.length != tensor.nbytes:
-        raise ValueError(f"{tensor.length} bytes are given for {tensor.nbytes} bytes of weights")
-    if (tensor.offset or 0) + tensor.nbytes > found.st_size:
-        raise ValueError(f"the file ends after {found.st_size} bytes")
+        raise ValueError(
+            f"its length is {tensor.length} bytes, but its shape needs {tensor.nbytes} bytes"
+        )
+    if (tensor.offset or 0) + tensor.nbytes > status.st_size:
+        raise ValueError(f"the file ends after {status.st_size} bytes")
     tensor.numpy()

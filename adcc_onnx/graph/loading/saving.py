@@ -1,4 +1,4 @@
-"""From a graph to a file, or to a model in memory."""
+"""Write a graph to a file, or convert it to protobuf."""
 
 from __future__ import annotations
 
@@ -9,34 +9,41 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError
 
-_MOST_IN_ONE_FILE = 2**31 - 2**24  # bytes of weights: protobuf ends at 2 GiB, the graph needs some
+# In bytes of weights: protobuf is limited to 2 GiB, and the graph itself needs some of them.
+_MAX_EMBEDDED_WEIGHTS = 2**31 - 2**24
 
 
 def save(model: onnx.ModelProto | ir.Model, path: str | Path) -> None:
-    """Write a model; weights of 2 GiB and more go to a file `NAME.data` beside it.
+    """Write a model to a file.
+
+    Args:
+        model: The model.
+        path: The path of the file. If the weights take 2 GiB or more, they are written to the
+            file `NAME.data` in the same folder.
 
     Raises:
-        ModelError: the file cannot be written.
+        ModelError: The file cannot be written.
     """
-    graph = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else model
+    ir_model = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else model
     path = Path(path)
-    size = sum(v.const_value.nbytes for v in graph.graph.initializers.values() if v.const_value)
+    weights = ir_model.graph.initializers.values()
+    size = sum(value.const_value.nbytes for value in weights if value.const_value)
     try:
-        if size < _MOST_IN_ONE_FILE:
-            ir.save(with_weights(graph), path)
+        if size < _MAX_EMBEDDED_WEIGHTS:
+            ir.save(with_weights(ir_model), path)
         else:
-            ir.save(graph, path, external_data=f"{path.name}.data")
+            ir.save(ir_model, path, external_data=f"{path.name}.data")
     except OSError as error:
         raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def with_weights(model: ir.Model) -> ir.Model:
-    """The model with all its weights in memory."""
-    ir.external_data.load_to_model(model)
-    return model
-
-
 def to_proto(model: ir.Model) -> onnx.ModelProto:
-    """The model as protobuf."""
+    """Convert a model to protobuf; external weights stay external."""
     proto: onnx.ModelProto = ir.to_proto(model)
     return proto
+
+
+def with_weights(model: ir.Model) -> ir.Model:
+    """Load all external weights into memory, in place; returns the model."""
+    ir.external_data.load_to_model(model)
+    return model

@@ -1,4 +1,4 @@
-"""The tensors that a model holds: finding all of them, and working on the graph without them."""
+"""Iterate over the tensors of a model, replace them, and work on a graph without its weights."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from contextlib import contextmanager
 import onnx
 import onnx_ir as ir
 
-Change = Callable[[ir.TensorProtocol], ir.TensorProtocol]
+Replacement = Callable[[ir.TensorProtocol], ir.TensorProtocol]
 
-# Of elements that NumPy and onnxruntime lay out alike, in whole bytes.
+# Types with the same memory layout in NumPy and onnxruntime, in whole bytes per element.
 ARRAY_TYPES = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8}
-SMALL = 1024  # bytes; smaller weights may be shapes and axes, which the graph must hold itself
-_ELSEWHERE = "in memory"  # the name of a file that is never opened
+# In bytes; smaller tensors may be shapes or axes, which must stay in the graph.
+_MAX_SMALL_TENSOR = 1024
+_DETACHED_LOCATION = "in memory"  # a file name in the place of detached weights; never opened
 
 
 def external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
-    """Every external tensor of a model: weights and attributes, in functions and branches too."""
+    """Yield every external tensor of a model, in functions and subgraphs too."""
     return (t for t in all_tensors(model) if isinstance(t, ir.ExternalTensor))
 
 
 def all_tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
-    """Every tensor that a model holds."""
+    """Yield every tensor of a model: initializers and attributes."""
     for graph in all_graphs(model):
         for value in graph.initializers.values():
             if value.const_value is not None:
@@ -38,48 +39,48 @@ def all_tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
 
 
 def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
-    """The model's graph, the bodies of its functions, and all graphs within them."""
+    """Yield the main graph, the bodies of the functions, and the subgraphs of both."""
     yield from model.graphs()
     for function in model.functions.values():
         yield function.graph
         yield from function.subgraphs()
 
 
-def replace_weights(graph: ir.Graph, change: Change) -> None:
-    """Replace the initializers of a graph, in place."""
+def replace_weights(graph: ir.Graph, replacement: Replacement) -> None:
+    """Replace every initializer of a graph by `replacement(tensor)`, in place."""
     for value in graph.initializers.values():
         if value.const_value is not None:
-            value.const_value = change(value.const_value)
+            value.const_value = replacement(value.const_value)
 
 
-def replace_attributes(graph: ir.Graph, change: Change) -> None:
-    """Replace the tensors among the attributes of a graph's nodes, in place."""
+def replace_attributes(graph: ir.Graph, replacement: Replacement) -> None:
+    """Replace every tensor in the node attributes of a graph by `replacement(tensor)`, in place."""
     for node in graph:
         for name, old in list(node.attributes.items()):
             if old.is_ref():
                 continue
             if old.type == ir.AttributeType.TENSOR:
-                node.attributes[name] = ir.AttrTensor(name, change(old.value), old.doc_string)
+                node.attributes[name] = ir.AttrTensor(name, replacement(old.value), old.doc_string)
             elif old.type == ir.AttributeType.TENSORS:
-                changed = [change(tensor) for tensor in old.value]
-                node.attributes[name] = ir.AttrTensors(name, changed, old.doc_string)
+                tensors = [replacement(tensor) for tensor in old.value]
+                node.attributes[name] = ir.AttrTensors(name, tensors, old.doc_string)
 
 
 def materialize(model: ir.Model) -> None:
-    """Give every tensor memory of its own, in place.
+    """Copy every tensor out of the protobuf message, in place.
 
-    A tensor within protobuf is copied at every look at its values, and keeps the whole file in
-    memory as long as it is there itself.
+    A tensor inside a protobuf message is copied on every access to its values, and keeps the whole
+    message in memory.
     """
     for graph in all_graphs(model):
-        replace_weights(graph, _taken)
-        replace_attributes(graph, _taken)
+        replace_weights(graph, _without_protobuf)
+        replace_attributes(graph, _without_protobuf)
 
 
-def _taken(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+def _without_protobuf(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     if not isinstance(tensor, ir.TensorProtoTensor):
         return tensor
-    if tensor.nbytes > SMALL and tensor.dtype in ARRAY_TYPES:
+    if tensor.nbytes > _MAX_SMALL_TENSOR and tensor.dtype in ARRAY_TYPES:
         return ir.Tensor(
             tensor.numpy(),
             dtype=tensor.dtype,
@@ -94,32 +95,35 @@ def _taken(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
 
 @contextmanager
 def detached_weights(
-    model: ir.Model, chosen: Callable[[ir.TensorProtocol], bool] = lambda tensor: True
+    model: ir.Model, select: Callable[[ir.TensorProtocol], bool] = lambda tensor: True
 ) -> Iterator[dict[str, ir.TensorProtocol]]:
-    """Within the context, large weights are no more than their type and shape.
+    """Replace large weights by placeholders of the same type and shape inside the context.
 
-    Protobuf ends at 2 GiB, and what looks at the graph alone need not copy its weights.
+    Protobuf messages are limited to 2 GiB, and passes that read only the graph need not copy the
+    weights.
 
     Args:
-        model: changed in place, and changed back at the end.
-        chosen: which of the large ones.
+        model: The model, changed in place and restored at the end.
+        select: A predicate on large weights; those for which it is true are detached.
 
     Yields:
-        The weights set aside, by name.
+        The detached weights by name.
     """
     initializers = model.graph.initializers
-    aside = {
+    detached = {
         name: tensor
         for name, value in initializers.items()
-        if (tensor := value.const_value) is not None and tensor.nbytes > SMALL and chosen(tensor)
+        if (tensor := value.const_value) is not None
+        and tensor.nbytes > _MAX_SMALL_TENSOR
+        and select(tensor)
     }
-    for name, tensor in aside.items():
+    for name, tensor in detached.items():
         shape = ir.Shape(tensor.shape.numpy())
         initializers[name].const_value = ir.ExternalTensor(
-            _ELSEWHERE, 0, tensor.nbytes, tensor.dtype, shape=shape, name=name
+            _DETACHED_LOCATION, 0, tensor.nbytes, tensor.dtype, shape=shape, name=name
         )
     try:
-        yield aside
+        yield detached
     finally:
-        for name, tensor in aside.items():
+        for name, tensor in detached.items():
             initializers[name].const_value = tensor

@@ -1,4 +1,4 @@
-"""Shapes behind operators that ONNX does not know, from the formulas of their gradient rules."""
+"""Infer the shapes behind custom operators from the decompositions of their gradient rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adcc_onnx.graph.autodiff.rules import find_rule
 
 
 def infer_custom_shapes(model: ir.Model) -> None:
-    """Fill in, node by node, what ONNX's own inference left open; in place."""
+    """Infer, node by node, the shapes that ONNX's own inference left unknown; in place."""
     if all(_is_standard(node) for node in model.graph):
         return
     opset = model.graph.opset_imports.get("", LOWEST_OPSET)
@@ -29,13 +29,13 @@ def _is_standard(node: ir.Node) -> bool:
 
 
 def _infer_by_decomposition(node: ir.Node) -> None:
-    """Write the formula into a graph that is thrown away, and read the shapes there."""
+    """Build the decomposition in a temporary graph, and copy the shapes of its results."""
     rule = find_rule(node.domain, node.op_type)
     if rule is None or rule.formula is None or node.graph is None:
         return
     imports = node.graph.opset_imports
     builder = Builder(ir.Graph([], [], nodes=[], opset_imports=dict(imports)), "shape/")
-    leaves = {i: _leaf(builder, v, i) for i, v in enumerate(node.inputs) if v is not None}
+    leaves = {i: _detached_copy(builder, v, i) for i, v in enumerate(node.inputs) if v is not None}
     try:
         results = rule.formula(DetachedNode(builder, node, leaves))
     except UnsupportedNodeError:
@@ -47,8 +47,8 @@ def _infer_by_decomposition(node: ir.Node) -> None:
             value.type, value.shape = ir.TensorType(result.dtype), result.value.shape
 
 
-def _leaf(builder: Builder, value: ir.Value, index: int) -> Tensor:
-    """A value of the same type, shape and content that belongs to no graph."""
+def _detached_copy(builder: Builder, value: ir.Value, index: int) -> Tensor:
+    """Copy the type, the shape and the constant of a value to a value outside any graph."""
     leaf = ir.val(f"leaf_{index}", dtype=value.dtype, shape=value.shape)
     leaf.const_value = value.const_value
     return builder.wrap(leaf)

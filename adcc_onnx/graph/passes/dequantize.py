@@ -1,7 +1,7 @@
-"""Operators on quantized tensors, rewritten as the real operator between two quantizations.
+"""Rewrite operators on quantized tensors as floating-point operators between two quantizations.
 
-What they compute stays the same to a rounding of the last level; layers become real numbers, and
-the gradient passes by the rules for QuantizeLinear and DequantizeLinear.
+The results stay the same up to one level of the last quantization. Layers become floating-point
+tensors, and gradients pass by the rules of QuantizeLinear and DequantizeLinear.
 """
 
 from __future__ import annotations
@@ -16,43 +16,59 @@ from adcc_onnx.graph.autodiff.rules.rule_registry import MICROSOFT
 
 
 class QuantizedCall(Call):
-    """A node on quantized tensors; each of those is turned real once, whoever reads it."""
+    """A node on quantized tensors.
 
-    def __init__(self, builder: Builder, node: ir.Node, known: dict[ir.Value, Tensor]) -> None:
+    Attributes:
+        dequantized: The tensors that have been dequantized so far, shared by all nodes, so that no
+            tensor is dequantized twice.
+    """
+
+    def __init__(
+        self, builder: Builder, node: ir.Node, dequantized: dict[ir.Value, Tensor]
+    ) -> None:
         super().__init__(builder, node)
-        self._known = known
+        self.dequantized = dequantized
 
-    def real(self, index: int, axis: int | None = None) -> Tensor:
-        """Input `index`, by the scale and the zero point that follow it, as real numbers."""
+    def dequantized_input(self, index: int, axis: int | None = None) -> Tensor:
+        """Return an input, dequantized by the scale and the zero point that follow it.
+
+        Args:
+            index: The number of the quantized input.
+            axis: The axis of per-channel scales.
+        """
         value = self._input(index)
-        if value not in self._known:
+        if value not in self.dequantized:
             zero = self[index + 2] if self.has(index + 2) else None
-            turned = self[index].op("DequantizeLinear", self[index + 1], zero, axis=axis)
-            turned.value.name = f"{value.name}/dequantized"
-            self._known[value] = turned
-        return self._known[value]
+            tensor = self[index].op("DequantizeLinear", self[index + 1], zero, axis=axis)
+            tensor.value.name = f"{value.name}/dequantized"
+            self.dequantized[value] = tensor
+        return self.dequantized[value]
 
 
 Rewrite = Callable[[QuantizedCall], Tensor]
-_WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
-_POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
+_CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+_POOL_ATTRIBUTES = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
 
 
 def dequantize(model: ir.Model) -> bool:
-    """Rewrite every such operator, in place; returns whether there was one."""
-    found = [node for node in model.graph if (node.domain, node.op_type) in _REWRITES]
+    """Rewrite every operator on quantized tensors, in place.
+
+    Returns:
+        Whether there was such an operator.
+    """
+    quantized = [node for node in model.graph if (node.domain, node.op_type) in _REWRITES]
     for node in model.graph:
         if node.domain == MICROSOFT and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             node.domain = ""
-    if not found:
+    if not quantized:
         return False
     builder = Builder(model.graph, "real/")
-    known: dict[ir.Value, Tensor] = {}
-    for node in found:
+    dequantized: dict[ir.Value, Tensor] = {}
+    for node in quantized:
         with builder.scope(node.name):
-            result = _REWRITES[node.domain, node.op_type](QuantizedCall(builder, node, known))
+            result = _REWRITES[node.domain, node.op_type](QuantizedCall(builder, node, dequantized))
         old, new = node.outputs[0], result.value
-        known = {new if value is old else value: real for value, real in known.items()}
+        dequantized = {new if v is old else v: tensor for v, tensor in dequantized.items()}
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         new.name, old.name = old.name, None
         model.graph.remove(node, safe=True)
@@ -60,12 +76,12 @@ def dequantize(model: ir.Model) -> bool:
     return True
 
 
-def _quantized(y: Tensor, n: Call, index: int) -> Tensor:
-    """`y` by the scale and zero point at inputs `index` and the next."""
+def _quantize(y: Tensor, n: Call, index: int) -> Tensor:
+    """Quantize `y` by the scale at input `index` and the zero point at the next input."""
     return y.op("QuantizeLinear", n[index], n[index + 1] if n.has(index + 1) else None)
 
 
-def _given(n: Call, names: tuple[str, ...]) -> dict[str, object]:
+def _attributes(n: Call, names: tuple[str, ...]) -> dict[str, object]:
     return {name: n.attribute(name) for name in names}
 
 
@@ -74,53 +90,55 @@ def _conv(n: QuantizedCall) -> Tensor:
     if n.has(8):
         scale = n[1] * n[4]
         bias = n[8].cast(FLOAT) * scale
-    y = n.real(0).op("Conv", n.real(3, axis=0), bias, **_given(n, _WINDOW))
-    return _quantized(y, n, 6)
+    y = n.dequantized_input(0).op(
+        "Conv", n.dequantized_input(3, axis=0), bias, **_attributes(n, _CONV_ATTRIBUTES)
+    )
+    return _quantize(y, n, 6)
 
 
 def _matmul(n: QuantizedCall) -> Tensor:
-    return _quantized(n.real(0).op("MatMul", n.real(3, axis=-1)), n, 6)
+    return _quantize(n.dequantized_input(0).op("MatMul", n.dequantized_input(3, axis=-1)), n, 6)
 
 
 def _gemm(n: QuantizedCall) -> Tensor:
-    attributes = _given(n, ("alpha", "transA", "transB"))
+    attributes = _attributes(n, ("alpha", "transA", "transB"))
     axis = 0 if n.attribute("transB", 0) else 1
     bias = n[6].cast(FLOAT) * (n[1] * n[4]) * n.attribute("alpha", 1.0) if n.has(6) else None
-    y = n.real(0).op("Gemm", n.real(3, axis=axis), bias, **attributes)
-    return _quantized(y, n, 7) if n.has(7) else y
+    y = n.dequantized_input(0).op("Gemm", n.dequantized_input(3, axis=axis), bias, **attributes)
+    return _quantize(y, n, 7) if n.has(7) else y
 
 
 def _binary(op_type: str) -> Rewrite:
-    return lambda n: _quantized(n.real(0).op(op_type, n.real(3)), n, 6)
+    return lambda n: _quantize(n.dequantized_input(0).op(op_type, n.dequantized_input(3)), n, 6)
 
 
 def _unary(op_type: str, attributes: tuple[str, ...] = ()) -> Rewrite:
     def rewrite(n: QuantizedCall) -> Tensor:
-        x, last = n.real(0), bool(n.attribute("channels_last", 0))
-        turned = x.transpose([0, 3, 1, 2]) if last else x
-        y = turned.op(op_type, **_given(n, attributes))
-        return _quantized(y.transpose([0, 2, 3, 1]) if last else y, n, 3)
+        x, last = n.dequantized_input(0), bool(n.attribute("channels_last", 0))
+        planes = x.transpose([0, 3, 1, 2]) if last else x
+        y = planes.op(op_type, **_attributes(n, attributes))
+        return _quantize(y.transpose([0, 2, 3, 1]) if last else y, n, 3)
 
     return rewrite
 
 
 def _concat(n: QuantizedCall) -> Tensor:
-    parts = [n.real(index) for index in range(2, len(n), 3)]
+    parts = [n.dequantized_input(index) for index in range(2, len(n), 3)]
     y = n.builder.op("Concat", *parts, axis=n.attribute("axis"))
-    return _quantized(y, n, 0)
+    return _quantize(y, n, 0)
 
 
 def _integer(op_type: str) -> Rewrite:
-    """Products of whole numbers, exact in float32; a Cast to real numbers follows anyway."""
+    """Compute an integer product in float32, where it is exact; a Cast to float follows."""
 
     def rewrite(n: QuantizedCall) -> Tensor:
-        x, w = (_shifted(n, index) for index in (0, 1))
-        return x.op(op_type, w, **(_given(n, _WINDOW) if op_type == "Conv" else {}))
+        x, w = (_without_zero_point(n, index) for index in (0, 1))
+        return x.op(op_type, w, **(_attributes(n, _CONV_ATTRIBUTES) if op_type == "Conv" else {}))
 
     return rewrite
 
 
-def _shifted(n: Call, index: int) -> Tensor:
+def _without_zero_point(n: Call, index: int) -> Tensor:
     value = n[index].cast(FLOAT)
     return value - n[index + 2].cast(FLOAT) if n.has(index + 2) else value
 
@@ -135,7 +153,7 @@ _REWRITES: dict[tuple[str, str], Rewrite] = {
     (MICROSOFT, "QLinearSigmoid"): _unary("Sigmoid"),
     (MICROSOFT, "QLinearLeakyRelu"): _unary("LeakyRelu", ("alpha",)),
     (MICROSOFT, "QLinearSoftmax"): _unary("Softmax", ("axis",)),
-    (MICROSOFT, "QLinearAveragePool"): _unary("AveragePool", _POOL),
+    (MICROSOFT, "QLinearAveragePool"): _unary("AveragePool", _POOL_ATTRIBUTES),
     (MICROSOFT, "QLinearGlobalAveragePool"): _unary("GlobalAveragePool"),
     (MICROSOFT, "QLinearConcat"): _concat,
     (MICROSOFT, "QGemm"): _gemm,

@@ -1,4 +1,4 @@
-"""One axis for the images: models exported for a fixed batch made to take any."""
+"""Make the batch dimension of a model dynamic."""
 
 from __future__ import annotations
 
@@ -12,47 +12,51 @@ BATCH = "batch"
 
 
 def fixed_batch(image: ir.Value) -> int | None:
-    """The batch size a model is fixed to, None where it takes any."""
+    """Return the batch size that the image input is fixed to; None if it is dynamic."""
     if image.shape is None or not isinstance(image.shape[0], int):
         return None
     return int(image.shape[0])
 
 
 def make_batch_dynamic(model: ir.Model, image: ir.Value) -> None:
-    """Name the batch axis of `image`, and rewrite the constants that held its size; in place.
+    """Name the batch axis, and rewrite the constants that hold the old batch size; in place.
 
-    A Reshape to [1, ...] becomes one to [-1, ...], or to [0, ...] where -1 is taken. Whether the
-    result is right for every batch cannot be seen from the graph: the caller must run it.
+    A Reshape to [1, ...] becomes a Reshape to [-1, ...], or to [0, ...] if -1 is already used. The
+    graph does not tell whether the result is correct for every batch size: the caller must run it.
+
+    Args:
+        model: The prepared model.
+        image: The image input.
     """
     size = fixed_batch(image)
     assert image.shape is not None
     image.shape = ir.Shape([BATCH, *list(image.shape)[1:]])
     for node in model.graph:
         if size is not None and node.op_type == "Reshape" and node.domain == "":
-            _free_reshape(model.graph, node, size)
-    _forget_shapes(model, keep=image)
+            _make_reshape_dynamic(model.graph, node, size)
+    _clear_shapes(model, keep=image)
     infer_shapes(model)
     resolve_shapes(model, image)
 
 
-def _free_reshape(graph: ir.Graph, node: ir.Node, size: int) -> None:
+def _make_reshape_dynamic(graph: ir.Graph, node: ir.Node, batch: int) -> None:
     shape = node.inputs[1]
     constant = None if shape is None else shape.const_value
     if constant is None:
         return
     sizes = [int(i) for i in np.asarray(constant.numpy()).reshape(-1)]
-    if len(sizes) < 2 or sizes[0] != size:
+    if len(sizes) < 2 or sizes[0] != batch:
         return
     sizes[0] = 0 if -1 in sizes else -1
-    freed = ir.val(
+    dynamic = ir.val(
         f"{node.outputs[0].name}/any_batch", const_value=ir.tensor(np.array(sizes, np.int64))
     )
-    graph.register_initializer(freed)
-    node.replace_input_with(1, freed)
+    graph.register_initializer(dynamic)
+    node.replace_input_with(1, dynamic)
 
 
-def _forget_shapes(model: ir.Model, keep: ir.Value) -> None:
-    """Shapes that were stored or inferred with the old batch size."""
+def _clear_shapes(model: ir.Model, keep: ir.Value) -> None:
+    """Remove the shapes that were stored or inferred with the old batch size."""
     for node in model.graph:
         for value in node.outputs:
             value.shape = None

@@ -1,8 +1,8 @@
-"""Bring any model to the one form that all later steps expect.
+"""Bring any model into the form that all later steps expect.
 
-Afterwards the operators are of opset 18 or later, there are no local functions and no control flow
-that is known beforehand, constants are initializers, and shapes are inferred. Values that depend on
-the image keep their names and their place.
+In that form, the operators are of opset 18 or later, local functions are inlined, control flow that
+does not depend on the image is resolved, quantized operators are dequantized, constants are
+initializers, and shapes are inferred. Values that depend on the image keep their names.
 """
 
 from __future__ import annotations
@@ -14,19 +14,25 @@ from adcc_onnx.errors import ModelError, root_cause
 from adcc_onnx.graph.loading.checks import check_shapes, check_sizes
 from adcc_onnx.graph.passes.control_flow import check_loops, resolve_control_flow
 from adcc_onnx.graph.passes.dequantize import dequantize
-from adcc_onnx.graph.passes.fold_constants import replace_constants
+from adcc_onnx.graph.passes.fold_constants import fold_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.upgrade_opset import upgrade_opset
 
-# Branches within branches; each round of resolving opens one more.
-_NESTED_CONTROL_FLOW = 16
+# Each round of resolving opens one level of nested control flow.
+_MAX_NESTING = 16
 
 
 def prepare(model: ir.Model) -> ir.Model:
-    """The same model in the form all later steps expect (see the module); changed in place.
+    """Bring a model into the prepared form.
+
+    Args:
+        model: The model as it was read; it is changed in place.
+
+    Returns:
+        The prepared model, which may be another object.
 
     Raises:
-        ModelError: the graph is malformed, or its operators cannot be raised to opset 18.
+        ModelError: The graph is malformed, or its operators cannot be upgraded to opset 18.
     """
     try:
         common.RemoveInitializersFromInputsPass()(model)
@@ -34,8 +40,8 @@ def prepare(model: ir.Model) -> ir.Model:
             common.InlinePass()(model)
         model = upgrade_opset(model)
         _simplify(model)
-        # What has become constant may decide further branches.
-        for _ in range(_NESTED_CONTROL_FLOW):
+        # The new constants may decide further branches.
+        for _ in range(_MAX_NESTING):
             check_loops(model.graph)
             if not resolve_control_flow(model):
                 break
@@ -49,12 +55,12 @@ def prepare(model: ir.Model) -> ir.Model:
 
 
 def _simplify(model: ir.Model) -> None:
-    """Constants as initializers, quantized operators as real ones, shapes where they are known."""
+    """Lift and fold constants, dequantize operators and infer shapes, in place."""
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     dequantize(model)
     model.graph.sort()
     infer_shapes(model)
     check_sizes(model)
-    replace_constants(model)
+    fold_constants(model)
     infer_shapes(model)
     check_sizes(model)

@@ -1,4 +1,4 @@
-"""Nothing in a written model that its outputs do not need, and nothing twice."""
+"""Remove what the outputs of a model do not need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from onnx_ir.passes import common
 
 
 def prune(model: ir.Model) -> None:
-    """Remove dead nodes and weights, and merge equal weights, in place."""
+    """Remove unused nodes and weights, and merge equal weights, in place."""
     common.RemoveUnusedNodesPass()(model)
     common.DeduplicateInitializersPass()(model)
     for name, value in list(model.graph.initializers.items()):

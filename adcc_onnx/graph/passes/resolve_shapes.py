@@ -1,7 +1,8 @@
-"""Shapes that hang on the batch: found by trying two batches, and seeing what stays the same.
+"""Resolve shapes that depend on the batch size, by comparing two concrete batch sizes.
 
-Exporters write the sizes of Reshapes as arithmetic on the batch; symbolic inference loses its way
-there, arithmetic on a given number does not.
+Exporters write the sizes of a Reshape as arithmetic on the batch size. Symbolic shape inference
+cannot follow that arithmetic, but inference with a concrete batch size can. Sizes that are equal
+for two batch sizes do not depend on the batch.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import onnx_ir as ir
 
 from adcc_onnx.graph.autodiff.builder import Dim, dims_of
 from adcc_onnx.graph.loading.checks import check_sizes
-from adcc_onnx.graph.passes.fold_constants import replace_constants
+from adcc_onnx.graph.passes.fold_constants import fold_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 
-# Primes that are no size of anything else.
-_BATCHES = (997, 1009)
+# Primes that are unlikely to be the size of any other axis.
+_TRIAL_BATCHES = (997, 1009)
 
 
 def resolve_shapes(model: ir.Model, image: ir.Value) -> None:
-    """Fill in the shapes of a model with an open batch, in place.
+    """Fill in the unknown shapes of a model with a dynamic batch size, in place.
+
+    Args:
+        model: The prepared model.
+        image: The image input.
 
     Raises:
-        ModelError: a value is too large for an image classifier.
+        ModelError: A value is too large for an image classifier.
     """
     _resolve(model, image)
     check_sizes(model)
@@ -33,17 +38,17 @@ def _resolve(model: ir.Model, image: ir.Value) -> None:
     values = [value for node in model.graph for value in node.outputs]
     if isinstance(batch, int) or all(_is_known(value, batch) for value in values):
         return
-    one, other = (_shapes_at(model, image, count) for count in _BATCHES)
+    first, second = (_shapes_at(model, image, size) for size in _TRIAL_BATCHES)
     for value in values:
-        found = _agreed(one.get(value.name or ""), other.get(value.name or ""), batch)
-        if found is not None:
-            value.shape = ir.Shape(found)
+        dims = _common_dims(first.get(value.name or ""), second.get(value.name or ""), batch)
+        if dims is not None:
+            value.shape = ir.Shape(dims)
     for node in model.graph:
-        _settle_reshape(model.graph, node)
+        _make_reshape_constant(model.graph, node)
 
 
-def _settle_reshape(graph: ir.Graph, node: ir.Node) -> None:
-    """Give a Reshape of known result its sizes as constants, so that no arithmetic is left."""
+def _make_reshape_constant(graph: ir.Graph, node: ir.Node) -> None:
+    """Replace the computed sizes of a Reshape by constants, if its output shape is known."""
     if node.op_type != "Reshape" or node.domain or node.inputs[1] is None:
         return
     dims = dims_of(node.outputs[0])
@@ -64,28 +69,28 @@ def _is_known(value: ir.Value, batch: Dim) -> bool:
 
 
 def _shapes_at(model: ir.Model, image: ir.Value, batch: int) -> dict[str, tuple[Dim, ...]]:
-    trial = model.clone()
-    for value in trial.graph.inputs:
+    """Infer the shapes of all values at one concrete batch size."""
+    clone = model.clone()
+    for value in clone.graph.inputs:
         if value.name == image.name and value.shape is not None:
             value.shape = ir.Shape([batch, *list(value.shape)[1:]])
-    for node in trial.graph:
+    for node in clone.graph:
         for value in node.outputs:
             value.shape = None
-    infer_shapes(trial)
-    replace_constants(trial)
-    infer_shapes(trial)
-    values = [value for node in trial.graph for value in node.outputs]
+    infer_shapes(clone)
+    fold_constants(clone)
+    infer_shapes(clone)
+    values = [value for node in clone.graph for value in node.outputs]
     return {v.name: dims for v in values if v.name and (dims := dims_of(v)) is not None}
 
 
-def _agreed(
-    one: tuple[Dim, ...] | None, other: tuple[Dim, ...] | None, batch: Dim
+def _common_dims(
+    first: tuple[Dim, ...] | None, second: tuple[Dim, ...] | None, batch: Dim
 ) -> list[Dim] | None:
-    """Sizes that are the same for both batches, the batch where they are the batch itself."""
-    if one is None or other is None or len(one) != len(other):
+    """Merge the shapes at both trial batches: equal sizes stay, trial sizes become the batch."""
+    if first is None or second is None or len(first) != len(second):
         return None
-    first, second = _BATCHES
     return [
-        batch if (a, b) == (first, second) else a if a == b else None
-        for a, b in zip(one, other, strict=True)
+        batch if (a, b) == _TRIAL_BATCHES else a if a == b else None
+        for a, b in zip(first, second, strict=True)
     ]

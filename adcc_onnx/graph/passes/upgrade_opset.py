@@ -1,4 +1,4 @@
-"""Older opsets to one that all rules are written for."""
+"""Upgrade models of older opsets."""
 
 from __future__ import annotations
 
@@ -9,54 +9,61 @@ from onnx import version_converter
 from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET
 
-# IR version that came with it.
+# The IR version that was released with opset 18.
 _IR_VERSION = 8
-_SMALL = 1024  # elements; larger weights do not travel through the converter
+# In elements; larger weights are kept out of the converter.
+_MAX_CONVERTED_WEIGHT = 1024
 
 
 def upgrade_opset(model: ir.Model) -> ir.Model:
-    """The model with standard operators of opset 18 or later; itself where it has them already.
+    """Upgrade the standard operators of a model to opset 18; newer models are returned unchanged.
 
-    The weights do not pass through the converter, so models of any size can be raised; node names
-    and metadata, which it drops, are put back.
+    Large weights bypass ONNX's version converter, so that models of any size can be upgraded. The
+    converter also drops the names and the metadata of nodes; they are restored.
+
+    Args:
+        model: The model; it is changed in place.
+
+    Returns:
+        The upgraded model, which may be another object.
 
     Raises:
-        ModelError: the converter does not know how to raise one of the operators.
+        ModelError: The converter cannot upgrade one of the operators.
     """
     version = model.opset_imports.get("", model.opset_imports.get("ai.onnx", LOWEST_OPSET))
     if version >= LOWEST_OPSET:
         return model
-    # Before IR version 4 an initializer had to be an input too, which they are no longer.
+    # Before IR version 4, every initializer had to be an input too; it no longer is.
     model.ir_version = max(model.ir_version, _IR_VERSION)
     weights = _take_weights(model)
-    labels = {
+    node_info = {
         output.name: (node.name, dict(node.metadata_props))
         for node in model.graph
         for output in node.outputs
     }
     try:
         proto: onnx.ModelProto = ir.to_proto(model)
-        raised = ir.from_proto(version_converter.convert_version(proto, LOWEST_OPSET))
+        upgraded = ir.from_proto(version_converter.convert_version(proto, LOWEST_OPSET))
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"operators of opset {version} cannot be raised to {LOWEST_OPSET}: {reason}"
+            f"operators of opset {version} cannot be upgraded to opset {LOWEST_OPSET}: {reason}"
         ) from error
-    _put_weights(raised, weights)
-    for node in raised.graph:
+    _put_weights(upgraded, weights)
+    for node in upgraded.graph:
         for output in node.outputs:
-            name, metadata = labels.get(output.name, (None, {}))
+            name, metadata = node_info.get(output.name, (None, {}))
             node.name = node.name or name
             node.metadata_props.update(metadata)
-    return raised
+    return upgraded
 
 
 def _take_weights(model: ir.Model) -> dict[str, ir.TensorProtocol]:
-    """Make every large initializer a plain input of the same type and shape."""
+    """Turn every large initializer into a plain input of the same type and shape."""
     weights: dict[str, ir.TensorProtocol] = {}
     for name, value in list(model.graph.initializers.items()):
         tensor = value.const_value
-        if tensor is None or tensor.size <= _SMALL:
+        if tensor is None or tensor.size <= _MAX_CONVERTED_WEIGHT:
             continue
         weights[name] = tensor
         value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
@@ -67,6 +74,7 @@ def _take_weights(model: ir.Model) -> dict[str, ir.TensorProtocol]:
 
 
 def _put_weights(model: ir.Model, weights: dict[str, ir.TensorProtocol]) -> None:
+    """Turn these inputs back into initializers."""
     for value in list(model.graph.inputs):
         if value.name in weights:
             model.graph.inputs.remove(value)

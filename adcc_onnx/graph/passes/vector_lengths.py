@@ -1,4 +1,4 @@
-"""How long the vectors are whose numbers ONNX's inference would write out, to find out shapes."""
+"""Bound the length of the shape vectors that ONNX's shape inference would compute."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 
 import onnx_ir as ir
 
-# What passes numbers on; of these only Concat makes more of them.
-_CARRIERS = {
+# Operators through which ONNX's inference propagates values; of these only Concat adds elements.
+_PROPAGATED = {
     "Add",
     "Cast",
     "Concat",
@@ -23,17 +23,17 @@ _CARRIERS = {
 
 
 def longest_vector(graph: ir.Graph) -> float:
-    """An upper bound of the numbers that inference through values would hold for one vector.
+    """Return an upper bound of the length of any vector whose values inference would compute.
 
-    A few nodes can ask for more than there is memory: a Range, or Concats of Concats.
+    A few nodes can ask for more memory than there is, with a Range or repeated Concats.
     """
     lengths: dict[ir.Value, float] = {}
     for node in graph:
-        if node.op_type in _CARRIERS or node.op_type == "Range":
-            given = [lengths.get(v, _length(v)) for v in node.inputs if v is not None]
-            length = _numbers(node) if node.op_type == "Range" else max(given, default=1)
+        if node.op_type in _PROPAGATED or node.op_type == "Range":
+            inputs = [lengths.get(v, _length(v)) for v in node.inputs if v is not None]
+            length = _range_length(node) if node.op_type == "Range" else max(inputs, default=1)
             if node.op_type == "Concat":
-                length = sum(given)
+                length = sum(inputs)
             lengths.update(dict.fromkeys(node.outputs, length))
     return max(lengths.values(), default=1)
 
@@ -43,8 +43,8 @@ def _length(value: ir.Value) -> int:
     return constant.size if constant is not None and len(constant.shape) < 2 else 1
 
 
-def _numbers(node: ir.Node) -> float:
-    """How many numbers a Range of constants makes; 1 where the image decides."""
+def _range_length(node: ir.Node) -> float:
+    """Return the length of a constant Range; 1 if it is not constant."""
     constants = [ir.convenience.get_const_tensor(v) for v in node.inputs if v is not None]
     if len(constants) != 3 or any(c is None or c.size != 1 for c in constants):
         return 1

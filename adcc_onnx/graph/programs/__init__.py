@@ -1,0 +1,1 @@
+"""The graphs that are built from a classifier; each module builds one kind of graph."""

@@ -1,4 +1,4 @@
-"""A model with a method's heatmap as one more output: nothing of ours is needed to run it."""
+"""A model with the heatmap of a CAM method as a further output; it runs in any onnxruntime."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from adcc_onnx.graph.autodiff.builder import FLOAT, INT64, Builder, Tensor, dims_of
+from adcc_onnx.graph.autodiff.builder import FLOAT, INT64, Builder, Tensor
 from adcc_onnx.graph.autodiff.gradient import gradients
-from adcc_onnx.graph.classifier.layers import Layer, default_layer, read_layer
+from adcc_onnx.graph.classifier.default_layer import default_layer
+from adcc_onnx.graph.classifier.image_classifier import Classifier
+from adcc_onnx.graph.classifier.layers import Layer, read_layer
 from adcc_onnx.graph.classifier.opening import open_classifier
-from adcc_onnx.graph.classifier.scores import Classifier
 from adcc_onnx.graph.programs.cam_graph import MapFormula
 from adcc_onnx.graph.programs.endpoints import (
-    PREFIX,
     add_output,
     class_scores,
-    finish_output,
     one_hot,
+    prune_and_annotate,
 )
-from adcc_onnx.graph.programs.instrument import fold, image_size, upsample
-
-HEATMAP = "heatmap"
+from adcc_onnx.graph.programs.map_formulas import normalize_maps, to_feature_map, upsample_maps
+from adcc_onnx.graph.programs.tensor_names import HEATMAP, NAME_PREFIX
 
 
 def bake_maps(
@@ -36,47 +35,82 @@ def bake_maps(
     *,
     fuse: str = "mean",
     size: tuple[int, int] | None = None,
-    output: str | None = None,
+    scores_output: str | None = None,
 ) -> ir.Model:
-    """The model with the output `heatmap`, float32 [batch, H, W] in [0, 1]; see `api.bake`."""
-    classifier = open_classifier(model, size, output)
+    """Add the output `heatmap`, float32 [batch, H, W] in [0, 1], to a classifier.
+
+    Args:
+        model: The path of an ONNX file, or a model in memory.
+        formula: The formula of a raw map; its gradients are None unless `needs_gradients`.
+        needs_gradients: Whether the formula reads gradients.
+        layers: The names of the layers; the default layer if None.
+        target: The index of the explained class; the predicted class if None.
+        fuse: How maps of several layers are combined: their "mean" or their "max".
+        size: The (height, width) of the images in pixels; required only if the model does not
+            fix it.
+        scores_output: The name of the output with the class scores; found automatically if None.
+
+    Returns:
+        The model; large weights stay in their files until it is saved.
+
+    Raises:
+        ModelError: The model cannot be used; the subclass says why.
+        OptionError: There is no class `target`.
+
+    Example:
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> def mean_activation(activations, gradients):
+        ...     return activations.mean([1], keepdims=False)
+        >>> baked = bake_maps(classifier_path(), mean_activation, needs_gradients=False)
+        >>> [output.name for output in baked.graph.outputs][-1]
+        'heatmap'
+    """
+    classifier = open_classifier(model, size, scores_output)
     if target is not None:
         classifier.require_class(target)
     chosen = [read_layer(classifier, name) for name in layers or ()]
     chosen = chosen or [default_layer(classifier)]
-    builder = Builder(classifier.model.graph, PREFIX)
+    builder = Builder(classifier.model.graph, NAME_PREFIX)
     found: Sequence[Tensor | None] = [None] * len(chosen)
     if needs_gradients:
         found = _gradients(builder, classifier, chosen, target)
-    maps = []
-    for layer, gradient in zip(chosen, found, strict=True):
-        activations = fold(builder.widened(layer.value), layer).cast(FLOAT)
-        folded = None if gradient is None else fold(gradient, layer).cast(FLOAT)
-        low = normalize(formula(activations, folded))
-        maps.append(upsample(low, image_size(classifier)).op("Squeeze", builder.ints(1)))
-    heatmap = maps[0] if len(maps) == 1 else normalize(_fused(builder, maps, fuse))
-    batch = (dims_of(classifier.image) or (None,))[0]
-    add_output(builder, heatmap, HEATMAP, (batch, *image_size(classifier)))
-    return finish_output(classifier.model, [layer.name for layer in chosen], "logits")
-
-
-def normalize(maps: Tensor) -> Tensor:
-    """(S - min) / (max - min) of each map [N, h, w]; zeros where it is constant."""
-    axes = maps.builder.ints([1, 2])
-    low = maps.op("ReduceMin", axes, keepdims=1)
-    spread = maps.op("ReduceMax", axes, keepdims=1) - low
-    return (spread > 0.0).where((maps - low) / spread, 0.0)
+    raw_maps = [
+        _raw_map(builder, formula, layer, gradient)
+        for layer, gradient in zip(chosen, found, strict=True)
+    ]
+    heatmap = _heatmap(builder, raw_maps, fuse, classifier.fixed_size)
+    add_output(builder, heatmap, HEATMAP, (classifier.batch, *classifier.fixed_size))
+    return prune_and_annotate(classifier.model, [layer.name for layer in chosen], "logits")
 
 
 def _gradients(
     builder: Builder, classifier: Classifier, layers: Sequence[Layer], target: int | None
 ) -> list[Tensor]:
-    """d y_c / d A of each layer, c the target or the predicted class."""
-    score = class_scores(builder, classifier, "logits")
-    asked = builder.constant(np.array([-1 if target is None else target]), INT64)
-    seed = one_hot(score, asked.op("Expand", score.op("Shape", end=1)))
+    """Append d y_c / d A of each layer; c is the target or the predicted class."""
+    score = class_scores(builder, classifier)
+    index = builder.constant(np.array([-1 if target is None else target]), INT64)
+    seed = one_hot(score, index.op("Expand", score.op("Shape", end=1)))
     return gradients(builder, score.value, seed, [layer.value for layer in layers])
 
 
-def _fused(builder: Builder, maps: Sequence[Tensor], fuse: str) -> Tensor:
-    return builder.op("Max" if fuse == "max" else "Mean", *maps)
+def _raw_map(
+    builder: Builder, formula: MapFormula, layer: Layer, gradient: Tensor | None
+) -> Tensor:
+    """Append the raw map [batch, h, w] of one layer."""
+    activations = to_feature_map(builder.upcast(layer.value), layer).cast(FLOAT)
+    if gradient is not None:
+        gradient = to_feature_map(gradient, layer).cast(FLOAT)
+    return formula(activations, gradient)
+
+
+def _heatmap(
+    builder: Builder, raw_maps: Sequence[Tensor], fuse: str, size: tuple[int, int]
+) -> Tensor:
+    """Append the heatmap [batch, H, W] of the raw maps of all layers."""
+    maps = [
+        upsample_maps(normalize_maps(raw_map), size).op("Squeeze", builder.ints(1))
+        for raw_map in raw_maps
+    ]
+    if len(maps) == 1:
+        return maps[0]
+    return normalize_maps(builder.op("Max" if fuse == "max" else "Mean", *maps))

@@ -1,4 +1,4 @@
-"""The inputs and outputs that all programs add to a classifier: scores, target, named outputs."""
+"""The inputs and outputs that graphs built from a classifier have in common."""
 
 from __future__ import annotations
 
@@ -8,20 +8,73 @@ import numpy as np
 import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError
-from adcc_onnx.graph.autodiff.builder import INT64, Builder, Tensor, dims_of
-from adcc_onnx.graph.classifier.scores import Classifier
+from adcc_onnx.graph.autodiff.builder import FLOAT, INT64, Builder, Dim, Tensor, dims_of
+from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.prune import prune
+from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
 
-PREFIX = "adcc/"
-TARGET = "target"
+# The name, the value and the shape of an output; the shape is None if it is unknown.
+Output = tuple[str, Tensor, Sequence[Dim] | None]
 
 
-def class_scores(builder: Builder, classifier: Classifier, scores: str) -> Tensor:
-    """The differentiated scores, [batch, classes], float32 (float64 in a model of that type)."""
-    logits = builder.widened(classifier.logits)
+def image_input(classifier: Classifier, batch: Dim = None) -> ir.Value:
+    """Create the input `image`, float32 [batch, C, H, W], for any layout and type of the model.
+
+    Args:
+        classifier: The classifier; its image size must be fixed.
+        batch: The batch dimension; that of the classifier if None.
+    """
+    dims = [batch or classifier.batch, classifier.channels, *classifier.fixed_size]
+    return ir.val(IMAGE, dtype=FLOAT, shape=dims)
+
+
+def connect_image(builder: Builder, classifier: Classifier, images: Tensor) -> None:
+    """Let the classifier read `images` instead of its own input.
+
+    Args:
+        builder: Appends the conversion to the layout and the type of the classifier's input.
+        classifier: The classifier.
+        images: The images, float32 [batch, C, H, W].
+    """
+    own = classifier.image
+    adapted = images if classifier.layout == "NCHW" else images.transpose([0, 2, 3, 1])
+    if own.dtype == ir.DataType.UINT8:
+        # Masked pixels are not integers: a Cast to float32 in the model can take them unrounded.
+        for node in own.consumers():
+            if node.op_type == "Cast" and node.outputs[0].dtype == FLOAT:
+                node.outputs[0].replace_all_uses_with(adapted.value)
+        adapted = adapted.op("Round")
+    own.replace_all_uses_with(adapted.cast(own.dtype or FLOAT).value)
+
+
+def add_target(builder: Builder, classifier: Classifier) -> Tensor:
+    """Add the input `target`, int64 [batch], to the graph.
+
+    Raises:
+        ModelError: The model itself has a value of this name.
+    """
+    taken = [v for node in builder.graph for v in node.outputs if v.name == TARGET]
+    if any(value.name == TARGET for value in builder.graph.inputs) or taken:
+        raise ModelError(f"the model already has a value named '{TARGET}': rename it")
+    value = ir.val(TARGET, dtype=INT64, shape=[classifier.batch])
+    builder.graph.inputs.append(value)
+    return builder.wrap(value)
+
+
+def class_scores(builder: Builder, classifier: Classifier, scores: str = "logits") -> Tensor:
+    """Return the scores to differentiate, [batch, classes].
+
+    They are float32, or float64 in a float64 model.
+
+    Args:
+        builder: Appends what is needed to compute them.
+        classifier: The classifier.
+        scores: The kind of scores, "logits" or "probabilities".
+    """
+    logits = builder.upcast(classifier.logits)
     if classifier.scores_kind == "probabilities" and classifier.logits is classifier.scores:
-        # Probabilities with no softmax in the graph: their logarithm is as good a logit.
+        # The graph has probabilities but no softmax: their logarithm serves as logits.
         logits = logits.op("Log")
     flat = logits
     if len(dims_of(classifier.logits) or ()) != 2:
@@ -31,39 +84,65 @@ def class_scores(builder: Builder, classifier: Classifier, scores: str) -> Tenso
     return flat.op("Sigmoid") if classifier.scores_kind == "sigmoid" else flat.op("Softmax", axis=1)
 
 
-def add_target(builder: Builder, classifier: Classifier) -> Tensor:
-    """The input `target`, int64 [batch]."""
-    taken = [v for node in builder.graph for v in node.outputs if v.name == TARGET]
-    if any(value.name == TARGET for value in builder.graph.inputs) or taken:
-        raise ModelError(f"the model has a value of its own called '{TARGET}': rename it")
-    batch = (dims_of(classifier.image) or (None,))[0]
-    value = ir.val(TARGET, dtype=INT64, shape=[batch])
-    builder.graph.inputs.append(value)
-    return builder.wrap(value)
-
-
 def one_hot(score: Tensor, target: Tensor) -> Tensor:
-    """[batch, classes]: 1 at the target, at the highest score where the target is -1."""
+    """Encode the targets as one-hot rows [batch, classes].
+
+    Args:
+        score: The scores [batch, classes].
+        target: The class indices [batch]; -1 is the class with the highest score.
+    """
     builder = score.builder
     predicted = score.op("ArgMax", axis=1, keepdims=0)
-    chosen = builder.op("Where", target < 0, predicted, target)
+    classes = builder.op("Where", target < 0, predicted, target)
     depth = score.op("Shape", start=1, end=2)
-    switch = builder.constant(np.array([0, 1]), score.dtype)
-    return builder.op("OneHot", chosen, depth, switch, axis=1)
+    off_on = builder.constant(np.array([0, 1]), score.dtype)
+    return builder.op("OneHot", classes, depth, off_on, axis=1)
 
 
-def add_output(
-    builder: Builder, tensor: Tensor, name: str, dims: Sequence[int | str | None] | None
-) -> None:
-    """Append a graph output of this name."""
+def add_output(builder: Builder, tensor: Tensor, name: str, dims: Sequence[Dim] | None) -> None:
+    """Append an output of the given name and shape to the graph."""
     named = tensor.op("Identity")
     named.value.name = name
     named.value.shape = None if dims is None else ir.Shape(dims)
     builder.graph.outputs.append(named.value)
 
 
-def finish_output(model: ir.Model, layers: Sequence[str], scores: str) -> ir.Model:
-    """Drop what no output needs, and say in the model's metadata what was done to it."""
+def set_endpoints(
+    builder: Builder, model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[Output]
+) -> ir.Model:
+    """Give a model exactly these inputs and outputs, and prune it.
+
+    Args:
+        builder: The builder of the model's graph.
+        model: The model, changed in place.
+        inputs: The inputs.
+        outputs: The outputs.
+
+    Returns:
+        The model.
+    """
+    graph = builder.graph
+    graph.outputs.clear()
+    for name, tensor, dims in outputs:
+        add_output(builder, tensor, name, dims)
+    graph.inputs.clear()
+    graph.inputs.extend(inputs)
+    graph.sort()
+    prune(model)
+    return model
+
+
+def prune_and_annotate(model: ir.Model, layers: Sequence[str], scores: str) -> ir.Model:
+    """Prune a model and record in its metadata how its outputs were made.
+
+    Args:
+        model: The model, changed in place.
+        layers: The names of the layers.
+        scores: The kind of the differentiated scores, "logits" or "probabilities".
+
+    Returns:
+        The model.
+    """
     prune(model)
     infer_shapes(model)
     model.metadata_props["adcc_onnx.layers"] = "\n".join(layers)

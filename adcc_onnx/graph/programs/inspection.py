@@ -1,4 +1,4 @@
-"""What a model is to us: its image, its scores, its layers, and what can be differentiated."""
+"""Describe a model: its image input, its scores, its layers, and what can be differentiated."""
 
 from __future__ import annotations
 
@@ -11,73 +11,94 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import NoGradientRuleError
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, Builder, dims_of
-from adcc_onnx.graph.autodiff.gradient import gradients, missing_rules, reads
-from adcc_onnx.graph.classifier.layers import Layer, choose_default, explainable, module_paths
+from adcc_onnx.graph.autodiff.gradient import all_inputs, gradients, missing_rules
+from adcc_onnx.graph.classifier.default_layer import choose_default
+from adcc_onnx.graph.classifier.image_classifier import Classifier
+from adcc_onnx.graph.classifier.layer_lookup import module_paths
+from adcc_onnx.graph.classifier.layers import Layer, explainable_layers
 from adcc_onnx.graph.classifier.opening import open_classifier
-from adcc_onnx.graph.classifier.scores import Classifier
-from adcc_onnx.graph.programs.endpoints import PREFIX, class_scores, one_hot
-from adcc_onnx.graph.programs.instrument import copy_of
+from adcc_onnx.graph.programs.clone_classifier import clone_classifier
+from adcc_onnx.graph.programs.endpoints import class_scores, one_hot
+from adcc_onnx.graph.programs.tensor_names import NAME_PREFIX
 
 
 def inspect(
     model: str | Path | onnx.ModelProto,
     size: tuple[int, int] | None = None,
-    output: str | None = None,
+    scores_output: str | None = None,
 ) -> dict[str, Any]:
-    """Everything `adcc-onnx inspect` shows, ready for JSON.
+    """Describe a classifier, in a form that can be written as JSON.
 
     Args:
-        model: an ONNX file, or a model in memory.
-        size: (height, width) of the input in pixels, where the model leaves it open.
-        output: the model's output with the class scores; found by itself if None.
+        model: The path of an ONNX file, or a model in memory.
+        size: The (height, width) of the images in pixels; required only if the model does not
+            fix it.
+        scores_output: The name of the output with the class scores; found automatically if None.
 
     Returns:
-        `inputs` and `outputs` (name, type, shape); `image` (name, layout, size); `scores` (output,
-        kind, where the logits are, classes); `layers`, each with name, module, kind, layout,
-        shape, grid, channels, prefix and whether it is differentiable; `default` (name, why);
-        `obstacles`, the operators that keep layers from being differentiable.
+        A dictionary with the keys `opset` and `nodes`; `inputs` and `outputs` (name, type, shape);
+        `image` (name, layout, size); `scores` (output, kind, logits, classes); `layers` (name,
+        module, kind, layout, shape, grid, channels, prefix_tokens, differentiable); `default` (the
+        name of the default layer and the reason for choosing it); and `unsupported_operators`,
+        which stop the gradient on its way to some layers (node, operator, reason).
 
     Raises:
-        ModelError: its subclasses say what the model lacks.
+        ModelError: The model cannot be used; the subclass says why.
+
+    Example:
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> found = inspect(classifier_path())
+        >>> found["image"]["layout"], found["scores"]["kind"]
+        ('NCHW', 'logits')
+        >>> found["default"]["reason"]
+        'the last feature map before pooling or flattening'
     """
-    classifier = open_classifier(model, size, output)
+    classifier = open_classifier(model, size, scores_output)
     graph = classifier.model.graph
-    layers = explainable(classifier)
-    obstacles = _obstacles(classifier, layers)
-    behind = _upstream_of(obstacles)
-    default, why = choose_default(classifier)
+    layers = explainable_layers(classifier)
+    unsupported = _unsupported_nodes(classifier, layers)
+    blocked = _upstream_values(unsupported)
+    default, reason = choose_default(classifier)
     return {
         "opset": graph.opset_imports.get("", LOWEST_OPSET),
         "nodes": graph.num_nodes(),
-        "inputs": [_value(value) for value in graph.inputs],
-        "outputs": [_value(value) for value in graph.outputs],
-        "image": {
-            "name": classifier.image.name,
-            "layout": classifier.layout,
-            "size": None if classifier.size is None else list(classifier.size),
-        },
-        "scores": {
-            "output": classifier.scores.name,
-            "kind": classifier.scores_kind,
-            "logits": classifier.logits.name,
-            "classes": classifier.classes,
-        },
-        "layers": [_layer(layer, layer.value not in behind) for layer in layers],
-        "default": {"name": default.name, "why": why},
-        "obstacles": [
-            {"node": _name_of(node), "operator": _operator(node), "reason": reason}
-            for node, reason in obstacles.items()
+        "inputs": [_describe_value(value) for value in graph.inputs],
+        "outputs": [_describe_value(value) for value in graph.outputs],
+        "image": _describe_image(classifier),
+        "scores": _describe_scores(classifier),
+        "layers": [_describe_layer(layer, layer.value not in blocked) for layer in layers],
+        "default": {"name": default.name, "reason": reason},
+        "unsupported_operators": [
+            {"node": _node_name(node), "operator": _operator_name(node), "reason": problem}
+            for node, problem in unsupported.items()
         ],
     }
 
 
-def _value(value: ir.Value) -> dict[str, Any]:
+def _describe_value(value: ir.Value) -> dict[str, Any]:
     dims = dims_of(value)
     kind = "unknown" if value.dtype is None else value.dtype.name.lower()
     return {"name": value.name, "type": kind, "shape": None if dims is None else list(dims)}
 
 
-def _layer(layer: Layer, differentiable: bool) -> dict[str, Any]:
+def _describe_image(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "name": classifier.image.name,
+        "layout": classifier.layout,
+        "size": None if classifier.size is None else list(classifier.size),
+    }
+
+
+def _describe_scores(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "output": classifier.scores.name,
+        "kind": classifier.scores_kind,
+        "logits": classifier.logits.name,
+        "classes": classifier.classes,
+    }
+
+
+def _describe_layer(layer: Layer, differentiable: bool) -> dict[str, Any]:
     producer = layer.value.producer()
     modules = [] if producer is None else list(module_paths(producer))
     return {
@@ -88,56 +109,52 @@ def _layer(layer: Layer, differentiable: bool) -> dict[str, Any]:
         "shape": list(dims_of(layer.value) or ()),
         "grid": list(layer.grid),
         "channels": layer.channels,
-        "prefix": layer.prefix,
+        "prefix_tokens": layer.prefix_tokens,
         "differentiable": differentiable,
     }
 
 
-def _obstacles(classifier: Classifier, layers: list[Layer]) -> dict[ir.Node, str]:
-    """The nodes between the layers and the scores that cannot be differentiated, and why."""
-    found = dict.fromkeys(
-        missing_rules(classifier.logits, [classifier.image]), "it has no gradient rule"
-    )
-    if not found and layers:
-        # A rule may refuse a node: that shows when the gradient is written.
-        refused = _refusal(classifier, layers[0])
-        found.update({} if refused is None else dict([refused]))
-    return found
+def _unsupported_nodes(classifier: Classifier, layers: list[Layer]) -> dict[ir.Node, str]:
+    """Return the nodes before the scores that cannot be differentiated, each with the reason."""
+    nodes = missing_rules(classifier.logits, [classifier.image])
+    reasons = dict.fromkeys(nodes, "it has no gradient rule")
+    if not reasons and layers:
+        # A rule may also reject a node, which shows only when the gradient is built.
+        rejected = _rejected_node(classifier, layers[0])
+        reasons.update({} if rejected is None else dict([rejected]))
+    return reasons
 
 
-def _refusal(classifier: Classifier, layer: Layer) -> tuple[ir.Node, str] | None:
-    copy, (earliest,) = copy_of(classifier, [layer])
-    builder = Builder(copy.model.graph, PREFIX)
-    score = class_scores(builder, copy, "logits")
+def _rejected_node(classifier: Classifier, layer: Layer) -> tuple[ir.Node, str] | None:
+    """Build the gradient of a layer, and return the first node that its rule rejects."""
+    clone, (earliest,) = clone_classifier(classifier, [layer])
+    builder = Builder(clone.model.graph, NAME_PREFIX)
+    score = class_scores(builder, clone)
+    seed = one_hot(score, score.op("ArgMax", axis=1, keepdims=0))
     try:
-        gradients(
-            builder,
-            score.value,
-            one_hot(score, score.op("ArgMax", axis=1, keepdims=0)),
-            [earliest.value],
-        )
+        gradients(builder, score.value, seed, [earliest.value])
     except NoGradientRuleError as error:
         by_name = {v.name: node for node in classifier.model.graph for v in node.outputs}
         return by_name[error.output], str(error).partition(": ")[2]
     return None
 
 
-def _upstream_of(nodes: Iterable[ir.Node]) -> set[ir.Value]:
-    """All values that the nodes are computed from."""
-    seen: set[ir.Value] = set()
-    pending = [value for node in nodes for value in reads(node)]
+def _upstream_values(nodes: Iterable[ir.Node]) -> set[ir.Value]:
+    """Return all values that the nodes are computed from."""
+    found: set[ir.Value] = set()
+    pending = [value for node in nodes for value in all_inputs(node)]
     while pending:
         value = pending.pop()
-        if value not in seen:
-            seen.add(value)
+        if value not in found:
+            found.add(value)
             producer = value.producer()
-            pending.extend([] if producer is None else reads(producer))
-    return seen
+            pending.extend([] if producer is None else all_inputs(producer))
+    return found
 
 
-def _name_of(node: ir.Node) -> str:
+def _node_name(node: ir.Node) -> str:
     return node.name or node.outputs[0].name or ""
 
 
-def _operator(node: ir.Node) -> str:
+def _operator_name(node: ir.Node) -> str:
     return f"{node.domain}.{node.op_type}" if node.domain else node.op_type

@@ -1,85 +1,99 @@
-"""The classifier cut at a layer: one image up to there, many versions of the layer from there."""
+"""The classifier split at a layer: a prefix that runs once per image, and a suffix.
+
+The suffix runs from the layer to the logits, on many masked copies of the layer's activations.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.autodiff.builder import FLOAT, Builder, Tensor
-from adcc_onnx.graph.autodiff.gradient import reads
+from adcc_onnx.graph.autodiff.gradient import all_inputs
+from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layers import Layer
-from adcc_onnx.graph.classifier.scores import Classifier
-from adcc_onnx.graph.programs.endpoints import PREFIX, class_scores
-from adcc_onnx.graph.programs.instrument import (
-    IMAGE,
-    LOGITS,
-    MASKS,
-    copy_of,
-    feed,
-    finish,
-    new_input,
+from adcc_onnx.graph.programs.clone_classifier import clone_classifier
+from adcc_onnx.graph.programs.endpoints import (
+    Output,
+    class_scores,
+    connect_image,
+    image_input,
+    set_endpoints,
 )
+from adcc_onnx.graph.programs.tensor_names import LOGITS, MASKS, NAME_PREFIX
+
+_FLOAT_TYPES = (FLOAT, ir.DataType.FLOAT16, None)
 
 
 def build_prefix(classifier: Classifier, layer: Layer) -> ir.Model:
-    """What the tail reads of an image: the layer's A, and what goes around the layer.
+    """Build the part of the model up to a layer.
 
-    The input is `image`, float32 [batch, C, H, W]; outputs are named by `_passed`.
+    The input is `image`, float32 [batch, C, H, W]. The outputs are all values that the suffix
+    reads: the layer's activations, and the values of connections that bypass the layer.
+
+    Args:
+        classifier: The classifier; its image size must be fixed.
+        layer: The layer at which the model is split.
 
     Raises:
-        ModelError: the rest of the model reads the batch's size from before the layer.
+        ModelError: The suffix would read integers (such as the batch size) from before the layer.
     """
-    copy, (cut,) = copy_of(classifier, [layer])
-    builder = Builder(copy.model.graph, PREFIX)
-    values = _passed(_descendants(cut.value), cut.value)
-    outputs = [(name, builder.wrap(value), None) for name, value in values.items()]
-    image = new_input(IMAGE, copy)
-    feed(builder, copy, builder.wrap(image))
-    return finish(builder, copy.model, [image], outputs)
+    clone, (cut,) = clone_classifier(classifier, [layer])
+    builder = Builder(clone.model.graph, NAME_PREFIX)
+    values = _boundary_values(_downstream_nodes(cut.value), cut.value)
+    outputs: list[Output] = [(name, builder.wrap(v), None) for name, v in values.items()]
+    image = image_input(clone)
+    connect_image(builder, clone, builder.wrap(image))
+    return set_endpoints(builder, clone.model, [image], outputs)
 
 
 def build_suffix(classifier: Classifier, layer: Layer) -> ir.Model:
-    """logits[m] with the layer's A replaced by A x masks[m].
+    """Build the part of the model after a layer: the logits with A replaced by A * mask.
 
-    Inputs are what `build_trunk` gives for one image, and `masks`, float32
+    The inputs are the outputs of the prefix for one image, and `masks`, float32
     [batch, K or 1, h or 1, w or 1]; the output is `logits`, [batch, classes]. Prefix tokens are
-    left as they are.
+    not masked.
+
+    Args:
+        classifier: The classifier; its image size must be fixed.
+        layer: The layer at which the model is split, with activations A.
 
     Raises:
-        ModelError: the rest of the model reads the batch's size from before the layer.
+        ModelError: The suffix would read integers (such as the batch size) from before the layer.
     """
-    copy, (cut,) = copy_of(classifier, [layer])
-    builder = Builder(copy.model.graph, PREFIX)
-    behind = _descendants(cut.value)
-    passed = {
+    clone, (cut,) = clone_classifier(classifier, [layer])
+    builder = Builder(clone.model.graph, NAME_PREFIX)
+    nodes = _downstream_nodes(cut.value)
+    inputs = {
         value: ir.val(name, dtype=value.dtype or FLOAT)
-        for name, value in _passed(behind, cut.value).items()
+        for name, value in _boundary_values(nodes, cut.value).items()
     }
     masks = ir.val(MASKS, dtype=FLOAT, shape=["batch", "channels", "mask_height", "mask_width"])
-    _forget_shapes(copy.model)
+    _clear_shapes(clone.model)
     count = builder.wrap(masks).op("Shape", end=1)
-    given = replace(cut, value=passed[cut.value])
-    versions = {value: _repeated(builder, mine, count) for value, mine in passed.items()}
-    versions[cut.value] = _masked(builder, given, builder.wrap(masks))
-    for node in behind:
+    replacements = {value: _repeat(builder, own, count) for value, own in inputs.items()}
+    masked_layer = replace(cut, value=inputs[cut.value])
+    replacements[cut.value] = _mask_layer(builder, masked_layer, builder.wrap(masks))
+    for node in nodes:
         for index, value in enumerate(node.inputs):
-            if value in versions:
-                node.replace_input_with(index, versions[value].value)
-    score = class_scores(builder, copy, "logits").cast(FLOAT)
-    inputs = [*passed.values(), masks]
-    return finish(builder, copy.model, inputs, [(LOGITS, score, ("batch", copy.classes))])
+            if value in replacements:
+                node.replace_input_with(index, replacements[value].value)
+    score = class_scores(builder, clone).cast(FLOAT)
+    output = (LOGITS, score, ("batch", clone.classes))
+    return set_endpoints(builder, clone.model, [*inputs.values(), masks], [output])
 
 
-def _passed(behind: list[ir.Node], cut: ir.Value) -> dict[str, ir.Value]:
-    """What goes from the trunk to the tail, by the names that it has between them."""
-    values = [cut, *_read_from_before(behind, cut)]
-    return {f"{PREFIX}passed/{index}": value for index, value in enumerate(values)}
+def _boundary_values(nodes: Sequence[ir.Node], cut: ir.Value) -> dict[str, ir.Value]:
+    """Return the values that pass from the prefix to the suffix, by their names between both."""
+    values = [cut, *_bypassing_values(nodes, cut)]
+    return {f"{NAME_PREFIX}boundary/{index}": value for index, value in enumerate(values)}
 
 
-def _descendants(value: ir.Value) -> list[ir.Node]:
-    """Every node whose result hangs on the value."""
+def _downstream_nodes(value: ir.Value) -> list[ir.Node]:
+    """Return every node whose result depends on the value."""
     found: dict[ir.Node, None] = {}
     pending = [value]
     while pending:
@@ -90,52 +104,51 @@ def _descendants(value: ir.Value) -> list[ir.Node]:
     return list(found)
 
 
-def _read_from_before(nodes: list[ir.Node], cut: ir.Value) -> list[ir.Value]:
-    """What the nodes read besides the cut, constants and each other: the ways around the layer."""
-    made = {value for node in nodes for value in node.outputs}
-    around = {
+def _bypassing_values(nodes: Sequence[ir.Node], cut: ir.Value) -> list[ir.Value]:
+    """Return what the nodes read apart from the cut, constants and each other's results."""
+    computed = {value for node in nodes for value in node.outputs}
+    bypassing = {
         value
         for node in nodes
-        for value in reads(node)
-        if value not in made and value is not cut and value.const_value is None
+        for value in all_inputs(node)
+        if value not in computed and value is not cut and value.const_value is None
     }
-    for value in around:
-        if value.dtype not in (FLOAT, ir.DataType.FLOAT16, None):
+    for value in bypassing:
+        if value.dtype not in _FLOAT_TYPES:
             raise ModelError(
-                f"the model cannot be cut at '{cut.name}': what follows reads '{value.name}', "
-                "which is made of whole numbers"
+                f"the model cannot be split at '{cut.name}': an operator after it reads the "
+                f"integers '{value.name}'"
             )
-    return sorted(around, key=lambda value: value.name or "")
+    return sorted(bypassing, key=lambda value: value.name or "")
 
 
-def _forget_shapes(model: ir.Model) -> None:
-    """One name for the batch would stand for two sizes now, before the cut and after it."""
+def _clear_shapes(model: ir.Model) -> None:
+    """Remove all shapes: the batch size before the cut and the one after it have one name."""
     for node in model.graph:
         for value in node.outputs:
             value.shape = None
 
 
-def _repeated(builder: Builder, value: ir.Value, count: Tensor) -> Tensor:
-    """A value of the one image, for each of `count` masks."""
+def _repeat(builder: Builder, value: ir.Value, count: Tensor) -> Tensor:
+    """Repeat a value of one image `count` times along the batch axis."""
     tensor = builder.wrap(value)
     rest = tensor.op("Shape", start=1)
     return tensor.op("Expand", builder.op("Concat", count, rest, axis=0))
 
 
-def _masked(builder: Builder, layer: Layer, masks: Tensor) -> Tensor:
-    """A x masks in the layer's own layout."""
+def _mask_layer(builder: Builder, layer: Layer, masks: Tensor) -> Tensor:
+    """Multiply a layer by masks [batch, K or 1, h or 1, w or 1], in the layer's own layout."""
     value = builder.wrap(layer.value)
     masks = masks.cast(value.dtype)
     if layer.kind == "feature_map":
-        turned = masks if layer.layout == "NCHW" else masks.transpose([0, 2, 3, 1])
-        return value * turned
+        return value * (masks if layer.layout == "NCHW" else masks.transpose([0, 2, 3, 1]))
     flat = masks.reshape([0, 0, -1])
-    turned = flat if layer.layout == "NCT" else flat.transpose([0, 2, 1])
+    token_masks = flat if layer.layout == "NCT" else flat.transpose([0, 2, 1])
+    if not layer.prefix_tokens:
+        return value * token_masks
     axis, ints = layer.layout.index("T"), builder.ints
-    if not layer.prefix:
-        return value * turned
-    patches = value.op("Slice", ints(layer.prefix), ints(2**31), ints(axis)) * turned
-    prefix = value.op("Slice", ints(0), ints(layer.prefix), ints(axis))
+    patches = value.op("Slice", ints(layer.prefix_tokens), ints(2**31), ints(axis)) * token_masks
+    prefix = value.op("Slice", ints(0), ints(layer.prefix_tokens), ints(axis))
     count = masks.op("Shape", end=1)
     sizes = builder.op("Concat", count, prefix.op("Shape", start=1), axis=0)
     return builder.op("Concat", prefix.op("Expand", sizes), patches, axis=axis)

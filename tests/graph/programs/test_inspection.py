@@ -1,4 +1,4 @@
-"""What `inspect` says of a model: its ends, its layers, the default, and what blocks gradients."""
+"""`inspect`: inputs and outputs, layers, the default layer, and unsupported operators."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_small_classifier() -> None:
     assert (active["kind"], active["layout"]) == ("feature_map", "NCHW")
     assert (active["channels"], active["grid"], active["differentiable"]) == (4, [8, 8], True)
     assert found["default"]["name"] == "active"
-    assert found["obstacles"] == []
+    assert found["unsupported_operators"] == []
     json.dumps(found)
 
 
@@ -47,26 +47,26 @@ def test_layers_before_an_operator_without_a_rule_are_marked() -> None:
     model.graph.initializer.append(
         onnx.helper.make_tensor("second", onnx.TensorProto.FLOAT, [4, 4, 3, 3], [0.1] * 144)
     )
-    # What comes out of it only the file can tell.
+    # The output shape of a custom operator is known from the file only.
     model.graph.value_info.append(
         onnx.helper.make_tensor_value_info("own", onnx.TensorProto.FLOAT, ["batch", 4, 8, 8])
     )
-    found = inspect(model, output="scores")
+    found = inspect(model, scores_output="scores")
     marked = {layer["name"]: layer["differentiable"] for layer in found["layers"]}
     assert (marked["active"], marked["late"]) == (False, True)
-    assert found["obstacles"] == [
+    assert found["unsupported_operators"] == [
         {"node": "own", "operator": "unknown.Blend", "reason": "it has no gradient rule"}
     ]
 
 
-def test_a_rule_that_refuses_is_an_obstacle_too() -> None:
+def test_a_node_that_its_rule_rejects_is_unsupported() -> None:
     model = small(DIAGONAL)
     model.graph.initializer.append(
         onnx.helper.make_tensor("first", onnx.TensorProto.INT64, [1], [1])
     )
     found = inspect(model)
-    assert [o["operator"] for o in found["obstacles"]] == ["Einsum"]
-    assert "diagonal" in found["obstacles"][0]["reason"]
+    assert [o["operator"] for o in found["unsupported_operators"]] == ["Einsum"]
+    assert "diagonal" in found["unsupported_operators"][0]["reason"]
 
 
 @pytest.mark.parametrize("kind", ["text", "json"])

@@ -1,4 +1,4 @@
-"""Boxes, outlines, run lengths and masks: the very pixels that their formats mean."""
+"""Boxes, polygons, run-length encodings and mask images give exactly the pixels they define."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_voc_counts_from_one_and_includes_both_ends(pictures: Path, tmp_path: Pa
     )
 
 
-def test_several_boxes_are_one_truth_and_are_clipped(pictures: Path, tmp_path: Path) -> None:
+def test_several_boxes_are_united_and_clipped(pictures: Path, tmp_path: Path) -> None:
     write(tmp_path / "a" / "1.xml", voc((0, 0, 4, 4), (30, 25, 500, 500), (3.4, 3.4, 6.9, 6.9)))
     wanted = painted(
         (slice(0, 4), slice(0, 4)), (slice(24, 30), slice(29, 40)), (slice(3, 6), slice(3, 6))
@@ -93,7 +93,7 @@ def test_several_boxes_are_one_truth_and_are_clipped(pictures: Path, tmp_path: P
     np.testing.assert_array_equal(mask_of(pictures, tmp_path / "a"), wanted)
 
 
-def test_names_with_folders_without_and_missing(pictures: Path, tmp_path: Path) -> None:
+def test_annotations_by_path_by_name_and_missing(pictures: Path, tmp_path: Path) -> None:
     write(tmp_path / "a" / "dog" / "2.xml", voc((1, 1, 2, 2)))
     cat, dog = with_ground_truth(open_source(pictures), tmp_path / "a")
     assert cat.truth is None and dog.truth is not None and dog.truth().sum() == 4
@@ -102,7 +102,7 @@ def test_names_with_folders_without_and_missing(pictures: Path, tmp_path: Path) 
     assert dog.truth is None and cat.truth is not None and cat.truth().sum() == 9
 
 
-def test_a_bare_name_that_two_images_share_is_neither(tmp_path: Path) -> None:
+def test_an_ambiguous_file_name_matches_no_image(tmp_path: Path) -> None:
     for name in ("cat/1.png", "dog/1.png", "dog/2.png"):
         path = tmp_path / "pictures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,13 +147,13 @@ def test_a_broken_box_file_fails_its_image_by_name(
     assert "1.xml" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_box_file_of_no_boxes_shows_no_object(pictures: Path, tmp_path: Path) -> None:
+def test_a_box_file_without_boxes_gives_an_empty_mask(pictures: Path, tmp_path: Path) -> None:
     for text in (voc(), "<a>" * 50_000 + "</a>" * 50_000):
         write(tmp_path / "a" / "1.xml", text)
         assert not mask_of(pictures, tmp_path / "a").any()
 
 
-def test_masks_by_any_pixel_that_is_not_zero(pictures: Path, tmp_path: Path) -> None:
+def test_nonzero_pixels_form_the_mask(pictures: Path, tmp_path: Path) -> None:
     truth = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.3
     folder = tmp_path / "m"
     folder.mkdir()
@@ -172,7 +172,9 @@ def test_masks_by_any_pixel_that_is_not_zero(pictures: Path, tmp_path: Path) -> 
         np.testing.assert_array_equal(mask_of(pictures, folder), truth)
 
 
-def test_a_mask_of_another_size_or_broken_fails_its_image(pictures: Path, tmp_path: Path) -> None:
+def test_a_damaged_mask_or_one_of_another_size_fails_its_image(
+    pictures: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "m"
     folder.mkdir()
     Image.new("L", (HEIGHT, WIDTH)).save(folder / "1.png")
@@ -183,7 +185,7 @@ def test_a_mask_of_another_size_or_broken_fails_its_image(pictures: Path, tmp_pa
         mask_of(pictures, folder)
 
 
-def test_a_turned_picture_has_the_truth_of_the_upright_one(tmp_path: Path) -> None:
+def test_a_rotated_image_has_the_mask_of_the_upright_one(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "pictures").mkdir()
@@ -196,7 +198,7 @@ def test_a_turned_picture_has_the_truth_of_the_upright_one(tmp_path: Path) -> No
         mask_of(tmp_path / "pictures", tmp_path / "a")
 
 
-def test_coco_boxes_hold_the_pixels_whose_centers_they_hold(pictures: Path, tmp_path: Path) -> None:
+def test_coco_boxes_cover_pixels_whose_centers_lie_inside(pictures: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
     for _ in range(50):
@@ -241,7 +243,7 @@ def test_outlines_and_run_lengths_against_cocos_own() -> None:
     assert off / size < 0.03
 
 
-def test_segmentations_of_every_form(pictures: Path, tmp_path: Path) -> None:
+def test_every_kind_of_segmentation(pictures: Path, tmp_path: Path) -> None:
     square, other = [3, 4, 13, 4, 13, 24, 3, 24], [20, 1, 22, 1, 22, 3, 20, 3]
     two = painted((slice(4, 24), slice(3, 13)), (slice(1, 3), slice(20, 22)))
     path = tmp_path / "c.json"
@@ -282,7 +284,7 @@ def test_a_broken_annotation_fails_its_image(
     assert "\n" not in str(caught.value)
 
 
-def test_coco_of_another_size_fails_and_images_without_annotations_have_no_truth(
+def test_coco_sizes_must_match_and_images_may_lack_annotations(
     pictures: Path, tmp_path: Path
 ) -> None:
     path = coco(tmp_path / "c.json", {"bbox": [0, 0, 2, 2]}, height=31)
@@ -318,7 +320,7 @@ def test_mistakes_are_named(
     assert "\n" not in str(caught.value)
 
 
-def test_the_picture_is_decoded_once(pictures: Path, tmp_path: Path) -> None:
+def test_the_image_is_decoded_once(pictures: Path, tmp_path: Path) -> None:
     write(tmp_path / "a" / "1.xml", voc((1, 1, 2, 2)))
     source = open_source(pictures)
     loads = []
@@ -337,7 +339,7 @@ def test_the_picture_is_decoded_once(pictures: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_masks_of_ready_tensors(tmp_path: Path, save: Any) -> None:
+def test_masks_of_preprocessed_tensors(tmp_path: Path, save: Any) -> None:
     rng = np.random.default_rng(4)
     x, mask = rng.standard_normal((5, 3, 6, 7)).astype(np.float32), rng.random((5, 6, 7)) < 0.5
     save(tmp_path / "x.npz", x=x, mask=mask, label=np.arange(5))

@@ -1,4 +1,4 @@
-"""Drawings as a source: any number of them, by seed, with their classes and masks."""
+"""Drawings as a source: any number by seed, with classes and masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adcc_onnx.errors import SourceError
 from adcc_onnx.images.sources.open_images import open_source
 
 
-def test_each_record_is_the_drawing_of_its_number() -> None:
+def test_each_record_is_the_drawing_at_its_index() -> None:
     source = open_source("drawings:6@7")
     assert len(source) == 6 and not source.preprocessed
     for i, record in zip((1, 4), source.at([1, 4]), strict=True):
@@ -21,13 +21,13 @@ def test_each_record_is_the_drawing_of_its_number() -> None:
     assert source.labels == [CLASSES[draw(7, i).label] for i in range(6)]
 
 
-def test_more_of_a_seed_begin_with_the_same() -> None:
+def test_a_longer_stream_begins_with_the_shorter() -> None:
     few, many = open_source("drawings:3"), open_source("drawings:9")
     assert list(many.names[:3]) == list(few.names)
     assert list(open_source("drawings:3@5").names) != list(few.names)
 
 
 @pytest.mark.parametrize("spec", ["drawings:", "drawings:0", "drawings:x", "drawings:5@"])
-def test_what_is_not_understood(spec: str) -> None:
+def test_invalid_specifications(spec: str) -> None:
     with pytest.raises(SourceError, match="write drawings:COUNT or drawings:COUNT@SEED"):
         open_source(spec)

@@ -29,7 +29,7 @@ def test_a_flat_folder_in_the_order_of_names(tmp_path: Path) -> None:
     assert found(tmp_path, 1) == [("a.JPG", None)]
 
 
-def test_one_folder_a_class(tmp_path: Path) -> None:
+def test_one_folder_per_class(tmp_path: Path) -> None:
     for name in ("dog/2.png", "cat/1.png", "cat/0.png", "empty/notes.md"):
         picture(tmp_path / name) if name.endswith("png") else (tmp_path / "empty").mkdir()
     assert found(tmp_path) == [("cat/0.png", "cat"), ("cat/1.png", "cat"), ("dog/2.png", "dog")]
@@ -49,12 +49,12 @@ def test_a_csv_with_and_without_header_and_labels(tmp_path: Path, header: str) -
     np.testing.assert_array_equal(loaded, np.full((5, 4, 3), 7))
 
 
-def test_one_picture(tmp_path: Path) -> None:
+def test_one_image(tmp_path: Path) -> None:
     picture(tmp_path / "one.png")
     assert found(tmp_path / "one.png") == [("one.png", None)]
 
 
-def test_ready_tensors(tmp_path: Path) -> None:
+def test_preprocessed_tensors(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((3, 2, 4, 4))
     np.savez(tmp_path / "x.npz", x=x, label=np.array([[4], [5], [6]]))
     source = open_source(tmp_path / "x.npz")
@@ -94,7 +94,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
             open_source(tmp_path / name)
 
 
-def test_arrays_of_whole_numbers_are_no_tensors() -> None:
+def test_integer_arrays_are_no_tensors() -> None:
     with pytest.raises(SourceError, match="floating-point"):
         open_arrays(np.zeros((2, 3, 4, 4), np.uint8))
 

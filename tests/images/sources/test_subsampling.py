@@ -1,4 +1,4 @@
-"""Samples: the same everywhere, whatever the order, and in proportion where asked."""
+"""Samples are reproducible, independent of the order, and proportional if stratified."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def source(names: list[str], labels: list[Label | None] | None = None) -> Source
 NAMES = [f"{i:04d}.png" for i in range(1000)]
 
 
-def test_without_a_seed_the_first_ones() -> None:
+def test_without_a_seed_the_first_images_are_taken() -> None:
     found = subsample(source(NAMES), 3)
     assert list(found.names) == NAMES[:3] and [int(r.load()) for r in found] == [0, 1, 2]
     assert len(subsample(source(NAMES), None)) == len(subsample(source(NAMES), 5000, 1)) == 1000
 
 
-def test_a_sample_is_by_hash_and_so_the_same_on_every_machine() -> None:
+def test_a_sample_depends_on_hashes_only() -> None:
     hashes = {name: hashlib.sha256(f"3:{name}".encode()).hexdigest() for name in NAMES}
     wanted = sorted(sorted(NAMES, key=lambda name: hashes[name])[:50])
     found = subsample(source(NAMES), 50, 3)
@@ -55,7 +55,7 @@ def test_samples_are_uniform() -> None:
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
-def test_a_stratified_sample_is_in_proportion(seed: int | None) -> None:
+def test_a_stratified_sample_is_proportional(seed: int | None) -> None:
     labels: list[Label | None] = [
         ("a", "b", "b", "c", "c", "c", "c", None)[i % 8] for i in range(1000)
     ]
@@ -64,7 +64,7 @@ def test_a_stratified_sample_is_in_proportion(seed: int | None) -> None:
     assert list(found.names) == sorted(found.names)
 
 
-def test_a_stratified_sample_is_webster_and_sainte_lagues() -> None:
+def test_a_stratified_sample_follows_webster_sainte_lague() -> None:
     """Against the method of highest averages: the next place goes to the largest n / (2 k + 1)."""
     sizes = {0: 530, 1: 240, 2: 160, 3: 50, 4: 20}
     labels: list[Label | None] = [label for label, size in sizes.items() for _ in range(size)]
@@ -77,7 +77,7 @@ def test_a_stratified_sample_is_webster_and_sainte_lagues() -> None:
         assert found == {label: k for label, k in places.items() if k}
 
 
-def test_fewer_than_the_labels_takes_one_of_some_by_lot() -> None:
+def test_a_sample_smaller_than_the_labels_picks_labels_at_random() -> None:
     labels: list[Label | None] = [i // 10 for i in range(1000)]
     taken = [set(subsample(source(NAMES, labels), 10, s, stratified=True).labels) for s in (0, 1)]
     assert len(taken[0]) == len(taken[1]) == 10 and taken[0] != taken[1]

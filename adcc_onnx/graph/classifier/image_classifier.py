@@ -1,0 +1,131 @@
+"""An ONNX graph read as an image classifier: its image input, class scores and logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from adcc_onnx.errors import ModelError, OptionError
+from adcc_onnx.graph.autodiff.builder import Dim, dims_of
+from adcc_onnx.graph.autodiff.gradient import path_nodes
+from adcc_onnx.graph.classifier.image_and_scores import (
+    class_count,
+    find_image_input,
+    find_logits,
+    find_scores_output,
+    image_layout,
+)
+from adcc_onnx.graph.passes.resolve_shapes import resolve_shapes
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """An ONNX image classifier.
+
+    Attributes:
+        model: The prepared model that all values below belong to.
+        image: The model input that takes the images, of rank 4.
+        layout: The layout of the image input, "NCHW" or "NHWC".
+        scores: The model output with one score per class.
+        scores_kind: The kind of scores: "logits", "probabilities", "log-probabilities" or
+            "sigmoid".
+        logits: The value before the final softmax, sigmoid or quantization; `scores` itself if
+            there is none.
+        classes: The number of classes.
+    """
+
+    model: ir.Model
+    image: ir.Value
+    layout: str
+    scores: ir.Value
+    scores_kind: str
+    logits: ir.Value
+    classes: int
+
+    @property
+    def channels(self) -> int:
+        """The number of color channels of the image input; 3 if the model leaves it open."""
+        return self._image_dim(1 if self.layout == "NCHW" else 3) or 3
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The input size (H, W) in pixels; None if the model does not fix it."""
+        first = 2 if self.layout == "NCHW" else 1
+        height, width = self._image_dim(first), self._image_dim(first + 1)
+        return None if height is None or width is None else (height, width)
+
+    @property
+    def fixed_size(self) -> tuple[int, int]:
+        """The input size (H, W) in pixels.
+
+        Raises:
+            ModelError: The image size is not fixed.
+        """
+        if self.size is None:
+            raise ModelError("the model does not fix the image size; give --size HxW")
+        return self.size
+
+    @property
+    def batch(self) -> Dim:
+        """The batch dimension: its fixed size, its name, or None if it has neither."""
+        return (dims_of(self.image) or (None,))[0]
+
+    def forward_nodes(self) -> list[ir.Node]:
+        """Return the nodes between the image and the logits, in topological order."""
+        return path_nodes([self.logits], [self.image])
+
+    def require_class(self, index: int) -> None:
+        """Check that a class index exists.
+
+        Args:
+            index: The class index, from 0.
+
+        Raises:
+            OptionError: The index is negative, or not smaller than the number of classes.
+        """
+        if not 0 <= index < self.classes:
+            raise OptionError(
+                f"there is no class {index}: the model has {self.classes} classes, numbered from 0"
+            )
+
+    def _image_dim(self, axis: int) -> int | None:
+        dims = dims_of(self.image)
+        size = None if dims is None else dims[axis]
+        return size if isinstance(size, int) else None
+
+
+def read_classifier(
+    model: ir.Model,
+    layout: str | None = None,
+    scores_kind: str | None = None,
+    scores_output: str | None = None,
+) -> Classifier:
+    """Find the image input and the class scores of a prepared model.
+
+    Args:
+        model: The model as `prepare` returns it.
+        layout: The layout of the image input, "NCHW" or "NHWC"; inferred from its shape if None.
+        scores_kind: The kind of scores (see `Classifier`); inferred from the graph if None.
+        scores_output: The name of the output with the class scores; found automatically if None.
+
+    Returns:
+        The classifier; it shares the model's values.
+
+    Raises:
+        NoImageInputError: The model does not have exactly one input, of the shape of images.
+        NoClassScoresError: No output, or not the named one, has the shape of class scores.
+    """
+    image = find_image_input(model)
+    resolve_shapes(model, image)
+    scores = find_scores_output(model, scores_output)
+    kind, logits = find_logits(scores)
+    return Classifier(
+        model,
+        image,
+        layout or image_layout(image),
+        scores,
+        scores_kind or kind,
+        logits,
+        class_count(scores) or 0,
+    )

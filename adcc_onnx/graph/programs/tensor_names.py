@@ -1,0 +1,39 @@
+"""The names of the inputs and outputs of all graphs that are built from a classifier."""
+
+from __future__ import annotations
+
+IMAGE, TARGET, LOGITS = "image", "target", "logits"
+ACTIVATIONS, GRADIENTS = "activations", "gradients"
+MASKS, BASELINE = "masks", "baseline"
+CHANNEL_LOGITS = "channel_logits"
+RANKS, COUNTS = "ranks", "counts"
+HEATMAP = "heatmap"
+
+# Values of the model itself that have one of these names are renamed.
+RESERVED = {
+    IMAGE,
+    TARGET,
+    LOGITS,
+    ACTIVATIONS,
+    GRADIENTS,
+    MASKS,
+    BASELINE,
+    CHANNEL_LOGITS,
+    RANKS,
+    COUNTS,
+}
+NAME_PREFIX = "adcc/"  # of all values that are added to a graph
+
+
+def layer_output(name: str, layer: int) -> str:
+    """Return the name of an output that exists once per layer.
+
+    Args:
+        name: The name of the output for the first layer, such as "activations".
+        layer: The number of the layer, from 0.
+
+    Example:
+        >>> layer_output("activations", 0), layer_output("activations", 1)
+        ('activations', 'activations/1')
+    """
+    return f"{name}/{layer}" if layer else name
