@@ -32,10 +32,10 @@ def peak() -> int:
 def measure(count: int) -> dict[str, float]:
     """Evaluate drawings in this process; returns peaks in KiB and the seconds taken."""
     import adcc_onnx as adcc
-    from adcc_onnx.api import as_source
     from adcc_onnx.drawings import classifier_path
     from adcc_onnx.evaluation.pipeline import check, evaluate_into
     from adcc_onnx.evaluation.plan import make_plan
+    from adcc_onnx.images.sources.given_images import as_source
     from adcc_onnx.report.rendering import render
     from adcc_onnx.results.store import Store
 

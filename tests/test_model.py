@@ -191,7 +191,7 @@ def test_top1_of_the_shared_models(name: str, data: Path) -> None:
 def test_load_gives_a_model(tmp_path: Path) -> None:
     model = adcc.load(saved(small("softmax"), tmp_path), preprocessing="unit", device="cpu")
     assert isinstance(model, Model)
-    maps = adcc.explain(model, IMAGES, "gradcam", target=[0, 1, 2, 3, 4])
+    maps = adcc.explain(model, IMAGES, "gradcam", target=[0, 1, 2, 3, 4]).maps
     assert maps.shape == (5, 8, 8) and maps.dtype == np.float32
     assert maps.min() == 0 and maps.max() == 1
 
@@ -224,7 +224,7 @@ def test_half_precision(tmp_path: Path) -> None:
     assert 0 < np.abs(found - expected).max() < 5e-3 * np.abs(expected).max()
     assert half.describe()["precision"] == "float16" and whole.describe()["precision"] == "float"
     assert [layer.name for layer in half.layers] == [layer.name for layer in whole.layers]
-    maps = [adcc.explain(m, images, "gradcam") for m in (half, whole)]
+    maps = [adcc.explain(m, images, "gradcam").maps for m in (half, whole)]
     np.testing.assert_allclose(*maps, atol=2e-2)
 
 
@@ -243,7 +243,7 @@ DRAWINGS = np.random.default_rng(1).standard_normal((2, 3, 112, 112)).astype(np.
 
 
 def test_a_model_with_other_layers_gives_their_maps(model: Model) -> None:
-    first = adcc.explain(model, DRAWINGS, "layercam")
+    first = adcc.explain(model, DRAWINGS, "layercam").maps
     expected = adcc.explain(
         load(classifier_path(), device="cpu", batch_size=2, layers="3"), DRAWINGS, "layercam"
     )
@@ -252,18 +252,18 @@ def test_a_model_with_other_layers_gives_their_maps(model: Model) -> None:
     other = replace(model, layers=derived.layers)
     for one in (derived, other):
         assert one.pool is not model.pool and [layer.name for layer in one.layers] == ["3"]
-        np.testing.assert_array_equal(adcc.explain(one, DRAWINGS, "layercam"), expected)
-    np.testing.assert_array_equal(adcc.explain(model, DRAWINGS, "layercam"), first)
+        np.testing.assert_array_equal(adcc.explain(one, DRAWINGS, "layercam").maps, expected)
+    np.testing.assert_array_equal(adcc.explain(model, DRAWINGS, "layercam").maps, first)
 
 
 def test_maps_of_several_layers_are_fused_as_the_model_says(model: Model) -> None:
     layers = ["3", "5"]
     by_max = model.with_layers(layers, fuse="max")
     by_mean = replace(by_max, fuse="mean")
-    found = [adcc.explain(one, DRAWINGS, "layercam") for one in (by_max, by_mean)]
+    found = [adcc.explain(one, DRAWINGS, "layercam").maps for one in (by_max, by_mean)]
     assert np.abs(found[0] - found[1]).max() > 0.01
     loaded = load(classifier_path(), device="cpu", batch_size=2, layers=layers, fuse="max")
-    np.testing.assert_array_equal(found[0], adcc.explain(loaded, DRAWINGS, "layercam"))
+    np.testing.assert_array_equal(found[0], adcc.explain(loaded, DRAWINGS, "layercam").maps)
 
 
 def test_a_model_cannot_be_changed(model: Model) -> None:
@@ -318,7 +318,7 @@ def test_a_model_in_memory(model: Model) -> None:
     assert loaded.name == onnx.load(classifier_path()).graph.name
     assert len(loaded.sha256) == 64
     np.testing.assert_array_equal(
-        adcc.explain(loaded, DRAWINGS, "gradcam"), adcc.explain(model, DRAWINGS, "gradcam")
+        adcc.explain(loaded, DRAWINGS, "gradcam").maps, adcc.explain(model, DRAWINGS, "gradcam").maps
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.errors import AdccError
-from adcc_onnx.evaluation.plan import LABEL, PREDICTED, Plan
+from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.explanation.map_sources import MapSource, first_maps, second_maps
 from adcc_onnx.explanation.maps import Maps
 from adcc_onnx.explanation.memory_strategy import memory_strategy
@@ -23,6 +23,7 @@ from adcc_onnx.explanation.metric_context import BatchMetricContext
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.explanation.samples import Sample
+from adcc_onnx.explanation.targets import LABEL, PREDICTED
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 from adcc_onnx.metrics.metric import ExplainedBatch, Metric, MetricNeed
 from adcc_onnx.metrics.scoring import score_all

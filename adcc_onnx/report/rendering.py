@@ -100,13 +100,13 @@ def render_comparison(
         OptionError: The format or the score is unknown.
         StoreError: The runs are not comparable.
     """
-    from adcc_onnx.report import comparison_formats as formats
+    from adcc_onnx.report import comparison_formats
     from adcc_onnx.results.comparison import compare_runs
 
     writers = {
-        "table": formats.comparisons_to_table,
-        "csv": formats.comparisons_to_csv,
-        "json": formats.comparisons_to_json,
+        "table": comparison_formats.comparisons_to_table,
+        "csv": comparison_formats.comparisons_to_csv,
+        "json": comparison_formats.comparisons_to_json,
     }
     return _writer("comparisons", writers, style)(compare_runs(stores, by, resampling))
 
@@ -124,12 +124,12 @@ def render_failures(stores: Sequence[Store], style: str) -> str:
     Raises:
         OptionError: The format is unknown.
     """
-    from adcc_onnx.report import failure_formats as formats
+    from adcc_onnx.report import failure_formats
 
     writers = {
-        "table": formats.failures_to_table,
-        "csv": formats.failures_to_csv,
-        "json": formats.failures_to_json,
+        "table": failure_formats.failures_to_table,
+        "csv": failure_formats.failures_to_csv,
+        "json": failure_formats.failures_to_json,
     }
     write = _writer("failures", writers, style)
     return write([run for store in stores for run in store.runs()])

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Method
 from adcc_onnx.errors import ModelError, OptionError
-from adcc_onnx.evaluation.plan import LABEL, Plan
+from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.explanation.maps import maps_of
 from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
+from adcc_onnx.explanation.targets import LABEL
 from adcc_onnx.graph.programs.randomize_weights import randomize_weights, weight_names_from_top
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.kernels.arrays import Float32Array

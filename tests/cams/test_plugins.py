@@ -48,7 +48,7 @@ def test_the_documented_methods_work(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert result.methods["powercam(power=1)"].scores == pytest.approx(
         result.methods["gradcam"].scores, abs=1e-6
     )
-    maps = adcc.explain(model, IMAGES, "activity")
+    maps = adcc.explain(model, IMAGES, "activity").maps
     assert maps.shape == (2, 8, 8) and maps.max() == 1
 
 

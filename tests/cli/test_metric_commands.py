@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import adcc_onnx as adcc
-from adcc_onnx.api import as_source
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import OptionError
+from adcc_onnx.images.sources.given_images import as_source
 
 MODEL = str(classifier_path())
 ON_CPU = ("--device", "cpu")
@@ -39,7 +39,7 @@ def test_truth_maps_and_knobs_in_one_run(tmp_path: Path) -> None:
         Image.fromarray(record.load()).save(pictures / f"{record.name}.png")
         Image.fromarray(record.truth().astype(np.uint8) * 255).save(masks / f"{record.name}.png")
         path = pictures / f"{record.name}.png"
-        np.save(maps / f"{record.name}.npy", adcc.explain(model, [path], "center")[0])
+        np.save(maps / f"{record.name}.npy", adcc.explain(model, [path], "center").maps[0])
     kept = tmp_path / "run.sqlite"
     asked = ("complexity", "deletion", "iou(threshold=0.4)", "best_iou")
     shown = ("complexity", "deletion(baseline=mean, steps=4)", "iou(threshold=0.4)", "best_iou")

@@ -26,16 +26,17 @@ from helpers.command_line import (
     run_whole,
 )
 
-from adcc_onnx.api import as_source
 from adcc_onnx.cluster.backlog import Backlog, Chunk
 from adcc_onnx.cluster.connection import Cluster, connected, place_workers
-from adcc_onnx.cluster.job import Job, open_images, plan_with_maps
+from adcc_onnx.cluster.job import Job
 from adcc_onnx.cluster.worker import Worker
 from adcc_onnx.cluster.worker_pool import Placement
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import ClusterError, DeviceError, ModelError, OptionError
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.run_options import PlanOptions, SourceOptions
+from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import load
 from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
@@ -214,11 +215,11 @@ def recipe(path: str | Path, **options: Any) -> Callable[..., Any]:
 
 def evaluated(ray: OneProcessRay, store: Store, lines: list[str], **changed: Any) -> str:
     """Return the report of a run on two workers, whose job differs in the `changed` parts."""
-    opened = open_images(f"drawings:{COUNT}", None, None, False, None, None)
+    opened = SourceOptions(f"drawings:{COUNT}").open()
     recipes = {
         "load": recipe(classifier_path()),
         "open": lambda: opened,
-        "plan": lambda: plan_with_maps((), (), methods=METHODS),
+        "plan": PlanOptions(METHODS).plan,
         "folder": Path.cwd(),
     }
     model = load(classifier_path(), device="cpu", batch_size=2)

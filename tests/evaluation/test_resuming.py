@@ -11,11 +11,11 @@ from helpers.small_models import small
 from PIL import Image
 
 import adcc_onnx as adcc
-from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.evaluation import batch as batch_module
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import Model
 from adcc_onnx.report.rendering import render
 from adcc_onnx.results.rows import ImageRow, ScoreRow
@@ -33,7 +33,7 @@ def model(tmp_path: Path) -> Model:
 
 def evaluate(model: Model, path: Path) -> None:
     metrics = ["adcc", "deletion(steps=4)"]
-    adcc.evaluate(model, IMAGES, METHODS, metrics, output=path, resume=True)
+    adcc.evaluate(model, IMAGES, METHODS, metrics, out=path, resume=True)
 
 
 def as_json(path: Path) -> str:

@@ -34,9 +34,9 @@ def kept(folder: Path, maps: np.ndarray) -> Path:
 
 
 def test_a_methods_own_maps_score_as_the_method_does(model: Model, tmp_path: Path) -> None:
-    first = adcc.explain(model, IMAGES)
+    first = adcc.explain(model, IMAGES).maps
     targets = [int(c) for c in _predicted(model)]
-    second = adcc.explain(model, IMAGES * first[:, None], target=targets)
+    second = adcc.explain(model, IMAGES * first[:, None], target=targets).maps
     folder, again = kept(tmp_path / "theirs", first), kept(tmp_path / "second", second)
     metrics = ["adcc", "average_increase", "deletion(steps=8)", "sparseness", "max_sensitivity"]
     found = adcc.evaluate(
@@ -49,7 +49,7 @@ def test_a_methods_own_maps_score_as_the_method_does(model: Model, tmp_path: Pat
 
 
 def test_without_second_maps_there_is_no_coherency(model: Model, tmp_path: Path) -> None:
-    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES))
+    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES).maps)
     found = adcc.evaluate(model, IMAGES, maps=[folder]).methods
     assert list(found) == ["theirs"]
     assert set(found["theirs"].scores) == {"average_drop", "average_increase", "complexity"}
@@ -68,7 +68,7 @@ def test_without_second_maps_there_is_no_coherency(model: Model, tmp_path: Path)
 def test_a_broken_map_fails_its_image_alone(
     model: Model, tmp_path: Path, spoilt: np.ndarray, said: str
 ) -> None:
-    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES))
+    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES).maps)
     np.save(folder / "3.npy", spoilt, allow_pickle=True)
     found = adcc.evaluate(model, IMAGES, maps=[folder])
     (failure,) = found.failures
@@ -78,7 +78,7 @@ def test_a_broken_map_fails_its_image_alone(
 
 
 def test_too_few_maps_or_folders(model: Model, tmp_path: Path) -> None:
-    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES)[:4])
+    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES).maps[:4])
     with pytest.raises(SourceError, match=r"holds 4 maps \(.npy\), but there are 5 images"):
         adcc.evaluate(model, IMAGES, maps=[folder])
     with pytest.raises(SourceError, match="no such folder of maps"):

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import adcc_onnx as adcc
-from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.explanation.samples import tensor_of
 from adcc_onnx.graph.programs.tensor_names import ACTIVATIONS, GRADIENTS, IMAGE
+from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.device_array import DeviceArray
 from adcc_onnx.runtime.devices import Device

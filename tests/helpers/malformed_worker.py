@@ -82,7 +82,7 @@ def _explain(path: Path) -> str:
     if np.prod(model.size, dtype=float) > MAX_PIXELS:
         return "BROKEN: an image of this size should have been refused"
     images = _images([1, model.classifier.channels, *model.size])
-    maps = adcc.explain(model, images)
+    maps = adcc.explain(model, images).maps
     valid = maps.shape == (1, *model.size) and maps.min() >= 0 and maps.max() <= 1
     return "ok" if valid else f"BROKEN: maps of {maps.shape}, {maps.min()} to {maps.max()}"
 

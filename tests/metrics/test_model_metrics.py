@@ -219,7 +219,7 @@ def test_max_sensitivity_equals_captums(model: Model) -> None:
     torch = pytest.importorskip("torch")
     captum = pytest.importorskip("captum.metrics")
     samples, radius = 6, 0.05
-    shown = explained(model, maps=adcc.explain(model, IMAGES))
+    shown = explained(model, maps=adcc.explain(model, IMAGES).maps)
     ours = get_metric(f"max_sensitivity(samples={samples}, radius={radius})").score(shown)
 
     sources = shown.context.rngs()
@@ -233,7 +233,7 @@ def test_max_sensitivity_equals_captums(model: Model) -> None:
     def maps(batch: Any) -> Any:
         given = batch[0] if isinstance(batch, tuple) else batch
         chosen = shown.context._outputs.targets if len(given) == N else classes
-        found = adcc.explain(model, given.numpy(), target=chosen)
+        found = adcc.explain(model, given.numpy(), target=chosen).maps
         return (torch.tensor(found, dtype=torch.float64),)
 
     theirs = captum.sensitivity_max(

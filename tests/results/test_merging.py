@@ -35,9 +35,9 @@ def as_json(path: Path) -> str:
 
 def test_methods_evaluated_separately(model: Model, tmp_path: Path) -> None:
     whole, first, second, both = (tmp_path / f"{name}.sqlite" for name in "wabc")
-    adcc.evaluate(model, IMAGES, ["gradcam", "random", "layercam"], METRICS, output=whole)
-    adcc.evaluate(model, IMAGES, ["gradcam", "random"], METRICS, output=first)
-    adcc.evaluate(model, IMAGES, ["random", "layercam"], METRICS, output=second)
+    adcc.evaluate(model, IMAGES, ["gradcam", "random", "layercam"], METRICS, out=whole)
+    adcc.evaluate(model, IMAGES, ["gradcam", "random"], METRICS, out=first)
+    adcc.evaluate(model, IMAGES, ["random", "layercam"], METRICS, out=second)
     merge_stores([first, second], both)
     assert as_json(both) == as_json(whole)
 
@@ -45,9 +45,9 @@ def test_methods_evaluated_separately(model: Model, tmp_path: Path) -> None:
 def test_images_evaluated_separately(model: Model, tmp_path: Path) -> None:
     """Images are identified by name: halves may overlap and come in any order."""
     whole, first, second, both = (tmp_path / f"{name}.sqlite" for name in "wabc")
-    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, output=whole)
-    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=5, output=first)
-    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=2, output=second)
+    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, out=whole)
+    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=5, out=first)
+    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=2, out=second)
     merge_stores([second, first], both)
     with Store.open(both) as store:
         (run,) = store.runs()

@@ -136,7 +136,7 @@ def test_settings_change_no_result(model: Model, tmp_path: Path) -> None:
     found = set()
     for i, settings in enumerate([(1, 0, 1), (4, 1, 2), (2, 1, 3), (16, 2, 1)]):
         path = tmp_path / f"{i}.sqlite"
-        adcc.evaluate(model.with_settings(*settings), IMAGES, methods, metrics, output=path)
+        adcc.evaluate(model.with_settings(*settings), IMAGES, methods, metrics, out=path)
         with Store.open(path) as store:
             found.add(render([store], "json"))
     assert len(found) == 1

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from helpers.small_models import small
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError
 from adcc_onnx.runtime.devices import choose_device
 from adcc_onnx.runtime.session import Session

@@ -114,7 +114,7 @@ def test_a_quantized_model_has_the_maps_of_its_original(
     step = np.diff(np.unique(scores)).min()
     assert np.abs(run(rewritten, images) - scores).max() <= 2.01 * step
     maps = [
-        adcc.explain(adcc.load(p, layers=name, device="cpu"), images, "hirescam", target=2)
+        adcc.explain(adcc.load(p, layers=name, device="cpu"), images, "hirescam", target=2).maps
         for p, name in ((tmp_path / "net.onnx", "bent"), (path, layer))
     ]
     correlations = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(*maps, strict=True)]
@@ -140,7 +140,8 @@ def test_quantized_mobilenet_finds_the_same_regions(quantized_mobilenet: Any) ->
     logits = original.session(Pass.FORWARD).run({IMAGE: tensors})[LOGITS]
     targets = [int(c) for c in logits.argmax(axis=1)]
     one, other = (
-        adcc.explain(model, tensors, "gradcam", target=targets) for model in (original, quantized)
+        adcc.explain(model, tensors, "gradcam", target=targets).maps
+        for model in (original, quantized)
     )
     correlations = [
         np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(one, other, strict=True)

@@ -50,7 +50,7 @@ def test_the_heatmap_equals_explain(method: str, target: int | None, tmp_path: P
     assert (facts["adcc_onnx.method"], facts["adcc_onnx.layers"]) == (method, "active")
     model = adcc.load(tmp_path / "net.onnx", layers="active", device="cpu")
     found = run(baked, IMAGES)
-    wanted = adcc.explain(model, IMAGES, method, target)
+    wanted = adcc.explain(model, IMAGES, method, target).maps
     assert 0.5 < wanted.max() <= 1
     np.testing.assert_allclose(found["heatmap"], wanted, atol=1e-5)
     np.testing.assert_array_equal(found["scores"], run(deeper(), IMAGES)["scores"])
@@ -61,14 +61,14 @@ def test_maps_of_several_layers_are_fused(fuse: str, tmp_path: Path) -> None:
     onnx.save(deeper(), tmp_path / "net.onnx")
     layers = ["active", "third"]
     model = adcc.load(tmp_path / "net.onnx", layers=layers, fuse=fuse, device="cpu")
-    maps = adcc.explain(model, IMAGES, "hirescam", target=1)
+    maps = adcc.explain(model, IMAGES, "hirescam", target=1).maps
     alone = [
         adcc.explain(
             adcc.load(tmp_path / "net.onnx", layers=name, device="cpu"),
             IMAGES,
             "hirescam",
             target=1,
-        )
+        ).maps
         for name in layers
     ]
     joined = np.mean(alone, axis=0) if fuse == "mean" else np.max(alone, axis=0)
@@ -111,7 +111,7 @@ def test_shared_models(method: str, name: str, preset: str, data: Path) -> None:
     assert model.preprocessing is not None
     images = np.stack([model.preprocessing(read_image(photo)) for photo in photos])
     found = run(adcc.bake(path, method), images)["heatmap"]
-    np.testing.assert_allclose(found, adcc.explain(model, images, method), atol=1e-5)
+    np.testing.assert_allclose(found, adcc.explain(model, images, method).maps, atol=1e-5)
 
 
 def test_an_open_image_size_is_an_error() -> None:

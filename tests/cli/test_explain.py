@@ -13,7 +13,7 @@ from helpers.small_models import small
 from PIL import Image
 
 import adcc_onnx as adcc
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 
 NAMES = ["n1 tench, Tinca", "n2 goldfish", "n3 great white shark", "n4 ray", "n5 cock"]
 
@@ -51,7 +51,7 @@ def test_overlays_maps_and_predictions(folder: Path) -> None:
     line = result.stdout.splitlines()[0]
     assert line.startswith("a b.png: ") and line.count(" %") == 5 and "great white shark" in line
     model = adcc.load(folder / "net.onnx", device="cpu")
-    wanted = adcc.explain(model, [folder / "c.png"], "gradcam", target=1)[0]
+    wanted = adcc.explain(model, [folder / "c.png"], "gradcam", target=1).maps[0]
     found = np.load(out / "0001_c.gradcam.npy", allow_pickle=False)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     picture = cv2.cvtColor(cv2.imread(str(out / "0001_c.gradcam.png")), cv2.COLOR_BGR2RGB)
