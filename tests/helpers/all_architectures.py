@@ -126,7 +126,9 @@ def names_of(family: str) -> list[str]:
 
 
 def table(rows: Iterator[Row]) -> Iterator[str]:
-    yield "| architecture | nodes | default layer | error there | error at an early layer |"
+    columns = ("architecture", "nodes", "default layer")
+    errors = ("error at the default layer", "error at an early layer")
+    yield f"| {' | '.join((*columns, *errors))} |"
     yield "| --- | --- | --- | --- | --- |"
     for name, layer, nodes, late, early in rows:
         yield f"| {name} | {nodes} | `{layer}` | {late:.1e} | {early:.1e} |"
