@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -18,9 +19,7 @@ def _import_torchvision() -> ModuleType:
             boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             library.define(f"{name}{boxes}")
         _KEPT.append(library)
-    import torchvision
-
-    return torchvision
+    return importlib.import_module("torchvision")
 
 
 _KEPT: list[Any] = []  # a library's declarations go with it

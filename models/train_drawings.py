@@ -75,7 +75,8 @@ def drawn(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What the card says: (pixel / scale - mean) / std."""
-    return ((images / np.float32(SCALE)) - np.float32(MEAN)) / np.float32(STD)
+    scaled = np.divide(images, np.float32(SCALE), dtype=np.float32)
+    return (scaled - np.float32(MEAN)) / np.float32(STD)
 
 
 def batches(
@@ -83,7 +84,7 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch in random order, every batch mirrored and turned by quarters at random."""
     for chosen in np.array_split(rng.permutation(len(images)), -(-len(images) // BATCH)):
-        x = np.rot90(images[chosen], rng.integers(4), axes=(2, 3))
+        x = np.rot90(images[chosen], int(rng.integers(4)), axes=(2, 3))
         x = x[..., ::-1] if rng.integers(2) else x
         yield (
             torch.from_numpy(normalized(np.ascontiguousarray(x))),
@@ -135,7 +136,7 @@ def onnx_bytes(model: nn.Module) -> bytes:
     for node in exported.graph.node:
         node.doc_string = ""  # would hold this machine's paths
     onnx.checker.check_model(exported, full_check=True)
-    return exported.SerializeToString(deterministic=True)
+    return bytes(exported.SerializeToString(deterministic=True))
 
 
 def accuracy(model: bytes, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:

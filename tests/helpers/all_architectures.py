@@ -120,9 +120,9 @@ def check(family: str, name: str) -> Row:
 
 
 def names_of(family: str) -> list[str]:
-    return {"torchvision": torchvision_names, "dynamo": lambda: list(BY_DYNAMO)}.get(
-        family, lambda: list(TIMM)
-    )()
+    if family == "torchvision":
+        return torchvision_names()
+    return list(BY_DYNAMO if family == "dynamo" else TIMM)
 
 
 def table(rows: Iterator[Row]) -> Iterator[str]:

@@ -55,7 +55,8 @@ def export(model: torch.nn.Module, images: torch.Tensor, dynamo: bool = False) -
             program = torch.onnx.export(
                 model, (images,), dynamo=True, dynamic_shapes=({0: batch},), verbose=False
             )
-            return program.model_proto
+            proto: onnx.ModelProto = program.model_proto
+            return proto
         buffer = io.BytesIO()
         torch.onnx.export(
             model,

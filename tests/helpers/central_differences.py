@@ -157,7 +157,12 @@ def evaluator(case: Case) -> Callable[[dict[str, Array]], Array]:
 
         return run
     reference = ReferenceEvaluator(case.model(np.float64))
-    return lambda values: reference.run(["y"], {n: values[n] for n in case.wrt})[0]
+
+    def run_reference(values: dict[str, Array]) -> Array:
+        (y,) = reference.run(["y"], {n: values[n] for n in case.wrt})
+        return np.asarray(y)
+
+    return run_reference
 
 
 def session(proto: onnx.ModelProto) -> onnxruntime.InferenceSession:

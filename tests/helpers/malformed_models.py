@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -218,7 +219,8 @@ def _types() -> Iterator[tuple[str, Model]]:
         "output_string",
         _changed(lambda g: setattr(g.output[0].type.tensor_type, "elem_type", TensorProto.STRING)),
     )
-    words = helper.make_tensor("weights", TensorProto.STRING, [5, 4], [b"\xff" * 9] * 20)
+    not_utf8: list[Any] = [b"\xff" * 9] * 20  # onnx's annotation lists only numbers
+    words = helper.make_tensor("weights", TensorProto.STRING, [5, 4], not_utf8)
     yield "weights_string", _changed(weights_of(words))
     for dtype in (np.int64, np.float64, bool, np.complex64):
         values = numpy_helper.from_array(np.ones((5, 4), dtype))
@@ -277,15 +279,15 @@ def _filled(tensor: TensorProto, value: float) -> TensorProto:
 
 
 def _attributes() -> Iterator[tuple[str, Model]]:
-    def conv(**attributes: object) -> Callable[[onnx.GraphProto], None]:
+    def conv(**attributes: Any) -> Callable[[onnx.GraphProto], None]:
         def change(g: onnx.GraphProto) -> None:
-            given = {"pads": [1, 1, 1, 1], **attributes}
+            given: dict[str, Any] = {"pads": [1, 1, 1, 1], **attributes}
             new = helper.make_node("Conv", ["image", "kernel"], ["features"], **given)
             g.node[0].CopyFrom(new)
 
         return change
 
-    for name, attributes in {
+    wrong: dict[str, dict[str, Any]] = {
         "group_0": {"group": 0},
         "group_-1": {"group": -1},
         "group_2^40": {"group": 2**40},
@@ -303,7 +305,8 @@ def _attributes() -> Iterator[tuple[str, Model]]:
         "kernel_shape": {"kernel_shape": [7, 7, 7]},
         "auto_pad": {"auto_pad": "SIDEWAYS"},
         "unknown": {"surprise": [1, 2, 3]},
-    }.items():
+    }
+    for name, attributes in wrong.items():
         yield f"conv_{name}", _changed(conv(**attributes))
 
     def of_no_type(g: onnx.GraphProto) -> None:
