@@ -1,9 +1,10 @@
-"""What decoding JPEGs at a part of their size saves, and how far their pixels move.
+"""Measure the speed of reduced JPEG decoding, and how much it changes the pixels.
 
-From bytes to what the model sees (decoded, resized, cropped), wholly and by `decode = "reduced"`,
-in turns; then how far pixels move by the margin that is left over what a picture is resized to.
-Run as `python benchmarks/decoding.py PHOTOS [--sizes 224 112]`: on the JPEGs of a folder as they
-are, and on camera-sized ones that are made from some of them, enlarged and with noise added.
+The time is that from encoded bytes to the cropped image, with full decoding and with `decode =
+"reduced"` in turns. The second table shows how the deviation of pixels depends on the margin
+between the decoded size and the size after resizing. Run as `python benchmarks/decoding.py PHOTOS
+[--sizes 224 112]`. It uses the JPEGs of a folder in their original size, and camera-sized versions
+of some of them, enlarged and with added noise.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ MARGINS, SMALLEST, MOST = (2, 3, 4, 5, 6), 16, 4
 
 
 def large(paths: Iterable[Path]) -> Iterator[bytes]:
-    """JPEGs as a camera writes them: of several qualities, with colors halved and in full."""
+    """Yield camera-sized JPEGs of several qualities, with and without chroma subsampling."""
     for number, path in enumerate(paths):
         photo = Image.open(path).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
         noise = np.random.default_rng(number).standard_normal((HEIGHT, WIDTH, 1), np.float32)
@@ -46,13 +47,14 @@ def large(paths: Iterable[Path]) -> Iterator[bytes]:
 
 
 def seconds(steps: Preprocessing, record: Record) -> float:
-    """Of one thread, since the machine may do other work."""
+    """Measure CPU seconds of one thread, because the machine may be doing other work."""
     start = time.thread_time()
     steps.see(record)
     return time.thread_time() - start
 
 
 def measured(name: str, pictures: Iterable[bytes], size: int) -> str:
+    """Compare full and reduced decoding of images and return a row of the table."""
     full = Preprocessing.preset("torch", (size, size))
     reduced = replace(full, decode="reduced")
     pairs, moved, parts = [], [], Counter[int]()
@@ -61,7 +63,7 @@ def measured(name: str, pictures: Iterable[bytes], size: int) -> str:
         record = encoded("", None, partial(bytes, data))
         moved.append(distances(full.see(record), reduced.see(record)))
         for turn in range(ROUNDS):
-            # Which goes first alternates, so that neither always finds the caches warm.
+            # The order alternates, so that neither always benefits from warm caches.
             order = (full, reduced) if turn % 2 else (reduced, full)
             taken = {steps.decode: seconds(steps, record) for steps in order}
             pairs.append((taken["full"], taken["reduced"]))
@@ -76,11 +78,12 @@ def measured(name: str, pictures: Iterable[bytes], size: int) -> str:
 
 
 def distances(first: Picture, second: Picture) -> NDArray[np.int64]:
+    """Return the absolute differences of two images."""
     return np.abs(first.astype(np.int64) - second)
 
 
 def by_margin(data: bytes) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """(margin, distances), at every part of its size that a JPEG can be decoded at."""
+    """Yield (margin, differences) for every scale at which a JPEG can be decoded."""
     whole, _ = decode_reduced(data, "", lambda size: 1)
     for most in (2, 4, 8):
         picture, times = decode_reduced(data, "", lambda size, most=most: most)
@@ -92,6 +95,7 @@ def by_margin(data: bytes) -> Iterator[tuple[int, NDArray[np.int64]]]:
 
 
 def margins(name: str, pictures: Iterable[bytes]) -> str:
+    """Measure the deviations for each margin and return a row of the table."""
     largest, mean, over, pixels = (dict.fromkeys(MARGINS, 0.0) for _ in range(4))
     for data in pictures:
         for margin, moved in by_margin(data):
@@ -104,27 +108,28 @@ def margins(name: str, pictures: Iterable[bytes]) -> str:
 
 
 def main() -> None:
+    """Measure the photos of a folder and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("photos", type=Path, help="a folder of JPEGs")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[224, 112], help="of the input")
-    parser.add_argument("--large", type=int, default=20, help="how many are made")
+    parser.add_argument("photos", type=Path, help="Folder of JPEGs.")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[224, 112], help="Input sizes of the model."
+    )
+    parser.add_argument("--large", type=int, default=20, help="Number of camera-sized images.")
     options = parser.parse_args()
     paths = [p for p in sorted(options.photos.iterdir()) if p.suffix.lower() in (".jpg", ".jpeg")]
     chosen = paths[:: max(1, len(paths) // options.large)][: options.large]
-    print("| pictures | input | decoded | full, ms | reduced, ms | reduced / full ", end="")
-    print("| largest deviation, of 255 | greatest mean, of 255 |")
+    print("| images | input | decoded | full, ms | reduced, ms | reduced / full ", end="")
+    print("| maximum deviation, of 255 | largest mean deviation, of 255 |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for size in options.sizes:
         print(measured(f"{WIDTH} x {HEIGHT}", large(chosen), size), flush=True)
     for size in options.sizes:
-        print(measured("as they are", (p.read_bytes() for p in paths), size), flush=True)
-    print(
-        f"\nlargest deviation / greatest mean, of 255 / pixels of a million above {MOST}, by margin"
-    )
-    print(f"\n| pictures | {' | '.join(map(str, MARGINS))} |")
+        print(measured("original size", (p.read_bytes() for p in paths), size), flush=True)
+    print(f"\nmaximum deviation / largest mean deviation, of 255 / pixels per million above {MOST}")
+    print(f"\n| margin | {' | '.join(map(str, MARGINS))} |")
     print("| --- |" + " --- |" * len(MARGINS))
     print(margins(f"{WIDTH} x {HEIGHT}", large(chosen)), flush=True)
-    print(margins("as they are", (p.read_bytes() for p in paths)))
+    print(margins("original size", (p.read_bytes() for p in paths)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What exposing a layer costs: the exposed model's run against the plain one's, interleaved.
+"""Compare the time of an exposed model with that of the plain model, in interleaved runs.
 
-The limit is the plain forward pass: at a layer just before global pooling the gradient is a product
-of two small matrices. Run as `python benchmarks/exposing.py [MODEL.onnx...]`; without models,
-torchvision's ResNet-50 and MobileNetV2 with random weights.
+The limit is the plain forward pass: at a layer just before global pooling, the gradient is a
+product of two small matrices. Run as `python benchmarks/exposing.py [MODEL.onnx...]`. The default
+models are torchvision's ResNet-50 and MobileNetV2 with random weights.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ PAIRS, WARM_UP, BATCH = 60, 5, 4
 
 
 def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+    """Return a CPU session with a fixed number of threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(
@@ -31,7 +32,7 @@ def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSessio
 
 
 def pairs(model: onnx.ModelProto, threads: int, count: int) -> Iterator[tuple[float, float]]:
-    """(seconds of a plain pass, seconds of an exposed pass), one after the other."""
+    """Yield (seconds of a plain pass, seconds of an exposed pass)."""
     plain, exposed = session(model, threads), session(expose(model), threads)
     image = plain.get_inputs()[0]
     shape = [size if isinstance(size, int) else BATCH for size in image.shape]
@@ -39,7 +40,7 @@ def pairs(model: onnx.ModelProto, threads: int, count: int) -> Iterator[tuple[fl
     targeted = feeds | {"target": np.full(shape[0], -1)}
     for number in range(WARM_UP + count):
         taken = []
-        # Which goes first alternates, so that neither always finds the caches warm.
+        # The order alternates, so that neither model always benefits from warm caches.
         order = ((plain, feeds), (exposed, targeted))
         for run, given in order if number % 2 else order[::-1]:
             start = time.perf_counter()
@@ -50,6 +51,7 @@ def pairs(model: onnx.ModelProto, threads: int, count: int) -> Iterator[tuple[fl
 
 
 def measured(name: str, model: onnx.ModelProto, threads: int, count: int) -> str:
+    """Measure one model and return a row of the table."""
     start = time.process_time()
     expose(model)
     writing = time.process_time() - start
@@ -61,19 +63,21 @@ def measured(name: str, model: onnx.ModelProto, threads: int, count: int) -> str
 
 
 def exported(name: str, folder: Path) -> onnx.ModelProto:
+    """Export a torchvision network with random weights."""
     from adcc_onnx.exporting import export
 
     return onnx.load(export(f"torchvision:{name}", folder / f"{name}.onnx", "none"))
 
 
 def main() -> None:
+    """Measure the models and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     options = parser.parse_args()
     print(f"batch of {BATCH}, {options.threads} threads, {options.pairs} interleaved pairs\n")
-    print("| model | nodes | seconds to differentiate | plain pass, ms | exposed / plain |")
+    print("| model | nodes | differentiation, s | plain pass, ms | exposed / plain |")
     print("| --- | --- | --- | --- | --- |")
     for path in options.models:
         print(measured(path.stem, onnx.load(path), options.threads, options.pairs), flush=True)

@@ -1,10 +1,11 @@
-"""The Numba kernels against NumPy and SciPy, and against the memory's own speed.
+"""Compare the Numba kernels with NumPy and SciPy, and with the memory bandwidth.
 
-Each kernel works on the same arrays as the plain form of it, in turns, and the median of the ratios
-counts; results are compared first. The arrays are larger than the caches. A kernel has to read its
-inputs and write its outputs once: how near it comes to the pace at which the same threads only read
-memory, measured in the same run, is its share of the bandwidth. Beside it, the seconds that all
-kernels take to compile on first use, and that `adcc-onnx --help` takes, in processes of their own.
+Each kernel and its plain version process the same arrays in turns, after their results were
+compared. The result is the median ratio. The arrays are larger than the caches. The bandwidth
+utilization is the minimum memory traffic of a kernel (each input read and each output written
+once), divided by what the same threads can read in its time, measured in the same run. The script
+also measures the compile time of all kernels and the time of `adcc-onnx --help`, in separate
+processes.
 
     python benchmarks/kernels.py [--images 64] [--rounds 15]
 """
@@ -49,7 +50,7 @@ print(time.perf_counter() - start)
 
 @dataclass(frozen=True)
 class Case:
-    """A kernel, the plain form of it, and the bytes that it cannot but move."""
+    """A kernel, its plain version, and its minimum memory traffic in bytes."""
 
     name: str
     ours: Callable[[], Any]
@@ -58,7 +59,7 @@ class Case:
 
 
 def plain_assembly(a: Array, g: Array) -> list[Array]:
-    """The five maps as NumPy would have them."""
+    """Compute the five maps with NumPy."""
     mass = a.sum(axis=(2, 3), keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         along = np.where(mass == 0, 0, (a * g).sum(axis=(2, 3), keepdims=True) / mass)
@@ -77,23 +78,26 @@ def plain_assembly(a: Array, g: Array) -> list[Array]:
 
 
 def plain_large(maps: Array) -> Array:
-    """Upsampled by SciPy, half-pixel centers."""
+    """Upsample with SciPy and half-pixel centers."""
     zoom = SIZE / maps.shape[1]
     return np.stack([ndimage.zoom(m, zoom, order=1, mode="nearest", grid_mode=True) for m in maps])
 
 
 def plain_agreement(first: Array, second: Array) -> tuple[Array, Array]:
+    """Compute Pearson's r and the mean absolute value of upsampled maps with NumPy."""
     pairs = [plain_large(maps).reshape(len(maps), -1) for maps in (first, second)]
     r = [np.corrcoef(a, b)[0, 1] for a, b in zip(*pairs, strict=True)]
     return np.array(r), np.abs(pairs[0]).mean(axis=1)
 
 
 def plain_min_max(maps: Array) -> Array:
+    """Normalize maps with NumPy."""
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
     return (maps - low) / (high - low)
 
 
 def cases(images: int) -> list[Case]:
+    """Return all cases for a number of images."""
     rng = np.random.default_rng(0)
     shape = (images, CHANNELS, MAP, MAP)
     a = np.maximum(rng.standard_normal(shape, np.float32), 0)
@@ -143,12 +147,14 @@ def cases(images: int) -> list[Case]:
 
 
 def seconds(run: Callable[[], Any]) -> float:
+    """Measure one call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def measured(case: Case, rounds: int, rows: Array, images: int) -> str:
+    """Measure one case and return a row of the table."""
     for ours, plain in zip(case.ours(), case.plain(), strict=True):
         np.testing.assert_allclose(ours, plain, rtol=1e-3, atol=1e-4)
     taken = [
@@ -162,7 +168,7 @@ def measured(case: Case, rounds: int, rows: Array, images: int) -> str:
 
 
 def compile_seconds() -> float:
-    """Of all kernels, nothing cached."""
+    """Measure the compile time of all kernels without a cache."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
         words = [sys.executable, "-c", COMPILE]
@@ -170,6 +176,7 @@ def compile_seconds() -> float:
 
 
 def help_seconds() -> float:
+    """Measure `adcc-onnx --help`."""
     words = [sys.executable, "-m", "adcc_onnx", "--help"]
     run = lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL)  # noqa: E731
     run()
@@ -177,22 +184,23 @@ def help_seconds() -> float:
 
 
 def main() -> None:
+    """Measure all kernels and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     rows = np.ones((256, 2**18), np.float32)
-    pace = rows.nbytes / min(seconds(lambda: row_means(rows, False)) for _ in range(10))
+    bandwidth = rows.nbytes / min(seconds(lambda: row_means(rows, False)) for _ in range(10))
     print(
         f"{options.images} images, {options.rounds} rounds, {os.cpu_count()} cores; memory is read"
     )
-    print(f"at {pace / 1e9:.1f} GB/s\n")
-    print("| kernel | ms an image | times as fast as NumPy or SciPy | share of the bandwidth |")
+    print(f"at {bandwidth / 1e9:.1f} GB/s\n")
+    print("| kernel | ms per image | speedup over NumPy or SciPy | bandwidth utilization |")
     print("| --- | --- | --- | --- |")
     for case in cases(options.images):
         print(measured(case, options.rounds, rows, options.images), flush=True)
-    print(f"\nfirst use, all kernels compiled: {compile_seconds():.1f} s (bar: 8 s)")
-    print(f"`adcc-onnx --help`: {help_seconds():.2f} s (bar: 0.3 s)")
+    print(f"\ncompilation of all kernels: {compile_seconds():.1f} s (target: 8 s)")
+    print(f"`adcc-onnx --help`: {help_seconds():.2f} s (target: 0.3 s)")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""How near evaluations come to the raw passes that they need, and what memory they take besides.
+"""Compare evaluations with the raw passes that they need, in speed and memory.
 
-Each case runs in a process of its own, as `adcc-onnx benchmark` does it: rounds of the evaluation
-and of the raw passes (plain onnxruntime on ready tensors, at the same batch, threads and runs side
-by side) take turns, and the median ratio counts. The memory is what the kernel says the process had
-at the most (VmHWM), less that of a process that only runs the raw passes at the same pace: those of
-the exposed model, and where the case needs many of the user's own model, those, too. Weights are
-random: they change no time.
+Each case runs in a separate process, like `adcc-onnx benchmark`. Rounds of the evaluation
+alternate with rounds of the raw passes: plain onnxruntime on preprocessed tensors, with the same
+batch size, threads and number of parallel sessions. The result is the median ratio.
+
+The memory overhead is the peak memory of the process (VmHWM) minus that of a process that only
+runs the raw passes with the same settings. These are passes of the exposed model, and also of the
+user's own model if the case needs many of them. Weights are random, which does not change the
+time.
 
     python benchmarks/limits.py [--photos FOLDER] [--rounds 7] [CASE...]
 """
@@ -37,11 +39,11 @@ GRADIENT_METHODS = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
 GRADIENT_METHODS += ["eigengradcam", "eigencam", "kpcacam"]
 
 
-# Sessions of plain onnxruntime at the same pace, and their peak.
+# Runs sessions of plain onnxruntime with the same settings and prints the peak memory.
 BARE = """
 import re, sys, threading
 import numpy as np, onnxruntime
-paths, (batch, threads, lanes) = sys.argv[1:-3], map(int, sys.argv[-3:])
+paths, (batch, threads, concurrent_runs) = sys.argv[1:-3], map(int, sys.argv[-3:])
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = threads
 providers = ["CPUExecutionProvider"]
@@ -50,8 +52,8 @@ for session in sessions:
     image, *target = session.get_inputs()
     feeds = {image.name: np.zeros((batch, *image.shape[1:]), np.float32)}
     feeds |= {given.name: np.full(batch, -1) for given in target}
-    lane = lambda: [session.run(None, feeds) for _ in range(4)]
-    runs = [threading.Thread(target=lane) for _ in range(lanes)]
+    work = lambda: [session.run(None, feeds) for _ in range(4)]
+    runs = [threading.Thread(target=work) for _ in range(concurrent_runs)]
     [run.start() for run in runs], [run.join() for run in runs]
 print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
@@ -62,16 +64,18 @@ class Case:
     """One line of the table.
 
     Attributes:
-        network: of torchvision.
-        images: how many of random tensors, or of photos.
-        bar: the ratio to be reached.
-        photos: whether the images are JPEGs.
-        plain: whether most passes are plain forward ones, beside those of the exposed model.
+        network: Name of the torchvision network.
+        images: Number of random tensors, or of photos.
+        target: Ratio that should be reached.
+        methods: CAM methods of the evaluation.
+        metrics: Metrics of the evaluation; the ADCC family if empty.
+        photos: Whether the images are JPEGs.
+        plain: Whether most passes run the user's own model, in addition to the exposed model.
     """
 
     network: str
     images: int
-    bar: float
+    target: float
     methods: list[str] = field(default_factory=lambda: ["gradcam"])
     metrics: list[str] = field(default_factory=list)
     photos: bool = False
@@ -90,29 +94,31 @@ CASES = {
 
 
 def peak() -> int:
-    """The most memory that this process ever had, in KiB."""
+    """Return the peak memory of this process, in KiB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1])
 
 
-def found_pace(name: str, path: str) -> list[int]:
-    """The fastest pace for most of the case's passes."""
+def fastest_settings(name: str, path: str) -> list[int]:
+    """Return the autotuned batch size, threads and concurrent runs for most passes of a case."""
     plan = make_plan(CASES[name].methods, CASES[name].metrics)
-    pace = search(adcc.load(path, device="cpu"), pass_for(plan.needs))
-    return [pace.batch, pace.threads, pace.concurrent_runs]
+    found = search(adcc.load(path, device="cpu"), pass_for(plan.needs))
+    return [found.batch, found.threads, found.concurrent_runs]
 
 
-def measure(name: str, path: str, photos: str, rounds: int, pace: list[int]) -> dict[str, float]:
-    """One case in this process."""
+def measure(
+    name: str, path: str, photos: str, rounds: int, settings: list[int]
+) -> dict[str, float]:
+    """Measure one case in this process."""
     case = CASES[name]
     model = with_run_settings(
-        adcc.load(path, preprocessing="torch", device="cpu"), RunSettings(*pace)
+        adcc.load(path, preprocessing="torch", device="cpu"), RunSettings(*settings)
     )
     images = case.images
     source = open_source(photos, images) if case.photos else random_images(model, images)
     plan = make_plan(case.methods, case.metrics)
-    if not rounds:  # the benchmark itself opens sessions for its raw passes
+    if not rounds:  # no benchmark, because it would create sessions for its raw passes
         with Store.create(None) as store:
             evaluate_into(store, model, source, plan, name)
         return {"peak": peak()}
@@ -121,47 +127,51 @@ def measure(name: str, path: str, photos: str, rounds: int, pace: list[int]) -> 
 
 
 def child(*words: str) -> Any:
+    """Run Python in a separate process and return the JSON that it prints."""
     done = subprocess.run([sys.executable, *words], check=True, stdout=subprocess.PIPE)
     return json.loads(done.stdout)
 
 
 def row(name: str, path: Path, photos: str, rounds: int) -> str:
+    """Measure one case and return a row of the table."""
     case = CASES[name]
     exposed = path.with_suffix(".exposed.onnx")
     onnx.save(adcc.expose(path), exposed)
-    pace = child(__file__, name, "--here", str(path))
-    words = [__file__, name, "--here", str(path), "--photos", photos, "--pace", json.dumps(pace)]
+    settings = child(__file__, name, "--here", str(path))
+    words = [__file__, name, "--here", str(path), "--photos", photos]
+    words += ["--settings", json.dumps(settings)]
     found = child(*words, "--rounds", str(rounds))
     raw = [exposed, path] if case.plain else [exposed]
-    whole, bare = child(*words, "--rounds", "0"), child("-c", BARE, *map(str, [*raw, *pace]))
-    besides = (whole["peak"] - bare) / 1024
+    whole, bare = child(*words, "--rounds", "0"), child("-c", BARE, *map(str, [*raw, *settings]))
+    overhead = (whole["peak"] - bare) / 1024
     return (
-        f"| {name} | {pace[0]}, {pace[2]} | {found['limit']:.3g} | {found['speed']:.3g} | "
-        f"{found['ratio']:.3f} ({case.bar}) | {besides:.0f} MiB |"
+        f"| {name} | {settings[0]}, {settings[2]} | {found['limit']:.3g} | {found['speed']:.3g} | "
+        f"{found['ratio']:.3f} ({case.target}) | {overhead:.0f} MiB |"
     )
 
 
 def main() -> None:
+    """Measure the cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
     parser.add_argument(
-        "--photos", help="a folder of JPEGs; without it, cases of JPEGs are left out"
+        "--photos", help="Folder of JPEGs; without it, the cases of JPEGs are omitted."
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--here", help=argparse.SUPPRESS)
-    parser.add_argument("--pace", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--settings", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         (name,) = options.cases
         given = (name, options.here)
-        more = (options.photos, options.rounds, options.pace)
-        print(json.dumps(measure(*given, *more) if options.pace else found_pace(*given)))
+        more = (options.photos, options.rounds, options.settings)
+        found = measure(*given, *more) if options.settings else fastest_settings(*given)
+        print(json.dumps(found))
         return
     from peers import network_of
 
-    print(
-        "| case | images a run, lanes | limit, images/s | reached | ratio (bar) | memory besides |"
-    )
+    print("| case | batch size, parallel sessions | limit, images/s | adcc-onnx, images/s ", end="")
+    print("| ratio (target) | memory overhead |")
     print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.cases:

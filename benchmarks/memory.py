@@ -1,8 +1,8 @@
-"""The peak memory of an evaluation, whose images must not pile up: 20,000 of them against 2,000.
+"""Compare the peak memory of evaluations of 20,000 and of 2,000 images, which should be equal.
 
-Each evaluation runs in a process of its own, on the built-in classifier and drawings, through a
-kept file, and then makes its report. The peak is what the kernel says of the process (VmHWM), read
-after the evaluation and after the report. Run as `python benchmarks/memory.py`: minutes of one
+Each evaluation runs in a separate process on the built-in classifier and drawings, stores the run
+in a file and renders the report. The peak memory of the process (VmHWM) is read after the
+evaluation and after the report. Run as `python benchmarks/memory.py`; it takes minutes of one
 core, most of them for the drawings.
 """
 
@@ -18,18 +18,18 @@ import time
 from pathlib import Path
 
 COUNTS = (2_000, 20_000)
-BAR = 1.05
+TARGET = 1.05
 
 
 def peak() -> int:
-    """The most memory that this process ever had, in KiB."""
+    """Return the peak memory of this process, in KiB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1])
 
 
 def measure(count: int) -> dict[str, float]:
-    """Evaluate so many drawings in this process: its peaks in KiB, and the seconds it took."""
+    """Evaluate `count` drawings in this process; return its peak memory in KiB and its seconds."""
     import adcc_onnx as adcc
     from adcc_onnx.api import as_source
     from adcc_onnx.drawings import classifier_path
@@ -50,15 +50,16 @@ def measure(count: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure all numbers of images and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("counts", nargs="*", type=int, help="the smaller number first")
+    parser.add_argument("counts", nargs="*", type=int, help="Numbers of images in ascending order.")
     parser.add_argument("--here", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         print(json.dumps(measure(options.here)))
         return
     found = []
-    print("| images | peak of the run, MiB | with its report, MiB | seconds |")
+    print("| images | peak of the run, MiB | including the report, MiB | seconds |")
     print("| --- | --- | --- | --- |")
     for count in options.counts or COUNTS:
         child = subprocess.run(
@@ -68,7 +69,7 @@ def main() -> None:
         run, report = found[-1]["run"] / 1024, found[-1]["report"] / 1024
         print(f"| {count:,} | {run:.1f} | {report:.1f} | {found[-1]['seconds']:.0f} |", flush=True)
     run, report = (found[-1][key] / found[0][key] for key in ("run", "report"))
-    print(f"| ratio (bar {BAR}) | {run:.3f} | {report:.3f} | |")
+    print(f"| ratio (target: at most {TARGET}) | {run:.3f} | {report:.3f} | |")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""What each method takes, against the passes of the raw model that its definition needs.
+"""Compare the time of each method with the raw passes that its definition needs.
 
-The limit of a method is the time that plain onnxruntime takes for those passes, with nothing done
-before, between or after them, at the batch size that the library uses:
+The limit of a method is the time of these passes under plain onnxruntime, without any other work,
+at the batch size of the library:
 
-* a forward pass is a run of the user's own model;
-* a backward pass, where the definition needs a gradient, is a run of the exposed model (forward and
-  backward in one): down to the layer, or down to the image for pixel methods and Opti-CAM;
-* a tail pass is a run of the user's own model cut off at the layer.
+* a forward pass runs the user's own model;
+* a backward pass, if the definition needs a gradient, runs the exposed model (forward and backward
+  together): down to the layer, or down to the image for pixel methods and Opti-CAM;
+* a suffix pass runs the part of the user's own model after the layer.
 
-Methods that mask one image are given one image, the others a full batch. `limit / time` is 1 where
-masking, weighting, normalizing and upsampling cost nothing. Raw passes and the library's own take
-turns within one run, so that whatever else the machine does slows both; the median of several runs
-counts. `--busy` counts CPU seconds of one thread instead, which other work disturbs little. Run as
-`python benchmarks/methods.py [MODEL.onnx...]`; without models, torchvision's MobileNetV2 and
-ResNet-50 with random weights.
+Methods that mask an image get one image; the others get a full batch. `limit / time` is 1 if
+masking, weighting, normalization and upsampling cost nothing. Raw passes and passes of the library
+alternate within one run, so that other work of the machine slows both equally. The result is the
+median of several runs. `--busy` measures CPU seconds of one thread instead, which are almost
+independent of other work. Run as `python benchmarks/methods.py [MODEL.onnx...]`. The default
+models are torchvision's MobileNetV2 and ResNet-50 with random weights.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ from exposing import exported
 
 import adcc_onnx as adcc
 
-SECONDS, MOST = 15.0, 15  # a method is repeated for so long, and so often at the most
-PAIRS = 40  # a raw run is made after every run of the library's, or about so often in a method
-FORWARD, BACKWARD, FULL, SUFFIX = "forward", "backward", "full backward", "tail"
+SECONDS, MOST = 15.0, 15  # time limit and maximum number of repetitions of a method
+PAIRS = 40  # approximate maximum number of raw runs during one call of a method
+FORWARD, BACKWARD, FULL, SUFFIX = "forward", "backward", "full backward", "suffix"
 PLAIN_OPTIONS = onnxruntime.SessionOptions
 PLAIN_RUN = onnxruntime.InferenceSession.run_with_iobinding  # as the library runs its sessions
-Run = tuple[str, int]  # a kind of pass, and for how many samples at once
+Run = tuple[str, int]  # the kind of pass and its batch size
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What passes are counted by.
+    """Numbers that determine how many passes a method needs.
 
     Attributes:
-        batch: images a run.
-        live: channels whose masks are run, equal ones once.
-        nonzero: channels that are not zero everywhere.
-        places: of the layer.
+        batch: Batch size.
+        live: Number of distinct masks of channels that are not constant.
+        nonzero: Number of channels that are not zero everywhere.
+        locations: Number of locations of the layer, h w.
     """
 
     batch: int
     live: int
     nonzero: int
-    places: int
+    locations: int
 
 
 @dataclass(frozen=True)
@@ -66,21 +66,21 @@ class Case:
     """A method, and the passes that its definition needs.
 
     Attributes:
-        text: as asked for.
-        passes: (kind, how many) for one image; the first of them on the image itself.
-        alone: whether one image is given, not a batch of them.
-        warm: the same method with few passes, run once before.
+        text: Method with its options.
+        passes: Returns (kind, number of passes) per image; passes on the image itself come first.
+        single_image: Whether the method gets one image instead of a batch.
+        warm: Method with few passes that is run once before the measurement; `text` if empty.
     """
 
     text: str
     passes: Callable[[Facts], list[tuple[str, float]]]
-    alone: bool = False
+    single_image: bool = False
     warm: str = ""
 
     def runs(self, facts: Facts) -> dict[Run, float]:
-        """How many runs of each kind and size."""
+        """Return the number of runs of each kind and batch size."""
         first, *others = self.passes(facts)
-        if not self.single_cut:
+        if not self.single_image:
             return {(kind, facts.batch): count for kind, count in (first, *others)}
         whole = {(kind, facts.batch): count / facts.batch for kind, count in others}
         return {(first[0], 1): first[1], **whole}
@@ -103,7 +103,7 @@ CASES = [
     Case("groupcam", lambda f: [(BACKWARD, 1), (FORWARD, 33)], True),
     Case("rise(masks=256)", lambda f: [(FORWARD, 1), (FORWARD, 256)], True, "rise(masks=8)"),
     Case("ablationcam", lambda f: [(FORWARD, 1), (SUFFIX, 1 + f.nonzero)], True),
-    Case("reciprocam", lambda f: [(FORWARD, 1), (SUFFIX, f.places)], True),
+    Case("reciprocam", lambda f: [(FORWARD, 1), (SUFFIX, f.locations)], True),
     Case("opticam(steps=10)", lambda f: [(FORWARD, 1), (FULL, 10)]),
     Case("saliency", lambda f: [(FULL, 1)]),
     Case("inputxgradient", lambda f: [(FULL, 1)]),
@@ -113,7 +113,7 @@ CASES = [
 
 
 class OneThread(PLAIN_OPTIONS):
-    """Session options of one thread, whatever is asked for."""
+    """Session options that always use one thread."""
 
     intra_op_num_threads = property(lambda self: 1, lambda self, count: None)
 
@@ -123,7 +123,7 @@ class OneThread(PLAIN_OPTIONS):
 
 
 class Clock:
-    """What is counted: seconds, or on a busy machine the CPU seconds of one thread."""
+    """Measures wall seconds, or CPU seconds of one thread on a busy machine."""
 
     def __init__(self, busy: bool) -> None:
         self.now = time.process_time if busy else time.perf_counter
@@ -135,9 +135,9 @@ class Raw:
     """A model's raw passes under plain onnxruntime.
 
     Attributes:
-        clock: what is counted.
-        model: the same one, as the library has it.
-        images: a full batch of random tensors.
+        clock: Clock of the measurements.
+        model: The same model, loaded by the library.
+        images: Full batch of random tensors.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -147,12 +147,12 @@ class Raw:
         names = [output.name for output in exposed.graph.output]
         layer = next(name for name in names if name.endswith(".activation")).rsplit(".", 1)[0]
         shaped = onnx.shape_inference.infer_shapes(plain)
-        tail = onnx.utils.Extractor(shaped).extract_model([layer], [plain.graph.output[0].name])
+        suffix = onnx.utils.Extractor(shaped).extract_model([layer], [plain.graph.output[0].name])
         protos = {
             FORWARD: plain,
             BACKWARD: exposed,
             FULL: adcc.expose(path, ["input"]),
-            SUFFIX: tail,
+            SUFFIX: suffix,
         }
         self._sessions = {
             kind: onnxruntime.InferenceSession(
@@ -166,8 +166,8 @@ class Raw:
         shape = (self.model.batch, *image.shape[1:])
         self.images = np.random.default_rng(0).standard_normal(shape, np.float32)
         targeted = {image.name: self.images, "target": np.full(len(self.images), -1)}
-        seen = dict(zip(names, self._sessions[BACKWARD].run(None, targeted), strict=True))
-        self._activations = seen[f"{layer}.activation"]
+        outputs = dict(zip(names, self._sessions[BACKWARD].run(None, targeted), strict=True))
+        self._activations = outputs[f"{layer}.activation"]
         self._feeds = {
             FORWARD: {image.name: self.images},
             BACKWARD: targeted,
@@ -176,6 +176,7 @@ class Raw:
         }
 
     def facts(self) -> Facts:
+        """Return the numbers for the first image."""
         first = self._activations[0].reshape(len(self._activations[0]), -1)
         low, high = first.min(axis=1, keepdims=True), first.max(axis=1, keepdims=True)
         moving = (low != high)[:, 0]
@@ -185,7 +186,7 @@ class Raw:
         return Facts(self.model.batch, live, nonzero, first.shape[1])
 
     def seconds(self, run: Run) -> float:
-        """How long one run takes."""
+        """Measure one run."""
         kind, count = run
         feeds = {name: array[:count] for name, array in self._feeds[kind].items()}
         start = self.clock.now()
@@ -194,8 +195,8 @@ class Raw:
 
 
 def measure(raw: Raw, case: Case, facts: Facts) -> tuple[float, float]:
-    """(limit, time) of one call of the method, in seconds."""
-    images = raw.images[:1] if case.single_cut else raw.images
+    """Return (limit, time) of one call of the method, in seconds."""
+    images = raw.images[:1] if case.single_image else raw.images
     runs = case.runs(facts)
     most = max(runs, key=lambda run: runs[run])
     every = max(1, int(runs[most] / PAIRS))
@@ -228,15 +229,15 @@ def interleaved(raw: Raw, run: Run, every: int) -> Iterator[list[float]]:
 
 
 def row(raw: Raw, case: Case, facts: Facts, seconds: float) -> str:
-    """A line of the table."""
+    """Measure one method and return a row of the table."""
     adcc.explain(
-        raw.model, raw.images[:1] if case.single_cut else raw.images, case.warm or case.text
+        raw.model, raw.images[:1] if case.single_image else raw.images, case.warm or case.text
     )
     found: list[tuple[float, float]] = []
     start = time.perf_counter()
     while len(found) < MOST and (not found or time.perf_counter() - start < seconds):
         found.append(measure(raw, case, facts))
-    images = 1 if case.single_cut else facts.batch
+    images = 1 if case.single_image else facts.batch
     limit, whole = (1000 * statistics.median(times) / images for times in zip(*found, strict=True))
     ratio = statistics.median(limit / whole for limit, whole in found)
     passes = " + ".join(f"{count:g} {kind}" for kind, count in case.passes(facts))
@@ -244,10 +245,11 @@ def row(raw: Raw, case: Case, facts: Facts, seconds: float) -> str:
 
 
 def table(name: str, path: Path, clock: Clock, seconds: float, only: list[str]) -> None:
+    """Measure all methods on one model and print the table."""
     raw = Raw(path, clock)
     facts = raw.facts()
     print(f"\n{name}: {facts}\n")
-    print("| method | passes an image | limit, ms | time, ms | limit / time | runs |")
+    print("| method | passes per image | limit, ms | time, ms | limit / time | runs |")
     print("| --- | --- | --- | --- | --- | --- |")
     for case in CASES:
         if not only or case.text.split("(")[0] in only:
@@ -255,11 +257,14 @@ def table(name: str, path: Path, clock: Clock, seconds: float, only: list[str]) 
 
 
 def main() -> None:
+    """Measure the models and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", type=Path)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each method")
-    parser.add_argument("--only", action="append", default=[], help="a method's name")
-    parser.add_argument("--busy", action="store_true", help="count CPU seconds of one thread")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="Time limit for each method."
+    )
+    parser.add_argument("--only", action="append", default=[], help="Name of a method; repeatable.")
+    parser.add_argument("--busy", action="store_true", help="Measure CPU seconds of one thread.")
     options = parser.parse_args()
     clock = Clock(options.busy)
     for path in options.models:

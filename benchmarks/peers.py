@@ -1,17 +1,17 @@
-"""The same work by adcc-onnx, torch-cam and pytorch-grad-cam: maps, explanation maps and ADCC.
+"""Compare adcc-onnx with torch-cam and pytorch-grad-cam: maps, explanation maps and ADCC.
 
-Every side explains the same ready tensors for the class it predicts, masks them, looks at the score
-and the map of what is left, and computes drop, coherency, complexity and ADCC. The peers run in
-torch with as many threads, in two loops:
+Every library explains the same preprocessed tensors for the predicted class, masks them, computes
+the score and the map of the masked images, and computes drop, coherency, complexity and ADCC. The
+other libraries run in torch with the same number of threads, in two kinds of loop:
 
-* plain: as the code that the metric's authors published (github.com/aimagelab/ADCC) and the peers'
-  own examples have it, one image at a time, a metric after the other: the scores of the image, its
-  map, the scores of the explanation map, and the map of that. Four passes;
-* frugal: the least that these libraries allow, batches of 8 and scores read off the pass that makes
-  the map. Two passes.
+* plain: like the code of the metric's authors (github.com/aimagelab/ADCC) and the libraries' own
+  examples, one image at a time and one metric after the other: the scores of the image, its map,
+  the scores of the explanation map, and the map of that. Four passes;
+* optimized: batches of 8, with the scores of the pass that computes the map. Two passes.
 
-Sides are interleaved within every round, and medians taken; all must find the same ADCC, up to 0.02
-(peers enlarge maps in ways of their own). Weights are random: they change no time.
+The libraries are interleaved within every round, and the result is the median. All must compute
+the same ADCC to within 0.02, because they upsample maps differently. Weights are random, which
+does not change the time.
 
     python benchmarks/peers.py [--images 16] [--rounds 5] [--threads 2] [--peer NAME]...
                                [--loop NAME]... [CASE...]
@@ -44,11 +44,11 @@ for _name in ("nms", "qnms"):
     _DECLARED.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 Run = Callable[[], float]
-# A batch and its classes (None: the ones predicted) -> maps, probabilities, classes.
+# (batch, classes or None for the predicted ones) -> (maps, probabilities, classes).
 Look = Callable[[Any, list[int] | None], tuple[Any, Any, list[int]]]
 SIDE, BN_IMAGES = 224, 8
-# Loop -> images a batch.
-LOOPS = {"plain": 1, "frugal": 8}
+# Kind of loop -> batch size.
+LOOPS = {"plain": 1, "optimized": 8}
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Case:
     """One line of the table.
 
     Attributes:
-        network: of torchvision.
-        layer: its module, as the peers name it.
-        methods: ours -> (torch-cam's class, pytorch-grad-cam's class); None where it has none.
-        images: at most so many: some methods take a thousand passes an image.
+        network: Name of the torchvision network.
+        layer: Module of the target layer.
+        methods: Our method -> (torch-cam's class, pytorch-grad-cam's class); None if there is none.
+        images: Maximum number of images, for methods that need a thousand passes per image.
     """
 
     network: str
@@ -87,7 +87,7 @@ CASES = {
 
 
 def our_run(model: Model, images: np.ndarray, methods: Sequence[str]) -> Run:
-    """One evaluation by adcc-onnx; returns the ADCC of the first method."""
+    """Return a function that evaluates with adcc-onnx and returns the ADCC of the first method."""
 
     def run() -> float:
         found = adcc.evaluate(model, images, methods, ["adcc"])
@@ -98,7 +98,7 @@ def our_run(model: Model, images: np.ndarray, methods: Sequence[str]) -> Run:
 
 @contextmanager
 def torch_cam(network: Any, layer: str, name: str) -> Iterator[Look]:
-    """torch-cam: a forward pass with hooks, then the map of a class from its scores."""
+    """Open torch-cam: a forward pass with hooks, then the map of a class from its scores."""
     import torchcam.methods as cams
 
     with getattr(cams, name)(network, layer) as extractor:
@@ -113,7 +113,7 @@ def torch_cam(network: Any, layer: str, name: str) -> Iterator[Look]:
 
 @contextmanager
 def grad_cam(network: Any, layer: str, name: str) -> Iterator[Look]:
-    """pytorch-grad-cam: a call gives the map, and leaves the scores with the extractor."""
+    """Open pytorch-grad-cam: one call returns the map and stores the scores in the extractor."""
     import pytorch_grad_cam as cams
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -137,7 +137,7 @@ PEERS: dict[str, Callable[[Any, str, str], AbstractContextManager[Look]]] = {
 def peer_run(
     peer: str, loop: str, network: Any, layer: str, methods: Sequence[str], images: np.ndarray
 ) -> Run:
-    """One evaluation by a peer, method after method; returns the ADCC of the first."""
+    """Return a function that evaluates with another library and returns the first method's ADCC."""
 
     def run() -> float:
         values = []
@@ -151,7 +151,7 @@ def peer_run(
 
 
 def apart(network: Any, look: Look) -> Look:
-    """The same with a pass of its own for the scores, as a loop over separate metrics has it."""
+    """Add a separate pass for the scores, as in a loop over separate metrics."""
 
     def scores_first(batch: Any, classes: list[int] | None) -> tuple[Any, Any, list[int]]:
         with torch.no_grad():
@@ -163,7 +163,7 @@ def apart(network: Any, look: Look) -> Look:
 
 
 def adcc_of(images: np.ndarray, size: int, look: Look) -> float:
-    """Drop, coherency and complexity of a method, batch by batch, and ADCC of their means."""
+    """Compute drop, coherency and complexity by batches, and return the ADCC of their means."""
     drops, coherencies, complexities = [], [], []
     for start in range(0, len(images), size):
         batch = torch.from_numpy(images[start : start + size])
@@ -185,19 +185,20 @@ def adcc_of(images: np.ndarray, size: int, look: Look) -> float:
 
 
 def upsampled(maps: Any) -> Any:
-    """[N, h, w] to the image's size, where a peer has not done so."""
+    """Upsample maps [N, h, w] to the size of the image, unless the library has done so."""
     if maps.shape[-1] == SIDE:
         return maps
     return torch.nn.functional.interpolate(maps[:, None], (SIDE, SIDE), mode="bilinear")[:, 0]
 
 
 def network_of(name: str, folder: Path) -> tuple[Any, Path]:
-    """A network of torchvision with random weights, and the same as ONNX."""
+    """Return a torchvision network with random weights, and its ONNX file."""
     import torchvision
 
     torch.manual_seed(0)
     network = getattr(torchvision.models, name)(weights=None).eval()
-    # Without statistics, what MobileNetV2 sees fades to 1e-8, and its maps are rounding errors.
+    # Without batch-norm statistics, MobileNetV2's activations shrink to 1e-8, and its maps are only
+    # rounding errors.
     torch.optim.swa_utils.update_bn([torch.randn(BN_IMAGES, 3, SIDE, SIDE)], network)
     path = folder / f"{name}.onnx"
     torch.onnx.export(
@@ -211,28 +212,28 @@ def network_of(name: str, folder: Path) -> tuple[Any, Path]:
     return network, path
 
 
-def paced(path: Path, layer: str, methods: Sequence[str], threads: int) -> Model:
-    """Our model at the pace that is fastest on as many cores as the peers have threads."""
+def tuned(path: Path, layer: str, methods: Sequence[str], threads: int) -> Model:
+    """Load our model with the fastest settings for the given number of threads."""
     model = adcc.load(path, device="cpu", layer=layer)
-    pace = search(model, pass_for(make_plan(methods).needs))
-    concurrent_runs = min(pace.concurrent_runs, threads)
-    return with_run_settings(
-        model, replace(pace, threads=threads // concurrent_runs, concurrent_runs=concurrent_runs)
-    )
+    fastest = search(model, pass_for(make_plan(methods).needs))
+    count = min(fastest.concurrent_runs, threads)
+    settings = replace(fastest, threads=threads // count, concurrent_runs=count)
+    return with_run_settings(model, settings)
 
 
 def seconds(run: Run) -> float:
+    """Measure one evaluation."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def sides_of(
-    case: Case, network: Any, images: np.ndarray, asked: Sequence[tuple[str, str]]
+    case: Case, network: Any, images: np.ndarray, columns: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], Run]:
-    """The asked (peer, loop) that have all methods of the case."""
+    """Return an evaluation for each (library, loop) that supports all methods of the case."""
     sides = {}
-    for peer, loop in asked:
+    for peer, loop in columns:
         theirs = [names[list(PEERS).index(peer)] for names in case.methods.values()]
         if None not in theirs:
             sides[peer, loop] = peer_run(peer, loop, network, case.layer, theirs, images)
@@ -240,18 +241,18 @@ def sides_of(
 
 
 def measured(
-    name: str, count: int, rounds: int, threads: int, asked: Sequence[tuple[str, str]]
+    name: str, count: int, rounds: int, threads: int, columns: Sequence[tuple[str, str]]
 ) -> str:
-    """A line of the table."""
+    """Measure one case and return a row of the table."""
     case = CASES[name]
     images = np.random.default_rng(0).standard_normal((min(count, case.images), 3, SIDE, SIDE))
     images = images.astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         network, path = network_of(case.network, Path(folder))
         methods = list(case.methods)
-        ours = our_run(paced(path, case.layer, methods, threads), images, methods)
-        theirs = sides_of(case, network, images, asked)
-        agree(name, [run() for run in (ours, *theirs.values())])  # and warm
+        ours = our_run(tuned(path, case.layer, methods, threads), images, methods)
+        theirs = sides_of(case, network, images, columns)
+        agree(name, [run() for run in (ours, *theirs.values())])  # also a warm-up
         our_time: list[float] = []
         times: dict[tuple[str, str], list[float]] = {side: [] for side in theirs}
         for _ in range(rounds):
@@ -259,39 +260,48 @@ def measured(
             for side, run in theirs.items():
                 times[side].append(seconds(run))
     cells = [name, str(len(images)), f"{len(images) / statistics.median(our_time):.3g}"]
-    for side in asked:
+    for side in columns:
         cells.append(compared(times[side], our_time, len(images)) if side in times else "-")
     return f"| {' | '.join(cells)} |"
 
 
 def agree(name: str, values: Sequence[float]) -> None:
-    """The sides must have done the same work, up to the peers' own ways to enlarge a map."""
+    """Check that all libraries computed the same ADCC, up to differences in upsampling."""
     if max(values) - min(values) > 0.02:
-        raise SystemExit(f"{name}: the sides disagree about ADCC: {values}")
+        raise SystemExit(f"{name}: the libraries compute different ADCC: {values}")
 
 
 def compared(theirs: Sequence[float], ours: Sequence[float], images: int) -> str:
+    """Return a cell of the table: images per second, and the speedup of adcc-onnx."""
     ratio = statistics.median(their / own for their, own in zip(theirs, ours, strict=True))
     return f"{images / statistics.median(theirs):.3g} ({ratio:.1f}x)"
 
 
 def main() -> None:
+    """Measure the cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peer", action="append", choices=PEERS, help="Default: both.")
-    parser.add_argument("--loop", action="append", choices=LOOPS, help="Default: both.")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        choices=PEERS,
+        help="Library to compare with; repeatable; all by default.",
+    )
+    parser.add_argument(
+        "--loop", action="append", choices=LOOPS, help="Kind of loop; repeatable; all by default."
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    asked = [(peer, loop) for peer in options.peer or PEERS for loop in options.loop or LOOPS]
-    print(f"images a second, {options.threads} threads, {options.rounds} interleaved rounds;")
-    print("in brackets, how many times as fast adcc-onnx is\n")
-    print(f"| case | images | adcc-onnx | {' | '.join(', '.join(side) for side in asked)} |")
-    print("| --- " * (3 + len(asked)) + "|")
+    columns = [(peer, loop) for peer in options.peer or PEERS for loop in options.loop or LOOPS]
+    print(f"images per second, {options.threads} threads, {options.rounds} interleaved rounds;")
+    print("in parentheses, the speedup of adcc-onnx\n")
+    print(f"| case | images | adcc-onnx | {' | '.join(', '.join(side) for side in columns)} |")
+    print("| --- " * (3 + len(columns)) + "|")
     for name in options.cases:
-        given = (options.images, options.rounds, options.threads, asked)
+        given = (options.images, options.rounds, options.threads, columns)
         print(measured(name, *given), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Keras applications as ONNX models with their cards: `adcc-onnx export keras:NAME`."""
+"""Export Keras applications to ONNX with their cards: `adcc-onnx export keras:NAME`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-# How each family's `preprocess_input` makes a tensor of 0..255 RGB.
+# The preprocessing of each family: what its `preprocess_input` does with RGB values of 0..255.
 _TF = {"scale": 127.5, "mean": [1.0] * 3, "std": [1.0] * 3, "channels": "RGB"}
 _TORCH = {
     "scale": 255.0,
@@ -35,12 +35,12 @@ FAMILIES = (
     ("VGG", _CAFFE),
     ("Xception", _TF),
 )
-# The last convolutional stage's output, as the CAM literature takes it.
+# Output of the last convolutional stage, the usual target layer in the CAM literature.
 LAYERS = {"VGG16": "block5_conv3", "VGG19": "block5_conv4"}
 
 
 def names() -> list[str]:
-    """The classifiers there are."""
+    """Return the names of all supported classifiers."""
     return sorted(
         name
         for name in dir(keras.applications)
@@ -49,15 +49,18 @@ def names() -> list[str]:
 
 
 def export(name: str, weights: str, path: Path) -> dict[str, Any]:
-    """Write one classifier, and return what its card says.
+    """Write one classifier and return the content of its card.
 
     Args:
-        name: one of `names`.
+        name: Name of the classifier, one of `names`.
         weights: "default" (ImageNet's, downloaded by Keras), "none" (random), or a Keras file.
-        path: the ONNX file to write.
+        path: Path of the ONNX file to write.
+
+    Returns:
+        Keys and values of the card.
 
     Raises:
-        ValueError: the file holds no weights of this network.
+        ValueError: The file contains no weights of this network.
     """
     build = getattr(keras.applications, name)
     model = build(weights="imagenet" if weights == "default" else None)
@@ -80,14 +83,16 @@ def export(name: str, weights: str, path: Path) -> dict[str, Any]:
 
 
 def write(model: Any, path: Path) -> None:
-    """The model as ONNX, by Keras' own exporter."""
+    """Write the model as ONNX with Keras' own exporter."""
     copy = exportable(model)
-    copy(keras.ops.zeros((1, *model.input_shape[1:])))  # an uncalled model is not exported
+    copy(
+        keras.ops.zeros((1, *model.input_shape[1:]))
+    )  # a model that was never called cannot be exported
     copy.export(str(path), format="onnx", verbose=False)
 
 
 def exportable(model: Any) -> Any:
-    """The same network, without the three kinds of layer that tf2onnx 1.17 stumbles over."""
+    """Copy the network and replace the three kinds of layer that tf2onnx 1.17 cannot convert."""
     copy = keras.models.clone_model(model, clone_function=_replaced)
     for layer, own in zip(model.layers, copy.layers, strict=True):
         weights = layer.get_weights()
@@ -99,7 +104,7 @@ def exportable(model: Any) -> Any:
 
 
 def _replaced(layer: Any) -> Any:
-    """Constants that become inputs, grouped convolutions that stay XLA calls, and erfc."""
+    """Replace a layer if its constants become inputs, or it stays an XLA call, or it uses erfc."""
     if isinstance(layer, keras.layers.Normalization):
         mean, variance = (np.asarray(value).reshape(-1) for value in (layer.mean, layer.variance))
         scale = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
@@ -129,22 +134,22 @@ def _gelu(x: Any) -> Any:
 
 
 def _from_file(model: Any, path: Path, name: str) -> Any:
-    """A whole Keras model, or weights for the network."""
+    """Load a complete Keras model, or weights for the network."""
     if not path.is_file():
-        raise ValueError(f"no weights '{path}' for {name}: there is none, default, or a Keras file")
+        raise ValueError(f"no weights '{path}' for {name}: use none, default, or a Keras file")
     try:
         if path.suffix == ".keras":
             return keras.models.load_model(path, compile=False, safe_mode=True)
         model.load_weights(path)
     except Exception as error:
         raise ValueError(
-            f"{path} holds no weights of {name}: {str(error).splitlines()[0]}"
+            f"{path} contains no weights of {name}: {str(error).splitlines()[0]}"
         ) from None
     return model
 
 
 def _layer(path: Path, wanted: str | None) -> str | None:
-    """The tensor in the file that a Keras layer has become."""
+    """Return the tensor of the ONNX file that corresponds to a Keras layer."""
     if wanted is None:
         return None
     import onnx

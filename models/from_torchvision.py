@@ -1,4 +1,4 @@
-"""torchvision's classifiers as ONNX with their cards: `adcc-onnx export torchvision:NAME`."""
+"""Export torchvision's classifiers to ONNX: `adcc-onnx export torchvision:NAME`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def _import_torchvision() -> ModuleType:
-    """torchvision, also a build that lacks its compiled operators: no classifier needs them."""
+    """Import torchvision, even if its compiled operators are missing (classifiers need none)."""
     if not hasattr(torch.ops.torchvision, "nms"):
         library = torch.library.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
@@ -22,10 +22,10 @@ def _import_torchvision() -> ModuleType:
     return importlib.import_module("torchvision")
 
 
-_KEPT: list[Any] = []  # a library's declarations go with it
+_KEPT: list[Any] = []  # the declarations are removed when the library object is deleted
 torchvision = _import_torchvision()
 
-# The last convolutional stage: what the CAM literature explains these networks at.
+# The last convolutional stage, the usual target layer in the CAM literature.
 LAYERS = {
     "vgg16": "features.29",
     "resnet18": "layer4",
@@ -34,27 +34,30 @@ LAYERS = {
     "resnext50_32x4d": "layer4",
     "resnext101_32x8d": "layer4",
 }
-# Published figures are of these weights, also where torchvision has better ones by now.
+# Published results use these weights, even if torchvision now has better ones.
 LITERATURE = "IMAGENET1K_V1"
 
 
 def names() -> list[str]:
-    """The classifiers there are."""
+    """Return the names of all classifiers."""
     models = torchvision.models
     return [str(name) for name in models.list_models(module=models)]
 
 
 def export(name: str, weights: str, path: Path) -> dict[str, Any]:
-    """Write one classifier, and return what its card says.
+    """Write one classifier and return the content of its card.
 
     Args:
-        name: one of `names`.
-        weights: "default" (the literature's), "none" (random), one of torchvision's own names, or
-            a file with a state dict.
-        path: the ONNX file to write.
+        name: Name of the classifier, one of `names`.
+        weights: "default" (those of the literature), "none" (random), one of torchvision's own
+            names, or a file with a state dict.
+        path: Path of the ONNX file to write.
+
+    Returns:
+        Keys and values of the card.
 
     Raises:
-        ValueError: no such weights, or a state dict of another network.
+        ValueError: The weights do not exist, or the state dict belongs to another network.
     """
     known = torchvision.models.get_model_weights(name)
     chosen = _chosen(name, weights, known)
@@ -87,7 +90,7 @@ def export(name: str, weights: str, path: Path) -> dict[str, Any]:
 
 
 def _chosen(name: str, weights: str, known: Any) -> Any:
-    """A member of torchvision's list, a file, or None for random weights."""
+    """Return a member of torchvision's list, a file, or None for random weights."""
     if weights == "none":
         return None
     if weights == "default":
@@ -97,13 +100,11 @@ def _chosen(name: str, weights: str, known: Any) -> Any:
     if Path(weights).is_file():
         return Path(weights)
     there = ", ".join(known.__members__)
-    raise ValueError(
-        f"no weights '{weights}' for {name}: there is none, default, {there}, or a file"
-    )
+    raise ValueError(f"no weights '{weights}' for {name}: use none, default, {there}, or a file")
 
 
 def _options(name: str, known: Any, chosen: Any) -> dict[str, Any]:
-    """What the weights' networks are built with; no auxiliary heads, which only training needs."""
+    """Return the constructor options; auxiliary heads are needed only for training."""
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         options = {"aux_logits": False, "init_weights": chosen is None}
@@ -113,7 +114,7 @@ def _options(name: str, known: Any, chosen: Any) -> dict[str, Any]:
 
 def _load(model: torch.nn.Module, state: Any, source: str) -> None:
     own = model.state_dict()
-    # Auxiliary heads are left out of the network, and so are their weights.
+    # The network has no auxiliary heads, so their weights are dropped.
     kept = {key: value for key, value in state.items() if not key.startswith(("aux", "AuxLogits"))}
     missing = sorted(own.keys() - kept.keys())
     if missing:

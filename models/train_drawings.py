@@ -1,7 +1,7 @@
-"""Trains the built-in classifier on drawings and writes it into the package.
+"""Train the built-in classifier on drawings and write it into the package.
 
-Run from a checkout: ``python models/train_drawings.py`` (torch and onnx, CPU, about a quarter of an
-hour). The same torch on the same kind of machine gives the same bytes.
+Run from a checkout: ``python models/train_drawings.py``. It needs torch and onnx, and takes about
+15 minutes on a CPU. The same version of torch on the same kind of machine gives the same bytes.
 """
 
 from __future__ import annotations
@@ -38,17 +38,18 @@ class Block(nn.Module):
         self.second = convolution(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to [batch, channels, h, w]."""
         return torch.relu(x + self.second(torch.relu(self.first(x))))
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """A 3 x 3 convolution and its batch norm."""
+    """Return a 3 x 3 convolution with batch norm."""
     kernel = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
     return nn.Sequential(kernel, nn.BatchNorm2d(outputs))
 
 
 def network() -> nn.Sequential:
-    """[batch, 3, 112, 112] -> [batch, classes]; the last feature map is 64 x 14 x 14."""
+    """Return the network [batch, 3, 112, 112] -> [batch, classes]; its last map is 64 x 14 x 14."""
     return nn.Sequential(
         convolution(3, 16, stride=2),
         nn.ReLU(),
@@ -65,7 +66,7 @@ def network() -> nn.Sequential:
 
 
 def drawn(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images [count, 3, 112, 112] and their labels [count]."""
+    """Draw images [count, 3, 112, 112] and return them with their labels [count]."""
     images = np.empty((count, 3, SIZE, SIZE), np.uint8)
     labels = np.empty(count, np.int64)
     for i, drawing in enumerate(drawings(seed, count, SIZE)):
@@ -74,7 +75,7 @@ def drawn(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What the card says: (pixel / scale - mean) / std."""
+    """Preprocess images as in the card: (pixel / scale - mean) / std."""
     scaled = np.divide(images, np.float32(SCALE), dtype=np.float32)
     return (scaled - np.float32(MEAN)) / np.float32(STD)
 
@@ -82,7 +83,7 @@ def normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def batches(
     images: NDArray[np.uint8], labels: NDArray[np.int64], rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch in random order, every batch mirrored and turned by quarters at random."""
+    """Yield one epoch in random order; batches are randomly mirrored and rotated by 90 degrees."""
     for chosen in np.array_split(rng.permutation(len(images)), -(-len(images) // BATCH)):
         x = np.rot90(images[chosen], int(rng.integers(4)), axes=(2, 3))
         x = x[..., ::-1] if rng.integers(2) else x
@@ -95,9 +96,9 @@ def batches(
 def train(
     images: NDArray[np.uint8], labels: NDArray[np.int64], epochs: int, seed: int
 ) -> nn.Sequential:
-    """The trained network, ready for inference; prints the loss of every epoch."""
+    """Train the network, print the loss of every epoch, and return it ready for inference."""
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid, and slow
+    torch.utils.deterministic.fill_uninitialized_memory = False  # only for debugging, and slow
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -120,7 +121,7 @@ def train(
 
 
 def onnx_bytes(model: nn.Module) -> bytes:
-    """The network as an ONNX model with a symbolic batch and batch norms folded into weights."""
+    """Export to ONNX with a symbolic batch and batch norms merged into weights."""
     file = io.BytesIO()
     torch.onnx.export(
         model,
@@ -134,13 +135,13 @@ def onnx_bytes(model: nn.Module) -> bytes:
     )
     exported = onnx.load_from_string(file.getvalue())
     for node in exported.graph.node:
-        node.doc_string = ""  # would hold this machine's paths
+        node.doc_string = ""  # it would contain paths of this machine
     onnx.checker.check_model(exported, full_check=True)
     return bytes(exported.SerializeToString(deterministic=True))
 
 
 def accuracy(model: bytes, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
-    """The part of the images that the ONNX model classifies rightly under onnxruntime."""
+    """Return the fraction of images that the ONNX model classifies correctly in onnxruntime."""
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     right = 0
     for start in range(0, len(images), BATCH):
@@ -163,25 +164,32 @@ labels = "labels.txt"
 
 
 def write(model: bytes, folder: Path) -> None:
-    """The classifier, its card and its labels, as the package ships them."""
+    """Write the classifier, its card and its labels."""
     (folder / "classifier.onnx").write_bytes(model)
     (folder / "classifier.toml").write_text(CARD, "utf-8", newline="\n")
     (folder / "labels.txt").write_text("\n".join(CLASSES) + "\n", "utf-8", newline="\n")
 
 
 def main() -> None:
-    """Train, measure, and write only what is good enough."""
+    """Train and test the classifier, and write it if it is accurate enough."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=20_000, help="drawings to train on")
+    parser.add_argument("--images", type=int, default=20_000, help="Number of training drawings.")
     parser.add_argument("--epochs", type=int, default=14)
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and of the order")
-    parser.add_argument("--out", type=Path, default=classifier_path().parent, help="folder")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="Random seed for the weights and the order."
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=classifier_path().parent,
+        help="Folder of the files that are written.",
+    )
     options = parser.parse_args()
 
     trained = train(*drawn(TRAINING_SEED, options.images), options.epochs, options.seed)
     model = onnx_bytes(trained)
     found = accuracy(model, *drawn(UNSEEN_SEED, UNSEEN))
-    print(f"{found:.2%} right on {UNSEEN} unseen drawings; {len(model)} bytes")
+    print(f"{found:.2%} correct on {UNSEEN} test drawings; {len(model)} bytes")
     if found < LEAST_ACCURACY:
         sys.exit(f"below {LEAST_ACCURACY:.0%}: nothing written; train longer or on more drawings")
     write(model, options.out)
