@@ -32,6 +32,8 @@ CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 REPOSITORY_PATH = re.compile(r"(?:tests|benchmarks|models|docs|adcc_onnx)/[\w./-]*")
+# Functions that only the command line needs: each writes the result of another one to files.
+ALSO_FUNCTIONS = {"demo", "save_baked", "save_explanations", "save_exposed"}
 TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 
 
@@ -157,6 +159,24 @@ def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     shape, adcc = done.stdout.splitlines()
     assert shape == "(1, 112, 112)" and 0 < float(adcc) < 1
+
+
+def test_the_examples_of_the_python_page_run(tmp_path: Path) -> None:
+    code = "\n".join(blocks((ROOT / "docs" / "python.md").read_text("utf-8"), "python"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(4, 112, 112)" in done.stdout
+
+
+def test_all_functions_of_the_python_page_exist_and_none_is_missing() -> None:
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    table = [line for line in page.splitlines() if line.startswith("| `")]
+    documented = {name for line in table for name in CODE.findall(line.split("|")[1])}
+    public = {name for name in adcc_onnx.__all__ if name.islower() and not name.startswith("_")}
+    assert documented <= public
+    assert public - documented <= ALSO_FUNCTIONS
 
 
 def test_public_names_in_the_pages_exist() -> None:

@@ -55,7 +55,7 @@ def test_the_papers_backbones_have_their_layer(torchvision: ModuleType) -> None:
     [
         ("resnet18", "default", "give torchvision:NAME or keras:NAME"),
         ("torchvision:resnet81", "none", "did you mean 'resnet18'"),
-        ("torchvision:resnet18", "IMAGENET1K_V9", "there is none, default, IMAGENET1K_V1"),
+        ("torchvision:resnet18", "IMAGENET1K_V9", "use none, default, IMAGENET1K_V1"),
         ("torchvision:resnet18", "other.pth", "is no state dict of this network"),
     ],
 )

@@ -43,7 +43,7 @@ def test_the_documented_methods_work(
     clean: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 2
     (tmp_path / "documented.py").write_text("\n".join(blocks))
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("documented")
