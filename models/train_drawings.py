@@ -31,7 +31,7 @@ BATCH, PEAK_LEARNING_RATE, WEIGHT_DECAY, LABEL_SMOOTHING = 32, 3e-3, 1e-3, 0.0
 THREADS = 2
 
 
-class Block(nn.Module):  # type: ignore[misc]  # torch is untyped here
+class Block(nn.Module):
     """Residual block: relu(x + bn(conv(relu(bn(conv(x)))))).
 
     Args:

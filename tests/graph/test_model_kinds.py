@@ -83,10 +83,10 @@ def test_the_scores_among_several_outputs(tmp_path: Path) -> None:
         extra = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
         proto.graph.output.insert(0, extra)
     assert loaded(proto, tmp_path).classifier.scores.name == "scores"
-    named = loaded(proto, tmp_path, output="other")
+    named = loaded(proto, tmp_path, scores_output="other")
     assert (named.classifier.scores.name, named.classifier.classes) == ("other", 4)
     with pytest.raises(NoClassScoresError, match="no output 'othr'; did you mean 'other'"):
-        loaded(proto, tmp_path, output="othr")
+        loaded(proto, tmp_path, scores_output="othr")
     exposed = adcc.expose(proto, ["active"], scores_output="other")
     assert [v.name for v in exposed.graph.output][:3] == ["logits", "other", "scores"]
 
