@@ -1,3 +1,5 @@
-from adcc_onnx.cli import main
+"""Run the command line from a checkout."""
+
+from adcc_onnx.cli.command_group import main
 
 main()

@@ -1,9 +1,15 @@
-"""Which class activation map explains an ONNX image classifier faithfully?
+"""Evaluate which class activation map explains an ONNX image classifier faithfully.
 
->>> import adcc_onnx as adcc
->>> model = adcc.load("resnet50.onnx", preprocessing="torch")
->>> maps = adcc.explain(model, ["dog.jpg"], method="gradcam")     # [1, H, W] in [0, 1]
->>> result = adcc.evaluate(model, "photos/", methods=["gradcam", "scorecam"])
+Example:
+    >>> import adcc_onnx as adcc
+    >>> from adcc_onnx.drawings import classifier_path
+    >>> model = adcc.load(classifier_path(), device="cpu")
+    >>> explanations = adcc.explain(model, "drawings:4", method="gradcam")
+    >>> explanations.maps.shape
+    (4, 112, 112)
+    >>> result = adcc.evaluate(model, "drawings:4", methods=["gradcam", "fakecam"])
+    >>> sorted(result.methods)
+    ['fakecam', 'gradcam']
 """
 
 from __future__ import annotations
@@ -14,40 +20,160 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from adcc_onnx.api import bake, evaluate, explain, load
-    from adcc_onnx.cams.method import Method, Need
-    from adcc_onnx.cams.method_registry import method
-    from adcc_onnx.errors import AdccError
-    from adcc_onnx.graph.programs.expose import expose
+    from adcc_onnx.api.demonstration import demo
+    from adcc_onnx.api.evaluating import evaluate
+    from adcc_onnx.api.explaining import SavedExplanations, explain, save_explanations
+    from adcc_onnx.api.graphs import bake, expose, inspect, save_baked, save_exposed
+    from adcc_onnx.api.measuring import benchmark, doctor, randomize, validate_metrics
+    from adcc_onnx.api.models import load
+    from adcc_onnx.api.reports import merge, overlay, render_report
+    from adcc_onnx.cams.method import Method, MethodContext, Need
+    from adcc_onnx.cams.method_registry import list_methods, method
+    from adcc_onnx.errors import (
+        AdccError,
+        AdccWarning,
+        ClusterError,
+        ControlFlowError,
+        DeviceError,
+        ExternalDataError,
+        GradientError,
+        ImageError,
+        InterruptedRunError,
+        LayerShapeError,
+        ModelError,
+        NoClassScoresError,
+        NoGradientPathError,
+        NoGradientRuleError,
+        NoImageInputError,
+        NotAModelError,
+        OptionError,
+        OutOfMemoryError,
+        PreprocessingError,
+        SourceError,
+        StoreError,
+        UnknownLayerError,
+    )
+    from adcc_onnx.explanation.explanations import Explanation, Explanations
+    from adcc_onnx.exporting import export
+    from adcc_onnx.images.preprocessing import Preprocessing
+    from adcc_onnx.metrics.metric import Metric, MetricContext, MetricNeed
+    from adcc_onnx.metrics.metric_registry import list_metrics, metric
+    from adcc_onnx.model import Model
+    from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 
-# Resolved on first use: `import adcc_onnx` (and `adcc-onnx --help`) must not pay for onnxruntime.
-_HOME = {
-    "AdccError": "adcc_onnx.errors",
-    "Method": "adcc_onnx.cams.method",
-    "Need": "adcc_onnx.cams.method",
-    "bake": "adcc_onnx.api",
-    "evaluate": "adcc_onnx.api",
-    "explain": "adcc_onnx.api",
-    "expose": "adcc_onnx.graph.programs.expose",
-    "load": "adcc_onnx.api",
-    "method": "adcc_onnx.cams.method_registry",
+# The module of each public name, imported when the name is first used: `import adcc_onnx` and
+# `adcc-onnx --help` stay fast.
+_NAMES_BY_MODULE = {
+    "api.demonstration": ("demo",),
+    "api.evaluating": ("evaluate",),
+    "api.explaining": ("SavedExplanations", "explain", "save_explanations"),
+    "api.graphs": ("bake", "expose", "inspect", "save_baked", "save_exposed"),
+    "api.measuring": ("benchmark", "doctor", "randomize", "validate_metrics"),
+    "api.models": ("load",),
+    "api.reports": ("merge", "overlay", "render_report"),
+    "cams.method": ("Method", "MethodContext", "Need"),
+    "cams.method_registry": ("list_methods", "method"),
+    "errors": (
+        "AdccError",
+        "AdccWarning",
+        "ClusterError",
+        "ControlFlowError",
+        "DeviceError",
+        "ExternalDataError",
+        "GradientError",
+        "ImageError",
+        "InterruptedRunError",
+        "LayerShapeError",
+        "ModelError",
+        "NoClassScoresError",
+        "NoGradientPathError",
+        "NoGradientRuleError",
+        "NoImageInputError",
+        "NotAModelError",
+        "OptionError",
+        "OutOfMemoryError",
+        "PreprocessingError",
+        "SourceError",
+        "StoreError",
+        "UnknownLayerError",
+    ),
+    "explanation.explanations": ("Explanation", "Explanations"),
+    "exporting": ("export",),
+    "images.preprocessing": ("Preprocessing",),
+    "metrics.metric": ("Metric", "MetricContext", "MetricNeed"),
+    "metrics.metric_registry": ("list_metrics", "metric"),
+    "model": ("Model",),
+    "results.evaluation_result": ("MethodResult", "EvaluationResult"),
 }
+_MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = [
     "AdccError",
+    "AdccWarning",
+    "ClusterError",
+    "ControlFlowError",
+    "DeviceError",
+    "EvaluationResult",
+    "Explanation",
+    "Explanations",
+    "ExternalDataError",
+    "GradientError",
+    "ImageError",
+    "InterruptedRunError",
+    "LayerShapeError",
     "Method",
+    "MethodContext",
+    "MethodResult",
+    "Metric",
+    "MetricContext",
+    "MetricNeed",
+    "Model",
+    "ModelError",
     "Need",
+    "NoClassScoresError",
+    "NoGradientPathError",
+    "NoGradientRuleError",
+    "NoImageInputError",
+    "NotAModelError",
+    "OptionError",
+    "OutOfMemoryError",
+    "Preprocessing",
+    "PreprocessingError",
+    "SavedExplanations",
+    "SourceError",
+    "StoreError",
+    "UnknownLayerError",
     "__version__",
     "bake",
+    "benchmark",
+    "demo",
+    "doctor",
     "evaluate",
     "explain",
+    "export",
     "expose",
+    "inspect",
+    "list_methods",
+    "list_metrics",
     "load",
+    "merge",
     "method",
+    "metric",
+    "overlay",
+    "randomize",
+    "render_report",
+    "save_baked",
+    "save_explanations",
+    "save_exposed",
+    "validate_metrics",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'adcc_onnx' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(f"adcc_onnx.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

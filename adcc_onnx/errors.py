@@ -1,6 +1,7 @@
-"""Every error a user can cause, each saying in one line what is wrong, where, and what to do.
+"""The errors that a user can cause; each message says what is wrong, where, and what to do.
 
-The command line prints ``str(error)`` and exits with ``error.exit_code``; the Python API raises it.
+The command line prints `str(error)` on one line and exits with `error.exit_code`. The Python API
+raises the error. Arguments of a wrong type raise Python's own `TypeError`.
 """
 
 from __future__ import annotations
@@ -10,44 +11,60 @@ from collections.abc import Iterable
 
 
 class AdccError(Exception):
-    """Base of all errors of this package; its text is one line for a person."""
+    """The base class of all errors of this package.
+
+    Attributes:
+        exit_code: The exit status of the command line after this error.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> try:
+        ...     adcc.load("missing.onnx")
+        ... except adcc.AdccError as error:
+        ...     print(error)
+        no such model file: missing.onnx
+    """
 
     exit_code = 1
 
 
 class ModelError(AdccError):
-    """The ONNX file cannot be read, or is not an image classifier."""
+    """The ONNX file cannot be read, or it is not an image classifier."""
 
 
 class NotAModelError(ModelError):
-    """The file is missing, truncated, or no ONNX model at all."""
+    """The file is missing, is cut short, or does not hold an ONNX model."""
 
 
 class ExternalDataError(ModelError):
-    """The model's external weights are missing or point outside its folder."""
+    """The model's external weights are missing, or lie outside the model's folder."""
 
 
 class OutOfMemoryError(ModelError):
-    """The device has not the memory to run the model on a single image."""
+    """The device does not have enough memory to run the model on a single image."""
 
 
 class NoImageInputError(ModelError):
-    """No input of the model can take a batch of images."""
+    """The model has no input that takes a batch of images."""
 
 
 class NoClassScoresError(ModelError):
-    """No output of the model is a row of class scores."""
+    """The model has no output with one score per class."""
 
 
 class GradientError(ModelError):
-    """The graph cannot be differentiated; methods that need no gradient still run."""
+    """The graph cannot be differentiated; methods without gradients still work."""
 
 
 class NoGradientRuleError(GradientError):
-    """An operator on the way from the layer to the scores has no gradient rule.
+    """An operator between the layer and the scores has no gradient rule.
+
+    Args:
+        text: The error message.
+        output: The name of the first output of the operator's node.
 
     Attributes:
-        output: the first output of the operator's node.
+        output: The name of the first output of the operator's node.
     """
 
     def __init__(self, text: str, output: str = "") -> None:
@@ -56,7 +73,7 @@ class NoGradientRuleError(GradientError):
 
 
 class ControlFlowError(NoGradientRuleError):
-    """A branch or loop between the layer and the scores depends on the image."""
+    """A branch or a loop between the layer and the scores depends on the image."""
 
 
 class NoGradientPathError(GradientError):
@@ -64,41 +81,41 @@ class NoGradientPathError(GradientError):
 
 
 class UnknownLayerError(ModelError):
-    """The layer asked for is no tensor, node or module of the model."""
+    """The model has no tensor, node or module of the layer's name."""
 
 
 class LayerShapeError(ModelError):
-    """The layer cannot be folded into a map of height by width."""
+    """The layer's values cannot be folded into a map of height by width."""
 
 
 class ImageError(AdccError):
-    """One image cannot be used: recorded as failed, it never ends a run."""
+    """An image cannot be used; an evaluation records it as failed and continues."""
 
 
 class SourceError(AdccError):
-    """The place the images should come from is missing, empty or malformed."""
+    """The source of the images is missing, empty or malformed."""
 
 
 class PreprocessingError(AdccError):
-    """The preprocessing is not given, or does not fit the model."""
+    """The preprocessing is not known, or does not fit the model."""
 
 
 class OptionError(AdccError):
-    """A name or a value given by the user is not one that exists."""
+    """The user gave a name that does not exist, or a value that is not allowed."""
 
 
 class StoreError(AdccError):
-    """The run's file cannot be created, read or continued."""
+    """An output file cannot be created, read or continued."""
 
 
 class InterruptedRunError(AdccError):
-    """The user stopped the run; what was finished is kept."""
+    """The user stopped the run; the finished results are kept."""
 
     exit_code = 130
 
 
 class DeviceError(AdccError):
-    """The device asked for is not available on this machine."""
+    """The requested device is not available on this machine."""
 
 
 class ClusterError(AdccError):
@@ -106,14 +123,23 @@ class ClusterError(AdccError):
 
 
 class AdccWarning(UserWarning):
-    """Something a user should know that changes no result; the command line prints its text."""
+    """Advice to the user that changes no result; the command line prints its text."""
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
-    """A clause with the names closest to `name`: ``"; did you mean 'a' or 'b'?"``, or nothing.
+    """Suggest the known names that are closest to a misspelled one.
 
-    >>> did_you_mean("gradcan", ["gradcam", "scorecam"])
-    "; did you mean 'gradcam'?"
+    Args:
+        name: The name that was not found.
+        known: The names that exist.
+        limit: The largest number of suggestions.
+
+    Returns:
+        A clause for the end of an error message, or an empty string without close names.
+
+    Example:
+        >>> did_you_mean("gradcan", ["gradcam", "scorecam"])
+        "; did you mean 'gradcam'?"
     """
     by_folded = {candidate.lower(): candidate for candidate in known}
     close = difflib.get_close_matches(name.lower(), by_folded, n=limit, cutoff=0.5)
@@ -123,13 +149,27 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's error says, in a line: its text's first one, or its kind."""
+    """Return the first line of an error's text, or the name of its type without a text.
+
+    Args:
+        error: An exception, usually of another library.
+
+    Returns:
+        One line.
+    """
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def root_cause(error: BaseException) -> str:
-    """The first line of the text of an exception's first cause, at most 200 characters."""
+    """Return the first line of the text of an exception's first cause.
+
+    Args:
+        error: An exception; its `__cause__` is followed to the end.
+
+    Returns:
+        One line of at most 200 characters.
+    """
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error)[:200]

@@ -1,6 +1,6 @@
-"""`adcc-onnx export FRAMEWORK:NAME`: runs a recipe of `models/` and writes the model's card.
+"""Export of a training framework's network to ONNX, by the recipes in `models/`.
 
-The recipes need their framework; nothing else of the package does.
+Only the recipes need the framework to be installed.
 """
 
 from __future__ import annotations
@@ -12,55 +12,69 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adcc_onnx.api.checked_arguments import checked_arguments
 from adcc_onnx.errors import ModelError, OptionError, did_you_mean
 
 FRAMEWORKS = ("torchvision", "keras")
 
 
-def export(what: str, path: Path | None = None, weights: str = "default") -> Path:
-    """Export a network of a framework's collection.
+@checked_arguments
+def export(network: str, out: str | Path | None = None, weights: str = "default") -> Path:
+    """Export a network of a framework's collection, with its card and class names.
 
     Args:
-        what: "torchvision:NAME" or "keras:NAME".
-        path: the ONNX file to write, `NAME.onnx` if None; card and labels go beside it.
-        weights: "default", "none" (random), a name of the framework's own, or a file.
+        network: "torchvision:NAME" or "keras:NAME".
+        out: The ONNX file; `NAME.onnx` if None. The card and the class names are written beside it.
+        weights: "default", "none" (random weights), a name that the framework defines, or a file.
 
     Returns:
-        The file written.
+        The ONNX file.
 
     Raises:
-        OptionError: no such framework, network or weights, or a file is in the way.
-        ModelError: the framework is not installed, or fails to export.
+        TypeError: An argument has a wrong type.
+        OptionError: The framework, network or weights do not exist, or a file exists already.
+        ModelError: The framework is not installed, or fails to export.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> adcc.export("torchvision:resnet18")  # doctest: +SKIP
+        PosixPath('resnet18.onnx')
     """
-    framework, colon, name = what.partition(":")
+    framework, colon, name = network.partition(":")
     if not colon or framework not in FRAMEWORKS:
         known = " or ".join(f"{f}:NAME" for f in FRAMEWORKS)
-        raise OptionError(f"'{what}' names no network: give {known}")
+        raise OptionError(f"cannot parse the network '{network}': give {known}")
     recipe = load_recipe(framework)
     names = recipe.names()
     if name not in names:
         raise OptionError(f"{framework} has no network '{name}'{did_you_mean(name, names)}")
-    target = path or Path(f"{name}.onnx")
+    target = Path(f"{name}.onnx") if out is None else Path(out)
     card, labels = target.with_suffix(".toml"), target.with_suffix(".labels.txt")
     for file in (target, card, labels):
         if file.exists():
-            raise OptionError(f"{file} exists: remove it, or choose another name by -o")
+            raise OptionError(f"{file} exists: remove it, or choose another name with -o")
     try:
         facts = recipe.export(name, weights, target)
     except ValueError as error:
         raise OptionError(str(error)) from error
-    except Exception as error:  # frameworks raise whatever a download or an exporter leads them to
+    except Exception as error:  # downloads and exporters raise errors of any type
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"{what} could not be fetched or exported: {reason[0]}") from error
+        raise ModelError(f"{network} could not be downloaded or exported: {reason[0]}") from error
     _write_card(card, labels, facts)
     return target
 
 
 def load_recipe(framework: str) -> ModuleType:
-    """The module `models/from_FRAMEWORK.py`, wherever the package keeps it.
+    """Import the recipe `models/from_FRAMEWORK.py`.
+
+    Args:
+        framework: "torchvision" or "keras".
+
+    Returns:
+        The recipe's module.
 
     Raises:
-        ModelError: the framework is not installed.
+        ModelError: The framework is not installed.
     """
     path = _recipes() / f"from_{framework}.py"
     spec = importlib.util.spec_from_file_location(f"adcc_onnx_recipe_{framework}", path)
@@ -78,16 +92,14 @@ def load_recipe(framework: str) -> ModuleType:
 
 
 def _recipes() -> Path:
-    """In the installed package, or in a checkout beside it."""
+    """Return the folder of the recipes: in the installed package, or in a checkout beside it."""
     here = Path(__file__).parent
     return here / "recipes" if (here / "recipes").is_dir() else here.parent / "models"
 
 
 def _write_card(card: Path, labels: Path, facts: Mapping[str, Any]) -> None:
-    """TOML of what the recipe says; class names go to a file of their own."""
-    lines = [
-        f"# How images become the input of {card.with_suffix('.onnx').name}; see docs/cards.md."
-    ]
+    """Write the recipe's facts as TOML, and the class names to a file of their own."""
+    lines = [f"# The preprocessing of {card.with_suffix('.onnx').name}; see docs/cards.md."]
     for key, value in facts.items():
         if key == "labels" and value is not None:
             labels.write_text("".join(f"{name}\n" for name in value), "utf-8", newline="\n")
@@ -100,5 +112,5 @@ def _write_card(card: Path, labels: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _toml(value: Any) -> str:
-    """Numbers, texts and lists of them are written in TOML as in JSON."""
+    """Write a value as TOML, which equals JSON for numbers, texts and lists of them."""
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The text `name(option=value, ...)` of a method or a metric, read without running any of it."""
+"""Parsing of the text `name(option=value, ...)` of a method or metric; no code in it is run."""
 
 from __future__ import annotations
 
@@ -6,31 +6,45 @@ import inspect
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from adcc_onnx.errors import OptionError, did_you_mean
 
 _NAME = re.compile(r"[^\s()=,]+")
 _CALL = re.compile(rf"\s*({_NAME.pattern})\s*(?:\(([^()]*)\)\s*)?")
-# Longer numbers are no sensible option, and slow to read.
-_LONGEST_NUMBER = 18
+# No sensible option has more digits, and long integers are slow to parse.
+_MAX_DIGITS = 18
 
 
 def is_name(text: str) -> bool:
-    """Whether something of this name can be asked for."""
+    """Return whether a text can be the name of a method or a metric.
+
+    Args:
+        text: The candidate; spaces, commas, `=` and brackets are not allowed.
+    """
     return _NAME.fullmatch(text) is not None
 
 
 def split_call(text: str) -> tuple[str, dict[str, str]]:
-    """`"m(a=1, b=x)"` as `("m", {"a": "1", "b": "x"})`.
+    """Split the text of a method or metric into its name and its options.
+
+    Args:
+        text: A name, or a name with options: `name(option=value, ...)`.
+
+    Returns:
+        The name, and the text of each option by the option's name.
 
     Raises:
-        OptionError: the text is not of that form, or gives an option twice.
+        OptionError: The text does not have this form, or repeats an option.
+
+    Example:
+        >>> split_call("smoothgradcam++(n=4, sigma=0.3)")
+        ('smoothgradcam++', {'n': '4', 'sigma': '0.3'})
     """
     match = _CALL.fullmatch(text)
     if match is None:
-        raise OptionError(f"'{text}' is not understood: write name or name(option=value, ...)")
+        raise OptionError(f"cannot parse '{text}': write name or name(option=value, ...)")
     name, inside = match.group(1), (match.group(2) or "").strip()
     options: dict[str, str] = {}
     for part in inside.split(",") if inside else ():
@@ -44,13 +58,21 @@ def split_call(text: str) -> tuple[str, dict[str, str]]:
 
 
 def read_options(name: str, constructor: type, given: Mapping[str, str]) -> dict[str, Any]:
-    """The values of `given` as the constructor's annotations want them.
+    """Convert the texts of options to the types that a constructor's annotations name.
 
-    An argument may be annotated `int`, `float`, `bool`, `str` or `Literal[...]` of strings;
-    one without an annotation takes text.
+    An argument may be annotated `int`, `float`, `bool`, `str` or `Literal[...]` of strings. An
+    argument without an annotation takes the text itself.
+
+    Args:
+        name: The name of the method or metric, for messages.
+        constructor: The class whose constructor takes the options.
+        given: The text of each option by the option's name.
+
+    Returns:
+        The converted values by the options' names.
 
     Raises:
-        OptionError: an unknown option, a missing one, or a value of the wrong kind.
+        OptionError: An option is unknown or missing, or its value has the wrong type.
     """
     arguments = _arguments(constructor)
     for key in given:
@@ -62,10 +84,34 @@ def read_options(name: str, constructor: type, given: Mapping[str, str]) -> dict
     for key, argument in arguments.items():
         if argument.default is argument.empty and key not in given:
             raise OptionError(f"{name} needs its option '{key}': write {name}({key}=...)")
-    # A dataclass may inherit fields, whose types are written in the words of another module.
+    # A dataclass may inherit fields, whose annotations refer to names of another module.
     typed = constructor if is_dataclass(constructor) else constructor.__init__  # type: ignore[misc]
-    hints = get_type_hints(typed) if given else {}  # slow to read
+    hints = get_type_hints(typed) if given else {}  # this call is slow
     return {key: _value(name, key, text, hints.get(key, str)) for key, text in given.items()}
+
+
+def call_text(instance: Any) -> str:
+    """Write a method or metric as the text that creates it.
+
+    Args:
+        instance: An object with a `name`. The fields of a dataclass are its options.
+
+    Returns:
+        The name, followed by the options that differ from their defaults.
+
+    Example:
+        >>> from adcc_onnx.cams.method_registry import get_method
+        >>> call_text(get_method("smoothgradcam++(n=4)"))
+        'smoothgradcam++(n=4)'
+    """
+    options = fields(instance) if is_dataclass(instance) else ()
+    changed = [
+        f"{option.name}={getattr(instance, option.name)}"
+        for option in options
+        if getattr(instance, option.name) != option.default
+    ]
+    name = str(instance.name)
+    return f"{name}({', '.join(changed)})" if changed else name
 
 
 def _arguments(constructor: type) -> dict[str, inspect.Parameter]:
@@ -88,7 +134,7 @@ def _value(name: str, key: str, text: str, hint: Any) -> Any:
 
 
 def _whole_number(text: str) -> int | None:
-    fits = re.fullmatch(r"[+-]?[0-9]+", text) and len(text) <= _LONGEST_NUMBER
+    fits = re.fullmatch(r"[+-]?[0-9]+", text) and len(text) <= _MAX_DIGITS
     return int(text) if fits else None
 
 
@@ -109,7 +155,7 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if quoted else text
 
 
-# How the text of a kind of option is read (None where it is no such thing), and what it must be.
+# By type: a parser, which returns None for an invalid text, and the description for messages.
 _READERS: dict[Any, tuple[Any, str]] = {
     int: (_whole_number, "a whole number"),
     float: (_number, "a number"),

@@ -1,9 +1,11 @@
-"""What decoding JPEGs at a part of their size saves, and how far their pixels move.
+"""Time saved and pixel error caused by decoding JPEGs at a reduced size.
 
-From bytes to what the model sees (decoded, resized, cropped), wholly and by `decode = "reduced"`,
-in turns; then how far pixels move by the margin that is left over what a picture is resized to.
-Run as `python benchmarks/decoding.py PHOTOS [--sizes 224 112]`: on the JPEGs of a folder as they
-are, and on camera-sized ones that are made from some of them, enlarged and with noise added.
+Measures the time from bytes to cropped images with `decode = "full"` and `decode = "reduced"`,
+interleaved, and the pixel differences between both. A second table shows the pixel differences for
+several margins between the decoded and the resized image. Both use the JPEGs of a folder unchanged
+and camera-sized versions of some of them, enlarged and with added noise.
+
+    python benchmarks/decoding.py PHOTOS [--sizes 224 112]
 """
 
 from __future__ import annotations
@@ -22,19 +24,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adcc_onnx.images.decoding.decode import Picture, decode_reduced
+from adcc_onnx.images.decoding.decode import decode_downscaled
+from adcc_onnx.images.pixel_arrays import RGBImage
 from adcc_onnx.images.preprocessing import Preprocessing
-from adcc_onnx.images.sources.encoded import encoded
+from adcc_onnx.images.sources.encoded_images import encoded_record
 from adcc_onnx.images.sources.image_source import Record
 
-WIDTH, HEIGHT, NOISE = 4000, 3000, 5  # 12 megapixels; of 255
+WIDTH, HEIGHT, NOISE = 4000, 3000, 5  # 12 megapixels; standard deviation of the noise, of 255
 CODINGS = [(quality, sampling) for quality in (75, 90, 97) for sampling in (2, 0)]
 ROUNDS = 5
-MARGINS, SMALLEST, MOST = (2, 3, 4, 5, 6), 16, 4
+MARGINS, MIN_RESIZE, TOLERANCE = (2, 3, 4, 5, 6), 16, 4
 
 
 def large(paths: Iterable[Path]) -> Iterator[bytes]:
-    """JPEGs as a camera writes them: of several qualities, with colors halved and in full."""
+    """Yield camera-sized JPEGs of several qualities, with and without chroma subsampling."""
     for number, path in enumerate(paths):
         photo = Image.open(path).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
         noise = np.random.default_rng(number).standard_normal((HEIGHT, WIDTH, 1), np.float32)
@@ -46,85 +49,93 @@ def large(paths: Iterable[Path]) -> Iterator[bytes]:
 
 
 def seconds(steps: Preprocessing, record: Record) -> float:
-    """Of one thread, since the machine may do other work."""
+    """Measure the CPU seconds of this thread, which other load on the machine affects little."""
     start = time.thread_time()
-    steps.see(record)
+    steps.load_cropped(record)
     return time.thread_time() - start
 
 
-def measured(name: str, pictures: Iterable[bytes], size: int) -> str:
+def measure(name: str, images: Iterable[bytes], size: int) -> str:
+    """Measure times and pixel differences; returns a row of the table."""
     full = Preprocessing.preset("torch", (size, size))
     reduced = replace(full, decode="reduced")
-    pairs, moved, parts = [], [], Counter[int]()
-    for data in pictures:
-        parts[decode_reduced(data, "", reduced.spare)[1]] += 1
-        record = encoded("", None, partial(bytes, data))
-        moved.append(distances(full.see(record), reduced.see(record)))
+    pairs, differences, factors = [], [], Counter[int]()
+    for data in images:
+        factors[decode_downscaled(data, "", reduced.max_downscale)[1]] += 1
+        record = encoded_record("", None, partial(bytes, data))
+        differences.append(distances(full.load_cropped(record), reduced.load_cropped(record)))
         for turn in range(ROUNDS):
-            # Which goes first alternates, so that neither always finds the caches warm.
+            # The order alternates, so that warm caches favor neither.
             order = (full, reduced) if turn % 2 else (reduced, full)
             taken = {steps.decode: seconds(steps, record) for steps in order}
             pairs.append((taken["full"], taken["reduced"]))
     before, after = (1000 * statistics.median(times) for times in zip(*pairs, strict=True))
     ratio = statistics.median(after / before for before, after in pairs)
-    largest, mean = max(int(m.max()) for m in moved), max(float(m.mean()) for m in moved)
-    decoded = ", ".join(f"{count} at 1/{times}" for times, count in sorted(parts.items()))
+    largest = max(int(difference.max()) for difference in differences)
+    mean = max(float(difference.mean()) for difference in differences)
+    decoded = ", ".join(f"{count} at 1/{factor}" for factor, count in sorted(factors.items()))
     return (
         f"| {name} | {size} | {decoded} | {before:.1f} | {after:.1f} | {ratio:.2f} "
         f"| {largest} | {mean:.2f} |"
     )
 
 
-def distances(first: Picture, second: Picture) -> NDArray[np.int64]:
+def distances(first: RGBImage, second: RGBImage) -> NDArray[np.int64]:
+    """Compute the absolute differences of two images."""
     return np.abs(first.astype(np.int64) - second)
 
 
 def by_margin(data: bytes) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """(margin, distances), at every part of its size that a JPEG can be decoded at."""
-    whole, _ = decode_reduced(data, "", lambda size: 1)
-    for most in (2, 4, 8):
-        picture, times = decode_reduced(data, "", lambda size, most=most: most)
-        for margin in MARGINS if times == most else ():
-            resize = min(whole.shape[:2]) // (times * margin)
-            if resize >= SMALLEST:
+    """Yield (margin, differences) for every reduced size at which a JPEG can be decoded."""
+    full, _ = decode_downscaled(data, "", lambda size: 1)
+    for limit in (2, 4, 8):
+        image, factor = decode_downscaled(data, "", lambda size, limit=limit: limit)
+        for margin in MARGINS if factor == limit else ():
+            resize = min(full.shape[:2]) // (factor * margin)
+            if resize >= MIN_RESIZE:
                 steps = Preprocessing((resize * 7 // 8,) * 2, resize)
-                yield margin, distances(steps.crop_image(whole), steps.crop_image(picture))
+                yield margin, distances(steps.crop_image(full), steps.crop_image(image))
 
 
-def margins(name: str, pictures: Iterable[bytes]) -> str:
+def measure_margins(name: str, images: Iterable[bytes]) -> str:
+    """Measure pixel differences by margin; returns a row of the table."""
     largest, mean, over, pixels = (dict.fromkeys(MARGINS, 0.0) for _ in range(4))
-    for data in pictures:
-        for margin, moved in by_margin(data):
-            largest[margin] = max(largest[margin], moved.max())
-            mean[margin] = max(mean[margin], moved.mean())
-            over[margin] += (moved > MOST).sum()
-            pixels[margin] += moved.size
+    for data in images:
+        for margin, difference in by_margin(data):
+            largest[margin] = max(largest[margin], difference.max())
+            mean[margin] = max(mean[margin], difference.mean())
+            over[margin] += (difference > TOLERANCE).sum()
+            pixels[margin] += difference.size
     cells = (f"{largest[m]:.0f} / {mean[m]:.2f} / {1e6 * over[m] / pixels[m]:.0f}" for m in MARGINS)
     return f"| {name} | {' | '.join(cells)} |"
 
 
 def main() -> None:
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("photos", type=Path, help="a folder of JPEGs")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[224, 112], help="of the input")
-    parser.add_argument("--large", type=int, default=20, help="how many are made")
+    parser.add_argument("photos", type=Path, help="Folder of JPEGs.")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[224, 112], help="Input sizes in pixels."
+    )
+    parser.add_argument("--large", type=int, default=20, help="Number of enlarged JPEGs.")
     options = parser.parse_args()
     paths = [p for p in sorted(options.photos.iterdir()) if p.suffix.lower() in (".jpg", ".jpeg")]
     chosen = paths[:: max(1, len(paths) // options.large)][: options.large]
-    print("| pictures | input | decoded | full, ms | reduced, ms | reduced / full ", end="")
+    print("| images | input | decoded | full, ms | reduced, ms | reduced / full ", end="")
     print("| largest deviation, of 255 | greatest mean, of 255 |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for size in options.sizes:
-        print(measured(f"{WIDTH} x {HEIGHT}", large(chosen), size), flush=True)
+        print(measure(f"{WIDTH} x {HEIGHT}", large(chosen), size), flush=True)
     for size in options.sizes:
-        print(measured("as they are", (p.read_bytes() for p in paths), size), flush=True)
+        print(measure("unchanged", (p.read_bytes() for p in paths), size), flush=True)
     print(
-        f"\nlargest deviation / greatest mean, of 255 / pixels of a million above {MOST}, by margin"
+        f"\nlargest deviation / greatest mean, of 255 / pixels per million above {TOLERANCE},"
+        " by margin"
     )
-    print(f"\n| pictures | {' | '.join(map(str, MARGINS))} |")
+    print(f"\n| images | {' | '.join(map(str, MARGINS))} |")
     print("| --- |" + " --- |" * len(MARGINS))
-    print(margins(f"{WIDTH} x {HEIGHT}", large(chosen)), flush=True)
-    print(margins("as they are", (p.read_bytes() for p in paths)))
+    print(measure_margins(f"{WIDTH} x {HEIGHT}", large(chosen)), flush=True)
+    print(measure_margins("unchanged", (p.read_bytes() for p in paths)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""What exposing a layer costs: the exposed model's run against the plain one's, interleaved.
+"""Overhead of exposing a layer: a run of the exposed model against one of the original model.
 
-The limit is the plain forward pass: at a layer just before global pooling the gradient is a product
-of two small matrices. Run as `python benchmarks/exposing.py [MODEL.onnx...]`; without models,
-torchvision's ResNet-50 and MobileNetV2 with random weights.
+The lower limit is the original forward pass: at a layer just before global pooling, the gradient is
+a product of two small matrices. Both runs are interleaved.
+
+    python benchmarks/exposing.py [MODEL.onnx...]
+
+Without models, it measures torchvision's ResNet-50 and MobileNetV2 with random weights.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ PAIRS, WARM_UP, BATCH = 60, 5, 4
 
 
 def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+    """Open a session on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(
@@ -31,25 +35,26 @@ def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSessio
 
 
 def pairs(model: onnx.ModelProto, threads: int, count: int) -> Iterator[tuple[float, float]]:
-    """(seconds of a plain pass, seconds of an exposed pass), one after the other."""
-    plain, exposed = session(model, threads), session(expose(model), threads)
-    image = plain.get_inputs()[0]
+    """Yield (seconds of an original pass, seconds of an exposed pass), interleaved."""
+    original, exposed = session(model, threads), session(expose(model), threads)
+    image = original.get_inputs()[0]
     shape = [size if isinstance(size, int) else BATCH for size in image.shape]
     feeds = {image.name: np.random.default_rng(0).standard_normal(shape, np.float32)}
     targeted = feeds | {"target": np.full(shape[0], -1)}
     for number in range(WARM_UP + count):
         taken = []
-        # Which goes first alternates, so that neither always finds the caches warm.
-        order = ((plain, feeds), (exposed, targeted))
-        for run, given in order if number % 2 else order[::-1]:
+        # The order alternates, so that warm caches favor neither.
+        order = ((original, feeds), (exposed, targeted))
+        for chosen, inputs in order if number % 2 else order[::-1]:
             start = time.perf_counter()
-            run.run(None, given)
+            chosen.run(None, inputs)
             taken.append(time.perf_counter() - start)
         if number >= WARM_UP:
             yield (taken[0], taken[1]) if number % 2 else (taken[1], taken[0])
 
 
-def measured(name: str, model: onnx.ModelProto, threads: int, count: int) -> str:
+def measure(name: str, model: onnx.ModelProto, threads: int, count: int) -> str:
+    """Measure one model; returns a row of the table."""
     start = time.process_time()
     expose(model)
     writing = time.process_time() - start
@@ -61,29 +66,31 @@ def measured(name: str, model: onnx.ModelProto, threads: int, count: int) -> str
 
 
 def exported(name: str, folder: Path) -> onnx.ModelProto:
+    """Export a torchvision model with random weights."""
     from adcc_onnx.exporting import export
 
     return onnx.load(export(f"torchvision:{name}", folder / f"{name}.onnx", "none"))
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     options = parser.parse_args()
     print(f"batch of {BATCH}, {options.threads} threads, {options.pairs} interleaved pairs\n")
-    print("| model | nodes | seconds to differentiate | plain pass, ms | exposed / plain |")
+    print("| model | nodes | seconds to differentiate | original pass, ms | exposed / original |")
     print("| --- | --- | --- | --- | --- |")
     for path in options.models:
-        print(measured(path.stem, onnx.load(path), options.threads, options.pairs), flush=True)
+        print(measure(path.stem, onnx.load(path), options.threads, options.pairs), flush=True)
     if not options.models:
         import tempfile
 
         with tempfile.TemporaryDirectory() as folder:
             for name in ("resnet50", "mobilenet_v2"):
                 model = exported(name, Path(folder))
-                print(measured(name, model, options.threads, options.pairs), flush=True)
+                print(measure(name, model, options.threads, options.pairs), flush=True)
 
 
 if __name__ == "__main__":

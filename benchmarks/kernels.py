@@ -1,10 +1,11 @@
-"""The Numba kernels against NumPy and SciPy, and against the memory's own speed.
+"""Numba kernels compared with NumPy and SciPy, and with the memory bandwidth.
 
-Each kernel works on the same arrays as the plain form of it, in turns, and the median of the ratios
-counts; results are compared first. The arrays are larger than the caches. A kernel has to read its
-inputs and write its outputs once: how near it comes to the pace at which the same threads only read
-memory, measured in the same run, is its share of the bandwidth. Beside it, the seconds that all
-kernels take to compile on first use, and that `adcc-onnx --help` takes, in processes of their own.
+Each kernel and its NumPy or SciPy equivalent process the same arrays, interleaved; the table shows
+the median ratio. Results are compared first. The arrays are larger than the caches. A kernel must
+read its inputs and write its outputs at least once: its share of the bandwidth is its speed divided
+by the speed at which the same threads read memory, measured in the same run. Also measured, in
+separate processes: the compile time of all kernels on first use and the time of
+`adcc-onnx --help`.
 
     python benchmarks/kernels.py [--images 64] [--rounds 15]
 """
@@ -25,10 +26,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from adcc_onnx.kernels.gradient_maps import GradientFormula, assemble, weighted_sum
-from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.gradient_maps import GradientFormula, gradient_maps, weighted_sum
+from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 from adcc_onnx.kernels.spatial_means import row_means
-from adcc_onnx.kernels.upsample import agreement, explanation_maps
+from adcc_onnx.kernels.upsample import explanation_maps, upsampled_similarity
 
 Array = np.ndarray
 CHANNELS, MAP, SIZE = 2048, 7, 224  # ResNet-50's last layer
@@ -36,29 +37,37 @@ COMPILE = """
 import time, numpy as np
 from adcc_onnx.kernels.similarity import mean_abs
 from adcc_onnx.kernels.gradient_maps import *
-from adcc_onnx.kernels.min_max_normalize import min_max
+from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 from adcc_onnx.kernels.upsample import *
 a = np.ones((2, 4, 3, 3), np.float32); m = a[:, 0].copy(); wide = a.astype(np.float64)
 start = time.perf_counter()
-assemble(a, a, list(Assembly)); weighted_sum(a, a[:, :, 0, 0]); gradient_means(a); mean_abs(m)
-averaged_gradcam_pp_weights(a, (wide, wide, wide)); min_max(m); upsample(m, (6, 6))
-explanation_maps(np.ones((2, 3, 6, 6)), m); agreement(m, m, (6, 6))
+gradient_maps(a, a, list(GradientFormula)); weighted_sum(a, a[:, :, 0, 0])
+gradcam_weights(a); mean_abs(m)
+smoothgradcam_pp_weights(a, (wide, wide, wide)); min_max_normalize(m); upsample(m, (6, 6))
+explanation_maps(np.ones((2, 3, 6, 6)), m); upsampled_similarity(m, m, (6, 6))
 print(time.perf_counter() - start)
 """
 
 
 @dataclass(frozen=True)
 class Case:
-    """A kernel, the plain form of it, and the bytes that it cannot but move."""
+    """A kernel and its NumPy or SciPy equivalent.
+
+    Attributes:
+        name: Description of the kernel.
+        ours: Function that runs the kernel.
+        reference: Function that runs the equivalent.
+        size: Number of bytes that the kernel must read and write.
+    """
 
     name: str
     ours: Callable[[], Any]
-    plain: Callable[[], Any]
+    reference: Callable[[], Any]
     size: int
 
 
-def plain_assembly(a: Array, g: Array) -> list[Array]:
-    """The five maps as NumPy would have them."""
+def numpy_gradient_maps(a: Array, g: Array) -> list[Array]:
+    """Compute the five gradient maps with NumPy."""
     mass = a.sum(axis=(2, 3), keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         along = np.where(mass == 0, 0, (a * g).sum(axis=(2, 3), keepdims=True) / mass)
@@ -76,24 +85,27 @@ def plain_assembly(a: Array, g: Array) -> list[Array]:
     return [np.maximum((w * a).sum(axis=1), 0) for w in weights]
 
 
-def plain_large(maps: Array) -> Array:
-    """Upsampled by SciPy, half-pixel centers."""
+def scipy_upsample(maps: Array) -> Array:
+    """Upsample with SciPy, half-pixel centers."""
     zoom = SIZE / maps.shape[1]
     return np.stack([ndimage.zoom(m, zoom, order=1, mode="nearest", grid_mode=True) for m in maps])
 
 
-def plain_agreement(first: Array, second: Array) -> tuple[Array, Array]:
-    pairs = [plain_large(maps).reshape(len(maps), -1) for maps in (first, second)]
+def scipy_agreement(first: Array, second: Array) -> tuple[Array, Array]:
+    """Compute Pearson correlations and mean absolute values of upsampled maps."""
+    pairs = [scipy_upsample(maps).reshape(len(maps), -1) for maps in (first, second)]
     r = [np.corrcoef(a, b)[0, 1] for a, b in zip(*pairs, strict=True)]
     return np.array(r), np.abs(pairs[0]).mean(axis=1)
 
 
-def plain_min_max(maps: Array) -> Array:
+def numpy_min_max(maps: Array) -> Array:
+    """Normalize maps to [0, 1]."""
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
     return (maps - low) / (high - low)
 
 
 def cases(images: int) -> list[Case]:
+    """Prepare the kernels with their arrays."""
     rng = np.random.default_rng(0)
     shape = (images, CHANNELS, MAP, MAP)
     a = np.maximum(rng.standard_normal(shape, np.float32), 0)
@@ -105,8 +117,8 @@ def cases(images: int) -> list[Case]:
     return [
         Case(
             "five gradient maps of A and g",
-            lambda: list(assemble(a, g, list(GradientFormula)).values()),
-            lambda: plain_assembly(a, g),
+            lambda: list(gradient_maps(a, g, list(GradientFormula)).values()),
+            lambda: numpy_gradient_maps(a, g),
             2 * a.nbytes,
         ),
         Case(
@@ -118,51 +130,53 @@ def cases(images: int) -> list[Case]:
         Case(
             "x times the upsampled map",
             lambda: explanation_maps(x, m),
-            lambda: x * plain_large(m)[:, None],
+            lambda: x * scipy_upsample(m)[:, None],
             2 * x.nbytes,
         ),
         Case(
             "Pearson and L1 of upsampled maps",
-            lambda: agreement(m, second, (SIZE, SIZE)),
-            lambda: plain_agreement(m, second),
+            lambda: upsampled_similarity(m, second, (SIZE, SIZE)),
+            lambda: scipy_agreement(m, second),
             2 * m.nbytes,
         ),
         Case(
             "Pearson and L1 of maps of 224 x 224",
-            lambda: agreement(large, large, (SIZE, SIZE)),
-            lambda: plain_agreement(large, large),
+            lambda: upsampled_similarity(large, large, (SIZE, SIZE)),
+            lambda: scipy_agreement(large, large),
             2 * large.nbytes,
         ),
         Case(
             "min-max of maps",
-            lambda: min_max(m)[0],
-            lambda: plain_min_max(m),
+            lambda: min_max_normalize(m)[0],
+            lambda: numpy_min_max(m),
             2 * m.nbytes,
         ),
     ]
 
 
 def seconds(run: Callable[[], Any]) -> float:
+    """Measure the wall time of a function."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def measured(case: Case, rounds: int, rows: Array, images: int) -> str:
-    for ours, plain in zip(case.ours(), case.plain(), strict=True):
-        np.testing.assert_allclose(ours, plain, rtol=1e-3, atol=1e-4)
+def measure(case: Case, rounds: int, rows: Array, images: int) -> str:
+    """Measure one kernel; returns a row of the table."""
+    for ours, reference in zip(case.ours(), case.reference(), strict=True):
+        np.testing.assert_allclose(ours, reference, rtol=1e-3, atol=1e-4)
     taken = [
-        (seconds(case.ours), seconds(case.plain), seconds(lambda: row_means(rows, False)))
+        (seconds(case.ours), seconds(case.reference), seconds(lambda: row_means(rows, False)))
         for _ in range(rounds)
     ]
     own = statistics.median(ours for ours, _, _ in taken)
-    ratio = statistics.median(plain / ours for ours, plain, _ in taken)
+    ratio = statistics.median(reference / ours for ours, reference, _ in taken)
     share = statistics.median(case.size / rows.nbytes * read / ours for ours, _, read in taken)
     return f"| {case.name} | {1000 * own / images:.3f} | {ratio:.1f} | {share:.2f} |"
 
 
 def compile_seconds() -> float:
-    """Of all kernels, nothing cached."""
+    """Measure the compile time of all kernels without a cache."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
         words = [sys.executable, "-c", COMPILE]
@@ -170,6 +184,7 @@ def compile_seconds() -> float:
 
 
 def help_seconds() -> float:
+    """Measure the time of `adcc-onnx --help`."""
     words = [sys.executable, "-m", "adcc_onnx", "--help"]
     run = lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL)  # noqa: E731
     run()
@@ -177,20 +192,21 @@ def help_seconds() -> float:
 
 
 def main() -> None:
+    """Print the table and the two start-up times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     rows = np.ones((256, 2**18), np.float32)
-    pace = rows.nbytes / min(seconds(lambda: row_means(rows, False)) for _ in range(10))
+    bandwidth = rows.nbytes / min(seconds(lambda: row_means(rows, False)) for _ in range(10))
     print(
         f"{options.images} images, {options.rounds} rounds, {os.cpu_count()} cores; memory is read"
     )
-    print(f"at {pace / 1e9:.1f} GB/s\n")
-    print("| kernel | ms an image | times as fast as NumPy or SciPy | share of the bandwidth |")
+    print(f"at {bandwidth / 1e9:.1f} GB/s\n")
+    print("| kernel | ms per image | speedup over NumPy or SciPy | share of the bandwidth |")
     print("| --- | --- | --- | --- |")
     for case in cases(options.images):
-        print(measured(case, options.rounds, rows, options.images), flush=True)
+        print(measure(case, options.rounds, rows, options.images), flush=True)
     print(f"\nfirst use, all kernels compiled: {compile_seconds():.1f} s (bar: 8 s)")
     print(f"`adcc-onnx --help`: {help_seconds():.2f} s (bar: 0.3 s)")
 

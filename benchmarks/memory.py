@@ -1,9 +1,10 @@
-"""The peak memory of an evaluation, whose images must not pile up: 20,000 of them against 2,000.
+"""Peak memory of an evaluation of 20,000 images relative to 2,000: it must not grow.
 
-Each evaluation runs in a process of its own, on the built-in classifier and drawings, through a
-kept file, and then makes its report. The peak is what the kernel says of the process (VmHWM), read
-after the evaluation and after the report. Run as `python benchmarks/memory.py`: minutes of one
-core, most of them for the drawings.
+Each evaluation runs in its own process, on the built-in classifier and drawings, writes a run file
+and then renders its report. The peak memory of the process (VmHWM) is read after the evaluation and
+after the report. This takes some minutes of one core, most of them for generating the drawings.
+
+    python benchmarks/memory.py
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ BAR = 1.05
 
 
 def peak() -> int:
-    """The most memory that this process ever had, in KiB."""
+    """Return the peak memory of this process in KiB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1])
 
 
 def measure(count: int) -> dict[str, float]:
-    """Evaluate so many drawings in this process: its peaks in KiB, and the seconds it took."""
+    """Evaluate drawings in this process; returns peaks in KiB and the seconds taken."""
     import adcc_onnx as adcc
-    from adcc_onnx.api import as_source
     from adcc_onnx.drawings import classifier_path
     from adcc_onnx.evaluation.pipeline import check, evaluate_into
     from adcc_onnx.evaluation.plan import make_plan
-    from adcc_onnx.report import render
+    from adcc_onnx.images.sources.given_images import as_source
+    from adcc_onnx.report.rendering import render
     from adcc_onnx.results.store import Store
 
     model, plan = adcc.load(classifier_path(), device="cpu"), make_plan(["gradcam"])
@@ -50,8 +51,9 @@ def measure(count: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Print the table, or measure one count if called with `--here`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("counts", nargs="*", type=int, help="the smaller number first")
+    parser.add_argument("counts", nargs="*", type=int, help="Numbers of images, the smaller first.")
     parser.add_argument("--here", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:

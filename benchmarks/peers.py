@@ -1,17 +1,17 @@
-"""The same work by adcc-onnx, torch-cam and pytorch-grad-cam: maps, explanation maps and ADCC.
+"""Throughput of adcc-onnx, torch-cam and pytorch-grad-cam on the same evaluation of ADCC.
 
-Every side explains the same ready tensors for the class it predicts, masks them, looks at the score
-and the map of what is left, and computes drop, coherency, complexity and ADCC. The peers run in
-torch with as many threads, in two loops:
+Each library explains the same preprocessed tensors for the predicted class, computes the scores and
+the maps of the explanation maps, and from these drop, coherency, complexity and ADCC. The peers run
+in torch with the same number of threads, in two loops:
 
-* plain: as the code that the metric's authors published (github.com/aimagelab/ADCC) and the peers'
-  own examples have it, one image at a time, a metric after the other: the scores of the image, its
-  map, the scores of the explanation map, and the map of that. Four passes;
-* frugal: the least that these libraries allow, batches of 8 and scores read off the pass that makes
-  the map. Two passes.
+* plain: like the code of the metric's authors (github.com/aimagelab/ADCC) and the peers' examples,
+  one image and one metric at a time: the scores of the image, its map, the scores of the
+  explanation map, and its map. This takes four passes.
+* frugal: as few passes as these libraries allow, with batches of 8 and the scores of the pass that
+  makes the map. This takes two passes.
 
-Sides are interleaved within every round, and medians taken; all must find the same ADCC, up to 0.02
-(peers enlarge maps in ways of their own). Weights are random: they change no time.
+The libraries are interleaved within every round; the table shows medians. All must agree on ADCC to
+0.02 (the peers upsample maps differently). Weights are random; they do not affect the time.
 
     python benchmarks/peers.py [--images 16] [--rounds 5] [--threads 2] [--peer NAME]...
                                [--loop NAME]... [CASE...]
@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,32 +34,33 @@ import torch
 
 import adcc_onnx as adcc
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import pass_for
+from adcc_onnx.explanation.required_passes import pass_for
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.autotuning import search, with_run_settings
+from adcc_onnx.runtime.autotuning import search
 
-# torchvision registers these; a CPU build of torch may come without them.
+# torchvision registers these operators; CPU builds of it may lack them.
 _DECLARED = torch.library.Library("torchvision", "DEF")
 for _name in ("nms", "qnms"):
     _DECLARED.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 Run = Callable[[], float]
-# A batch and its classes (None: the ones predicted) -> maps, probabilities, classes.
-Look = Callable[[Any, list[int] | None], tuple[Any, Any, list[int]]]
+# A batch and its classes (None: the predicted ones) -> maps, probabilities, classes.
+Explain = Callable[[Any, list[int] | None], tuple[Any, Any, list[int]]]
 SIDE, BN_IMAGES = 224, 8
-# Loop -> images a batch.
+# Loop -> batch size.
 LOOPS = {"plain": 1, "frugal": 8}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        network: of torchvision.
-        layer: its module, as the peers name it.
-        methods: ours -> (torch-cam's class, pytorch-grad-cam's class); None where it has none.
-        images: at most so many: some methods take a thousand passes an image.
+        network: Name of a torchvision model.
+        layer: Name of the target layer's module.
+        methods: For each of our methods, the class in torch-cam and the class in pytorch-grad-cam;
+            None if a library lacks the method.
+        images: Largest number of images; some methods take a thousand passes per image.
     """
 
     network: str
@@ -87,7 +88,7 @@ CASES = {
 
 
 def our_run(model: Model, images: np.ndarray, methods: Sequence[str]) -> Run:
-    """One evaluation by adcc-onnx; returns the ADCC of the first method."""
+    """Prepare an evaluation by adcc-onnx that returns the ADCC of the first method."""
 
     def run() -> float:
         found = adcc.evaluate(model, images, methods, ["adcc"])
@@ -97,38 +98,38 @@ def our_run(model: Model, images: np.ndarray, methods: Sequence[str]) -> Run:
 
 
 @contextmanager
-def torch_cam(network: Any, layer: str, name: str) -> Iterator[Look]:
-    """torch-cam: a forward pass with hooks, then the map of a class from its scores."""
+def torch_cam(network: Any, layer: str, name: str) -> Iterator[Explain]:
+    """Explain with torch-cam: a forward pass with hooks, then a map from the scores."""
     import torchcam.methods as cams
 
     with getattr(cams, name)(network, layer) as extractor:
 
-        def look(batch: Any, classes: list[int] | None) -> tuple[Any, Any, list[int]]:
+        def explain(batch: Any, classes: list[int] | None) -> tuple[Any, Any, list[int]]:
             scores = network(batch)
             chosen = scores.argmax(1).tolist() if classes is None else classes
             return extractor(chosen, scores)[0], torch.softmax(scores.detach(), 1), chosen
 
-        yield look
+        yield explain
 
 
 @contextmanager
-def grad_cam(network: Any, layer: str, name: str) -> Iterator[Look]:
-    """pytorch-grad-cam: a call gives the map, and leaves the scores with the extractor."""
+def grad_cam(network: Any, layer: str, name: str) -> Iterator[Explain]:
+    """Explain with pytorch-grad-cam: one call returns the map, the extractor keeps the scores."""
     import pytorch_grad_cam as cams
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     with getattr(cams, name)(network, [network.get_submodule(layer)]) as extractor:
 
-        def look(batch: Any, classes: list[int] | None) -> tuple[Any, Any, list[int]]:
+        def explain(batch: Any, classes: list[int] | None) -> tuple[Any, Any, list[int]]:
             targets = None if classes is None else [ClassifierOutputTarget(c) for c in classes]
             found = torch.from_numpy(extractor(batch, targets))
             scores = torch.softmax(extractor.outputs.detach(), 1)
             return found, scores, scores.argmax(1).tolist() if classes is None else classes
 
-        yield look
+        yield explain
 
 
-PEERS: dict[str, Callable[[Any, str, str], AbstractContextManager[Look]]] = {
+PEERS: dict[str, Callable[[Any, str, str], AbstractContextManager[Explain]]] = {
     "torch-cam": torch_cam,
     "pytorch-grad-cam": grad_cam,
 }
@@ -137,39 +138,39 @@ PEERS: dict[str, Callable[[Any, str, str], AbstractContextManager[Look]]] = {
 def peer_run(
     peer: str, loop: str, network: Any, layer: str, methods: Sequence[str], images: np.ndarray
 ) -> Run:
-    """One evaluation by a peer, method after method; returns the ADCC of the first."""
+    """Prepare an evaluation by a peer, method by method, that returns the ADCC of the first."""
 
     def run() -> float:
         values = []
         for name in methods:
-            with PEERS[peer](network, layer, name) as look:
-                chosen = apart(network, look) if loop == "plain" else look
+            with PEERS[peer](network, layer, name) as explain:
+                chosen = with_scores_pass(network, explain) if loop == "plain" else explain
                 values.append(adcc_of(images, LOOPS[loop], chosen))
         return values[0]
 
     return run
 
 
-def apart(network: Any, look: Look) -> Look:
-    """The same with a pass of its own for the scores, as a loop over separate metrics has it."""
+def with_scores_pass(network: Any, explain: Explain) -> Explain:
+    """Add a separate pass for the scores, as in a loop over separate metrics."""
 
     def scores_first(batch: Any, classes: list[int] | None) -> tuple[Any, Any, list[int]]:
         with torch.no_grad():
             scores = torch.softmax(network(batch), 1)
         chosen = scores.argmax(1).tolist() if classes is None else classes
-        return look(batch, chosen)[0], scores, chosen
+        return explain(batch, chosen)[0], scores, chosen
 
     return scores_first
 
 
-def adcc_of(images: np.ndarray, size: int, look: Look) -> float:
-    """Drop, coherency and complexity of a method, batch by batch, and ADCC of their means."""
+def adcc_of(images: np.ndarray, size: int, explain: Explain) -> float:
+    """Compute drop, coherency and complexity batch by batch, and ADCC of their means."""
     drops, coherencies, complexities = [], [], []
     for start in range(0, len(images), size):
         batch = torch.from_numpy(images[start : start + size])
-        first, before, classes = look(batch, None)
+        first, before, classes = explain(batch, None)
         heat = upsampled(first)
-        second, after, _ = look(batch * heat[:, None], classes)
+        second, after, _ = explain(batch * heat[:, None], classes)
         rows = torch.arange(len(batch))
         p, masked = before[rows, classes], after[rows, classes]
         drops.append(((p - masked).clamp(min=0) / p).numpy())
@@ -185,19 +186,19 @@ def adcc_of(images: np.ndarray, size: int, look: Look) -> float:
 
 
 def upsampled(maps: Any) -> Any:
-    """[N, h, w] to the image's size, where a peer has not done so."""
+    """Upsample maps [N, h, w] to the image's size if the peer has not done so."""
     if maps.shape[-1] == SIDE:
         return maps
     return torch.nn.functional.interpolate(maps[:, None], (SIDE, SIDE), mode="bilinear")[:, 0]
 
 
 def network_of(name: str, folder: Path) -> tuple[Any, Path]:
-    """A network of torchvision with random weights, and the same as ONNX."""
+    """Build a torchvision model with random weights, and export it to ONNX."""
     import torchvision
 
     torch.manual_seed(0)
     network = getattr(torchvision.models, name)(weights=None).eval()
-    # Without statistics, what MobileNetV2 sees fades to 1e-8, and its maps are rounding errors.
+    # Without batch statistics, MobileNetV2's activations fade to 1e-8 and maps are rounding errors.
     torch.optim.swa_utils.update_bn([torch.randn(BN_IMAGES, 3, SIDE, SIDE)], network)
     path = folder / f"{name}.onnx"
     torch.onnx.export(
@@ -211,47 +212,46 @@ def network_of(name: str, folder: Path) -> tuple[Any, Path]:
     return network, path
 
 
-def paced(path: Path, layer: str, methods: Sequence[str], threads: int) -> Model:
-    """Our model at the pace that is fastest on as many cores as the peers have threads."""
-    model = adcc.load(path, device="cpu", layer=layer)
-    pace = search(model, pass_for(make_plan(methods).needs))
-    concurrent_runs = min(pace.concurrent_runs, threads)
-    return with_run_settings(
-        model, replace(pace, threads=threads // concurrent_runs, concurrent_runs=concurrent_runs)
-    )
+def tuned_model(path: Path, layer: str, methods: Sequence[str], threads: int) -> Model:
+    """Load our model with autotuned run settings, on as many cores as the peers have threads."""
+    model = adcc.load(path, device="cpu", layers=layer)
+    settings = search(model.pool, pass_for(make_plan(methods).needs)).settings
+    concurrent_runs = min(settings.concurrent_runs, threads)
+    return model.with_settings(settings.batch, threads // concurrent_runs, concurrent_runs)
 
 
 def seconds(run: Run) -> float:
+    """Measure the wall time of an evaluation."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def sides_of(
-    case: Case, network: Any, images: np.ndarray, asked: Sequence[tuple[str, str]]
+def peer_runs(
+    case: Case, network: Any, images: np.ndarray, columns: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], Run]:
-    """The asked (peer, loop) that have all methods of the case."""
-    sides = {}
-    for peer, loop in asked:
+    """Prepare the runs of each (peer, loop) whose peer has all methods of the case."""
+    runs = {}
+    for peer, loop in columns:
         theirs = [names[list(PEERS).index(peer)] for names in case.methods.values()]
         if None not in theirs:
-            sides[peer, loop] = peer_run(peer, loop, network, case.layer, theirs, images)
-    return sides
+            runs[peer, loop] = peer_run(peer, loop, network, case.layer, theirs, images)
+    return runs
 
 
-def measured(
-    name: str, count: int, rounds: int, threads: int, asked: Sequence[tuple[str, str]]
+def measure(
+    name: str, count: int, rounds: int, threads: int, columns: Sequence[tuple[str, str]]
 ) -> str:
-    """A line of the table."""
+    """Measure one case; returns a row of the table."""
     case = CASES[name]
     images = np.random.default_rng(0).standard_normal((min(count, case.images), 3, SIDE, SIDE))
     images = images.astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         network, path = network_of(case.network, Path(folder))
         methods = list(case.methods)
-        ours = our_run(paced(path, case.layer, methods, threads), images, methods)
-        theirs = sides_of(case, network, images, asked)
-        agree(name, [run() for run in (ours, *theirs.values())])  # and warm
+        ours = our_run(tuned_model(path, case.layer, methods, threads), images, methods)
+        theirs = peer_runs(case, network, images, columns)
+        check_agreement(name, [run() for run in (ours, *theirs.values())])  # also warms up
         our_time: list[float] = []
         times: dict[tuple[str, str], list[float]] = {side: [] for side in theirs}
         for _ in range(rounds):
@@ -259,40 +259,48 @@ def measured(
             for side, run in theirs.items():
                 times[side].append(seconds(run))
     cells = [name, str(len(images)), f"{len(images) / statistics.median(our_time):.3g}"]
-    for side in asked:
-        cells.append(compared(times[side], our_time, len(images)) if side in times else "-")
+    for side in columns:
+        cells.append(
+            format_throughput(times[side], our_time, len(images)) if side in times else "-"
+        )
     return f"| {' | '.join(cells)} |"
 
 
-def agree(name: str, values: Sequence[float]) -> None:
-    """The sides must have done the same work, up to the peers' own ways to enlarge a map."""
+def check_agreement(name: str, values: Sequence[float]) -> None:
+    """Check that all libraries computed the same ADCC, up to their ways to upsample a map."""
     if max(values) - min(values) > 0.02:
-        raise SystemExit(f"{name}: the sides disagree about ADCC: {values}")
+        raise SystemExit(f"{name}: the libraries disagree about ADCC: {values}")
 
 
-def compared(theirs: Sequence[float], ours: Sequence[float], images: int) -> str:
+def format_throughput(theirs: Sequence[float], ours: Sequence[float], images: int) -> str:
+    """Format a peer's images per second and our speedup."""
     ratio = statistics.median(their / own for their, own in zip(theirs, ours, strict=True))
     return f"{images / statistics.median(theirs):.3g} ({ratio:.1f}x)"
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peer", action="append", choices=PEERS, help="Default: both.")
-    parser.add_argument("--loop", action="append", choices=LOOPS, help="Default: both.")
+    parser.add_argument(
+        "--peer", action="append", choices=PEERS, help="Library to compare. Default: both."
+    )
+    parser.add_argument(
+        "--loop", action="append", choices=LOOPS, help="Loop to run. Default: both."
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    asked = [(peer, loop) for peer in options.peer or PEERS for loop in options.loop or LOOPS]
-    print(f"images a second, {options.threads} threads, {options.rounds} interleaved rounds;")
-    print("in brackets, how many times as fast adcc-onnx is\n")
-    print(f"| case | images | adcc-onnx | {' | '.join(', '.join(side) for side in asked)} |")
-    print("| --- " * (3 + len(asked)) + "|")
+    columns = [(peer, loop) for peer in options.peer or PEERS for loop in options.loop or LOOPS]
+    print(f"images per second, {options.threads} threads, {options.rounds} interleaved rounds;")
+    print("in parentheses: speedup of adcc-onnx\n")
+    print(f"| case | images | adcc-onnx | {' | '.join(', '.join(side) for side in columns)} |")
+    print("| --- " * (3 + len(columns)) + "|")
     for name in options.cases:
-        given = (options.images, options.rounds, options.threads, asked)
-        print(measured(name, *given), flush=True)
+        row = measure(name, options.images, options.rounds, options.threads, columns)
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

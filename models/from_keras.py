@@ -1,4 +1,4 @@
-"""Keras applications as ONNX models with their cards: `adcc-onnx export keras:NAME`."""
+"""Export of Keras applications to ONNX with model cards: `adcc-onnx export keras:NAME`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-# How each family's `preprocess_input` makes a tensor of 0..255 RGB.
+# Preprocessing of RGB pixels 0..255 by each family's `preprocess_input`.
 _TF = {"scale": 127.5, "mean": [1.0] * 3, "std": [1.0] * 3, "channels": "RGB"}
 _TORCH = {
     "scale": 255.0,
@@ -18,6 +18,7 @@ _TORCH = {
     "channels": "RGB",
 }
 _CAFFE = {"scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": [1.0] * 3, "channels": "BGR"}
+# The model itself contains the preprocessing.
 _INSIDE = {"scale": 1.0, "mean": [0.0] * 3, "std": [1.0] * 3, "channels": "RGB"}
 FAMILIES = (
     ("ConvNeXt", _INSIDE),
@@ -35,12 +36,12 @@ FAMILIES = (
     ("VGG", _CAFFE),
     ("Xception", _TF),
 )
-# The last convolutional stage's output, as the CAM literature takes it.
+# Output of the last convolutional stage: the target layer in the CAM literature.
 LAYERS = {"VGG16": "block5_conv3", "VGG19": "block5_conv4"}
 
 
 def names() -> list[str]:
-    """The classifiers there are."""
+    """List the names of the available classifiers."""
     return sorted(
         name
         for name in dir(keras.applications)
@@ -49,15 +50,19 @@ def names() -> list[str]:
 
 
 def export(name: str, weights: str, path: Path) -> dict[str, Any]:
-    """Write one classifier, and return what its card says.
+    """Export a classifier and return the content of its model card.
 
     Args:
-        name: one of `names`.
-        weights: "default" (ImageNet's, downloaded by Keras), "none" (random), or a Keras file.
-        path: the ONNX file to write.
+        name: Name of the classifier, one of `names()`.
+        weights: "default" (ImageNet weights, downloaded by Keras), "none" (random), or the path of
+            a Keras file.
+        path: ONNX file to write.
+
+    Returns:
+        The keys of the model card.
 
     Raises:
-        ValueError: the file holds no weights of this network.
+        ValueError: The Keras file does not exist or holds no weights of this classifier.
     """
     build = getattr(keras.applications, name)
     model = build(weights="imagenet" if weights == "default" else None)
@@ -80,26 +85,43 @@ def export(name: str, weights: str, path: Path) -> dict[str, Any]:
 
 
 def write(model: Any, path: Path) -> None:
-    """The model as ONNX, by Keras' own exporter."""
+    """Write a Keras model as ONNX with Keras' exporter.
+
+    Args:
+        model: Keras model with one image input.
+        path: ONNX file to write.
+    """
     copy = exportable(model)
-    copy(keras.ops.zeros((1, *model.input_shape[1:])))  # an uncalled model is not exported
+    copy(
+        keras.ops.zeros((1, *model.input_shape[1:]))
+    )  # only models that have been called can be exported
     copy.export(str(path), format="onnx", verbose=False)
 
 
 def exportable(model: Any) -> Any:
-    """The same network, without the three kinds of layer that tf2onnx 1.17 stumbles over."""
-    copy = keras.models.clone_model(model, clone_function=_replaced)
-    for layer, own in zip(model.layers, copy.layers, strict=True):
+    """Copy a Keras model without the three kinds of layers that tf2onnx 1.17 exports wrongly.
+
+    Args:
+        model: Keras model.
+
+    Returns:
+        An equivalent model with the same weights.
+    """
+    copy = keras.models.clone_model(model, clone_function=_exportable_layer)
+    for layer, copied in zip(model.layers, copy.layers, strict=True):
         weights = layer.get_weights()
-        if isinstance(own, keras.layers.DepthwiseConv2D) and _is_depthwise(layer):
+        if isinstance(copied, keras.layers.DepthwiseConv2D) and _is_depthwise(layer):
             weights[0] = weights[0].transpose(0, 1, 3, 2)
         if not isinstance(layer, keras.layers.Normalization):
-            own.set_weights(weights)
+            copied.set_weights(weights)
     return copy
 
 
-def _replaced(layer: Any) -> Any:
-    """Constants that become inputs, grouped convolutions that stay XLA calls, and erfc."""
+def _exportable_layer(layer: Any) -> Any:
+    """Replace normalization (its constants would become inputs), depthwise Conv2D and gelu.
+
+    tf2onnx leaves grouped convolutions as XLA calls, and has no conversion of gelu's erfc.
+    """
     if isinstance(layer, keras.layers.Normalization):
         mean, variance = (np.asarray(value).reshape(-1) for value in (layer.mean, layer.variance))
         scale = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
@@ -120,8 +142,9 @@ def _replaced(layer: Any) -> Any:
 
 
 def _is_depthwise(layer: Any) -> bool:
-    grouped = type(layer) is keras.layers.Conv2D and layer.groups > 1
-    return grouped and layer.groups == layer.filters == layer.input.shape[-1]
+    if type(layer) is not keras.layers.Conv2D or layer.groups == 1:
+        return False
+    return bool(layer.groups == layer.filters == layer.input.shape[-1])
 
 
 def _gelu(x: Any) -> Any:
@@ -129,26 +152,25 @@ def _gelu(x: Any) -> Any:
 
 
 def _from_file(model: Any, path: Path, name: str) -> Any:
-    """A whole Keras model, or weights for the network."""
+    """Load a complete Keras model, or weights for the given one."""
     if not path.is_file():
-        raise ValueError(f"no weights '{path}' for {name}: there is none, default, or a Keras file")
+        raise ValueError(f"no weights '{path}' for {name}: give none, default, or a Keras file")
     try:
         if path.suffix == ".keras":
             return keras.models.load_model(path, compile=False, safe_mode=True)
         model.load_weights(path)
     except Exception as error:
-        raise ValueError(
-            f"{path} holds no weights of {name}: {str(error).splitlines()[0]}"
-        ) from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} holds no weights of {name}: {reason}") from None
     return model
 
 
 def _layer(path: Path, wanted: str | None) -> str | None:
-    """The tensor in the file that a Keras layer has become."""
+    """Find the tensor of the ONNX file that a Keras layer was exported to."""
     if wanted is None:
         return None
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
-    made = [node.output[0] for node in graph.node if f"/{wanted}" in f"/{node.output[0]}"]
-    return made[-1] if made else None
+    outputs = [node.output[0] for node in graph.node if f"/{wanted}" in f"/{node.output[0]}"]
+    return outputs[-1] if outputs else None

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import adcc_onnx as adcc
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.errors import ModelError, OptionError
 from adcc_onnx.exporting import export, load_recipe
 
@@ -55,8 +55,8 @@ def test_the_papers_backbones_have_their_layer(torchvision: ModuleType) -> None:
     [
         ("resnet18", "default", "give torchvision:NAME or keras:NAME"),
         ("torchvision:resnet81", "none", "did you mean 'resnet18'"),
-        ("torchvision:resnet18", "IMAGENET1K_V9", "there is none, default, IMAGENET1K_V1"),
-        ("torchvision:resnet18", "other.pth", "is no state dict of this network"),
+        ("torchvision:resnet18", "IMAGENET1K_V9", "give none, default, IMAGENET1K_V1"),
+        ("torchvision:resnet18", "other.pth", "is not a state dict of this model"),
     ],
 )
 def test_mistakes_leave_no_file(

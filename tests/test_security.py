@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.errors import ExternalDataError, ModelError, OptionError
 
 PACKAGE = Path(adcc.__file__).parent
@@ -169,7 +169,9 @@ def test_a_library_that_is_named_is_loaded(tmp_path: Path) -> None:
     extensions = pytest.importorskip("onnxruntime_extensions")
     path = _custom_model(tmp_path / "model.onnx")
     library = extensions.get_library_path()
-    maps = adcc.explain(adcc.load(path, device="cpu", custom_ops=[library]), IMAGES, "scorecam")
+    maps = adcc.explain(
+        adcc.load(path, device="cpu", custom_ops=[library]), IMAGES, "scorecam"
+    ).maps
     assert maps.shape == (1, 8, 8) and maps.max() == 1
 
 
@@ -178,6 +180,6 @@ def test_an_error_steers_no_terminal(tmp_path: Path) -> None:
     model.graph.input[0].name = "\x1b]0;owned\x07\x1b[2J"
     path = tmp_path / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    result = CliRunner().invoke(main, ["inspect", str(path), "--output", "nobody"])
+    result = CliRunner().invoke(main, ["inspect", str(path), "--scores-output", "nobody"])
     assert result.exit_code == 1
     assert result.stderr.strip() and result.stderr.rstrip("\n").isprintable()

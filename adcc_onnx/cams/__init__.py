@@ -1,1 +1,1 @@
-"""Class activation mapping methods: what each needs to see, and how it weighs it."""
+"""CAM methods, one file per family: what each reads from the model, and how it makes a map."""

@@ -1,12 +1,14 @@
-"""What a CAM method is: what it needs to see, and how it turns that into a map.
+"""The interface of CAM methods: what they read from the model, and the maps that they return.
 
-A method never runs a model, normalizes, upsamples or scores; it reads `Evidence` and returns one
-raw map an image. ReLU belongs to the method (some have none); min-max and upsampling do not.
+A method never runs a model, normalizes, upsamples or scores. It reads a `MethodContext` and returns
+one raw map per image. ReLU belongs to the method, since some methods have none; min-max
+normalization and upsampling are applied to the maps of all methods alike.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Need(enum.Enum):
-    """What a method must be shown; the planner exposes only that."""
+    """What a method reads from the model; only declared needs are computed."""
 
     ACTIVATIONS = "activations"
     GRADIENTS = "gradients"
@@ -37,98 +39,128 @@ class Need(enum.Enum):
 
 
 class MethodContext(Protocol):
-    """What the model shows of one batch of images; every attribute is computed on first use.
+    """What a method may read of the model for one batch; each value is computed on first use.
 
-    N images, C input channels of H x W, K channels of the layer at h x w, `classes` scores.
+    The batch has N images of C input channels, H x W; the explained layer has K channels, h x w.
     """
 
     @property
     def images(self) -> Float32Array:
-        """The normalized input tensors, [N, C, H, W]."""
+        """The preprocessed input tensors x, [N, C, H, W]."""
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """The explained class of each image, [N]."""
+        """The explained class c of each image, [N]."""
 
     @property
     def activations(self) -> Float32Array:
-        """A: the layer's values, [N, K, h, w]."""
+        """The layer's values A, [N, K, h, w]."""
 
     @property
     def tokens(self) -> bool:
-        """Whether the layer's values are tokens, as in transformers."""
+        """Whether the layer holds the tokens of a transformer."""
 
     @property
     def gradients(self) -> Float32Array:
-        """g = d y_c / d A, y_c the logit of the explained class, [N, K, h, w]."""
+        """The gradients g = d y_c / d A of the explained class's logit y_c, [N, K, h, w]."""
 
     def gradient_map(self, method: GradientMapMethod) -> Float32Array:
-        """The method's raw maps [N, h, w], made of A and g with those of all like methods."""
+        """The method's raw maps, [N, h, w], computed together with those of similar methods."""
 
     def noisy_gradients(self, copies: int, sigma: float) -> Iterable[Float32Array]:
-        """g on `copies` noisy copies of the images: `copies` arrays [N, K, h, w], one by one.
+        """The gradients g on noisy copies of the images, `copies` arrays [N, K, h, w], one by one.
 
-        The noise is normal with standard deviation sigma * (max x - min x) of each *clean* image
-        x, and the same on every call for one image, also where the image is masked.
+        The noise is normal with standard deviation sigma * (max x - min x) of each original image
+        x. It is the same on every call for one image, also if the image is masked.
         """
 
     def masked_scores(
         self, image: int, masks: Float32Array, baseline: Float32Array | None = None
     ) -> Float32Array:
-        """Logits [M, classes] of image number `image` behind each mask, `masks` [M, h, w].
+        """Logits of one image multiplied by masks, which are upsampled bilinearly to H x W.
 
-        The model upsamples the masks bilinearly to H x W, and multiplies the image by them; with a
-        `baseline` [C, H, W] (BLENDED_SCORES), it adds baseline x (1 - mask).
+        Args:
+            image: Index of the image in the batch.
+            masks: The masks, [M, h, w].
+            baseline: An image [C, H, W] that is added with the weight 1 - mask (needs
+                BLENDED_SCORES).
+
+        Returns:
+            [M, classes].
         """
 
     def blank_scores(self) -> Float32Array:
-        """Logits [classes] of the zero image (every pixel masked away)."""
+        """Logits of the zero image, in which every pixel is masked, [classes]."""
 
     def suffix_scores(self, image: int, masks: Float32Array) -> Float32Array:
-        """Logits [M, classes] of image number `image` with its A times each mask.
+        """Logits of one image whose A is multiplied by each mask, [M, classes].
 
-        `masks` is [M, K or 1, h or 1, w or 1]; only what follows the layer is run M times.
+        Only the part of the model after the layer runs M times.
+
+        Args:
+            image: Index of the image in the batch.
+            masks: The masks, [M, K or 1, h or 1, w or 1].
         """
 
     @property
     def image_gradient(self) -> Float32Array:
-        """d y_c / d x at the explained images, [N, C, H, W]."""
+        """The gradient d y_c / d x at the explained images, [N, C, H, W]."""
 
     def image_gradients(self, images: Float32Array) -> Float32Array:
-        """d y_c / d x at other images [N, C, H, W] than the explained ones, of the same shape."""
+        """The gradient d y_c / d x at other images than the explained ones, [N, C, H, W]."""
 
     def share_gradients(self, shares: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """(logits [N, classes], d y_c / d u [N, K]) for shares u [N, K] of the channels.
+        """The class score as a function of shares u of the channels, and its gradient.
 
-        The image is seen through up(minmax(sum_k softmax(u)_k ReLU(A_k))).
+        The image is multiplied by up(minmax(sum_k softmax(u)_k ReLU(A_k))).
+
+        Args:
+            shares: The shares u, [N, K].
+
+        Returns:
+            Logits [N, classes] and d y_c / d u, [N, K].
         """
 
     def probability(self, image: int, logits: Float32Array) -> NDArray[np.float64]:
-        """p of the explained class of image number `image`, for logits [M, classes]: [M]."""
+        """The probability p of the image's explained class for logits [M, classes]: [M]."""
 
-    def rngs(self, anew: bool = False) -> list[np.random.Generator]:
-        """A source of random numbers an image, the same whatever the batch, order or process.
+    def rngs(self, resample: bool = False) -> list[np.random.Generator]:
+        """A random generator per image, independent of the batch, the order and the process.
 
-        The pass on the explanation map repeats the numbers of the pass on the image, unless they
-        are to be drawn `anew`.
+        Args:
+            resample: Whether the pass on the explanation map draws other numbers than the pass on
+                the image; by default it repeats them.
         """
 
     def note(self, image: int, text: str) -> None:
-        """Something to tell the user about the map of image number `image`."""
+        """Attach a remark for the user to the map of one image."""
 
     def noise(self, copies: int, sigma: float) -> Iterable[Float32Array]:
         """Noise for the images, `copies` arrays [N, C, H, W], as in `noisy_gradients`."""
 
 
 class Method(ABC):
-    """A class activation mapping method; its options are the arguments of its constructor.
+    """Base class of CAM methods; the arguments of the constructor are the method's options.
 
     Attributes:
-        name: as asked for and stored.
-        family: activation, control, gradient, optimization, perturbation, pixel, score or custom.
-        summary: one line for a list of methods.
-        cost: what one map costs, in passes of the model an image.
-        needs: what `raw_maps` reads of the evidence.
+        name: Name in requests and in results.
+        family: Family in lists of methods: activation, control, gradient, optimization,
+            perturbation, pixel, score or custom.
+        summary: One line for lists of methods.
+        cost: Model passes per image that one map takes, in words.
+        needs: Everything that `raw_maps` reads from its context.
+
+    Example:
+        >>> import numpy as np
+        >>> from adcc_onnx.cams.array_context import ArrayContext
+        >>> class Activity(Method):
+        ...     name, family, summary = "activity", "custom", "mean activation"
+        ...     needs = frozenset({Need.ACTIVATIONS})
+        ...     def raw_maps(self, context):
+        ...         return context.activations.mean(axis=1)
+        >>> context = ArrayContext(activations=np.full((1, 3, 1, 2), 0.5, np.float32))
+        >>> Activity().raw_maps(context)
+        array([[[0.5, 0.5]]], dtype=float32)
     """
 
     name: ClassVar[str]
@@ -139,20 +171,20 @@ class Method(ABC):
 
     @abstractmethod
     def raw_maps(self, context: MethodContext) -> Float32Array:
-        """The maps before min-max normalization, [N, h, w] (or already [N, H, W]).
+        """The maps before min-max normalization, [N, h, w] or [N, H, W].
 
-        What is NaN or infinite in the evidence must stay so in the map: it marks a failed image.
+        NaN and infinite values of the context must remain in the map: they mark a failed image.
         """
 
     def graph_maps(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
-        """The same maps [N, h, w] as nodes of a graph, so that a model can hold them (`bake`).
+        """The same maps [N, h, w] as nodes of a graph, so that `bake` can put them into a model.
 
         Args:
-            activations: A, [N, K, h, w].
-            gradients: g, of the same shape, where the method needs them.
+            activations: The layer's values A, [N, K, h, w].
+            gradients: The gradients g, [N, K, h, w], if the method needs them.
 
         Raises:
-            OptionError: the method takes more than one pass through the model.
+            OptionError: The method takes more than one pass through the model.
         """
         raise OptionError(
             f"{self.name} cannot be baked into a model: it takes more than one forward and one "
@@ -161,39 +193,59 @@ class Method(ABC):
 
 
 class ChannelSum(Method):
-    """A method of the form ReLU(sum_k w_k A_k): as nodes of a graph it gives the weights alone."""
+    """A method of the form ReLU(sum_k w_k A_k), which defines the weights as graph nodes."""
 
     def graph_maps(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        """ReLU(sum_k w_k A_k) as nodes of a graph, [N, h, w]."""
         weighted = activations * self.graph_weights(activations, gradients)
         return weighted.sum([1], keepdims=False).op("Relu")
 
     def graph_weights(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
-        """The weights as nodes of a graph, [N, K, 1, 1] (or one a place, [N, K, h, w])."""
+        """The weights as nodes of a graph, [N, K, 1, 1], or [N, K, h, w] for one per location."""
         return super().graph_maps(activations, gradients)
 
 
 class WeightedMethod(ChannelSum):
-    """A method of the form ReLU(sum_k w_k A_k): it gives the weights alone."""
+    """A method of the form ReLU(sum_k w_k A_k), which defines the weights as arrays."""
 
     def raw_maps(self, context: MethodContext) -> Float32Array:
+        """ReLU(sum_k w_k A_k), [N, h, w]."""
         from adcc_onnx.kernels.gradient_maps import weighted_sum
 
         return weighted_sum(context.activations, self.weights(context))
 
     @abstractmethod
     def weights(self, context: MethodContext) -> Float32Array:
-        """One weight a channel, [N, K]."""
+        """One weight per channel, [N, K]."""
 
 
 class GradientMapMethod(ChannelSum):
-    """A method of A and g alone, made with all others of its kind in one read of the two.
+    """A method of A and g alone; the maps of all such methods are made in one read of the two.
 
     Attributes:
-        assembly: the formula that the kernel knows; `graph_weights` gives the same as a graph.
+        formula: The kernel's formula; `graph_weights` writes the same formula as graph nodes.
     """
 
     formula: ClassVar[GradientFormula]
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
 
     def raw_maps(self, context: MethodContext) -> Float32Array:
+        """The map of the formula, [N, h, w]."""
         return context.gradient_map(self)
+
+
+def check_noise(name: str, n: int, sigma: float) -> None:
+    """Check the options of a method that averages over noisy copies.
+
+    Args:
+        name: The method's name for the message.
+        n: Number of copies, at least 1.
+        sigma: Standard deviation of the noise, at least 0 and finite.
+
+    Raises:
+        OptionError: An option is out of its range.
+    """
+    if n < 1:
+        raise OptionError(f"{name}: n must be at least 1, not {n}")
+    if not (sigma >= 0 and math.isfinite(sigma)):
+        raise OptionError(f"{name}: sigma must be at least 0, not {sigma}")

@@ -1,56 +1,57 @@
-"""Methods by name: the built-in ones and those a user registers."""
+"""CAM methods by name: the built-in ones and those that users and other packages register."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable
-from functools import cache
-from importlib.metadata import entry_points
 from typing import TypeVar, overload
 
 from adcc_onnx.cams.method import Method, MethodContext, Need
-from adcc_onnx.errors import OptionError, did_you_mean
 from adcc_onnx.kernels.arrays import Float32Array
-from adcc_onnx.options import is_name, read_options, split_call
+from adcc_onnx.plugin_registry import PluginRegistry
 
 MapFunction = Callable[[MethodContext], Float32Array]
 
 _Class = TypeVar("_Class", bound=type[Method])
 _Function = TypeVar("_Function", bound=MapFunction)
 
-PLUGINS = "adcc_onnx.cams"  # the entry point group of other packages' methods
-# Each built-in method and the module that registers it, imported when it is first asked for.
-_BUILT_IN = {
-    "fakecam": "fakecam",
-    "gradcam": "gradcam",
-    "gradcam++": "gradcampp",
-    "smoothgradcam++": "smoothgradcampp",
-    "xgradcam": "xgradcam",
-    "scorecam": "scorecam",
-    "layercam": "layercam",
-    "hirescam": "hirescam",
-    "eigencam": "eigencam",
-    "eigengradcam": "eigencam",
-    "kpcacam": "kpcacam",
-    "ablationcam": "ablationcam",
-    "sscam": "sscam",
-    "iscam": "iscam",
-    "groupcam": "groupcam",
-    "reciprocam": "reciprocam",
-    "opticam": "opticam",
-    "rise": "rise",
-    "saliency": "saliency",
-    "inputxgradient": "inputxgradient",
-    "smoothgrad": "smoothgrad",
-    "integratedgradients": "integratedgradients",
-    "random": "random",
-    "center": "center",
-}
-
-# What the paper compares, in the order of its tables.
+# The methods of the ADCC paper, in the order of its tables.
 PAPER_METHODS = ("fakecam", "gradcam", "gradcam++", "smoothgradcam++", "xgradcam", "scorecam")
 
-_registered: dict[str, type[Method]] = {}
+# The module under `adcc_onnx.cams` and the class of each built-in method.
+_BUILT_IN = {
+    "fakecam": ("controls", "FakeCAM"),
+    "gradcam": ("gradient_cams", "GradCAM"),
+    "gradcam++": ("gradient_cams", "GradCAMPP"),
+    "smoothgradcam++": ("gradient_cams", "SmoothGradCAMPP"),
+    "xgradcam": ("gradient_cams", "XGradCAM"),
+    "scorecam": ("score_cams", "ScoreCAM"),
+    "layercam": ("gradient_cams", "LayerCAM"),
+    "hirescam": ("gradient_cams", "HiResCAM"),
+    "eigencam": ("component_cams", "EigenCAM"),
+    "eigengradcam": ("component_cams", "EigenGradCAM"),
+    "kpcacam": ("component_cams", "KPCACAM"),
+    "ablationcam": ("ablation_cams", "AblationCAM"),
+    "sscam": ("score_cams", "SSCAM"),
+    "iscam": ("score_cams", "ISCAM"),
+    "groupcam": ("score_cams", "GroupCAM"),
+    "reciprocam": ("ablation_cams", "ReciproCAM"),
+    "opticam": ("optimized_cams", "OptiCAM"),
+    "rise": ("random_masks", "RISE"),
+    "saliency": ("pixel_attributions", "Saliency"),
+    "inputxgradient": ("pixel_attributions", "InputXGradient"),
+    "smoothgrad": ("pixel_attributions", "SmoothGrad"),
+    "integratedgradients": ("pixel_attributions", "IntegratedGradients"),
+    "random": ("controls", "Random"),
+    "center": ("controls", "Center"),
+}
+
+METHODS: PluginRegistry[Method] = PluginRegistry(
+    Method,  # type: ignore[type-abstract]
+    kind="method",
+    group="adcc_onnx.cams",
+    built_in={name: (f"adcc_onnx.cams.{file}", cls) for name, (file, cls) in _BUILT_IN.items()},
+    required=("name", "family", "summary", "needs"),
+)
 
 
 @overload
@@ -72,112 +73,85 @@ def method(
     family: str = "custom",
     summary: str = "",
 ) -> _Class | Callable[[_Function], _Function]:
-    """Register a method, as a class or as a function, under its name.
+    """Register a CAM method, written as a class or as a function.
 
-    A class stands bare under the decorator and says the rest itself; its constructor's arguments
-    are its options. A function from evidence to raw maps is given what a class would say:
+    A class is decorated with `@method` alone. It defines its name, family, summary and needs
+    itself, and the arguments of its constructor are the method's options. A function from the
+    context to raw maps is decorated with `@method(name=..., needs=...)`.
 
-        @method(name="activity", needs={Need.ACTIVATIONS})
-        def activity(evidence):
-            return evidence.activations.mean(axis=1)
+    Args:
+        target: The class.
+        name: The function's name in requests, without spaces, commas, "=" or brackets.
+        needs: Everything the function reads from its context.
+        family: The family in lists of methods.
+        summary: One line for lists of methods.
+
+    Returns:
+        The class or function, unchanged.
 
     Raises:
-        OptionError: the name cannot be asked for, or is taken by another method. The same class
-            or function, defined anew, takes its own place.
+        OptionError: The name is not usable or is taken by another method. The same class or
+            function, defined again, replaces the earlier one.
+        TypeError: `target` is not a subclass of `Method`.
+
+    Example:
+        >>> import numpy as np
+        >>> from adcc_onnx.cams.array_context import ArrayContext
+        >>> context = ArrayContext(activations=np.full((1, 3, 1, 2), 0.5, np.float32))
+        >>> with METHODS.isolated():  # outside of tests, register at the top of a module
+        ...     @method(name="activity", needs={Need.ACTIVATIONS}, summary="mean activation")
+        ...     def activity(context):
+        ...         return context.activations.mean(axis=1)
+        ...     get_method("activity").raw_maps(context)
+        array([[[0.5, 0.5]]], dtype=float32)
     """
     if target is not None:
-        _register(target)
+        METHODS.register(target)
         return target
-    wanted = frozenset(needs)
+    attributes = {"name": name, "family": family, "summary": summary, "needs": frozenset(needs)}
 
-    def of_function(function: _Function) -> _Function:
-        _register(_class_of(function, name, wanted, family, summary))
+    def register_function(function: _Function) -> _Function:
+        METHODS.register_function(function, "raw_maps", attributes)
         return function
 
-    return of_function
+    return register_function
 
 
 def get_method(text: str) -> Method:
-    """The method a user asks for: `"gradcam++"`, or with options `"smoothgradcam++(n=4)"`.
+    """Create the method that a text names, such as "gradcam++" or "smoothgradcam++(n=4)".
+
+    Args:
+        text: The name, with options in brackets if there are any.
+
+    Returns:
+        The method with these options.
 
     Raises:
-        OptionError: an unknown method or option, with the closest there are, or a wrong value.
+        OptionError: The method or an option does not exist, or a value is wrong. The message
+            suggests close names.
+
+    Example:
+        >>> get_method("smoothgradcam++(n=4, sigma=0.3)")
+        SmoothGradCAMPP(n=4, sigma=0.3)
     """
-    name, options = split_call(text)
-    found = _find(name)
-    return found(**read_options(name, found, options))
+    return METHODS.create(text)
 
 
 def method_names() -> list[str]:
-    """The names of all methods, the built-in ones first."""
-    _load_plugins()
-    return list(dict.fromkeys([*_BUILT_IN, *_registered]))
+    """The names of all methods, the built-in ones first.
+
+    Example:
+        >>> method_names()[:3]
+        ['fakecam', 'gradcam', 'gradcam++']
+    """
+    return METHODS.names()
 
 
 def list_methods() -> list[type[Method]]:
-    """The classes of all methods, in the order of their names above."""
-    return [_find(name) for name in method_names()]
+    """The classes of all methods, in the order of `method_names`.
 
-
-def _find(name: str) -> type[Method]:
-    if name in _BUILT_IN and name not in _registered:
-        importlib.import_module(f"adcc_onnx.cams.{_BUILT_IN[name]}")
-    if name not in _registered:
-        names, broken = method_names(), _load_plugins()
-        if name in _registered:
-            return _registered[name]
-        failed = "".join(f"; the plug-in {trouble}" for trouble in broken)
-        raise OptionError(
-            f"there is no method '{name}'{did_you_mean(name, names)} "
-            f"(methods: {', '.join(names)}){failed}"
-        )
-    return _registered[name]
-
-
-@cache
-def _load_plugins() -> list[str]:
-    """Import what other packages register under the entry point group `adcc_onnx.cams`.
-
-    Returns:
-        What could not be imported, and why: a broken plug-in hinders no other method.
+    Example:
+        >>> [(cls.name, cls.family) for cls in list_methods()][:2]
+        [('fakecam', 'control'), ('gradcam', 'gradient')]
     """
-    broken = []
-    for point in entry_points(group=PLUGINS):
-        try:
-            point.load()
-        except Exception as error:  # whatever the plug-in's own code raises
-            broken.append(f"'{point.name}' cannot be loaded ({error})")
-    return broken
-
-
-def _register(new: type[Method]) -> None:
-    if not is_name(new.name):
-        raise OptionError(f"'{new.name}' cannot name a method: no spaces, commas, '=' or brackets")
-    owner = _registered.get(new.name)
-    home = f"adcc_onnx.cams.{_BUILT_IN[new.name]}" if new.name in _BUILT_IN else new.__module__
-    if new.__module__ != home or (owner is not None and _place(owner) != _place(new)):
-        raise OptionError(f"there is a method '{new.name}' already: choose another name")
-    _registered[new.name] = new
-
-
-def _place(cls: type[Method]) -> tuple[str, str]:
-    return cls.__module__, cls.__qualname__
-
-
-def _class_of(
-    function: MapFunction, name: str, needs: frozenset[Need], family: str, summary: str
-) -> type[Method]:
-    def raw_maps(self: Method, context: MethodContext) -> Float32Array:
-        return function(context)
-
-    members = {
-        "name": name,
-        "family": family,
-        "summary": summary,
-        "needs": needs,
-        "raw_maps": raw_maps,
-        "__doc__": function.__doc__,
-        "__module__": function.__module__,
-        "__qualname__": function.__qualname__,
-    }
-    return type(function.__name__, (Method,), members)
+    return METHODS.classes()

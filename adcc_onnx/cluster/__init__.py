@@ -1,0 +1,1 @@
+"""Evaluation on a cluster: everything that knows Ray."""

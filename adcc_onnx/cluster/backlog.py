@@ -1,63 +1,71 @@
-"""The images that are left to do, cut into pieces of work that may come back undone."""
+"""The queue of images that still need work, in chunks that may come back unfinished."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-# So many workers may be lost over one image before it counts as failed.
-MOST_LOSSES = 3
+# After this number of lost workers, an image counts as failed.
+MAX_LOSSES = 3
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Images that are handed out together.
+    """Images that are assigned to a worker together.
 
     Attributes:
-        positions: in the source, rising.
-        losses: how many workers were lost while they evaluated these images.
+        positions: Indices of the images in the source, ascending.
+        losses: Number of workers that were lost while they evaluated these images.
     """
 
     positions: tuple[int, ...]
     losses: int = 0
 
     def after_loss(self) -> list[Chunk]:
-        """What to try next; nothing where it was tried enough.
+        """Return what to try next after another worker was lost.
 
-        Before the last try the images part, so that only the one that is to blame fails.
+        Before the last attempt the images are separated, so that only the image at fault fails.
+
+        Returns:
+            The chunks to retry; none after the last attempt.
         """
         losses = self.losses + 1
-        if losses == MOST_LOSSES:
+        if losses == MAX_LOSSES:
             return []
-        if losses == MOST_LOSSES - 1:
+        if losses == MAX_LOSSES - 1:
             return [Chunk((position,), losses) for position in self.positions]
         return [replace(self, losses=losses)]
 
 
 class Backlog:
-    """Chunks of at most `size` images; what was put back is taken first.
+    """A queue of chunks, in which returned chunks come first.
 
     Args:
-        left: positions, rising.
-        size: of a chunk.
+        positions: Indices of the images that need work, ascending.
+        size: Maximum number of images per chunk.
+
+    Example:
+        >>> backlog = Backlog([0, 1, 2], size=2)
+        >>> backlog.take()
+        Chunk(positions=(0, 1), losses=0)
     """
 
-    def __init__(self, left: Iterable[int], size: int) -> None:
-        self._fresh = _cut(left, size)
-        self._back: list[Chunk] = []
+    def __init__(self, positions: Iterable[int], size: int) -> None:
+        self._fresh = _chunks(positions, size)
+        self._returned: list[Chunk] = []
 
     def take(self) -> Chunk | None:
-        """The next chunk; None where nothing is left."""
-        return self._back.pop() if self._back else next(self._fresh, None)
+        """Return the next chunk; None if nothing is left."""
+        return self._returned.pop() if self._returned else next(self._fresh, None)
 
     def put_back(self, chunks: Iterable[Chunk]) -> None:
-        """Chunks that were taken and not finished."""
-        self._back += reversed(list(chunks))
+        """Return chunks that were taken and not finished."""
+        self._returned += reversed(list(chunks))
 
 
-def _cut(left: Iterable[int], size: int) -> Iterator[Chunk]:
+def _chunks(positions: Iterable[int], size: int) -> Iterator[Chunk]:
     part: list[int] = []
-    for position in left:
+    for position in positions:
         part.append(position)
         if len(part) == size:
             yield Chunk(tuple(part))

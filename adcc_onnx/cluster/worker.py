@@ -1,4 +1,4 @@
-"""What runs on the machines of a cluster: one model's sessions, given images by their positions."""
+"""The part of a cluster evaluation that runs on each worker."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numba
 
 from adcc_onnx.cluster.job import Job, identity
 from adcc_onnx.evaluation.pipeline import Rows, work_here
-from adcc_onnx.images.sources.image_source import selected
-from adcc_onnx.results.store import Progress
+from adcc_onnx.images.sources.image_source import select_images
+from adcc_onnx.results.rows import RunProgress
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What a worker tells when it is ready.
+    """The message of a worker that is ready.
 
     Attributes:
-        identity: what must be as the driver has it.
-        device: where it runs.
-        tf32: whether it computes products in TF32 there.
-        batch: images a run.
+        identity: Properties that must equal the driver's.
+        device: Device on which the worker runs the model.
+        tf32: Whether the device multiplies matrices in TF32.
+        batch: Batch size.
     """
 
     identity: dict[str, Any]
@@ -33,26 +33,29 @@ class Ready:
 
 
 class Worker:
-    """Evaluates parts of one job; an actor of Ray.
+    """A Ray actor that evaluates parts of one job.
 
     Args:
-        job: what it belongs to.
-        device: as `adcc_onnx.load` takes it.
-        threads: of the worker's own.
+        job: The job, from which the worker builds its model, source and plan.
+        device: Device of the model, as `adcc_onnx.load` takes it.
+        threads: Number of CPU threads of the worker.
     """
 
     def __init__(self, job: Job, device: str, threads: int) -> None:
         self._job, self._device, self._threads = job, device, threads
 
     def open(self) -> Ready:
-        """Build everything.
+        """Load the model, open the source and make the plan.
+
+        Returns:
+            What the driver has to check.
 
         Raises:
-            AdccError: the model, the images or the device are not there.
+            AdccError: The model, the images or the device are not available.
         """
         if self._job.folder.is_dir():
             os.chdir(self._job.folder)
-        # The environment's variable of this name is read when Numba is imported: too early.
+        # Numba reads the environment variable of this name at import, which has happened already.
         numba.config.NUMBA_NUM_THREADS = self._threads
         self._model = self._job.load(device=self._device, threads=self._threads)
         self._source, self._plan = self._job.open(), self._job.plan()
@@ -61,16 +64,19 @@ class Worker:
         return Ready(found, device.name, device.tf32, self._model.batch)
 
     def evaluate(self, positions: Sequence[int], partial: Mapping[int, frozenset[str]]) -> Rows:
-        """All rows of some images.
+        """Evaluate some images.
 
         Args:
-            positions: of the images in the source, rising.
-            partial: the methods that are finished, of images whose row is kept.
+            positions: Indices of the images in the source, ascending.
+            partial: Finished methods of the images whose row is stored already, by index.
+
+        Returns:
+            All rows of the images that are not stored yet.
         """
-        part = selected(self._source, positions)
-        kept = {i: partial[place] for i, place in enumerate(positions) if place in partial}
+        part = select_images(self._source, positions)
+        stored = {i: partial[place] for i, place in enumerate(positions) if place in partial}
         images, scores = [], []
-        with work_here(self._model, part, self._plan, Progress(set(), kept)) as work:
+        with work_here(self._model, part, self._plan, RunProgress(set(), stored)) as work:
             for rows, _ in work:
                 images += [replace(row, position=positions[row.position]) for row in rows[0]]
                 scores += [replace(row, position=positions[row.position]) for row in rows[1]]

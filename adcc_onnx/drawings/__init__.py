@@ -1,4 +1,4 @@
-"""The built-in classifier and the generator of its images."""
+"""The built-in classifier and the generator of its synthetic images (drawings)."""
 
 from __future__ import annotations
 
@@ -6,5 +6,12 @@ from pathlib import Path
 
 
 def classifier_path() -> Path:
-    """The built-in classifier's ONNX file; its card and its labels lie beside it."""
+    """Return the path of the built-in classifier's ONNX file.
+
+    Its model card and its class names are in the same folder.
+
+    Example:
+        >>> classifier_path().name
+        'classifier.onnx'
+    """
     return Path(__file__).with_name("classifier.onnx")

@@ -1,4 +1,4 @@
-"""Work done in threads ahead of who reads its results, in bounded memory."""
+"""Threads that work ahead of the consumer of their results, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from typing import Generic, TypeVar
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
-_WAITING = 4  # results a lane may be ahead
-_POLL_SECONDS = 0.1  # seconds between looks whether anybody still reads
+_WAITING = 4  # results per thread that may wait for the consumer
+_POLL_SECONDS = 0.1  # between checks whether the consumer still reads
 
 
 class ConcurrentRuns(Generic[_Task, _Result]):
-    """Several threads that take tasks in turn; iterating gives their results as they come.
+    """Several threads that share a stream of tasks; iterating gives the results as they finish.
 
-    With one lane the results come in the order of the tasks. An exception of a task, or of the
-    iterator of tasks, is raised where the results are read, after those that came before it.
+    With one thread, the results have the order of the tasks. An exception from a task, or from the
+    iterator of tasks, is raised in the consumer after the results that precede it.
 
     Args:
-        tasks: read by one lane at a time.
-        work: makes the results of one task, one by one.
-        count: how many lanes.
+        tasks: The tasks; one thread at a time takes the next one.
+        work: A function that computes the results of one task, one by one.
+        count: The number of threads.
+
+    Example:
+        >>> runs = ConcurrentRuns(iter([1, 2]), lambda task: iter([task, 10 * task]), count=1)
+        >>> list(runs)
+        [1, 10, 2, 20]
     """
 
     def __init__(
@@ -37,12 +42,12 @@ class ConcurrentRuns(Generic[_Task, _Result]):
         self._results: queue.Queue[_Result | BaseException | None] = queue.Queue(_WAITING * count)
         self._ending, self._abandoned = threading.Event(), threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, name=f"adcc-lane-{i}", daemon=True)
+            threading.Thread(target=self._run, name=f"adcc-run-{i}", daemon=True)
             for i in range(count)
         ]
 
     def end(self) -> None:
-        """Begin nothing more: what is being made comes yet, then the iteration ends."""
+        """Start no more tasks; the iteration ends after the results that are being computed."""
         self._ending.set()
 
     def __iter__(self) -> Iterator[_Result]:
@@ -59,7 +64,7 @@ class ConcurrentRuns(Generic[_Task, _Result]):
                 else:
                     yield result
         except KeyboardInterrupt:
-            self._abandoned.set()  # at once: the threads are left to end with the process
+            self._abandoned.set()  # no waiting: the daemon threads end with the process
             raise
         finally:
             self._ending.set()

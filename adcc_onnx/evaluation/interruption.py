@@ -1,4 +1,4 @@
-"""Ctrl-C: what is being computed is finished and kept, and then the run stops."""
+"""Ctrl-C stops a run after the current step, whose results are kept."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# Ctrl-C, and what a server's manager sends to end a process.
+# Ctrl-C, and the signal by which service managers end a process.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within it, the first signal to stop is only remembered; a second one stops at once.
+    """Handle Ctrl-C and SIGTERM: the first signal requests a stop, the second one forces it.
 
     Yields:
-        Tells whether the run should stop.
+        A function that returns whether a stop was requested.
 
     Raises:
-        KeyboardInterrupt: at the second signal.
+        KeyboardInterrupt: The second signal arrived.
     """
-    asked = threading.Event()
+    requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set  # only the main thread may take signals
+        yield requested.is_set  # only the main thread may handle signals
         return
 
-    def remember(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+    def handle(number: int, frame: FrameType | None) -> None:
+        if requested.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        requested.set()
 
-    before = {number: signal.signal(number, remember) for number in _SIGNALS}
+    previous = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
-        yield asked.is_set
+        yield requested.is_set
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The evaluation itself: from a source of images to a store of rows, batch by batch."""
+"""The evaluation pipeline: from a source of images to a store of rows, batch by batch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Protocol
 from adcc_onnx.errors import InterruptedRunError, OptionError, OutOfMemoryError, PreprocessingError
 from adcc_onnx.evaluation.batch import Batch
 from adcc_onnx.evaluation.concurrent_runs import ConcurrentRuns
-from adcc_onnx.evaluation.plan import LABEL, Plan
-from adcc_onnx.explanation.batch_context import open_sessions, pass_for
+from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.explanation.memory_strategy import memory_strategy
 from adcc_onnx.explanation.metric_context import PASSES
 from adcc_onnx.explanation.ready_maps import ReadyMaps
+from adcc_onnx.explanation.required_passes import open_sessions, pass_for
 from adcc_onnx.explanation.samples import (
     Sample,
     batches,
@@ -23,29 +24,31 @@ from adcc_onnx.explanation.samples import (
     require_preprocessing,
     tensor_of,
 )
-from adcc_onnx.images.sources.open_images import Source
+from adcc_onnx.explanation.targets import LABEL
+from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
-from adcc_onnx.results.store import ImageRow, ScoreRow, Store
-from adcc_onnx.results.store import Progress as Done
+from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
+from adcc_onnx.results.store import Store
 
 Progress = Callable[[int], None]
 Rows = tuple[list[ImageRow], list[ScoreRow]]
 
 
 class Work(Protocol):
-    """Work under way: iterating gives rows as they come, and how many images they finish."""
+    """Work in progress; iterating gives rows and the number of images that they finish."""
 
-    def __iter__(self) -> Iterator[tuple[Rows, int]]: ...
+    def __iter__(self) -> Iterator[tuple[Rows, int]]:
+        """Iterate over the rows as they are computed."""
 
     def end(self) -> None:
-        """Begin nothing more: what is being made comes yet, then the iteration ends."""
+        """Start no more work; the iteration ends after the rows that are being computed."""
 
 
-# Begins what is left to do.
-Begin = Callable[[Done], AbstractContextManager[Work]]
+# Starts the remaining work of a run, given its progress so far.
+Begin = Callable[[RunProgress], AbstractContextManager[Work]]
 
-# Seconds of finished work that a kill may cost.
-_AT_RISK = 1.0
+# Rows are written at this interval, so that a killed process loses about one second of work.
+_FLUSH_SECONDS = 1.0
 
 
 def evaluate_into(
@@ -61,18 +64,21 @@ def evaluate_into(
     """Evaluate every pair of image and method that the store does not hold yet.
 
     Args:
-        store: takes the rows as they come.
-        model, source, plan: what to evaluate, on what, and how; as `check` let them pass.
-        described_as: the source in the run's record.
-        progress: called with the number of images just finished.
-        stop: asked after each method of a batch whether to stop there.
-        begin: begins the work elsewhere than in this process.
+        store: The store that receives the rows.
+        model: The model, which passed `check`.
+        source: The images.
+        plan: The plan.
+        described_as: The description of the images for the run's record.
+        progress: A function that is called with the number of images just finished.
+        stop: A function that is called after each method of a batch; the run stops if it returns
+            True.
+        begin: A function that starts the work on a cluster; None for this process.
 
     Returns:
         The run's number in the store.
 
     Raises:
-        InterruptedRunError: it was stopped; what was finished is kept.
+        InterruptedRunError: The run was stopped; the finished rows are kept.
     """
     run = store.begin(plan.config(model, described_as))
     done = store.progress(run, list(plan.methods))
@@ -85,8 +91,18 @@ def evaluate_into(
 
 
 @contextmanager
-def work_here(model: Model, source: Source, plan: Plan, done: Done) -> Iterator[Work]:
-    """What is left to do, in this process: images are decoded while the model runs."""
+def work_here(model: Model, source: Source, plan: Plan, done: RunProgress) -> Iterator[Work]:
+    """Do the remaining work in this process; images are decoded while the model runs.
+
+    Args:
+        model: The model.
+        source: The images.
+        plan: The plan.
+        done: The progress of the run so far.
+
+    Yields:
+        The work.
+    """
 
     def evaluated(group: list[Sample]) -> Iterator[tuple[Rows, int]]:
         for rows in evaluate_batch(model, plan, group):
@@ -98,7 +114,7 @@ def work_here(model: Model, source: Source, plan: Plan, done: Done) -> Iterator[
         _open_sessions(model, plan)
     with prefetch(source, model, done, plan.truth) as stream:
         size = even_batch(left, model)
-        yield ConcurrentRuns(batches(stream, size), evaluated, model.concurrent_runs)
+        yield ConcurrentRuns(batches(stream, size), evaluated, model.settings.concurrent_runs)
 
 
 def _keep(writer: _Writer, work: Work, progress: Progress, stop: Callable[[], bool]) -> None:
@@ -114,19 +130,25 @@ def _keep(writer: _Writer, work: Work, progress: Progress, stop: Callable[[], bo
 
 
 def check(model: Model, source: Source, plan: Plan) -> None:
-    """Whether the evaluation can run at all; called before anything is written.
+    """Check that an evaluation can run, before anything is written.
+
+    Args:
+        model: The model.
+        source: The images.
+        plan: The plan for this model.
 
     Raises:
-        OptionError: the target is no class of the model, or a metric needs a truth that no image
-            has.
-        PreprocessingError: the images cannot become the model's tensors.
-        SourceError: there are fewer ready maps than images.
-        ModelError: there is no such layer, or the way from it cannot be differentiated.
+        OptionError: The model does not have the target class, or a metric needs ground truth that
+            no image has.
+        PreprocessingError: The images cannot be converted to the model's tensors.
+        SourceError: There are fewer ready-made maps than images.
+        ModelError: The layer does not exist, or the scores cannot be differentiated with respect
+            to it.
     """
     if isinstance(plan.target, int):
         model.classifier.require_class(plan.target)
     require_preprocessing(source, model)
-    if source.ready:
+    if source.preprocessed:
         if plan.fill == "black":
             raise PreprocessingError(
                 "ready tensors have no black pixels: the openvino protocol (--fill black) masks "
@@ -135,35 +157,41 @@ def check(model: Model, source: Source, plan: Plan) -> None:
         tensor_of(next(iter(source)), True, model)
     if plan.truth and all(record.truth is None for record in source):
         raise OptionError(
-            "no image says where its object is: give --truth (boxes or masks), or an .npz with "
-            f"`mask`, for {', '.join(plan.metrics_of_truth)}"
+            "no image has ground truth: give --truth (boxes or masks), or an .npz with `mask`, for "
+            f"{', '.join(plan.metrics_of_truth)}"
         )
     for method in plan.methods.values():
         if isinstance(method, ReadyMaps):
             method.require(len(source))
-    model.session(pass_for(plan.needs))
+    model.pool.session(pass_for(plan.needs))
 
 
 def _open_sessions(model: Model, plan: Plan) -> None:
-    """Open sessions before any runs: later, what opening takes would lie on top of what runs do."""
+    """Open all sessions before the first run, so that their peak memory does not add up."""
     open_sessions(model, plan.needs)
     for method in plan.methods.values():
         again = plan.needs_again(method)
         if again is not None:
-            open_sessions(model, again, masked=model.device.remote)  # see `Explanations`
-    asked = {need for metric in plan.metrics.values() for need in metric.needs}
-    for need in asked & PASSES.keys():
-        model.session(PASSES[need])
+            open_sessions(model, again, masked=memory_strategy(model).masks_in_graph)
+    required = {need for metric in plan.metrics.values() for need in metric.needs}
+    for need in required & PASSES.keys():
+        model.pool.session(PASSES[need])
 
 
 def evaluate_batch(model: Model, plan: Plan, group: Sequence[Sample]) -> Iterator[Rows]:
-    """The rows of one group of samples, as each method comes to its end.
+    """Evaluate one group of samples.
 
-    Samples that failed get rows with the reason, and nothing else.
+    Args:
+        model: The model.
+        plan: The plan.
+        group: The samples; one without a tensor gets rows with the reason of its failure.
+
+    Yields:
+        The rows of one method after the other.
     """
     usable = []
     for sample in group:
-        reason = sample.failure or _target_trouble(plan, sample)
+        reason = sample.failure or _target_failure(plan, sample)
         if reason is None:
             usable.append(sample)
         else:
@@ -184,7 +212,7 @@ def evaluate_batch(model: Model, plan: Plan, group: Sequence[Sample]) -> Iterato
 
 
 class _Writer:
-    """Keeps rows in transactions of about a second's work, and what is left at the end."""
+    """Writes rows to the store about once a second, and the remaining ones at the end."""
 
     def __init__(self, store: Store, run: int) -> None:
         self._store, self._run = store, run
@@ -195,7 +223,7 @@ class _Writer:
     def add(self, rows: Rows) -> None:
         self._images += rows[0]
         self._scores += rows[1]
-        if time.monotonic() - self._written >= _AT_RISK:
+        if time.monotonic() - self._written >= _FLUSH_SECONDS:
             self._flush()
 
     def __enter__(self) -> _Writer:
@@ -211,14 +239,20 @@ class _Writer:
         self._written = time.monotonic()
 
 
-def _target_trouble(plan: Plan, sample: Sample) -> str | None:
+def _target_failure(plan: Plan, sample: Sample) -> str | None:
     if plan.target == LABEL and sample.label is None:
-        return "it has no label that the model knows, and the target is the label"
+        return "the image has no label that the model knows, and the target is the label"
     return None
 
 
 def failed_rows(plan: Plan, sample: Sample, reason: str) -> Rows:
-    """The rows of an image that cannot be evaluated; of what is left, where its row is kept."""
+    """Return the rows of an image that cannot be evaluated.
+
+    Args:
+        plan: The plan.
+        sample: The image. If an earlier run kept its row, only the missing methods fail.
+        reason: The reason of the failure.
+    """
     if sample.done is None:
         row = ImageRow(sample.position, sample.name, sample.label, None, None, None, reason)
         return [row], []

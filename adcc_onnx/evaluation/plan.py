@@ -1,10 +1,9 @@
-"""What an evaluation has to run: the methods, the metrics, and the passes they share."""
+"""The plan of an evaluation: its methods, its metrics, and the passes that they share."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adcc_onnx import __version__
@@ -12,28 +11,32 @@ from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.cams.method_registry import PAPER_METHODS, get_method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.protocols import Fill, fill_of
+from adcc_onnx.explanation.map_sources import MapSource
 from adcc_onnx.explanation.ready_maps import ReadyMaps
+from adcc_onnx.explanation.seeds import image_seed
+from adcc_onnx.explanation.targets import LABEL, PREDICTED, parse_target, resolve_target
 from adcc_onnx.metrics.metric import Metric, MetricNeed
-from adcc_onnx.metrics.metric_registry import ADCC_FAMILY, PIXEL_CURVES, get_metrics
+from adcc_onnx.metrics.metric_registry import ADCC_FAMILY, PIXEL_CURVES, get_metric
 from adcc_onnx.model import Model
+from adcc_onnx.options import call_text
 
-PREDICTED, LABEL = "predicted", "label"
+__all__ = ["LABEL", "PREDICTED", "Plan", "image_seed", "make_plan", "versions"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One evaluation.
+    """What one evaluation computes.
 
     Attributes:
-        methods: name as asked (with its options) -> the method.
-        metrics: name as asked (with its options) -> the metric, in the order asked.
-        target: "predicted", "label", or the index of a class.
-        protocol: which definitions hold; see docs.
-        fill: what shows where a map is 0; the protocol's unless asked otherwise.
-        seed: of everything that is drawn at random.
+        methods: The methods by their names with options, in the order of the request.
+        metrics: The metrics by their names with options, in the order of the request.
+        target: "predicted", "label", a class index, or a class name (see `for_model`).
+        protocol: The name of the protocol, which fixes the definitions.
+        fill: The values of fully masked pixels: "zero" or "black".
+        seed: The seed of all random numbers.
     """
 
-    methods: dict[str, Method]
+    methods: dict[str, MapSource]
     metrics: dict[str, Metric]
     target: str | int
     protocol: str
@@ -42,28 +45,39 @@ class Plan:
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What the first pass, which all methods share, has to show."""
+        """The outputs of the first pass, which all methods share."""
         return frozenset().union(*(method.needs for method in self.methods.values()))
 
-    def needs_again(self, method: Method) -> frozenset[Need] | None:
-        """What the run on a method's explanation maps has to show; None if no metric needs it."""
-        asked = {need for metric in self.metrics_of(method).values() for need in metric.needs}
-        if MetricNeed.SECOND_MAP in asked:
+    def needs_again(self, method: MapSource) -> frozenset[Need] | None:
+        """Return the outputs that the pass on a method's explanation maps must have.
+
+        Args:
+            method: A method of the plan.
+
+        Returns:
+            The outputs; None if no metric needs this pass.
+        """
+        required = {need for metric in self.metrics_of(method).values() for need in metric.needs}
+        if MetricNeed.SECOND_MAP in required:
             return method.needs
-        return frozenset() if MetricNeed.MASKED_SCORE in asked else None
+        return frozenset() if MetricNeed.MASKED_SCORE in required else None
 
     @property
     def truth(self) -> bool:
-        """Whether any metric needs to know where the object is."""
+        """Whether any metric needs the ground truth of the object's location."""
         return bool(self.metrics_of_truth)
 
     @property
     def metrics_of_truth(self) -> list[str]:
-        """The metrics that need to know where the object is."""
+        """The names of the metrics that need the ground truth of the object's location."""
         return [name for name, metric in self.metrics.items() if MetricNeed.TRUTH in metric.needs]
 
-    def metrics_of(self, method: Method) -> dict[str, Metric]:
-        """The metrics that can be had of a method: ready maps are of no other images."""
+    def metrics_of(self, method: MapSource) -> dict[str, Metric]:
+        """Return the metrics that can be computed for a method.
+
+        Args:
+            method: A method of the plan. Ready-made maps exist for the unchanged images only.
+        """
         if not isinstance(method, ReadyMaps):
             return self.metrics
         missing = {MetricNeed.OTHER_MAPS}
@@ -71,12 +85,32 @@ class Plan:
             missing.add(MetricNeed.SECOND_MAP)
         return {name: m for name, m in self.metrics.items() if not m.needs & missing}
 
+    def for_model(self, model: Model) -> Plan:
+        """Return the same plan with the class index of a target that is a class name.
+
+        Args:
+            model: The model that the plan is for.
+
+        Raises:
+            OptionError: The model has no such class.
+        """
+        return replace(self, target=resolve_target(self.target, model))
+
     def key(self, name: str) -> int:
-        """What the noise of one image is drawn from; see `image_key`."""
+        """Return the seed of the random numbers of one image; see `image_seed`.
+
+        Args:
+            name: The image's name.
+        """
         return image_seed(self.seed, name)
 
     def config(self, model: Model, source: str) -> dict[str, Any]:
-        """The record of everything that changes a number."""
+        """Return the record of everything that changes a score.
+
+        Args:
+            model: The evaluated model.
+            source: The description of the images.
+        """
         return {
             **model.describe(),
             "protocol": self.protocol,
@@ -93,15 +127,9 @@ class Plan:
         }
 
 
-def image_seed(seed: int, name: str) -> int:
-    """What the noise of the image of a name is drawn from: the same in any order or process."""
-    digest = hashlib.sha256(f"{seed}\n{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
-
-
 def make_plan(
-    methods: Sequence[str] = (),
-    metrics: Sequence[str] = (),
+    methods: Sequence[str | Method] = (),
+    metrics: Sequence[str | Metric] = (),
     target: str | int = PREDICTED,
     protocol: str = "poppi2021",
     seed: int = 0,
@@ -111,54 +139,89 @@ def make_plan(
     steps: int | None = None,
     maps: Sequence[ReadyMaps] = (),
 ) -> Plan:
-    """A plan from names.
+    """Make a plan from names or instances of methods and metrics.
 
     Args:
-        methods: the paper's six where neither methods nor maps are given.
-        metrics: the ADCC family where none are given.
-        target: "predicted", "label" or a class index.
+        methods: Methods as names with options or as instances; the six methods of the paper if
+            neither methods nor maps are given.
+        metrics: Metrics as names with options or as instances; the ADCC family if empty.
+        target: "predicted", "label", a class index or a class name.
         protocol: "poppi2021" or "openvino".
-        seed: of everything that is drawn at random.
-        fill: "zero" or "black"; the protocol's if None.
-        baseline, steps: of insertion and deletion, where these are asked for without options.
-        maps: made by other tools; each stands in the table under its folder's name.
+        seed: Seed of all random numbers.
+        fill: "zero" or "black"; the protocol's own fill if None.
+        baseline: Baseline of insertion and deletion where these have no options of their own.
+        steps: Number of steps of insertion and deletion where these have no options of their own.
+        maps: Ready-made maps; each appears in the table under its folder's name.
+
+    Returns:
+        The plan.
 
     Raises:
-        OptionError: an unknown name or value, with the closest there are.
+        OptionError: A name or a value does not exist.
+
+    Example:
+        >>> list(make_plan(["gradcam", "scorecam"], ["insertion"], steps=56).metrics)
+        ['insertion(steps=56)']
     """
-    chosen: dict[str, Method] = {
-        name: get_method(name) for name in methods or (() if maps else PAPER_METHODS)
-    }
+    chosen: dict[str, MapSource] = dict(
+        named_method(method) for method in methods or (() if maps else PAPER_METHODS)
+    )
     for ready in maps:
         name = ready.folder.resolve().name
         if name in chosen:
             raise OptionError(f"two methods are called '{name}': rename the folder {ready.folder}")
         chosen[name] = ready
     options = {"baseline": baseline, "steps": steps}
-    measured = get_metrics([_with_options(text, options) for text in metrics or ADCC_FAMILY])
-    return Plan(chosen, measured, _target(target), protocol, fill_of(protocol, fill), seed)
+    measured = dict(_named_metric(metric, options) for metric in metrics or ADCC_FAMILY)
+    return Plan(chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed)
+
+
+def named_method(method: str | Method) -> tuple[str, Method]:
+    """Return a method with its name and options.
+
+    Args:
+        method: A name with options, or an instance.
+
+    Raises:
+        OptionError: There is no such method or option.
+        TypeError: The argument is neither text nor a method.
+    """
+    if isinstance(method, str):
+        return method, get_method(method)
+    if isinstance(method, Method):
+        return call_text(method), method
+    raise _wrong_type("methods", method)
+
+
+def _named_metric(metric: str | Metric, options: Mapping[str, object]) -> tuple[str, Metric]:
+    if isinstance(metric, str):
+        text = _with_options(metric, options)
+        return text, get_metric(text)
+    if not isinstance(metric, Metric):
+        raise _wrong_type("metrics", metric)
+    text = call_text(metric)
+    # A report creates the metric from its text when it reads a run.
+    if type(get_metric(text)) is not type(metric):
+        raise OptionError(f"another metric is called '{metric.name}': choose another name")
+    return text, metric
+
+
+def _wrong_type(argument: str, given: object) -> TypeError:
+    kind, example = ("Method", "gradcam") if argument == "methods" else ("Metric", "adcc")
+    found = given.__name__ if isinstance(given, type) else type(given).__name__
+    return TypeError(
+        f"{argument} must be names such as '{example}' or {kind} instances, not {found}"
+    )
 
 
 def _with_options(text: str, options: Mapping[str, object]) -> str:
-    """A metric as asked, with options that it was asked for without."""
+    """Add options to the text of a metric that takes them and has none."""
     given = ", ".join(f"{key}={value}" for key, value in options.items() if value is not None)
     return f"{text}({given})" if given and text in PIXEL_CURVES else text
 
 
-def _target(asked: str | int) -> str | int:
-    if asked in (PREDICTED, LABEL):
-        return asked
-    try:
-        index = int(asked)
-    except ValueError:
-        index = -1
-    if index < 0:
-        raise OptionError(f"target must be 'predicted', 'label' or a class index, not '{asked}'")
-    return index
-
-
 def versions() -> dict[str, str]:
-    """The versions of what computes the numbers."""
+    """Return the versions of the packages that compute the scores, by the package's name."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"adcc-onnx": __version__}

@@ -1,4 +1,4 @@
-"""The named sets of definitions under which published figures were made."""
+"""The named sets of definitions under which scores have been published."""
 
 from __future__ import annotations
 
@@ -8,19 +8,30 @@ from typing import Literal, get_args
 
 from adcc_onnx.errors import OptionError, did_you_mean
 
-# What shows where the map is 0: zeros of the normalized tensor, or black pixels of the raw image.
+# The values of fully masked pixels: zeros of the normalized tensor, or black of the raw image.
 Fill = Literal["zero", "black"]
 FILLS: tuple[Fill, ...] = get_args(Fill)
 
-# Both take ADCC of the three means; they differ in where the mask is applied.
+# Both compute ADCC from the three means; they differ in where the mask is applied.
 PROTOCOLS: Mapping[str, Fill] = MappingProxyType({"poppi2021": "zero", "openvino": "black"})
 
 
 def fill_of(protocol: str, fill: str | None = None) -> Fill:
-    """What a protocol fills masked pixels with, unless the user says otherwise.
+    """Return how masked pixels are filled.
+
+    Args:
+        protocol: "poppi2021" or "openvino".
+        fill: "zero" or "black"; the protocol's own fill if None.
+
+    Returns:
+        "zero" (zeros of the normalized tensor) or "black" (black pixels of the raw image).
 
     Raises:
-        OptionError: no such protocol or fill.
+        OptionError: The protocol or the fill does not exist.
+
+    Example:
+        >>> fill_of("poppi2021"), fill_of("openvino")
+        ('zero', 'black')
     """
     if protocol not in PROTOCOLS:
         raise OptionError(
@@ -32,4 +43,4 @@ def fill_of(protocol: str, fill: str | None = None) -> Fill:
     for known in FILLS:
         if fill == known:
             return known
-    raise OptionError(f"masked pixels are filled with {' or '.join(FILLS)}, not '{fill}'")
+    raise OptionError(f"fill must be {' or '.join(FILLS)}, not '{fill}'")

@@ -1,1 +1,4 @@
-"""ONNX in, ONNX out: reading, differentiating and rewriting models. Nothing here runs a model."""
+"""Reading, differentiating and rewriting ONNX models: ONNX in, ONNX out.
+
+Nothing in this package runs a model.
+"""

@@ -1,0 +1,1 @@
+"""Images on their way to the model: sources, decoding, annotations, preprocessing, model cards."""

@@ -1,4 +1,4 @@
-"""The card beside a model, `model.toml` beside `model.onnx`: how images become its tensors."""
+"""Model cards: `model.toml` next to `model.onnx` describes how images become input tensors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adcc_onnx.errors import PreprocessingError, did_you_mean
-from adcc_onnx.images.class_names import read_labels
-from adcc_onnx.images.preprocessing import DECODINGS, PRESETS, Preprocessing
+from adcc_onnx.images.class_names import read_class_names
+from adcc_onnx.images.preprocessing import DECODE_MODES, PRESETS, Preprocessing
 
 _KEYS = (
     "preset",
@@ -31,7 +31,7 @@ _KEYS = (
 _PIXEL_KEYS = ("resize", "crop", "interpolation", "scale", "mean", "std", "channels", "decode")
 _CHOICES = {
     "preset": tuple(PRESETS),
-    "decode": DECODINGS,
+    "decode": DECODE_MODES,
     "layout": ("NCHW", "NHWC"),
     "scores": ("logits", "probabilities", "log-probabilities", "sigmoid"),
 }
@@ -48,16 +48,17 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a card fixes; None where it is silent.
+    """Content of a model card; None for keys that it does not set.
 
     Attributes:
-        pixels: the keys of `Preprocessing` that it gives.
-        preset: the preset that those override.
-        size: (H, W) of the input.
-        layout: "NCHW" or "NHWC".
-        labels: the names of the classes.
-        layer: the layer to explain.
-        scores: what the model's output holds.
+        pixels: Fields of `Preprocessing` that the card sets.
+        preset: Name of the preset whose values `pixels` override.
+        size: Height and width of the model's input in pixels.
+        layout: Layout of the model's input, "NCHW" or "NHWC".
+        labels: Class names in the order of the scores.
+        layer: Target layer to explain.
+        scores: Kind of the model's output: "logits", "probabilities", "log-probabilities" or
+            "sigmoid".
     """
 
     pixels: dict[str, Any]
@@ -69,7 +70,14 @@ class ModelCard:
     scores: str | None = None
 
     def preprocessing(self, size: tuple[int, int]) -> Preprocessing | None:
-        """Preprocessing for an input of this size; None if the card says nothing of pixels."""
+        """Build the preprocessing that the card describes.
+
+        Args:
+            size: Height and width of the model's input in pixels.
+
+        Returns:
+            The preprocessing; None if the card sets no key about pixels.
+        """
         if self.preset is None and not self.pixels:
             return None
         base = Preprocessing.preset(self.preset or "unit", size)
@@ -77,61 +85,74 @@ class ModelCard:
 
 
 def card_beside(model: Path) -> ModelCard | None:
-    """The card `model.toml` beside `model.onnx`, if there is one."""
+    """Read the card `model.toml` next to `model.onnx`, if it exists.
+
+    Args:
+        model: The ONNX file.
+
+    Returns:
+        The card; None if there is no such file.
+    """
     path = model.with_suffix(".toml")
     return read_card(path) if path.is_file() else None
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read a card.
+    """Read a model card.
+
+    Args:
+        path: The TOML file.
+
+    Returns:
+        The content of the card.
 
     Raises:
-        PreprocessingError: missing or malformed, an unknown key, a value of the wrong kind, or a
-            labels file that is missing or lies outside the card's folder.
+        PreprocessingError: The card is missing or malformed, has an unknown key or a value of a
+            wrong type, or names a labels file that is missing or outside the card's folder.
     """
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         known = ", ".join(PRESETS)
         raise PreprocessingError(
-            f"no preset and no card '{path}'; the presets are {known}"
+            f"there is neither a preset nor a card '{path}'; the presets are {known}"
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PreprocessingError(f"the card {path} cannot be read: {error}") from error
     try:
-        return _card(given, path)
+        return _parse_card(content, path)
     except (TypeError, ValueError) as error:
         raise PreprocessingError(f"the card {path}: {error}") from error
 
 
-def _card(given: dict[str, Any], path: Path) -> ModelCard:
-    for key, value in given.items():
+def _parse_card(content: dict[str, Any], path: Path) -> ModelCard:
+    for key, value in content.items():
         if key not in _KEYS:
-            raise ValueError(f"no key '{key}'{did_you_mean(key, _KEYS)}")
-        _check(key, value)
-    pixels = {key: given[key] for key in _PIXEL_KEYS if key in given}
+            raise ValueError(f"unknown key '{key}'{did_you_mean(key, _KEYS)}")
+        _check_value(key, value)
+    pixels = {key: content[key] for key in _PIXEL_KEYS if key in content}
     for key in ("mean", "std"):
         if key in pixels:
             pixels[key] = _triple(key, pixels[key])
     return ModelCard(
         pixels,
-        given.get("preset"),
-        _size(given["size"]) if "size" in given else None,
-        given.get("layout"),
-        _labels(given["labels"], path) if "labels" in given else None,
-        given.get("layer"),
-        given.get("scores"),
+        content.get("preset"),
+        _size(content["size"]) if "size" in content else None,
+        content.get("layout"),
+        _labels(content["labels"], path) if "labels" in content else None,
+        content.get("layer"),
+        content.get("scores"),
     )
 
 
-def _check(key: str, value: Any) -> None:
+def _check_value(key: str, value: Any) -> None:
     if key in _CHOICES and value not in _CHOICES[key]:
         raise ValueError(f"{key} must be one of {', '.join(_CHOICES[key])}, not {value!r}")
     wanted = _TYPES.get(key)
     if wanted and (
         not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)
     ):
-        raise TypeError(f"{key} must be of type {wanted[-1].__name__}, not {value!r}")
+        raise TypeError(f"{key} must have the type {wanted[-1].__name__}, not {value!r}")
 
 
 def _triple(key: str, value: Any) -> tuple[float, float, float]:
@@ -146,7 +167,7 @@ def _triple(key: str, value: Any) -> tuple[float, float, float]:
 def _size(value: Any) -> tuple[int, int]:
     pair = [value, value] if isinstance(value, int) else value
     if not isinstance(pair, list) or len(pair) != 2 or not all(type(n) is int for n in pair):
-        raise TypeError(f"size must be a whole number or [height, width], not {value!r}")
+        raise TypeError(f"size must be an integer or [height, width], not {value!r}")
     if min(pair) < 1:
         raise ValueError(f"size must be at least 1 pixel, not {value!r}")
     return pair[0], pair[1]
@@ -160,5 +181,5 @@ def _labels(value: Any, card: Path) -> list[str]:
     folder = card.parent.resolve()
     path = (folder / value).resolve()
     if not path.is_relative_to(folder):
-        raise ValueError(f"labels = '{value}' lies outside the card's folder")
-    return read_labels(path)
+        raise ValueError(f"labels = '{value}' is outside the card's folder")
+    return read_class_names(path)

@@ -1,4 +1,4 @@
-"""Class names, and which class a label means."""
+"""Class names, and lookup of the class that a label denotes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from pathlib import Path
 from adcc_onnx.errors import PreprocessingError
 
 
-def read_labels(path: Path) -> list[str]:
-    """The names of the classes, one a line, in the order of the scores.
+def read_class_names(path: Path) -> list[str]:
+    """Read class names from a text file, one per line in the order of the scores.
+
+    Args:
+        path: The file, in UTF-8.
+
+    Returns:
+        The class names.
 
     Raises:
-        PreprocessingError: the file cannot be read as text.
+        PreprocessingError: The file cannot be read as text.
     """
     try:
         return path.read_text(encoding="utf-8").splitlines()
@@ -20,22 +26,38 @@ def read_labels(path: Path) -> list[str]:
         raise PreprocessingError(f"the labels file {path} cannot be read ({error})") from error
 
 
-def label_index(label: int | str, names: Sequence[str] | None, classes: int) -> int | None:
-    """The class a label means: a number as it is, a name by the list; None if there is none.
+def find_class(label: int | str, names: Sequence[str] | None, classes: int) -> int | None:
+    """Find the class that a label denotes.
 
-    A name is found whole, by its first word ("n01440764" of "n01440764 tench") or by the rest.
+    A text label matches a class name as a whole, by its first word ("n01440764" of "n01440764
+    tench") or by the rest; upper case and underscores are ignored. Without class names, a text
+    label must be a class index.
+
+    Args:
+        label: A class index or name.
+        names: Class names in the order of the scores; None if unknown.
+        classes: Number of classes.
+
+    Returns:
+        The class index; None if the label denotes no class.
+
+    Example:
+        >>> find_class("goldfish", ["n01440764 tench", "n01443537 goldfish"], 2)
+        1
+        >>> find_class(7, None, 5) is None
+        True
     """
     if isinstance(label, int):
         return label if 0 <= label < classes else None
     if names is None:
         return int(label) if label.isdigit() and int(label) < classes else None
-    wanted = _folded(label)
+    wanted = _normalize(label)
     for index, name in enumerate(names[:classes]):
         first, _, rest = name.partition(" ")
-        if wanted in {_folded(name), _folded(first.rstrip(",")), _folded(rest)}:
+        if wanted in {_normalize(name), _normalize(first.rstrip(",")), _normalize(rest)}:
             return index
     return None
 
 
-def _folded(name: str) -> str:
+def _normalize(name: str) -> str:
     return name.strip().lower().replace("_", " ")

@@ -1,4 +1,4 @@
-"""From pixels to the tensor a model was trained on."""
+"""Preprocessing: from decoded pixels to the normalized input tensor of a model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adcc_onnx.errors import ImageError, OptionError, PreprocessingError, did_you_mean
+from adcc_onnx.images.pixel_arrays import RGBImage
 from adcc_onnx.images.sources.image_source import Record
 from adcc_onnx.kernels.arrays import Float32Array
 
-Picture = NDArray[np.uint8]
 Triple = tuple[float, float, float]
 
 INTERPOLATIONS: Mapping[str, Image.Resampling] = MappingProxyType(
@@ -26,29 +26,55 @@ INTERPOLATIONS: Mapping[str, Image.Resampling] = MappingProxyType(
         "nearest": Image.Resampling.NEAREST,
     }
 )
-DECODINGS = ("full", "reduced")
-# How many times larger than what it is resized to a picture stays at least; measured: the smallest
-# whole number at which no pixel of photos moves by more than 4/255 (docs/performance.md).
-MARGIN = 5
+DECODE_MODES = ("full", "reduced")
+# A JPEG is decoded at a reduced size only if it stays at least this many times larger than the
+# resized image. Measured: the smallest integer at which no pixel of photos changes by more than
+# 4/255 (docs/performance.md).
+MIN_OVERSAMPLING = 5
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """x = (pixel / scale - mean) / std, after resizing and cropping.
+    """How an image becomes the input tensor of a model.
 
-    Attributes:
-        size: (H, W) of the model's input, in pixels.
-        resize: what the shorter side is resized to before the crop, in pixels.
-        crop: take the center after resizing; if False, resize straight to `size`.
+    The image is resized so that its shorter side has `resize` pixels, the central `size` is
+    cropped, and every pixel value becomes x = (pixel / scale - mean) / std. Resizing and cropping
+    equal torchvision's `Resize(resize, antialias=True)` and `CenterCrop(size)` on a Pillow image.
+
+    `Preprocessing.preset` builds the usual ones:
+
+    - "torch": RGB / 255, minus mean (0.485, 0.456, 0.406), over std (0.229, 0.224, 0.225).
+    - "tf": RGB / 127.5 - 1.
+    - "caffe": BGR - (104, 117, 123).
+    - "unit": RGB / 255.
+
+    Args:
+        size: Height and width of the model's input in pixels, each at least 1.
+        resize: Length of the shorter side after resizing, in pixels; at least `max(size)` if `crop`
+            is True. Ignored otherwise.
+        crop: Whether to crop the center after resizing. If False, the image is resized directly
+            to `size`, whatever its aspect ratio.
         interpolation: "bilinear", "bicubic" (both antialiased) or "nearest".
-        scale: what 0..255 is divided by.
-        mean, std: of each channel, in the order of `channels`.
-        channels: "RGB" or "BGR".
-        decode: "full", or "reduced": large JPEGs at a part of their size, so that pixels differ
-            slightly.
+        scale: Divisor of the pixel values 0..255, not 0.
+        mean: Value subtracted from each channel after the division, in the order of `channels`.
+        std: Divisor of each channel after the subtraction, in the order of `channels`, not 0.
+        channels: Order of the color channels, "RGB" or "BGR".
+        decode: "full", or "reduced": decode large JPEGs at a reduced size, which is faster and
+            changes pixels by at most 4 of 255 on photos.
 
     Raises:
-        PreprocessingError: a value that makes no sense, or a crop larger than the picture.
+        PreprocessingError: A value is out of its range, or the crop is larger than the resized
+            image.
+
+    Example:
+        >>> preprocessing = Preprocessing.preset("torch", (224, 224))
+        >>> preprocessing.resize
+        256
+        >>> preprocessing(np.zeros((480, 640, 3), np.uint8)).shape
+        (3, 224, 224)
+        >>> own = Preprocessing((96, 96), resize=96, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> own(np.full((96, 96, 3), 255, np.uint8)).max()
+        np.float32(1.0)
     """
 
     size: tuple[int, int]
@@ -70,97 +96,163 @@ class Preprocessing:
                 "that is cropped from it"
             )
         if self.interpolation not in INTERPOLATIONS:
-            known = ", ".join(INTERPOLATIONS)
-            raise PreprocessingError(f"no interpolation '{self.interpolation}'; there is {known}")
+            known = " or ".join(INTERPOLATIONS)
+            raise PreprocessingError(f"interpolation must be {known}, not '{self.interpolation}'")
         if self.channels not in ("RGB", "BGR"):
             raise PreprocessingError(f"channels must be RGB or BGR, not '{self.channels}'")
-        require_decoding(self.decode)
+        check_decode_mode(self.decode)
         if self.scale == 0 or 0 in self.std:
             raise PreprocessingError("scale and std must not be 0")
 
     @classmethod
     def preset(cls, name: str, size: tuple[int, int]) -> Preprocessing:
-        """A preset of `PRESETS` for a model's input size; resizes to 256 for 224, in proportion.
+        """Build one of the named presets for a model's input size.
+
+        Args:
+            name: "torch", "tf", "caffe" or "unit".
+            size: Height and width of the model's input in pixels.
+
+        Returns:
+            The preprocessing; `resize` is 256 for an input of 224 and in proportion otherwise.
 
         Raises:
-            OptionError: no such preset.
+            OptionError: There is no such preset.
+
+        Example:
+            >>> Preprocessing.preset("tf", (299, 299)).resize
+            342
         """
         if name not in PRESETS:
             raise OptionError(f"no preset '{name}'{did_you_mean(name, PRESETS)}")
         return cls(size=size, resize=round(max(size) * 256 / 224), **PRESETS[name])
 
     def with_size(self, size: tuple[int, int]) -> Preprocessing:
-        """The same for another input size, the shorter side resized in proportion."""
+        """Return the same preprocessing for another input size.
+
+        Args:
+            size: Height and width of the model's input in pixels.
+
+        Returns:
+            A copy with the new size; `resize` changes in proportion.
+
+        Example:
+            >>> Preprocessing.preset("unit", (224, 224)).with_size((112, 112)).resize
+            128
+        """
         return replace(self, size=size, resize=round(self.resize * max(size) / max(self.size)))
 
-    def __call__(self, image: Picture) -> Float32Array:
-        """The tensor [3, H, W] of a picture [h, w, 3]."""
-        return self.normalize(self.crop_image(image))
+    def __call__(self, image: RGBImage) -> Float32Array:
+        """Convert an image to an input tensor.
 
-    def crop_image(self, image: Picture) -> Picture:
-        """What the model sees of a picture: uint8 [H, W, 3].
+        Args:
+            image: RGB pixels, uint8 [h, w, 3], of any size.
 
-        Equals torchvision's Resize(resize, antialias) and CenterCrop(size) on a PIL image.
+        Returns:
+            The normalized tensor, float32 [3, H, W].
 
         Raises:
-            ImageError: the picture is so long and thin that resizing it would fill the memory.
+            ImageError: The resized image would need too much memory.
+        """
+        return self.normalize(self.crop_image(image))
+
+    def crop_image(self, image: RGBImage) -> RGBImage:
+        """Resize and crop an image, without normalizing it.
+
+        Args:
+            image: RGB pixels, uint8 [h, w, 3].
+
+        Returns:
+            The pixels that the model gets, uint8 [H, W, 3].
+
+        Raises:
+            ImageError: The resized image would need too much memory: its aspect ratio is extreme.
         """
         return self._cropped(image, INTERPOLATIONS[self.interpolation])
 
-    def see(self, record: Record) -> Picture:
-        """What the model sees of a record's picture, decoded as `decode` says: uint8 [H, W, 3].
+    def load_cropped(self, record: Record) -> RGBImage:
+        """Decode the image of a record as `decode` says, then resize and crop it.
+
+        Args:
+            record: Record of a source of images (not of preprocessed tensors).
+
+        Returns:
+            The pixels that the model gets, uint8 [H, W, 3].
 
         Raises:
-            ImageError: as `crop_image`, or the picture cannot be decoded.
+            ImageError: The image cannot be decoded, or the resized image would need too much
+                memory.
         """
-        if self.decode == "full" or record.reduced is None:
+        if self.decode == "full" or record.load_downscaled is None:
             return self.crop_image(record.load())
-        picture, _ = record.reduced(self.max_downscale)
-        return self.crop_image(picture)
+        image, _ = record.load_downscaled(self.max_downscale)
+        return self.crop_image(image)
 
     def max_downscale(self, size: tuple[int, int]) -> int:
-        """How many times smaller a picture of (height, width) may be before it is resized."""
-        # A pixel that is picked, not averaged, would be another one.
+        """Compute by which factor an image may be downscaled before it is resized.
+
+        Args:
+            size: (height, width) of the full image in pixels.
+
+        Returns:
+            The largest factor that keeps pixels within the documented tolerance; below 2 where
+            the full image is needed.
+        """
+        # Nearest-neighbor interpolation would pick other pixels.
         if self.interpolation == "nearest":
             return 1
         width, height = self._resized_to(size)
-        return min(size[0] // (MARGIN * height), size[1] // (MARGIN * width))
+        return min(size[0] // (MIN_OVERSAMPLING * height), size[1] // (MIN_OVERSAMPLING * width))
 
     def crop_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What is left of a mask [h, w] of a picture in what the model sees of it: [H, W].
+        """Resize and crop a mask with the geometry of `crop_image` and nearest-neighbor sampling.
 
-        The geometry of `crop_image`; every pixel takes the nearest one's value.
+        Args:
+            mask: Mask of an image, bool [h, w].
+
+        Returns:
+            The mask of the cropped image, bool [H, W].
 
         Raises:
-            ImageError: as `crop_image`.
+            ImageError: The resized mask would need too much memory.
         """
         return self._cropped(mask.astype(np.uint8), Image.Resampling.NEAREST).astype(bool)
 
-    def normalize(self, image: Picture) -> Float32Array:
-        """The tensor [3, H, W] of a picture of the model's size."""
+    def normalize(self, image: RGBImage) -> Float32Array:
+        """Scale and normalize an image that has been cropped.
+
+        Args:
+            image: RGB pixels, uint8 [H, W, 3], of the model's input size.
+
+        Returns:
+            The normalized tensor, float32 [3, H, W].
+        """
         ordered = image if self.channels == "RGB" else image[:, :, ::-1]
         tensor = np.empty((len(self._values), *ordered.shape[:2]), np.float32)
         for channel, values in enumerate(self._values):
-            # No index is out of range: "clip" only spares the copy that "raise" makes of `out`.
+            # No index is out of range; unlike "raise", the mode "clip" makes no copy of `out`.
             np.take(values, ordered[:, :, channel], out=tensor[channel], mode="clip")
         return tensor
 
     @cached_property
     def _values(self) -> Float32Array:
-        """What each value of a pixel becomes in each channel: [3, 256]."""
+        """Tabulate the normalized value of each pixel value in each channel, [3, 256]."""
         pixels = np.arange(256, dtype=np.float32) / np.float32(self.scale)
         mean, std = (np.array(each, np.float32)[:, None] for each in (self.mean, self.std))
         values: Float32Array = (pixels - mean) / std
         return values
 
     def describe(self) -> dict[str, Any]:
-        """Everything that changes a number, for the record of a run."""
+        """List all settings that change results, for the record of a run.
+
+        Returns:
+            The fields by name, JSON-compatible; `decode` only if it is not "full".
+        """
         found = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
         if self.decode == "full":
-            del found["decode"]  # as in runs that were kept before there was a choice
+            del found["decode"]  # runs stored before this option existed lack the key
         return found
 
-    def _cropped(self, image: Picture, method: Image.Resampling) -> Picture:
+    def _cropped(self, image: RGBImage, method: Image.Resampling) -> RGBImage:
         height, width = self.size
         scaled = _resized(image, self._resized_to(image.shape[:2]), method)
         if not self.crop:
@@ -170,13 +262,13 @@ class Preprocessing:
         return scaled[top : top + height, left : left + width]
 
     def _resized_to(self, size: tuple[int, ...]) -> tuple[int, int]:
-        """(width, height) that a picture of (height, width) has before the crop."""
+        """Compute the (width, height) before the crop of an image of (height, width)."""
         if not self.crop:
             return self.size[1], self.size[0]
         return _scaled(size[1], size[0], self.resize)
 
 
-_MOST_PIXELS = 180_000_000
+_MAX_PIXELS = 180_000_000
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -188,25 +280,28 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-def require_decoding(name: str) -> None:
-    """There must be such a way to decode.
+def check_decode_mode(name: str) -> None:
+    """Check the name of a decode mode.
+
+    Args:
+        name: "full" or "reduced".
 
     Raises:
-        PreprocessingError: there is none.
+        PreprocessingError: It is neither.
     """
-    if name not in DECODINGS:
-        raise PreprocessingError(f"decode must be {' or '.join(DECODINGS)}, not '{name}'")
+    if name not in DECODE_MODES:
+        raise PreprocessingError(f"decode must be {' or '.join(DECODE_MODES)}, not '{name}'")
 
 
-def _resized(image: Picture, size: tuple[int, int], method: Image.Resampling) -> Picture:
-    """To (width, height)."""
-    if size[0] * size[1] > _MOST_PIXELS:
-        raise ImageError(f"resizing it to {size[0]} x {size[1]} pixels takes too much memory")
+def _resized(image: RGBImage, size: tuple[int, int], method: Image.Resampling) -> RGBImage:
+    """Resize an image to (width, height)."""
+    if size[0] * size[1] > _MAX_PIXELS:
+        raise ImageError(f"resizing it to {size[0]} x {size[1]} pixels needs too much memory")
     return np.asarray(Image.fromarray(image).resize(size, method))
 
 
 def _scaled(width: int, height: int, short: int) -> tuple[int, int]:
-    """(width, height) with the shorter side `short` and the longer rounded down."""
+    """Scale (width, height) to a shorter side of `short`; the longer side is rounded down."""
     if width <= height:
         return short, int(short * height / width)
     return int(short * width / height), short

@@ -1,1 +1,4 @@
-"""Numba kernels: arrays in, arrays out; float32 values, float64 sums, parallel over images."""
+"""Compiled (Numba) kernels: arrays in, arrays out.
+
+They read float32 values, sum in float64 and run in parallel over the images of a batch.
+"""

@@ -1,4 +1,4 @@
-"""The names of the array types that the package passes around."""
+"""Names for the array types that the package passes around."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""How every kernel of this package is compiled and spread over the cores, in one place.
+"""Compilation of the kernels and their distribution over the CPU cores.
 
-A kernel is written for the images `start` to `stop` of a batch and never holds the interpreter's
-lock, so that Python threads run it on all cores. That replaces Numba's own `parallel=True`, which
-takes four times as long to compile, and whose `workqueue` layer (the one left where neither TBB
-nor OpenMP is found) aborts the process when two threads run parallel kernels at once. Here any
-thread may call any kernel, and the numbers do not depend on how many threads there are.
+A kernel processes the images `start` to `stop` of a batch and releases Python's global interpreter
+lock (GIL), so that ordinary Python threads run it on all cores. This replaces Numba's own
+`parallel=True`, which takes four times as long to compile and whose `workqueue` threading layer
+(the fallback without TBB and OpenMP) aborts the process if two threads run parallel kernels at
+once. Here any thread may call any kernel, and results do not depend on the number of threads.
 
-Each combination of dtype, memory layout and writability is compiled anew: callers pass arrays
-through `prepared`. Helpers that a kernel calls must stand in its file: the cache watches no other.
+Numba compiles one version per combination of dtype, memory layout and writability; callers pass
+arrays through `as_kernel_array` so that a single version suffices. A function that a kernel calls
+must be in the same file, because Numba's cache only detects changes of the kernel's own file.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ R = TypeVar("R")
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
-    # Sums may be reordered to fill vector registers; NaN and Inf keep their meaning.
+    # Allow the reordering of sums for vectorization, but keep the semantics of NaN and Inf.
     "fastmath": {"reassoc", "contract", "nsz"},
 }
 
@@ -37,57 +38,98 @@ _OPTIONS: dict[str, Any] = {
 def kernel(
     function: Callable[Concatenate[int, int, P], None],
 ) -> Callable[Concatenate[int, P], None]:
-    """Compile `function(start, stop, *arrays)`, which fills its output for those images.
+    """Compile a function that processes the images `start` to `stop` of a batch.
 
-    Compiled on first use and cached on disk. The result is called as `function(count, *arrays)`
-    and runs for all `count` images, divided among `NUMBA_NUM_THREADS` threads (default: one a
-    core). Images must not depend on each other.
+    The function is compiled at its first call and cached on disk. Images must be independent of
+    each other.
+
+    Args:
+        function: Function `(start, stop, *arrays)` that fills its output arrays for these images.
+
+    Returns:
+        A function `(count, *arrays)` that processes all `count` images, divided among
+        `NUMBA_NUM_THREADS` threads (by default one per core).
+
+    Example:
+        >>> @kernel
+        ... def double(start, stop, values, doubled):
+        ...     for i in range(start, stop):
+        ...         doubled[i] = 2.0 * values[i]
+        >>> doubled = np.empty(3)
+        >>> double(3, np.arange(3.0), doubled)
+        >>> doubled.tolist()
+        [0.0, 2.0, 4.0]
     """
     compiled = _compiled(function)
 
     @functools.wraps(function)
-    def over_all(count: int, *args: P.args, **kwargs: P.kwargs) -> None:
+    def run_batch(count: int, *args: P.args, **kwargs: P.kwargs) -> None:
         threads = min(count, numba.config.NUMBA_NUM_THREADS)
         if threads <= 1:
             compiled(0, count, *args, **kwargs)
             return
-        edges = [count * t // threads for t in range(threads + 1)]
-        first, *others = itertools.pairwise(edges)
+        bounds = [count * t // threads for t in range(threads + 1)]
+        first, *others = itertools.pairwise(bounds)
         pool = _pool()
-        begun = [(part, pool.submit(compiled, *part, *args, **kwargs)) for part in others]
+        submitted = [(part, pool.submit(compiled, *part, *args, **kwargs)) for part in others]
         compiled(*first, *args, **kwargs)
-        for part, future in begun:
-            # Where the cores are busy, a part that still waits for one is done sooner here.
+        for part, future in submitted:
+            # If the cores are busy, running a pending part here is faster than waiting for it.
             if future.cancel():
                 compiled(*part, *args, **kwargs)
             else:
                 future.result()
 
-    return cast("Callable[Concatenate[int, P], None]", over_all)
+    return cast("Callable[Concatenate[int, P], None]", run_batch)
 
 
 def helper(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function that kernels of the same file call."""
+    """Compile a function for use in the kernels of the same file.
+
+    Args:
+        function: Function to compile.
+
+    Returns:
+        The compiled function.
+    """
     return cast("Callable[P, R]", numba.njit(**_OPTIONS)(function))
 
 
-def prepared(array: ArrayLike, dimensions: int) -> NDArray[np.float32]:
-    """`array` as the kernels take it: float32, contiguous, writable; a copy only where it is not.
+def as_kernel_array(array: ArrayLike, dimensions: int) -> NDArray[np.float32]:
+    """Convert an array to what the kernels accept: float32, contiguous and writable.
+
+    Args:
+        array: Array to convert.
+        dimensions: Number of dimensions that the kernel expects.
+
+    Returns:
+        The array itself if it qualifies, else a converted copy.
 
     Raises:
-        ValueError: it has another number of dimensions, or its images are empty.
+        ValueError: The array has another number of dimensions, or its images are empty.
+
+    Example:
+        >>> as_kernel_array([[1, 2], [3, 4]], dimensions=2).dtype
+        dtype('float32')
     """
     ready = np.require(array, np.float32, ("C", "A", "W"))
     if ready.ndim != dimensions or 0 in ready.shape[1:]:
-        raise ValueError(f"expected {dimensions} dimensions, none empty, got shape {ready.shape}")
+        raise ValueError(
+            f"expected {dimensions} dimensions and images that are not empty, got shape "
+            f"{ready.shape}"
+        )
     return ready
 
 
 def require_same_shape(first: NDArray[Any], second: NDArray[Any]) -> None:
-    """Compiled code reads past the end of a shorter array, so shapes are compared before.
+    """Check that two arrays have one shape, since compiled code does not check array bounds.
+
+    Args:
+        first: First array.
+        second: Second array.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: The shapes differ.
     """
     if first.shape != second.shape:
         raise ValueError(f"shapes differ: {first.shape} and {second.shape}")
@@ -98,7 +140,7 @@ def _compiled(
 ) -> Callable[Concatenate[int, int, P], None]:
     try:
         compiled = numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no folder for the cache can be written to: compile in every process
+    except RuntimeError:  # Without a writable cache folder, each process compiles for itself.
         compiled = numba.njit(**_OPTIONS)(function)
     return cast("Callable[Concatenate[int, int, P], None]", compiled)
 
@@ -108,6 +150,6 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS, thread_name_prefix="adcc-kernel")
 
 
-# A forked child inherits the pool without its threads, and would wait for them for ever.
+# A forked child process inherits the pool without its threads and would wait for them forever.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)

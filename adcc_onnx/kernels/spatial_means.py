@@ -1,4 +1,4 @@
-"""Means over space."""
+"""Means over the pixels of a map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from adcc_onnx.kernels.jit import kernel
 
 
 def row_means(rows: NDArray[np.float32], absolute: bool) -> NDArray[np.float64]:
-    """The mean of each row [R, P], of its absolute values if `absolute`: float64 [R]."""
+    """Compute the mean of each row, summed in float64.
+
+    Args:
+        rows: Array [R, P] with one row per map or channel.
+        absolute: Whether to average the absolute values instead of the values.
+
+    Returns:
+        Array [R] of means.
+
+    Example:
+        >>> row_means(np.array([[1, -3], [2, 4]], np.float32), absolute=True).tolist()
+        [2.0, 3.0]
+    """
     means = np.empty(len(rows), np.float64)
     _row_means(len(rows), rows, absolute, means)
     return means

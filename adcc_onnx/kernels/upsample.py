@@ -1,7 +1,7 @@
-"""Maps of a layer's resolution, read as if they had the image's.
+"""Bilinear upsampling of maps, and quantities computed from upsampled maps.
 
-Rows of the large map are made one at a time, where they are needed: nothing of its size is written
-unless it is asked for.
+`explanation_maps` and `upsampled_similarity` upsample one row at a time, when they need it, so that
+they never store the upsampled maps.
 """
 
 from __future__ import annotations
@@ -11,88 +11,118 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adcc_onnx.kernels.jit import helper, kernel, prepared
+from adcc_onnx.kernels.jit import as_kernel_array, helper, kernel
 
 Size = tuple[int, int]
-# Of one axis: the two source cells around the center of each target cell, and how far along it is.
-Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+# Linear interpolation along one axis: for each target pixel the indices of its two neighboring
+# source pixels and the weight of the second one.
+Axis = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 def upsample(maps: ArrayLike, size: Size) -> NDArray[np.float32]:
-    """Bilinear resize with half-pixel centers, clamped at the edge, without antialiasing.
+    """Resize maps bilinearly with half-pixel centers, edge clamping and no antialiasing.
 
-    This is `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` and ONNX
-    `Resize(mode="linear", coordinate_transformation_mode="half_pixel")`, in either direction.
+    This equals `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` and ONNX
+    `Resize(mode="linear", coordinate_transformation_mode="half_pixel")`, for enlarging and for
+    reducing.
 
     Args:
-        maps: [N, h, w].
-        size: (H, W), at least 1 each; (h, w) gives the same values back.
+        maps: Maps [N, h, w].
+        size: Target height and width (H, W), at least 1 each.
 
     Returns:
-        [N, H, W] float32, within the range of each map; the given maps where they have the size.
+        Array [N, H, W] in float32, within the range of values of each map. Maps that already have
+        the target size are returned as they are.
+
+    Raises:
+        ValueError: The target size is smaller than 1, or the maps are not of three dimensions.
+
+    Example:
+        >>> upsample([[[0, 1]]], (1, 4)).tolist()
+        [[[0.0, 0.25, 0.75, 1.0]]]
     """
-    ready = prepared(maps, 3)
+    ready = as_kernel_array(maps, 3)
     if ready.shape[1:] == tuple(size):
         return ready
-    taps = _taps_of(ready, size)
+    axes = _interpolation(ready, size)
     resized = np.empty((len(ready), *size), np.float32)
-    _upsample(len(ready), ready, *taps, resized)
+    _upsample(len(ready), ready, *axes, resized)
     return resized
 
 
 def explanation_maps(
     images: ArrayLike, maps: ArrayLike, fill: ArrayLike = (0.0,)
 ) -> NDArray[np.float32]:
-    """e = x * M + fill * (1 - M), M upsampled on the way.
+    """Compute the explanation maps e = x * M + fill * (1 - M) with M upsampled to the image size.
 
     Args:
-        images: x, [N, C, H, W].
-        maps: M in [0, 1], [N, h, w] of any h and w.
-        fill: what shows where M is 0, a value a channel, [C] (or one for all).
+        images: Preprocessed images x [N, C, H, W].
+        maps: Maps M [N, h, w] in [0, 1], of any resolution.
+        fill: Value of a fully masked pixel, one per channel [C] or one for all channels.
 
     Returns:
-        [N, C, H, W] float32.
+        Array [N, C, H, W] in float32.
+
+    Raises:
+        ValueError: The numbers of images and maps differ.
+
+    Example:
+        >>> explanation_maps([[[[2, 4]]]], [[[1, 0.5]]]).tolist()
+        [[[[2.0, 2.0]]]]
     """
-    x, ready = prepared(images, 4), prepared(maps, 3)
+    x, ready = as_kernel_array(images, 4), as_kernel_array(maps, 3)
     if len(x) != len(ready):
         raise ValueError(f"{len(ready)} maps do not fit {len(x)} images")
     values = np.array(np.broadcast_to(np.asarray(fill, np.float32), x.shape[1:2]))
     masked = np.empty_like(x)
-    _explanation_maps(len(x), x, ready, *_taps_of(ready, x.shape[2:]), values, masked)
+    _explanation_maps(len(x), x, ready, *_interpolation(ready, x.shape[2:]), values, masked)
     return masked
 
 
-def agreement(
+def upsampled_similarity(
     first: ArrayLike, second: ArrayLike, size: Size
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How well two maps agree at the image's size, and how much the first one covers.
+    """Compute the correlation of pairs of maps at the image size, and the mean of the first maps.
+
+    One pass over the upsampled maps yields what coherency and complexity need.
 
     Args:
-        first, second: [N, h, w] each, of any h and w.
-        size: (H, W).
+        first: Maps [N, h, w] of any resolution.
+        second: Maps [N, h, w] of any resolution to correlate with `first`, image by image.
+        size: Image height and width (H, W).
 
     Returns:
-        Pearson's correlation coefficient of each pair of upsampled maps, [N] in [-1, 1], and the
-        mean absolute value of the first of them, [N]. Where either map has no variance the
-        coefficient is undefined; it is given as -1, so that the coherency (1 + r) / 2 is 0 there.
-        NaN only where a map holds NaN or Inf.
+        Two arrays [N]: Pearson's correlation coefficient of each pair of upsampled maps in
+        [-1, 1], and the mean absolute value of each upsampled map of `first`. A map without
+        variance has no correlation; its coefficient is reported as -1, so that the coherency
+        (1 + r) / 2 is 0. NaN occurs only if a map contains NaN or Inf.
+
+    Raises:
+        ValueError: The numbers of maps differ, or the size is smaller than 1.
+
+    Example:
+        >>> correlation, mean = upsampled_similarity([[[0, 1]]], [[[0, 2]]], (4, 4))
+        >>> round(correlation[0], 6), round(mean[0], 6)
+        (np.float64(1.0), np.float64(0.5))
     """
-    a, b = prepared(first, 3), prepared(second, 3)
+    a, b = as_kernel_array(first, 3), as_kernel_array(second, 3)
     if len(a) != len(b):
         raise ValueError(f"{len(a)} maps cannot be compared with {len(b)}")
-    coefficients, means = np.empty(len(a), np.float64), np.empty(len(a), np.float64)
-    _agreement(len(a), a, *_taps_of(a, size), b, *_taps_of(b, size), coefficients, means)
-    return coefficients, means
+    correlations, means = np.empty(len(a), np.float64), np.empty(len(a), np.float64)
+    _upsampled_similarity(
+        len(a), a, *_interpolation(a, size), b, *_interpolation(b, size), correlations, means
+    )
+    return correlations, means
 
 
-def _taps_of(maps: NDArray[np.float32], size: Size) -> tuple[Taps, Taps]:
-    """The taps along the height and the width that bring maps [N, h, w] to `size`."""
+def _interpolation(maps: NDArray[np.float32], size: Size) -> tuple[Axis, Axis]:
+    """The interpolation along height and width that resizes maps [N, h, w] to `size`."""
     if min(size) < 1:
         raise ValueError(f"cannot resize maps to {size[0]} x {size[1]}")
-    return _taps(maps.shape[1], size[0]), _taps(maps.shape[2], size[1])
+    return _interpolate_axis(maps.shape[1], size[0]), _interpolate_axis(maps.shape[2], size[1])
 
 
-def _taps(source: int, target: int) -> Taps:
+def _interpolate_axis(source: int, target: int) -> Axis:
     centers = (np.arange(target) + 0.5) * source / target - 0.5
     centers = centers.clip(0, source - 1)
     first = centers.astype(np.int64)
@@ -100,27 +130,27 @@ def _taps(source: int, target: int) -> Taps:
 
 
 @helper
-def _fill_row(
+def _upsample_row(
     small: NDArray[np.float32],
     i: int,
-    tall: Taps,
-    wide: Taps,
-    blend: NDArray[np.float64],
+    vertical: Axis,
+    horizontal: Axis,
+    buffer: NDArray[np.float64],
     row: NDArray[np.float32],
 ) -> None:
-    """Row i of the large map; `blend` is room for a row of the small one."""
-    above, below, down = tall
-    left, right, along = wide
-    if len(above) == len(small) and len(left) == len(blend):
+    """Write row i of the upsampled map to `row`; `buffer` has the width of the small map."""
+    above, below, below_weight = vertical
+    left, right, right_weight = horizontal
+    if len(above) == len(small) and len(left) == len(buffer):
         for j in range(len(row)):
             row[j] = small[i, j]
         return
-    for j in range(len(blend)):
+    for j in range(len(buffer)):
         a, b = np.float64(small[above[i], j]), np.float64(small[below[i], j])
-        blend[j] = a + (b - a) * down[i]
+        buffer[j] = a + (b - a) * below_weight[i]
     for j in range(len(row)):
-        a, b = blend[left[j]], blend[right[j]]
-        row[j] = a + (b - a) * along[j]
+        a, b = buffer[left[j]], buffer[right[j]]
+        row[j] = a + (b - a) * right_weight[j]
 
 
 @kernel
@@ -128,14 +158,14 @@ def _upsample(
     start: int,
     stop: int,
     maps: NDArray[np.float32],
-    tall: Taps,
-    wide: Taps,
+    vertical: Axis,
+    horizontal: Axis,
     resized: NDArray[np.float32],
 ) -> None:
-    blend = np.empty(maps.shape[2], np.float64)
+    buffer = np.empty(maps.shape[2], np.float64)
     for n in range(start, stop):
         for i in range(resized.shape[1]):
-            _fill_row(maps[n], i, tall, wide, blend, resized[n, i])
+            _upsample_row(maps[n], i, vertical, horizontal, buffer, resized[n, i])
 
 
 @kernel
@@ -144,16 +174,16 @@ def _explanation_maps(
     stop: int,
     images: NDArray[np.float32],
     maps: NDArray[np.float32],
-    tall: Taps,
-    wide: Taps,
+    vertical: Axis,
+    horizontal: Axis,
     fill: NDArray[np.float32],
     masked: NDArray[np.float32],
 ) -> None:
     _, channels, height, width = images.shape
-    blend, row = np.empty(maps.shape[2], np.float64), np.empty(width, np.float32)
+    buffer, row = np.empty(maps.shape[2], np.float64), np.empty(width, np.float32)
     for n in range(start, stop):
         for i in range(height):
-            _fill_row(maps[n], i, tall, wide, blend, row)
+            _upsample_row(maps[n], i, vertical, horizontal, buffer, row)
             for c in range(channels):
                 for j in range(width):
                     masked[n, c, i, j] = images[n, c, i, j] * row[j]
@@ -163,53 +193,54 @@ def _explanation_maps(
 
 
 @kernel
-def _agreement(
+def _upsampled_similarity(
     start: int,
     stop: int,
     first: NDArray[np.float32],
-    first_tall: Taps,
-    first_wide: Taps,
+    first_vertical: Axis,
+    first_horizontal: Axis,
     second: NDArray[np.float32],
-    second_tall: Taps,
-    second_wide: Taps,
-    coefficients: NDArray[np.float64],
+    second_vertical: Axis,
+    second_horizontal: Axis,
+    correlations: NDArray[np.float64],
     means: NDArray[np.float64],
 ) -> None:
-    height, width = len(first_tall[0]), len(first_wide[0])
-    blend_a, blend_b = np.empty(first.shape[2]), np.empty(second.shape[2])
+    height, width = len(first_vertical[0]), len(first_horizontal[0])
+    buffer_a, buffer_b = np.empty(first.shape[2]), np.empty(second.shape[2])
     row_a, row_b = np.empty(width, np.float32), np.empty(width, np.float32)
     for n in range(start, stop):
-        # Shifted by its first value, a constant map has a variance of exactly 0.
+        # After subtraction of its first value, a constant map has a variance of exactly 0.
         shift_a, shift_b = np.float64(first[n, 0, 0]), np.float64(second[n, 0, 0])
-        mean_a, mean_b, aa, bb, ab, mass = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        mean_a, mean_b, aa, bb, ab, absolute = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for i in range(height):
-            _fill_row(first[n], i, first_tall, first_wide, blend_a, row_a)
-            _fill_row(second[n], i, second_tall, second_wide, blend_b, row_b)
-            here_a, here_b = 0.0, 0.0
+            _upsample_row(first[n], i, first_vertical, first_horizontal, buffer_a, row_a)
+            _upsample_row(second[n], i, second_vertical, second_horizontal, buffer_b, row_b)
+            row_mean_a, row_mean_b = 0.0, 0.0
             for j in range(width):
-                here_a += np.float64(row_a[j]) - shift_a
-                here_b += np.float64(row_b[j]) - shift_b
-                mass += abs(np.float64(row_a[j]))
-            here_a, here_b = here_a / width, here_b / width
-            # Each row about its own mean, a second walk while it is in the cache, instead of a
-            # difference of squares; rows are joined as Chan, Golub and LeVeque do (1979).
+                row_mean_a += np.float64(row_a[j]) - shift_a
+                row_mean_b += np.float64(row_b[j]) - shift_b
+                absolute += abs(np.float64(row_a[j]))
+            row_mean_a, row_mean_b = row_mean_a / width, row_mean_b / width
+            # Sums of products about the row's own mean (a second loop while the row is in the
+            # cache) avoid the cancellation of a difference of squares. The rows are combined as
+            # in Chan, Golub and LeVeque (1979).
             for j in range(width):
-                a = (np.float64(row_a[j]) - shift_a) - here_a
-                b = (np.float64(row_b[j]) - shift_b) - here_b
+                a = (np.float64(row_a[j]) - shift_a) - row_mean_a
+                b = (np.float64(row_b[j]) - shift_b) - row_mean_b
                 aa += a * a
                 bb += b * b
                 ab += a * b
-            off_a, off_b = here_a - mean_a, here_b - mean_b
+            delta_a, delta_b = row_mean_a - mean_a, row_mean_b - mean_b
             share = 1.0 / (i + 1)
-            mean_a += off_a * share
-            mean_b += off_b * share
-            apart = width * i * share
-            aa += off_a * off_a * apart
-            bb += off_b * off_b * apart
-            ab += off_a * off_b * apart
-        means[n] = mass / (height * width)
+            mean_a += delta_a * share
+            mean_b += delta_b * share
+            weight = width * i * share
+            aa += delta_a * delta_a * weight
+            bb += delta_b * delta_b * weight
+            ab += delta_a * delta_b * weight
+        means[n] = absolute / (height * width)
         if aa == 0.0 or bb == 0.0:
-            coefficients[n] = -1.0
+            correlations[n] = -1.0
         else:
             r = ab / math.sqrt(aa * bb)
-            coefficients[n] = r if math.isnan(r) else min(1.0, max(-1.0, r))
+            correlations[n] = r if math.isnan(r) else min(1.0, max(-1.0, r))

@@ -1,1 +1,1 @@
-"""Metrics of explanations: what each needs, and how it scores."""
+"""Metrics of explanations, one file per family: what each reads, and how it scores a map."""

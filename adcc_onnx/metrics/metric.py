@@ -1,7 +1,7 @@
-"""What a metric is: what it needs to see, and how it scores one explanation.
+"""The interface of metrics: what they read, and the scores of explanations that they return.
 
-A metric never loads a model or makes a map; it reads `Explained` and returns one number an image.
-Figures are fractions unless their metric says otherwise.
+A metric never loads a model and never computes a map. It reads an `ExplainedBatch` and returns one
+number per image. Scores are fractions unless the metric's range says otherwise.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
-from adcc_onnx.kernels.upsample import agreement, upsample
+from adcc_onnx.kernels.upsample import upsample, upsampled_similarity
 
 
 class MetricNeed(enum.Enum):
-    """What a metric must be shown beside the map; the evaluation computes only that."""
+    """What a metric reads beside p(x) and the map; only declared needs are computed."""
 
     MASKED_SCORE = "the score of the explanation map"
     SECOND_MAP = "the map of the explanation map"
@@ -39,10 +39,18 @@ class MetricContext(Protocol):
 
     @property
     def images(self) -> Float32Array:
-        """x, the normalized input tensors, [N, C, H, W]."""
+        """The preprocessed input tensors x, [N, C, H, W]."""
 
     def scores(self, image: int, others: Float32Array) -> Float64Array:
-        """p of the class of image number `image` on other images [M, C, H, W]: [M]."""
+        """The score p of one image's class on other images.
+
+        Args:
+            image: Index of the image in the batch.
+            others: The other images, [M, C, H, W].
+
+        Returns:
+            [M].
+        """
 
     def replaced_scores(
         self,
@@ -51,12 +59,16 @@ class MetricContext(Protocol):
         counts: NDArray[np.int64],
         baseline: Float32Array,
     ) -> Float64Array:
-        """p of image number `image` with its first pixels replaced by those of a baseline: [T].
+        """The score p of one image whose first pixels are replaced by those of a baseline.
 
         Args:
-            ranks: the place of each pixel in the order of replacement, [H, W].
-            counts: how many pixels are replaced, [T].
-            baseline: [C, H, W].
+            image: Index of the image in the batch.
+            ranks: Position of each pixel in the order of replacement, [H, W].
+            counts: Numbers of pixels to replace, [T].
+            baseline: The baseline, [C, H, W].
+
+        Returns:
+            [T].
         """
 
     def restored_scores(
@@ -66,34 +78,52 @@ class MetricContext(Protocol):
         counts: NDArray[np.int64],
         baseline: Float32Array,
     ) -> Float64Array:
-        """The same the other way round: p of the baseline with the image's first pixels in it."""
+        """The score p of a baseline whose first pixels are replaced by those of one image.
+
+        Args:
+            image: Index of the image in the batch.
+            ranks: Position of each pixel in the order of replacement, [H, W].
+            counts: Numbers of pixels to restore, [T].
+            baseline: The baseline, [C, H, W].
+
+        Returns:
+            [T].
+        """
 
     def maps(self, others: Float32Array) -> Float32Array:
-        """The same method's maps of other images [N, C, H, W], the classes kept: [N, H, W]."""
+        """The same method's maps, [N, H, W], of other images [N, C, H, W] for the same classes."""
 
     def rngs(self) -> list[np.random.Generator]:
-        """A source of random numbers an image, the same whatever the batch, order or process."""
+        """A random generator per image, independent of the batch, the order and the process."""
 
     def begin(self, metric: str) -> None:
-        """Say which metric, by what was asked, reads from now on."""
+        """Set the metric, by its name with options, whose curves `keep` stores."""
 
     def keep(self, image: int, curve: Float64Array) -> None:
-        """Keep a curve of image number `image` with the figures of the metric that reads."""
+        """Store a curve of one image with the current metric's scores."""
 
 
 @dataclass(frozen=True)
-class Explained:
-    """N images, explained: x the image, c its class, M = CAM_c(x), e = x * M.
+class ExplainedBatch:
+    """N images with one method's maps: x the image, c its class, M = CAM_c(x), e = x * M.
 
     Attributes:
-        probability: p(x), the probability of c, [N] float64.
-        masked_probability: p(e), [N] float64; None where no metric needs it.
-        maps: M in [0, 1], [N, h, w] float32 of any h and w; None where no metric needs it.
-        second_maps: CAM_c(e), likewise; None where no metric needs it.
-        truth: where the object is, [N, H, W] bool; all False where that is not known.
-        passes: runs of the model on an image that its map took, [N]; backward runs count as one.
-        view: the model, for metrics that need scores or maps of changed images.
-        size: (H, W) of the images; that of the maps where it is None.
+        probability: The probability p(x) of c, [N] float64.
+        masked_probability: The probability p(e), [N] float64; None if no metric needs it.
+        maps: The maps M in [0, 1], [N, h, w] float32 for any h and w; None if no metric needs them.
+        second_maps: The maps CAM_c(e), [N, h, w] float32; None if no metric needs them.
+        truth: Whether each pixel belongs to the object, [N, H, W] bool; all False if unknown.
+        passes: Model passes per image that its map took, [N]; a pass with backward counts as one.
+        context: The model, for metrics that need scores or maps of changed images.
+        size: Height and width of the images; those of the maps if it is None.
+
+    Example:
+        >>> batch = ExplainedBatch(np.array([0.8]), maps=np.eye(2, dtype=np.float32)[None])
+        >>> batch.full_size_maps.shape
+        (1, 2, 2)
+        >>> batch.require_masked_probability()
+        Traceback (most recent call last):
+        ValueError: a metric reads p(e), which was not given: is it in its `needs`?
     """
 
     probability: Float64Array
@@ -106,29 +136,50 @@ class Explained:
     size: tuple[int, int] | None = None
 
     @cached_property
-    def large_maps(self) -> Float32Array:
-        """M at the images' size, [N, H, W]."""
+    def full_size_maps(self) -> Float32Array:
+        """The maps M at the images' size, [N, H, W]."""
         found = _given(self.maps, "the maps")
         return upsample(found, self.size or found.shape[1:])
 
     @cached_property
-    def agreement(self) -> tuple[Float64Array, Float64Array]:
+    def map_similarity(self) -> tuple[Float64Array, Float64Array]:
         """Pearson's r of M and CAM_c(e) at the images' size, -1 where undefined; and mean |M|."""
         first = _given(self.maps, "the maps")
         second = _given(self.second_maps, "CAM(e)")
-        return agreement(first, second, self.size or first.shape[1:])
+        return upsampled_similarity(first, second, self.size or first.shape[1:])
+
+    def require_masked_probability(self) -> Float64Array:
+        """The probability p(e), [N], for a metric that declares MASKED_SCORE."""
+        return _given(self.masked_probability, "p(e)")
+
+    def require_truth(self) -> NDArray[np.bool_]:
+        """The pixels of the object, [N, H, W], for a metric that declares TRUTH."""
+        return _given(self.truth, "the truth")
+
+    def require_context(self) -> MetricContext:
+        """The model, for a metric that needs scores or maps of changed images."""
+        return _given(self.context, "the model")
 
 
 class Metric(ABC):
-    """A measure of explanations; its options are the arguments of its constructor.
+    """Base class of metrics; the arguments of the constructor are the metric's options.
 
     Attributes:
-        name: as asked for and stored.
-        title: the head of its column in tables.
-        summary: one line for a list of metrics.
-        higher_is_better: which end of the range is the good one.
-        value_range: the least and the greatest value possible.
-        needs: what `score` reads beside p(x) and the maps.
+        name: Name in requests and in results.
+        title: Heading of its column in tables.
+        summary: One line for lists of metrics.
+        higher_is_better: Whether high scores are the good ones.
+        value_range: The smallest and the largest possible value.
+        needs: Everything that `score` reads beside p(x) and the maps.
+
+    Example:
+        >>> class Peak(Metric):
+        ...     name, title, higher_is_better = "peak", "Peak", True
+        ...     def score(self, explained):
+        ...         return explained.full_size_maps.max(axis=(1, 2)).astype(np.float64)
+        >>> maps = np.array([[[0.25, 0.5]]], np.float32)
+        >>> Peak().score(ExplainedBatch(np.ones(1), maps=maps))
+        array([0.5])
     """
 
     name: ClassVar[str]
@@ -139,54 +190,38 @@ class Metric(ABC):
     needs: ClassVar[frozenset[MetricNeed]] = frozenset()
 
     @abstractmethod
-    def score(self, explained: Explained) -> Float64Array:
-        """The value of each image, [N] float64; NaN where the image has none."""
+    def score(self, explained: ExplainedBatch) -> Float64Array:
+        """The value of each image, [N] float64; NaN for an image without a value."""
 
     def aggregate(self, means: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
-        """The figures of data sets from the means over their images, by name.
+        """The scores of R datasets from the means over their images; by default, the mean.
 
-        `means` holds the mean of this metric's own values under its name, and those of its parts
-        where it has some, one for each of R data sets (a bootstrap makes many): [R]. The default
-        is the mean itself.
+        Args:
+            means: Means of this metric's values and of those of its parts, by name, [R] each. A
+                bootstrap passes many datasets at once.
+
+        Returns:
+            The scores by name, [R] each.
         """
         return {self.name: means[self.name]}
 
 
 class CompositeMetric(Metric):
-    """A metric computed from the values of others, which are scored once for all.
+    """A metric computed from the values of other metrics, each of which is scored once.
 
     Attributes:
-        parts: the metrics it is computed from.
+        parts: The metrics from which it is computed.
     """
 
     parts: ClassVar[tuple[Metric, ...]]
 
     @abstractmethod
     def combine(self, values: Mapping[str, Float64Array]) -> Float64Array:
-        """The value of each image from those of the parts, [N] float64."""
+        """The value of each image from those of the parts by name, [N] float64."""
 
-    def score(self, explained: Explained) -> Float64Array:
+    def score(self, explained: ExplainedBatch) -> Float64Array:
+        """The value of each image, [N] float64."""
         return self.combine({part.name: part.score(explained) for part in self.parts})
-
-
-def masked_probability(explained: Explained) -> Float64Array:
-    """p(e), for a metric that declares MASKED_SCORE."""
-    return _given(explained.masked_probability, "p(e)")
-
-
-def maps(explained: Explained) -> Float32Array:
-    """M, [N, H, W]."""
-    return explained.large_maps
-
-
-def truth(explained: Explained) -> NDArray[np.bool_]:
-    """Where the object is, [N, H, W], for a metric that declares TRUTH."""
-    return _given(explained.truth, "the truth")
-
-
-def context(explained: Explained) -> MetricContext:
-    """The model, for a metric that declares OTHER_SCORES, REPLACED_SCORES or OTHER_MAPS."""
-    return _given(explained.context, "the model")
 
 
 _Value = TypeVar("_Value")

@@ -1,132 +1,190 @@
-"""Metrics by name, and how a list of them is scored."""
+"""Metrics by name: the built-in ones and those that users and other packages register."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from typing import TypeVar, overload
 
-import numpy as np
-
-from adcc_onnx.errors import OptionError, did_you_mean
 from adcc_onnx.kernels.arrays import Float64Array
-from adcc_onnx.metrics.metric import CompositeMetric, Explained, Metric
-from adcc_onnx.options import read_options, split_call
+from adcc_onnx.metrics.metric import ExplainedBatch, Metric, MetricNeed
+from adcc_onnx.plugin_registry import PluginRegistry
 
-Metrics = Mapping[str, Metric]
+ScoreFunction = Callable[[ExplainedBatch], Float64Array]
 
-# Each metric's class and the module it stands in, imported when it is first asked for.
-_METRICS = {
-    "average_drop": ("average_drop", "AverageDrop"),
-    "average_increase": ("average_increase", "AverageIncrease"),
-    "average_gain": ("average_gain", "AverageGain"),
-    "coherency": ("coherency", "Coherency"),
-    "complexity": ("complexity", "Complexity"),
-    "adcc": ("adcc", "ADCC"),
-    "deletion": ("pixel_curve", "Deletion"),
-    "insertion": ("pixel_curve", "Insertion"),
+_Class = TypeVar("_Class", bound=type[Metric])
+_Function = TypeVar("_Function", bound=ScoreFunction)
+
+# The metrics of the ADCC paper, in the order of its tables.
+ADCC_FAMILY = ("average_drop", "average_increase", "coherency", "complexity", "adcc")
+# The metrics that replace pixels step by step.
+PIXEL_CURVES = ("deletion", "insertion")
+
+# The module under `adcc_onnx.metrics` and the class of each built-in metric.
+_BUILT_IN = {
+    "average_drop": ("adcc_family", "AverageDrop"),
+    "average_increase": ("adcc_family", "AverageIncrease"),
+    "average_gain": ("adcc_family", "AverageGain"),
+    "coherency": ("adcc_family", "Coherency"),
+    "complexity": ("adcc_family", "Complexity"),
+    "adcc": ("adcc_family", "ADCC"),
+    "deletion": ("pixel_curves", "Deletion"),
+    "insertion": ("pixel_curves", "Insertion"),
     "road_morf": ("road", "RoadMorf"),
     "road_lerf": ("road", "RoadLerf"),
     "road": ("road", "Road"),
-    "sparseness": ("sparseness", "Sparseness"),
-    "entropy": ("entropy", "Entropy"),
-    "max_sensitivity": ("max_sensitivity", "MaxSensitivity"),
-    "infidelity": ("infidelity", "Infidelity"),
-    "passes": ("passes", "Passes"),
-    "pointing_game": ("pointing_game", "PointingGame"),
-    "energy_pointing_game": ("energy_pointing_game", "EnergyPointingGame"),
-    "iou": ("iou", "IoU"),
-    "best_iou": ("iou", "BestIoU"),
+    "sparseness": ("map_shape", "Sparseness"),
+    "entropy": ("map_shape", "Entropy"),
+    "max_sensitivity": ("robustness", "MaxSensitivity"),
+    "infidelity": ("robustness", "Infidelity"),
+    "passes": ("cost", "Passes"),
+    "pointing_game": ("localization", "PointingGame"),
+    "energy_pointing_game": ("localization", "EnergyPointingGame"),
+    "iou": ("localization", "IoU"),
+    "best_iou": ("localization", "BestIoU"),
 }
 
-# What the paper reports, in the order of its tables.
-ADCC_FAMILY = ("average_drop", "average_increase", "coherency", "complexity", "adcc")
-# Those that exchange pixels step by step.
-PIXEL_CURVES = ("deletion", "insertion")
+METRICS: PluginRegistry[Metric] = PluginRegistry(
+    Metric,  # type: ignore[type-abstract]
+    kind="metric",
+    group="adcc_onnx.metrics",
+    built_in={name: (f"adcc_onnx.metrics.{file}", cls) for name, (file, cls) in _BUILT_IN.items()},
+    required=("name", "title", "higher_is_better"),
+)
 
 
-def metric_names() -> list[str]:
-    """The names of all metrics."""
-    return list(_METRICS)
+@overload
+def metric(target: _Class, /) -> _Class: ...
 
 
-def list_metrics() -> list[type[Metric]]:
-    """The classes of all metrics, in the order of their names."""
-    return [_find(name) for name in _METRICS]
+@overload
+def metric(
+    *,
+    name: str,
+    higher_is_better: bool,
+    needs: Iterable[MetricNeed] = (),
+    value_range: tuple[float, float] = (0.0, 1.0),
+    title: str = "",
+    summary: str = "",
+) -> Callable[[_Function], _Function]: ...
+
+
+def metric(
+    target: _Class | None = None,
+    /,
+    *,
+    name: str = "",
+    higher_is_better: bool = True,
+    needs: Iterable[MetricNeed] = (),
+    value_range: tuple[float, float] = (0.0, 1.0),
+    title: str = "",
+    summary: str = "",
+) -> _Class | Callable[[_Function], _Function]:
+    """Register a metric, written as a class or as a function.
+
+    A class is decorated with `@metric` alone. It defines its name, title and direction itself, and
+    the arguments of its constructor are the metric's options. A function from the explained batch
+    to one value per image is decorated with `@metric(name=..., higher_is_better=...)`.
+
+    Args:
+        target: The class.
+        name: The function's name in requests, without spaces, commas, "=" or brackets.
+        higher_is_better: Whether high values are the good ones.
+        needs: Everything the function reads beside p(x) and the maps.
+        value_range: The smallest and the largest possible value.
+        title: Heading of the column in tables; the name if it is empty.
+        summary: One line for lists of metrics.
+
+    Returns:
+        The class or function, unchanged.
+
+    Raises:
+        OptionError: The name is not usable or is taken by another metric. The same class or
+            function, defined again, replaces the earlier one.
+        TypeError: `target` is not a subclass of `Metric`.
+
+    Example:
+        >>> import numpy as np
+        >>> batch = ExplainedBatch(np.ones(1), maps=np.array([[[0.25, 0.5]]], np.float32))
+        >>> with METRICS.isolated():  # outside of tests, register at the top of a module
+        ...     @metric(name="peak", higher_is_better=True, summary="the map's largest value")
+        ...     def peak(explained):
+        ...         return explained.full_size_maps.max(axis=(1, 2)).astype(np.float64)
+        ...     get_metric("peak").score(batch)
+        array([0.5])
+    """
+    if target is not None:
+        METRICS.register(target)
+        return target
+    attributes = {
+        "name": name,
+        "title": title or name,
+        "summary": summary,
+        "higher_is_better": higher_is_better,
+        "value_range": value_range,
+        "needs": frozenset(needs),
+    }
+
+    def register_function(function: _Function) -> _Function:
+        METRICS.register_function(function, "score", attributes)
+        return function
+
+    return register_function
 
 
 def get_metric(text: str) -> Metric:
-    """The metric a user asks for: `"adcc"`, or with options `"deletion(steps=56)"`.
+    """Create the metric that a text names, such as "adcc" or "deletion(steps=56)".
+
+    Args:
+        text: The name, with options in brackets if there are any.
+
+    Returns:
+        The metric with these options.
 
     Raises:
-        OptionError: an unknown metric or option, with the closest there are, or a wrong value.
+        OptionError: The metric or an option does not exist, or a value is wrong. The message
+            suggests close names.
+
+    Example:
+        >>> get_metric("deletion(steps=56)")
+        Deletion(steps=56, baseline='zero')
     """
-    name, options = split_call(text)
-    found = _find(name)
-    return found(**read_options(name, found, options))
+    return METRICS.create(text)
 
 
 def get_metrics(texts: Iterable[str]) -> dict[str, Metric]:
-    """The metrics a user asks for by what was asked, in that order, each once.
+    """Create metrics by name, in the given order and each once.
+
+    Args:
+        texts: The names, with options in brackets if there are any.
+
+    Returns:
+        The metrics by these texts.
 
     Raises:
-        OptionError: as `get_metric`.
+        OptionError: A metric or an option does not exist, or a value is wrong.
+
+    Example:
+        >>> list(get_metrics(["adcc", "iou(threshold=0.3)", "adcc"]))
+        ['adcc', 'iou(threshold=0.3)']
     """
     return {text: get_metric(text) for text in dict.fromkeys(texts)}
 
 
-def score_all(metrics: Metrics, explained: Explained) -> dict[str, Float64Array]:
-    """The values [N] of the metrics by name, and of the parts of composite ones, each once."""
-    values: dict[str, Float64Array] = {}
-    for name, metric in metrics.items():
-        _score_into(values, name, metric, explained)
-    return values
+def metric_names() -> list[str]:
+    """The names of all metrics, the built-in ones first.
 
-
-def dataset_scores(metrics: Metrics, means: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
-    """The figures of R data sets, by name, in the order of the metrics: [R] each.
-
-    Args:
-        metrics: those asked for.
-        means: the means over the images of what `score_all` gives, [R] each; a metric whose
-            mean, or that of one of its parts, is not there has no figure.
+    Example:
+        >>> metric_names()[:3]
+        ['average_drop', 'average_increase', 'average_gain']
     """
-    found: dict[str, Float64Array] = {}
-    for name, metric in metrics.items():
-        if name in means:
-            aggregate = metric.aggregate({**means, metric.name: means[name]})
-            found.update(
-                {name + key.removeprefix(metric.name): aggregate[key] for key in aggregate}
-            )
-    return found
+    return METRICS.names()
 
 
-def mean_values(values: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
-    """The mean over the images that have a value, [1] each; nothing where no image has one."""
-    sound = {name: column[~np.isnan(column)] for name, column in values.items()}
-    return {name: column.mean(keepdims=True) for name, column in sound.items() if len(column)}
+def list_metrics() -> list[type[Metric]]:
+    """The classes of all metrics, in the order of `metric_names`.
 
-
-def _find(name: str) -> type[Metric]:
-    if name not in _METRICS:
-        raise OptionError(
-            f"there is no metric '{name}'{did_you_mean(name, _METRICS)} "
-            f"(metrics: {', '.join(_METRICS)})"
-        )
-    module, cls = _METRICS[name]
-    found: type[Metric] = getattr(importlib.import_module(f"adcc_onnx.metrics.{module}"), cls)
-    return found
-
-
-def _score_into(
-    values: dict[str, Float64Array], name: str, metric: Metric, explained: Explained
-) -> None:
-    if name in values:
-        return
-    if isinstance(metric, CompositeMetric):
-        for part in metric.parts:
-            _score_into(values, part.name, part, explained)
-        values[name] = metric.combine(values)
-    else:
-        if explained.context is not None:
-            explained.context.begin(name)
-        values[name] = metric.score(explained)
+    Example:
+        >>> [(cls.name, cls.higher_is_better) for cls in list_metrics()][:2]
+        [('average_drop', False), ('average_increase', True)]
+    """
+    return METRICS.classes()

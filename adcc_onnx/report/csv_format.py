@@ -1,4 +1,4 @@
-"""CSV: one row a run and method; fractions in [0, 1]."""
+"""Results as CSV: one row per run and method; fractions in [0, 1]."""
 
 from __future__ import annotations
 
@@ -9,45 +9,59 @@ from typing import Any
 
 from adcc_onnx.report.rounding import rounded
 from adcc_onnx.report.text_table import safe
-from adcc_onnx.results.summary import MethodSummary, RunSummary
+from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 
 _COUNTS = ("images", "failed", "degenerate", "failed_by_method")
+# Spreadsheets take text that begins with one of these for a formula.
+_FORMULA_SIGNS = ("=", "+", "-", "@")
 
 
-def to_csv(runs: Sequence[RunSummary]) -> str:
-    """All runs, with a header; a figure or interval that a run lacks stays empty."""
-    methods = [method for run in runs for method in run.methods.values()]
+def results_to_csv(results: Sequence[EvaluationResult]) -> str:
+    """Write a header and all results; a score or interval that a run lacks is an empty cell."""
+    methods = [method for result in results for method in result.methods.values()]
     scores = dict.fromkeys(name for method in methods for name in method.scores)
     columns = [column for name in scores for column in (name, f"{name}_low", f"{name}_high")]
     rows = (
         {
-            "model": run.model,
-            "protocol": run.protocol,
+            "model": result.model,
+            "protocol": result.protocol,
             "method": name,
             **_scores(method),
-            **dict(
-                zip(
-                    _COUNTS, (run.images, run.failed, method.degenerate, method.failed), strict=True
-                )
-            ),
+            "images": result.images,
+            "failed": result.failed,
+            "degenerate": method.degenerate,
+            "failed_by_method": method.failed,
         }
-        for run in runs
-        for name, method in run.methods.items()
+        for result in results
+        for name, method in result.methods.items()
     )
-    return written(["model", "protocol", "method", *columns, *_COUNTS], rows)
+    return csv_text(["model", "protocol", "method", *columns, *_COUNTS], rows)
 
 
-def written(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A header and rows; texts are safe to print."""
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Write a header and rows.
+
+    Args:
+        columns: Names of the columns.
+        rows: Values by column; None and absent values give empty cells.
+
+    Returns:
+        CSV whose text cells hold no control characters and no formulas.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: safe(v) if isinstance(v, str) else v for k, v in row.items()})
+        writer.writerow({k: _defused(v) if isinstance(v, str) else v for k, v in row.items()})
     return text.getvalue()
 
 
-def _scores(method: MethodSummary) -> dict[str, float]:
+def _defused(text: str) -> str:
+    """Write out control characters, and put an apostrophe before what looks like a formula."""
+    return f"'{safe(text)}" if text.startswith(_FORMULA_SIGNS) else safe(text)
+
+
+def _scores(method: MethodResult) -> dict[str, float]:
     ends = {
         f"{name}_{end}": rounded(value)
         for name, interval in method.intervals.items()

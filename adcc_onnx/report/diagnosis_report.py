@@ -1,4 +1,4 @@
-"""What `adcc-onnx doctor` prints."""
+"""The report of `adcc-onnx doctor`."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from adcc_onnx.report.text_table import lines
-from adcc_onnx.runtime.diagnosis import Health, Runtime
+from adcc_onnx.report.text_table import printable_lines
+from adcc_onnx.runtime.diagnosis import Diagnosis, RuntimeDiagnosis
 
 
-def to_json(health: Health) -> str:
-    """Everything, with `healthy` beside it."""
-    return json.dumps({"healthy": not health.problems, **asdict(health)}, indent=2) + "\n"
+def diagnosis_to_json(diagnosis: Diagnosis) -> str:
+    """Write everything as JSON, with the additional key `healthy`."""
+    return json.dumps({"healthy": not diagnosis.problems, **asdict(diagnosis)}, indent=2) + "\n"
 
 
-def to_text(health: Health) -> str:
-    """Two columns, then the problems with what mends each; ends in a newline."""
-    rows = [*health.versions.items()]
-    if health.onnxruntime is not None:
-        rows += _runtime(health.onnxruntime)
-    rows.append(("kernels", "do not compile" if health.kernels is None else health.kernels))
+def diagnosis_to_text(diagnosis: Diagnosis) -> str:
+    """Write two columns, then each problem with its fix; ends in a newline."""
+    rows = [*diagnosis.versions.items()]
+    if diagnosis.onnxruntime is not None:
+        rows += _runtime(diagnosis.onnxruntime)
+    rows.append(("kernels", "do not compile" if diagnosis.kernels is None else diagnosis.kernels))
     width = max(len(name) for name, _ in rows)
     texts = [f"{name.ljust(width)}  {text}" for name, text in rows]
-    return lines([*texts, "", *_problems(health)])
+    return printable_lines([*texts, "", *_problems(diagnosis)])
 
 
-def _runtime(runtime: Runtime) -> Iterator[tuple[str, str]]:
+def _runtime(runtime: RuntimeDiagnosis) -> Iterator[tuple[str, str]]:
     built = "" if runtime.cuda is None else f", built for CUDA {runtime.cuda}"
     yield "onnxruntime", runtime.version + built
     yield "providers", ", ".join(p.removesuffix("ExecutionProvider") for p in runtime.providers)
@@ -38,9 +38,9 @@ def _runtime(runtime: Runtime) -> Iterator[tuple[str, str]]:
     yield "--device auto", runtime.device
 
 
-def _problems(health: Health) -> Iterator[str]:
-    if not health.problems:
+def _problems(diagnosis: Diagnosis) -> Iterator[str]:
+    if not diagnosis.problems:
         yield "healthy"
-    for problem in health.problems:
+    for problem in diagnosis.problems:
         yield f"problem: {problem.what}"
-        yield f"   mend: {problem.fix}"
+        yield f"    fix: {problem.fix}"

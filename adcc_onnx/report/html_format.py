@@ -1,13 +1,14 @@
-"""HTML: one file by itself, with no script and nothing loaded from elsewhere."""
+"""Results as HTML: one self-contained file without scripts."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
 
-from adcc_onnx.report.summary_rows import grid, headline, notes
+from adcc_onnx.report.result_rows import headline, notes, table_rows
 from adcc_onnx.report.text_table import safe
-from adcc_onnx.results.summary import RunSummary
+from adcc_onnx.results.curve_fractions import curve_fractions
+from adcc_onnx.results.evaluation_result import EvaluationResult
 
 _HEAD = """<!doctype html>
 <html lang="en">
@@ -29,35 +30,34 @@ svg { font: 12px system-ui, sans-serif; margin: 1em 2em 0 0; }
 """
 _TAIL = "</body>\n</html>\n"
 
-# Okabe and Ito's colors, told apart by the color-blind too; then the same again in dashes.
+# Okabe and Ito's colors, which color-blind people can distinguish; further curves are dashed.
 _COLORS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7", "#b2a800")
 _DASHES = ("none", "6 3", "2 2")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _LINE = 360, 220, 40, 40, 16  # pixels
-# ROAD takes 10 to 90 % of the pixels away; other curves go from none of them to all.
-_SPANS = {"road_morf": (0.1, 0.9), "road_lerf": (0.1, 0.9)}
 
 
-def to_html(runs: Sequence[RunSummary]) -> str:
-    """A table a run with the ranking figure's intervals, the mean curves below it."""
-    return "".join([_HEAD, *(line for run in runs for line in _section(run)), _TAIL])
+def results_to_html(results: Sequence[EvaluationResult]) -> str:
+    """Write a page with one table per run, and its mean curves below."""
+    return "".join([_HEAD, *(line for result in results for line in _section(result)), _TAIL])
 
 
-def _section(run: RunSummary) -> Iterator[str]:
-    yield f"<section>\n<h2>{_text(headline(run))}</h2>\n<table>\n"
-    for i, row in enumerate(grid(run)):
+def _section(result: EvaluationResult) -> Iterator[str]:
+    yield f"<section>\n<h2>{_text(headline(result))}</h2>\n<table>\n"
+    for i, row in enumerate(table_rows(result)):
         tag = "td" if i else "th"
         cells = "".join(f"<{tag}>{_text(cell)}</{tag}>" for cell in row)
         yield f"<tr>{cells}</tr>\n"
     yield "</table>\n"
-    yield from (f"<p>{_text(note)}</p>\n" for note in notes(run))
-    for name in dict.fromkeys(name for method in run.methods.values() for name in method.curves):
-        curves = {m: found.curves[name] for m, found in run.methods.items() if name in found.curves}
+    yield from (f"<p>{_text(note)}</p>\n" for note in notes(result))
+    methods = result.methods
+    for name in dict.fromkeys(name for method in methods.values() for name in method.curves):
+        curves = {m: found.curves[name] for m, found in methods.items() if name in found.curves}
         yield from _chart(name, curves)
     yield "</section>\n"
 
 
 def _chart(name: str, curves: Mapping[str, Sequence[float]]) -> Iterator[str]:
-    """Scores against the share of pixels exchanged, with a legend below."""
+    """Draw scores against the fraction of replaced pixels, with a legend below."""
     top = max(max(curve) for curve in curves.values()) or 1.0
     height = _HEIGHT + _BOTTOM + _LINE * len(curves)
     yield f'<svg role="img" width="{_LEFT + _WIDTH + 10}" height="{height}">\n'
@@ -66,9 +66,9 @@ def _chart(name: str, curves: Mapping[str, Sequence[float]]) -> Iterator[str]:
     yield f'<text x="{_LEFT}" y="12">{_text(name)}: mean score</text>\n'
     for value, y in ((top, 24), (0.0, _HEIGHT)):
         yield f'<text x="{_LEFT - 4}" y="{y}" text-anchor="end">{value:.2g}</text>\n'
-    for share in (0.0, 0.5, 1.0):
-        x, y = _LEFT + share * _WIDTH, _HEIGHT + 14
-        yield f'<text x="{x:.0f}" y="{y}" text-anchor="middle">{share:.0%}</text>\n'
+    for fraction in (0.0, 0.5, 1.0):
+        x, y = _LEFT + fraction * _WIDTH, _HEIGHT + 14
+        yield f'<text x="{x:.0f}" y="{y}" text-anchor="middle">{fraction:.0%}</text>\n'
     for i, (method, curve) in enumerate(curves.items()):
         dash = _DASHES[i // len(_COLORS) % len(_DASHES)]
         stroke = f'stroke="{_COLORS[i % len(_COLORS)]}" stroke-dasharray="{dash}"'
@@ -80,14 +80,12 @@ def _chart(name: str, curves: Mapping[str, Sequence[float]]) -> Iterator[str]:
 
 
 def _points(name: str, curve: Sequence[float], top: float) -> str:
-    start, end = _SPANS.get(name, (0.0, 1.0))
-    step = (end - start) / max(1, len(curve) - 1)
     return " ".join(
-        f"{_LEFT + _WIDTH * (start + i * step):.1f},{_HEIGHT - (_HEIGHT - 20) * value / top:.1f}"
-        for i, value in enumerate(curve)
+        f"{_LEFT + _WIDTH * fraction:.1f},{_HEIGHT - (_HEIGHT - 20) * value / top:.1f}"
+        for fraction, value in zip(curve_fractions(name, len(curve)), curve, strict=True)
     )
 
 
 def _text(text: str) -> str:
-    """Names are not ours: what would be markup, or steer a viewer, is written out."""
+    """Escape markup and control characters, which names from files may hold."""
     return html.escape(safe(text))

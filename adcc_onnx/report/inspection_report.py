@@ -1,4 +1,4 @@
-"""What `adcc-onnx inspect` prints for people."""
+"""The report of `adcc-onnx inspect` for people."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from typing import Any
 from adcc_onnx.report.text_table import aligned_rows, safe
 
 
-def to_text(found: dict[str, Any]) -> str:
-    """The result of `graph.inspection.inspect`, ending in a newline."""
+def inspection_to_text(found: dict[str, Any]) -> str:
+    """Write a description of a model file.
+
+    Args:
+        found: Result of `adcc_onnx.inspect`.
+
+    Returns:
+        Text that ends in a newline.
+    """
     lines = [
         f"opset {found['opset']}, {found['nodes']} operators",
         *_ends("input", found["inputs"]),
@@ -19,7 +26,7 @@ def to_text(found: dict[str, Any]) -> str:
         "",
         *_layers(found["layers"], found["default"]["name"]),
         "",
-        f"* the default: {found['default']['reason']}",
+        f"* default layer: {found['default']['reason']}",
         *(
             f"no gradient through {o['operator']} (node '{o['node']}'): {o['reason']}"
             for o in found["unsupported_operators"]
@@ -47,7 +54,7 @@ def _scores(scores: dict[str, Any]) -> str:
 
 
 def _layers(layers: Sequence[dict[str, Any]], default: str) -> list[str]:
-    # The name comes last: some exporters write whole paragraphs.
+    # The name is the last column: some exporters write very long names.
     header = ["", "kind", "channels", "map", "gradient", "module", "layer"]
     rows = [
         [

@@ -1,4 +1,4 @@
-"""JSON: the contract other programs read. No times, no paths; equal runs give equal bytes."""
+"""Results as JSON, without times and paths: equal runs give equal bytes."""
 
 from __future__ import annotations
 
@@ -7,49 +7,50 @@ from collections.abc import Sequence
 from typing import Any
 
 from adcc_onnx.report.rounding import rounded_all
+from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 from adcc_onnx.results.ranking import Ranking
-from adcc_onnx.results.summary import MethodSummary, RunSummary
 from adcc_onnx.statistics.resampling import Resampling
 
 
-def to_json(runs: Sequence[RunSummary]) -> str:
-    """All runs; fractions in [0, 1]."""
-    return as_text({"runs": [_run(run) for run in runs]})
+def results_to_json(results: Sequence[EvaluationResult]) -> str:
+    """Write all results; fractions in [0, 1]."""
+    return json_text({"runs": [_run(result) for result in results]})
 
 
-def as_text(found: dict[str, Any]) -> str:
-    return json.dumps(found, indent=2) + "\n"
+def json_text(content: dict[str, Any]) -> str:
+    """Write an object as indented JSON that ends in a newline."""
+    return json.dumps(content, indent=2) + "\n"
 
 
 def resampling_record(resampling: Resampling) -> dict[str, Any]:
-    """How intervals and tests were made, so that they can be made again."""
+    """Return the settings that reproduce the confidence intervals and tests."""
     return {**vars(resampling)}
 
 
-def _run(run: RunSummary) -> dict[str, Any]:
+def _run(result: EvaluationResult) -> dict[str, Any]:
     return {
-        "model": run.model,
-        "protocol": run.protocol,
-        "layer": run.layer,
-        "target": run.target,
-        "images": run.images,
-        "failed": run.failed,
-        "top1": run.top1,
-        "statistics": resampling_record(run.resampling),
-        "ranking": None if run.ranking is None else _ranking(run, run.ranking),
-        "methods": {name: _method(method) for name, method in run.methods.items()},
+        "model": result.model,
+        "protocol": result.protocol,
+        "layer": result.layer,
+        "target": result.target,
+        "images": result.images,
+        "failed": result.failed,
+        "top1": result.top1,
+        "statistics": resampling_record(result.resampling),
+        "ranking": None if result.ranking is None else _ranking(result, result.ranking),
+        "methods": {name: _method(method) for name, method in result.methods.items()},
     }
 
 
-def _ranking(run: RunSummary, ranking: Ranking) -> dict[str, Any]:
+def _ranking(result: EvaluationResult, ranking: Ranking) -> dict[str, Any]:
     return {
         "by": ranking.score.name,
         "order": ranking.order,
-        "not_significantly_worse": ranking.not_told_apart(run.resampling.confidence),
+        "not_significantly_worse": ranking.not_significantly_worse(result.resampling.confidence),
     }
 
 
-def _method(method: MethodSummary) -> dict[str, Any]:
+def _method(method: MethodResult) -> dict[str, Any]:
     return {
         **method.scores,
         "degenerate": method.degenerate,

@@ -1,14 +1,14 @@
-"""LaTeX: a tabular a run, for the package booktabs."""
+"""Results as LaTeX: one tabular per run, for the package booktabs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adcc_onnx.report.summary_rows import grid, headline, notes
+from adcc_onnx.report.result_rows import headline, notes, table_rows
 from adcc_onnx.report.text_table import safe
-from adcc_onnx.results.summary import RunSummary
+from adcc_onnx.results.evaluation_result import EvaluationResult
 
-_WRITTEN = str.maketrans(
+_ESCAPES = str.maketrans(
     {
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
@@ -27,16 +27,16 @@ _WRITTEN = str.maketrans(
 )
 
 
-def to_latex(runs: Sequence[RunSummary]) -> str:
-    """Tables to be put in a document; what was run, and the marks, stand as comments."""
-    return "\n".join(_tabular(run) for run in runs)
+def results_to_latex(results: Sequence[EvaluationResult]) -> str:
+    """Write tables for a document; settings and legend are comments above each table."""
+    return "\n".join(_tabular(result) for result in results)
 
 
-def _tabular(run: RunSummary) -> str:
-    header, *rows = grid(run)
+def _tabular(result: EvaluationResult) -> str:
+    header, *rows = table_rows(result)
     lines = [
-        # A comment ends with its line, and `safe` leaves no other.
-        *(f"% {safe(line)}" for line in ["needs booktabs", headline(run), *notes(run)]),
+        # A comment ends with its line; `safe` leaves no line breaks in it.
+        *(f"% {safe(line)}" for line in ["needs booktabs", headline(result), *notes(result)]),
         rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
         r"\toprule",
         _row(header),
@@ -50,9 +50,9 @@ def _tabular(run: RunSummary) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     method, *others = (_text(cell.rstrip()) for cell in cells)
-    # In braces: a row that begins with [ or * would be read as an option of the row before it.
+    # LaTeX would read a [ or * at the start of a row as an option of the row before: use braces.
     return " & ".join([f"{{{method}}}", *others]) + r" \\"
 
 
 def _text(text: str) -> str:
-    return safe(text).translate(_WRITTEN)
+    return safe(text).translate(_ESCAPES)

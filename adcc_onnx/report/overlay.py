@@ -1,4 +1,4 @@
-"""Maps laid over their pictures."""
+"""Overlays: attribution maps blended over their images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,27 @@ Picture = NDArray[np.uint8]
 
 _OPACITY = 0.55
 _MARGIN, _CAPTION = 6, 22  # pixels
-_SMALLEST = 160  # panels of smaller pictures are enlarged to this many pixels
+_SMALLEST = 160  # pixels; panels of smaller images are enlarged to this width
 
 
 def overlay(picture: Picture, heat: NDArray[np.float32]) -> Picture:
-    """A map in [0, 1], [H, W], over its picture, uint8 RGB [H, W, 3].
+    """Blend a map over its image.
 
     The colors are matplotlib's inferno, which is perceptually uniform: equal steps of the map
-    look equal (a rainbow map draws edges that are not there).
+    look equal, whereas a rainbow color map shows edges that do not exist.
+
+    Args:
+        picture: The image, uint8 RGB, [H, W, 3].
+        heat: The map in [0, 1], [H, W].
+
+    Returns:
+        The blended image, uint8 RGB, [H, W, 3].
+
+    Example:
+        >>> import numpy as np
+        >>> gray = np.full((4, 4, 3), 128, np.uint8)
+        >>> overlay(gray, np.ones((4, 4), np.float32))[0, 0].tolist()
+        [196, 198, 148]
     """
     levels = np.round(np.clip(heat, 0.0, 1.0) * 255.0).astype(np.uint8)
     colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
@@ -31,7 +44,15 @@ def overlay(picture: Picture, heat: NDArray[np.float32]) -> Picture:
 
 
 def sheet(picture: Picture, maps: Mapping[str, NDArray[np.float32]]) -> Picture:
-    """The picture and, beside it, each map over it, with their names below."""
+    """Arrange an image and its overlays side by side, with captions.
+
+    Args:
+        picture: The image, uint8 RGB, [H, W, 3].
+        maps: Maps in [0, 1], [H, W], by the name of their method.
+
+    Returns:
+        The sheet, uint8 RGB.
+    """
     panels = [_panel(picture, "image")]
     panels += [_panel(overlay(picture, heat), name) for name, heat in maps.items()]
     joined: Picture = np.concatenate(panels, axis=1)
@@ -39,10 +60,14 @@ def sheet(picture: Picture, maps: Mapping[str, NDArray[np.float32]]) -> Picture:
 
 
 def write_png(path: Path, picture: Picture) -> None:
-    """Write a picture, uint8 RGB.
+    """Write an image as PNG.
+
+    Args:
+        path: Name of the file.
+        picture: The image, uint8 RGB, [H, W, 3].
 
     Raises:
-        StoreError: the file cannot be written.
+        StoreError: The file cannot be written.
     """
     encoded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     assert encoded
@@ -53,7 +78,7 @@ def write_png(path: Path, picture: Picture) -> None:
 
 
 def _panel(picture: Picture, name: str) -> Picture:
-    """A picture with a margin and a caption."""
+    """Add a margin and a caption to an image."""
     factor = max(1, -(-_SMALLEST // picture.shape[1]))
     enlarged = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     framed = cv2.copyMakeBorder(

@@ -1,4 +1,4 @@
-"""What `randomize` prints for people and for programs."""
+"""The report of `adcc-onnx randomize` as text and JSON."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from adcc_onnx.report.text_table import aligned_rows, safe
-from adcc_onnx.studies.randomization import Step
+from adcc_onnx.studies.randomization import RandomizationStep
 
 
-def to_text(steps: Sequence[Step]) -> str:
-    """One line a step, a column a method: the similarity with the sound model's maps."""
+def randomization_to_text(steps: Sequence[RandomizationStep]) -> str:
+    """Write one line per step, with one column per method: the similarity to the original maps."""
     methods = list(steps[0].similarity)
     rows = [
-        [str(step.weights), safe(step.lowest), *(f"{step.similarity[m]:+.2f}" for m in methods)]
+        [
+            str(step.weights),
+            safe(step.last_weight),
+            *(f"{step.similarity[m]:+.2f}" for m in methods),
+        ]
         for step in steps
     ]
-    return "\n".join(aligned_rows([["weights", "down to", *methods], *rows], left=(1,))) + "\n"
+    return (
+        "\n".join(aligned_rows([["randomized weights", "down to", *methods], *rows], left=(1,)))
+        + "\n"
+    )
 
 
-def to_json(steps: Sequence[Step]) -> str:
-    """The same for programs; equal runs give equal bytes."""
+def randomization_to_json(steps: Sequence[RandomizationStep]) -> str:
+    """Write the steps as JSON; equal runs give equal bytes."""
     return json.dumps({"steps": [asdict(step) for step in steps]}, indent=2) + "\n"

@@ -1,40 +1,55 @@
-"""The table for people: percent with one decimal, the best first."""
+"""The table for people: percent with one decimal, the best method first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from adcc_onnx.report.summary_rows import grid, headline, notes
-from adcc_onnx.results.summary import RunSummary
+from adcc_onnx.report.result_rows import headline, notes, table_rows
+from adcc_onnx.results.evaluation_result import EvaluationResult
 
 
-def to_table(runs: Sequence[RunSummary]) -> str:
-    """One block a run: what was run, the ranked methods, and what failed."""
-    return "\n".join(_block(run) for run in runs)
+def results_to_table(results: Sequence[EvaluationResult]) -> str:
+    """Write one block per run: its settings, the ranked methods, and the failures."""
+    return "\n".join(_block(result) for result in results)
 
 
-def _block(run: RunSummary) -> str:
-    return lines([headline(run), *aligned_rows(grid(run), left=(0,)), *notes(run)])
+def _block(result: EvaluationResult) -> str:
+    return printable_lines(
+        [headline(result), *aligned_rows(table_rows(result), left=(0,)), *notes(result)]
+    )
 
 
-def lines(texts: Iterable[str]) -> str:
-    """Lines that are safe to print, each ended."""
+def printable_lines(texts: Iterable[str]) -> str:
+    """End every text with a newline, and write out its control characters."""
     return "".join(f"{safe(text)}\n" for text in texts)
 
 
 def aligned_rows(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
-    """Lines of columns, the first row underlined; columns in `left` flush left, others right."""
+    """Align the columns of a table.
+
+    Args:
+        rows: Cells of each row; the first row is the header and gets underlined.
+        left: Indices of the left-aligned columns; the others are right-aligned.
+
+    Returns:
+        One line per row, and the underline.
+    """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
+    underlined = [rows[0], ["-" * width for width in widths], *rows[1:]]
     return [
         "  ".join(
             cell.ljust(width) if i in left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
-        for row in ruled
+        for row in underlined
     ]
 
 
 def safe(text: str) -> str:
-    """File and class names are not ours: what would steer a terminal is written out."""
+    r"""Write out control characters, which names from files could use to control a terminal.
+
+    Example:
+        >>> print(safe("\x1b[31mred"))
+        \x1b[31mred
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

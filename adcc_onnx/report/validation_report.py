@@ -1,4 +1,4 @@
-"""What `validate-metrics` prints for people and for programs."""
+"""The report of `adcc-onnx validate-metrics` as text and JSON."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import asdict
 from adcc_onnx.report.text_table import aligned_rows
 from adcc_onnx.studies.metric_validation import MetricAssessment, Validation
 
-_HEADER = ("metric", "tau", "95 % interval", "sound only", "told apart", "Fake-CAM's place")
+_HEADER = ("metric", "tau", "95 % interval", "tau of references", "AUC", "Fake-CAM's rank")
 
 
-def to_text(found: Validation) -> str:
-    """The true order, then the metrics, the best first."""
+def validation_to_text(found: Validation) -> str:
+    """Write the true order of the maps, then the metrics, the best first."""
     truth = [[name, f"{value:.3f}"] for name, value in found.truth.items()]
     lines = [
-        f"{found.images} drawings; the truth is told by {found.against}:",
+        f"{found.images} drawings; {found.against} gives the true order of the maps:",
         *aligned_rows([["method", found.against], *truth], left=(0,)),
         "",
-        "How each metric orders these maps (Kendall's tau with the true order; the share of pairs "
-        "of a sound and a worthless map that it tells apart):",
-        *aligned_rows([_HEADER, *(_row(one) for one in found.judgements)], left=(0,)),
+        "Agreement of each metric with the true order (Kendall's tau, of all maps and of reference "
+        "methods only; AUC of separating reference methods from uninformative maps):",
+        *aligned_rows([_HEADER, *(_row(one) for one in found.assessments)], left=(0,)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def to_json(found: Validation) -> str:
-    """The same for programs; equal runs give equal bytes."""
+def validation_to_json(found: Validation) -> str:
+    """Write the validation as JSON; equal runs give equal bytes."""
     return json.dumps(asdict(found), indent=2) + "\n"
 
 
@@ -36,7 +36,7 @@ def _row(one: MetricAssessment) -> list[str]:
         one.metric,
         f"{one.agreement:+.2f}",
         f"{low:+.2f} to {high:+.2f}",
-        f"{one.among_sound:+.2f}",
+        f"{one.reference_agreement:+.2f}",
         f"{one.auc:.2f}",
-        str(one.fakecam_place),
+        str(one.fakecam_rank),
     ]

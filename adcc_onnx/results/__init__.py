@@ -1,0 +1,1 @@
+"""Results of evaluations: the SQLite store, and the scores, rankings and comparisons."""

@@ -1,4 +1,4 @@
-"""Several stores as one: parts of a run that were made apart."""
+"""Merging of stores: parts of a run that were evaluated separately."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from pathlib import Path
 from typing import Any
 
 from adcc_onnx.errors import StoreError
-from adcc_onnx.results.store import MAY_CHANGE, ImageRow, ScoreRow, Store, refuse_differences
+from adcc_onnx.results.resume_checks import MAY_CHANGE, require_same_config
+from adcc_onnx.results.rows import ImageRow, ScoreRow
+from adcc_onnx.results.store import Store
 
-# What parts of one run may differ in: which images they took up, and under which methods.
-_OF_A_PART = {*MAY_CHANGE, "images", "methods"}
+# Parts of one run may also differ in the images that they evaluated, and in the methods.
+_MAY_DIFFER = {*MAY_CHANGE, "images", "methods"}
 
 
-def merge(parts: Sequence[Path], into: Path) -> None:
-    """Write a store with the runs of several: their images and methods together.
+def merge_stores(parts: Sequence[Path], into: Path) -> None:
+    """Write a store with the images and methods of several stores together.
 
-    Runs of one model must have been made alike, but for the images and methods. Images are known
-    by their names; one that stands in several parts must have the same scores in them. Images keep
-    their places where these are free, and follow after the last one otherwise.
+    Runs of one model must have equal settings, except for the images and methods. Images are
+    identified by name; an image that occurs in several parts must have equal scores in them.
+    Images keep their positions where these are free, and follow after the last one otherwise.
 
     Args:
-        parts: of runs, in the order that counts.
-        into: a file that does not exist yet.
+        parts: Stores to merge; earlier ones decide on the order of images and methods.
+        into: Name of the merged file, which must not exist yet.
 
     Raises:
-        StoreError: a part cannot be read, two contradict each other, or the file exists.
+        StoreError: A part cannot be read, two parts contradict each other, or the file exists.
     """
     opened = [Store.open(path) for path in parts]
     merged = Store.create(into)
     try:
         runs = [(path, store, store.configs()) for path, store in zip(parts, opened, strict=True)]
         for model in dict.fromkeys(name for _, _, configs in runs for name in configs):
-            held = [_Part(path, store, *c[model]) for path, store, c in runs if model in c]
-            _merge_model(held, merged)
+            found = [_Part(path, store, *c[model]) for path, store, c in runs if model in c]
+            _merge_model(found, merged)
     except BaseException:
         merged.close()
         into.unlink()
@@ -47,7 +49,7 @@ def merge(parts: Sequence[Path], into: Path) -> None:
 
 @dataclass(frozen=True)
 class _Part:
-    """One store's run of a model."""
+    """The run of a model in one store."""
 
     path: Path
     store: Store
@@ -59,22 +61,23 @@ class _Part:
 def _merge_model(parts: Sequence[_Part], merged: Store) -> None:
     first = parts[0]
     for part in parts[1:]:
-        refuse_differences(str(part.path), first.config, part.config, _OF_A_PART)
+        require_same_config(str(part.path), first.config, part.config, _MAY_DIFFER)
     config = {
         **first.config,
-        "methods": _joined([part.config["methods"] for part in parts]),
-        "images": " + ".join(_joined([[part.config["images"]] for part in parts])),
+        "methods": _union([part.config["methods"] for part in parts]),
+        "images": " + ".join(_union([[part.config["images"]] for part in parts])),
     }
     run = merged.begin(config)
-    places: dict[str, int] = {}
+    positions: dict[str, int] = {}
     taken: set[int] = set()
     for part in parts:
         for image, scores in part.store.rows(part.number):
-            if image.name in places:
-                _add_scores(merged, run, replace(image, position=places[image.name]), scores, part)
+            if image.name in positions:
+                image_at = replace(image, position=positions[image.name])
+                _add_scores(merged, run, image_at, scores, part)
                 continue
             free = image.position if image.position not in taken else max(taken) + 1
-            places[image.name] = free
+            positions[image.name] = free
             taken.add(free)
             moved = [replace(score, position=free) for score in scores]
             merged.write(run, [replace(image, position=free)], moved)
@@ -85,19 +88,19 @@ def _merge_model(parts: Sequence[_Part], merged: Store) -> None:
 def _add_scores(
     merged: Store, run: int, image: ImageRow, scores: Sequence[ScoreRow], part: _Part
 ) -> None:
-    """Add the methods that an image lacks; what it has must be the same."""
+    """Add the methods that an image lacks; those that it has must have equal values."""
     known, found = merged.row(run, image.position)
-    same = known == image
-    held = {score.method: score for score in found}
+    equal = known == image
+    existing = {score.method: score for score in found}
     for score in scores:
-        other = held.get(score.method)
-        same &= other is None or _outcome(other) == _outcome(score)
-    if not same:
+        other = existing.get(score.method)
+        equal &= other is None or _outcome(other) == _outcome(score)
+    if not equal:
         raise StoreError(
             f"{part.path} contradicts an earlier part about the image '{image.name}' of "
             f"{part.config['model']}"
         )
-    new = [replace(s, position=image.position) for s in scores if s.method not in held]
+    new = [replace(s, position=image.position) for s in scores if s.method not in existing]
     merged.write(run, (), new)
 
 
@@ -105,5 +108,5 @@ def _outcome(score: ScoreRow) -> tuple[object, ...]:
     return score.degenerate, score.failure, score.values
 
 
-def _joined(lists: Sequence[Sequence[str]]) -> list[str]:
+def _union(lists: Sequence[Sequence[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in lists for name in names))

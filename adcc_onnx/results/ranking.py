@@ -1,4 +1,4 @@
-"""Which method is best by a figure, and which cannot be told apart from it."""
+"""The order of methods by a score, with paired significance tests against the best."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float64Array
-from adcc_onnx.results.score_columns import Score
-from adcc_onnx.statistics.pairs import holm, swap_p_values
+from adcc_onnx.results.rows import StoredRun
+from adcc_onnx.results.score_definitions import Score
+from adcc_onnx.statistics.paired_tests import holm_correction, permutation_p_values
 from adcc_onnx.statistics.resampling import Resampling, means
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What is ranked: a method, or a method on one of several models.
+class MethodValues:
+    """The per-image values of a method, or of a method on one of several models.
 
     Attributes:
-        name: unique among those ranked.
-        images: what tells the images apart, [n], each once.
-        values: by metric, [n]; NaN where an image has none.
+        name: Name that is unique among the methods that are ranked together.
+        images: Positions or names that identify the images, [n], without duplicates.
+        values: Values of each metric, [n]; NaN where an image has none.
     """
 
     name: str
@@ -33,51 +34,92 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Methods by a figure.
+    """Methods in the order of a score.
 
     Attributes:
-        figure: what ranks them.
-        order: the best first; those without a figure are last.
-        p: of each with a figure against the best, corrected by Holm for all pairs.
+        score: The score that ranks the methods.
+        order: Names of the methods, the best first; methods without the score come last.
+        p_values: Holm-corrected p-value of each method with the score against the best.
     """
 
     score: Score
     order: list[str]
-    p: dict[str, float]
+    p_values: dict[str, float]
 
     @property
     def best(self) -> str:
+        """Name of the best method."""
         return self.order[0]
 
-    def not_told_apart(self, confidence: float) -> list[str]:
-        """Those that may well be as good as the best."""
-        return [name for name in self.order if self.p.get(name, 0.0) >= 1.0 - confidence]
+    @property
+    def pairs(self) -> int:
+        """Number of pairs of methods, which is the number of hypotheses that Holm corrects for."""
+        return len(self.p_values) * (len(self.p_values) + 1) // 2
+
+    def not_significantly_worse(self, confidence: float) -> list[str]:
+        """Return the methods whose difference from the best is not statistically significant.
+
+        Args:
+            confidence: Confidence level of the test, in (0, 1).
+
+        Returns:
+            Names of the methods, the best of them first.
+        """
+        return [name for name in self.order if self.p_values.get(name, 0.0) >= 1.0 - confidence]
 
 
-def rank(entries: Sequence[Entry], score: Score, resampling: Resampling) -> Ranking | None:
-    """Rank by a figure, with paired tests against the best; None where none has the figure."""
-    values = aligned(entries, score.columns)
-    found = np.array([score.of(means(one))[0] for one in values])
-    order = np.argsort(-score.sign * found, kind="stable")  # NaN is last
+def rank(methods: Sequence[MethodValues], score: Score, resampling: Resampling) -> Ranking | None:
+    """Rank methods by a score, with paired permutation tests against the best.
+
+    Args:
+        methods: Values of the methods.
+        score: The score to rank by.
+        resampling: Settings of the tests; permutations are added where Holm's correction needs
+            smaller p-values than they can give.
+
+    Returns:
+        The ranking; None if no method has the score.
+    """
+    values = align_images(methods, score.columns)
+    found = np.array([score.from_means(means(one))[0] for one in values])
+    order = np.argsort(-score.sign * found, kind="stable")  # NaN comes last.
     count = int((~np.isnan(found)).sum())
     if not count:
         return None
-    # The data choose the best, so any pair might have been tested: Holm counts them all.
+    # The data choose the best method, so any pair might have been tested: Holm counts them all.
     pairs = count * (count - 1) // 2
     needed = math.ceil(2 * pairs / (1.0 - resampling.confidence))
-    enough = replace(resampling, permutations=max(resampling.permutations, needed))
-    p = holm(swap_p_values(values[order[0]], values[order[1:count]], score.of, enough), pairs)
-    names = [entries[i].name for i in order]
-    return Ranking(score, names, dict(zip(names[1:count], p.tolist(), strict=True)))
+    refined = replace(resampling, permutations=max(resampling.permutations, needed))
+    p_values = holm_correction(
+        permutation_p_values(values[order[0]], values[order[1:count]], score.from_means, refined),
+        pairs,
+    )
+    names = [methods[i].name for i in order]
+    return Ranking(score, names, dict(zip(names[1:count], p_values.tolist(), strict=True)))
 
 
-def aligned(entries: Sequence[Entry], columns: Sequence[str]) -> Float64Array:
-    """The values of all entries on the images that any of them has, [M, K, n]; NaN for none."""
-    images = np.unique(np.concatenate([entry.images for entry in entries]))
-    values = np.full((len(entries), len(columns), len(images)), np.nan)
-    for rows, entry in zip(values, entries, strict=True):
-        places = np.searchsorted(images, entry.images)
+def method_values(run: StoredRun) -> list[MethodValues]:
+    """Return the values of a run's methods, in the order of the run."""
+    return [
+        MethodValues(name, found.positions, found.values) for name, found in run.methods.items()
+    ]
+
+
+def align_images(methods: Sequence[MethodValues], columns: Sequence[str]) -> Float64Array:
+    """Arrange the values of M methods on the n images that any of them has.
+
+    Args:
+        methods: Values of the methods.
+        columns: Names of the K values.
+
+    Returns:
+        The values, [M, K, n]; NaN where a method has no value for an image.
+    """
+    images = np.unique(np.concatenate([method.images for method in methods]))
+    values = np.full((len(methods), len(columns), len(images)), np.nan)
+    for rows, method in zip(values, methods, strict=True):
+        places = np.searchsorted(images, method.images)
         for row, name in zip(rows, columns, strict=True):
-            if name in entry.values:
-                row[places] = entry.values[name]
+            if name in method.values:
+                row[places] = method.values[name]
     return values

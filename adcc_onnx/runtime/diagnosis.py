@@ -1,4 +1,4 @@
-"""What this installation is, what of it does not work, and the command that would mend it."""
+"""Diagnosis of the installation: versions, devices, and problems with the command to fix them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,36 @@ import adcc_onnx
 from adcc_onnx.errors import first_line
 
 _PACKAGES = ("onnx", "onnx-ir", "onnxscript", "numba", "numpy", "scipy", "pillow")
+# Packages whose names look like an onnxruntime.
 _NO_RUNTIME = ("onnxruntime-extensions", "onnxruntime-genai", "onnxruntime-tools")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something installed that does not work; `mend` is a command, or what else to do."""
+    """A part of the installation that does not work.
+
+    Attributes:
+        what: Description of the problem.
+        fix: Command or action that solves it.
+    """
 
     what: str
     fix: str
 
 
 @dataclass(frozen=True)
-class Runtime:
-    """onnxruntime and what it finds on this machine.
+class RuntimeDiagnosis:
+    """The onnxruntime installation and the devices that it finds.
 
     Attributes:
-        version: of onnxruntime.
-        cuda: the major version of CUDA that it is built for; None if for none.
-        providers: in its own order.
-        driver: the newest CUDA that NVIDIA's driver serves, as "13.0"; None without a driver.
-        gpus: the driver's, with their memory.
-        libraries: that its CUDA provider needs, by name: whether each is found.
-        device: what `--device auto` takes and why, in a line.
+        version: Version of onnxruntime.
+        cuda: Major version of CUDA that onnxruntime is built for; None for a CPU build.
+        providers: Available execution providers, in onnxruntime's order.
+        driver: Newest CUDA version that NVIDIA's driver supports, such as "13.0"; None without a
+            driver.
+        gpus: Name and memory of each GPU.
+        libraries: Whether each library that the CUDA provider needs was found, by name.
+        device: Device that `--device auto` chooses, with the reason.
     """
 
     version: str
@@ -46,25 +53,29 @@ class Runtime:
 
 
 @dataclass(frozen=True)
-class Health:
-    """What was found.
+class Diagnosis:
+    """The result of a diagnosis.
 
     Attributes:
-        versions: of Python, this package and those that matter, by name.
-        onnxruntime: None if it cannot be imported.
-        kernels: where the compiled kernels are kept; None if they do not compile.
-        problems: all that is broken; empty on a healthy machine.
+        versions: Versions of Python, this package and its dependencies, by name.
+        onnxruntime: Diagnosis of onnxruntime; None if it cannot be imported.
+        kernels: Cache folder of the compiled kernels; None if they do not compile.
+        problems: Problems that were found; empty for a healthy installation.
     """
 
     versions: dict[str, str]
-    onnxruntime: Runtime | None
+    onnxruntime: RuntimeDiagnosis | None
     kernels: str | None
     problems: list[Problem] = field(default_factory=list)
 
 
-def examine() -> Health:
-    """Look at everything; nothing is changed but the cache of the kernels."""
-    problems = [*_rivals("onnxruntime", _runtimes()), *_rivals("OpenCV", _opencvs())]
+def examine() -> Diagnosis:
+    """Examine the installation; only the kernel cache is changed.
+
+    Returns:
+        Versions, devices and problems.
+    """
+    problems = [*_conflicts("onnxruntime", _runtimes()), *_conflicts("OpenCV", _opencvs())]
     try:
         runtime = _runtime()
         problems += _gpu_problems()
@@ -78,7 +89,7 @@ def examine() -> Health:
     except Exception as error:
         kernels, fix = None, "pip install --force-reinstall numba llvmlite"
         problems.append(Problem(f"the kernels do not compile: {first_line(error)}", fix))
-    return Health(_versions(), runtime, kernels, problems)
+    return Diagnosis(_versions(), runtime, kernels, problems)
 
 
 def _versions() -> dict[str, str]:
@@ -91,14 +102,14 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _runtime() -> Runtime:
+def _runtime() -> RuntimeDiagnosis:
     import onnxruntime
 
     from adcc_onnx.runtime import cuda
     from adcc_onnx.runtime.devices import choose_device
 
     driver = cuda.driver()
-    return Runtime(
+    return RuntimeDiagnosis(
         version=onnxruntime.__version__,
         cuda=cuda.built_for(),
         providers=onnxruntime.get_available_providers(),
@@ -110,7 +121,7 @@ def _runtime() -> Runtime:
 
 
 def _gpu_problems() -> Iterator[Problem]:
-    """A GPU that is there and cannot be used; that there is none is no problem."""
+    """Report a GPU that exists and cannot be used; a machine without a GPU is healthy."""
     from adcc_onnx.runtime import cuda
     from adcc_onnx.runtime.devices import choose_device
 
@@ -126,8 +137,8 @@ def _gpu_problems() -> Iterator[Problem]:
             )
 
 
-def _rivals(what: str, names: list[str]) -> Iterator[Problem]:
-    """Packages that overwrite each other's files: what is imported is a mixture of them."""
+def _conflicts(what: str, names: list[str]) -> Iterator[Problem]:
+    """Report packages that overwrite each other's files, so that a mixture is imported."""
     if len(names) > 1:
         preferred = [name for name in names if name in ("onnxruntime-gpu", "opencv-python")]
         keep = (preferred or names)[0]
@@ -138,7 +149,7 @@ def _rivals(what: str, names: list[str]) -> Iterator[Problem]:
 
 
 def _runtimes() -> list[str]:
-    """Installed packages that bring the module `onnxruntime`."""
+    """List the installed packages that contain the module `onnxruntime`."""
     return [
         name
         for name in _installed()
@@ -148,7 +159,7 @@ def _runtimes() -> list[str]:
 
 
 def _opencvs() -> list[str]:
-    """Installed packages that bring the module `cv2`."""
+    """List the installed packages that contain the module `cv2`."""
     return [n for n in _installed() if n.startswith(("opencv-python", "opencv-contrib-python"))]
 
 
@@ -158,18 +169,18 @@ def _installed() -> list[str]:
 
 
 def _kernels() -> str:
-    """Run a kernel; returns where compiled ones are kept."""
+    """Compile and run a kernel; return the cache folder."""
     import numba
     import numpy as np
 
     from adcc_onnx.kernels import jit
-    from adcc_onnx.kernels.min_max_normalize import min_max
+    from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 
-    normalized, _ = min_max(np.array([[[1.0, 2.0], [3.0, 5.0]]]))
+    normalized, _ = min_max_normalize(np.array([[[1.0, 2.0], [3.0, 5.0]]]))
     if normalized.tolist() != [[[0.0, 0.25], [0.5, 1.0]]]:
         raise RuntimeError(f"min-max normalization gives {normalized.tolist()}")
     try:
-        # Nothing is compiled here: Numba only finds the folder for that file's functions.
-        return str(numba.njit(cache=True)(jit.prepared).stats.cache_path)
+        # This compiles nothing: Numba only determines the cache folder of the kernels' file.
+        return str(numba.njit(cache=True)(jit.as_kernel_array).stats.cache_path)
     except RuntimeError:
-        return "nowhere, so that each process compiles them anew; set NUMBA_CACHE_DIR"
+        return "no cache folder: each process compiles the kernels again; set NUMBA_CACHE_DIR"

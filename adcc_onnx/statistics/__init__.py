@@ -1,5 +1,5 @@
-"""How sure the figures of a data set are: arrays in, arrays out.
+"""Confidence intervals, significance tests and rank correlations of dataset scores, on arrays.
 
-A figure of a data set is a function of means over its images (ADCC: of three). Such a function
-takes the means of R data sets at once, [K, R], so that resampled ones cost one call.
+A dataset score is a function of means over the images (ADCC: of three means). Such a function
+takes the means of R resampled datasets at once, [K, R], and returns all R scores.
 """

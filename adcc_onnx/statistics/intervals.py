@@ -1,4 +1,4 @@
-"""Bootstrap intervals: percentile and BCa.
+"""Bootstrap confidence intervals: percentile and BCa (bias-corrected and accelerated).
 
 Efron and Tibshirani, An Introduction to the Bootstrap, Chapman & Hall 1993, chapters 13 and 14.
 """
@@ -11,104 +11,143 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcc_onnx.statistics.resampling import (
-    Floats,
+    RealArray,
     Resampling,
     leave_one_out_means,
     means,
     resampled_means,
 )
 
-Statistics = Callable[[Floats], Floats]
+# Maps means [K, R] to the F statistics of each of the R datasets, [F, R].
+StatisticsFunction = Callable[[RealArray], RealArray]
+# Lower and upper end of a confidence interval.
 Interval = tuple[float, float]
 
-# Equal sums in another order differ by rounding: figures so close, of fractions, are equal.
-ROUNDING = 1e-12
+# Sums of equal terms in another order differ by rounding: statistics this close count as equal.
+ROUNDING_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Figures and their intervals, [F] each.
+    """Point estimates of F statistics and their confidence intervals.
 
     Attributes:
-        figures: NaN where no image counts.
-        low, high: NaN where fewer than two images count.
+        point: Point estimates, [F]; NaN where no image has a value.
+        low: Lower ends of the intervals, [F]; NaN with fewer than two images.
+        high: Upper ends of the intervals, [F]; NaN with fewer than two images.
     """
 
-    statistics: Floats
-    low: Floats
-    high: Floats
+    point: RealArray
+    low: RealArray
+    high: RealArray
 
 
-def estimate(values: Floats, statistics: Statistics, resampling: Resampling) -> Estimates:
-    """The figures of a data set with their BCa intervals.
+def estimate(
+    values: RealArray, statistics: StatisticsFunction, resampling: Resampling
+) -> Estimates:
+    """Estimate statistics of a dataset with their BCa confidence intervals.
 
     Args:
-        values: of n images, [K, n]; NaN where an image has none.
-        figures: from means [K, R] to figures [F, R].
-        resampling: how.
+        values: Values of n images, [K, n]; NaN where an image has no value.
+        statistics: Function from means [K, R] to statistics [F, R].
+        resampling: Confidence level, seed and number of replicates.
+
+    Returns:
+        The F point estimates and intervals.
+
+    Example:
+        >>> drops = np.random.default_rng(0).random((1, 200))
+        >>> found = estimate(drops, lambda means: means, Resampling(seed=1))
+        >>> bool(found.low[0] < found.point[0] < found.high[0])
+        True
     """
-    found = statistics(means(values))[:, 0]
-    none = np.full_like(found, np.nan)
+    point = statistics(means(values))[:, 0]
+    missing = np.full_like(point, np.nan)
     if values.shape[1] < 2:
-        return Estimates(found, none, none)
+        return Estimates(point, missing, missing)
     replicates = statistics(resampled_means(values, resampling))
     jackknife = statistics(leave_one_out_means(values))
     ends = np.array(
         [
-            bca_interval(*one, resampling.confidence)
-            for one in zip(found, replicates, jackknife, strict=True)
+            bca_interval(*row, resampling.confidence)
+            for row in zip(point, replicates, jackknife, strict=True)
         ]
     ).reshape(-1, 2)
-    return Estimates(found, ends[:, 0], ends[:, 1])
+    return Estimates(point, ends[:, 0], ends[:, 1])
 
 
-def percentile_interval(replicates: Floats, confidence: float) -> Interval:
-    """The middle share `confidence` of the replicates [R] (chapter 13); NaN ones do not count."""
+def percentile_interval(replicates: RealArray, confidence: float) -> Interval:
+    """Compute the percentile bootstrap interval (chapter 13).
+
+    Args:
+        replicates: Bootstrap replicates of a statistic, [R]; NaN replicates are ignored.
+        confidence: Confidence level, in (0, 1).
+
+    Returns:
+        Lower and upper end.
+
+    Example:
+        >>> low, high = percentile_interval(np.arange(101.0), 0.9)
+        >>> round(low, 9), round(high, 9)
+        (5.0, 95.0)
+    """
     tail = (1.0 - confidence) / 2.0
     low, high = np.nanquantile(replicates, (tail, 1.0 - tail))
     return float(low), float(high)
 
 
 def bca_interval(
-    statistic: float, replicates: Floats, jackknife: Floats, confidence: float
+    statistic: float, replicates: RealArray, jackknife: RealArray, confidence: float
 ) -> Interval:
-    """The percentiles that bias and acceleration call for (chapter 14.3).
+    """Compute the BCa bootstrap interval of a statistic (chapter 14.3).
 
     Args:
-        figure: of the data set.
-        replicates: of resampled data sets, [R]; NaN where no image with a value was drawn.
-        jackknife: of the data set without each image in turn, [n].
-        confidence: the nominal coverage.
+        statistic: Statistic of the dataset.
+        replicates: Statistic of the resampled datasets, [R]; NaN where every drawn image lacks a
+            value.
+        jackknife: Statistic of the dataset without each of the n images, [n].
+        confidence: Confidence level, in (0, 1).
 
     Returns:
-        (low, high). The percentile interval where all replicates lie on one side of the figure;
-        (NaN, NaN) where the figure hangs on one image: then its jackknife holds NaN.
+        Lower and upper end. The percentile interval where all replicates lie on one side of the
+        statistic; (NaN, NaN) where the statistic depends on a single image, so that its jackknife
+        holds NaN.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> sample = rng.exponential(size=50)
+        >>> replicates = rng.choice(sample, (1000, 50)).mean(axis=1)
+        >>> jackknife = (sample.sum() - sample) / 49
+        >>> low, high = bca_interval(sample.mean(), replicates, jackknife, 0.95)
+        >>> bool(low < sample.mean() < high)
+        True
     """
     from scipy.special import ndtr, ndtri
 
     if np.isnan(jackknife).any():
         return np.nan, np.nan
-    sound = replicates[~np.isnan(replicates)]
-    margin = ROUNDING * max(1.0, abs(statistic))
-    if np.all(np.abs(sound - statistic) <= margin):
+    finite = replicates[~np.isnan(replicates)]
+    margin = ROUNDING_TOLERANCE * max(1.0, abs(statistic))
+    if np.all(np.abs(finite - statistic) <= margin):
         return float(statistic), float(statistic)
-    bias = ndtri(((sound < statistic - margin).mean() + (sound <= statistic + margin).mean()) / 2.0)
+    below, not_above = finite < statistic - margin, finite <= statistic + margin
+    bias = ndtri((below.mean() + not_above.mean()) / 2.0)
     if not np.isfinite(bias):
-        return percentile_interval(sound, confidence)
+        return percentile_interval(finite, confidence)
     tail = (1.0 - confidence) / 2.0
     shifted = bias + ndtri((tail, 1.0 - tail))
     stretch = 1.0 - _acceleration(jackknife) * shifted
     if np.any(stretch <= 0):
-        return percentile_interval(sound, confidence)
-    low, high = np.quantile(sound, ndtr(bias + shifted / stretch))
+        return percentile_interval(finite, confidence)
+    low, high = np.quantile(finite, ndtr(bias + shifted / stretch))
     return float(low), float(high)
 
 
-def _acceleration(jackknife: Floats) -> float:
-    """A sixth of the skewness of the jackknife influence (equation 14.15)."""
+def _acceleration(jackknife: RealArray) -> float:
+    """Compute a sixth of the skewness of the jackknife influence values (equation 14.15)."""
     influence = jackknife.mean() - jackknife
     power = (influence**2).sum()
-    # Influences of rounding alone have no skewness.
-    if power <= (ROUNDING**2) * len(influence):
+    # Influence values that are rounding errors have no meaningful skewness.
+    if power <= (ROUNDING_TOLERANCE**2) * len(influence):
         return 0.0
     return float((influence**3).sum() / (6.0 * power**1.5))

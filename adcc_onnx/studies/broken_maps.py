@@ -1,4 +1,4 @@
-"""Maps that are broken on purpose: a metric that is worth something ranks them low."""
+"""Attribution maps that are broken on purpose, which a good metric must rank low."""
 
 from __future__ import annotations
 
@@ -32,26 +32,33 @@ BREAKS = tuple(_BREAKS)
 
 @dataclass(frozen=True)
 class BrokenMaps(Method):
-    """Another method's raw maps, spoilt image by image.
+    """The raw maps of another method, broken image by image.
 
     Attributes:
-        sound: the method.
-        how: "shuffled" (its places at random), "inverted" (high is low), or "shifted" (by half its
-            height and width, round the edges).
+        original: Method whose maps are broken.
+        how: "shuffled" (locations permuted at random), "inverted" (high values become low), or
+            "shifted" (rolled by half the height and width).
+
+    Example:
+        >>> from adcc_onnx.cams.method_registry import get_method
+        >>> BrokenMaps(get_method("gradcam"), "inverted").how
+        'inverted'
     """
 
     name = "broken"
     family = "control"
-    summary = "another method's maps, spoilt"
+    summary = "another method's maps, broken on purpose"
 
-    sound: Method
+    original: Method
     how: str
 
     @property
     def needs(self) -> frozenset[Need]:  # type: ignore[override]
-        return self.sound.needs
+        """What the original method reads from the model."""
+        return self.original.needs
 
     def raw_maps(self, context: MethodContext) -> Float32Array:
-        spoil = _BREAKS[self.how]
-        raw = self.sound.raw_maps(context)
-        return np.stack([spoil(*pair) for pair in zip(raw, context.rngs(), strict=True)])
+        """Return the broken raw maps."""
+        break_map = _BREAKS[self.how]
+        raw = self.original.raw_maps(context)
+        return np.stack([break_map(*pair) for pair in zip(raw, context.rngs(), strict=True)])

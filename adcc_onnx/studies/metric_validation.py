@@ -1,8 +1,8 @@
-"""A benchmark of the metrics themselves: do they order methods as the truth does?
+"""A benchmark of the metrics themselves: do they rank attribution maps correctly?
 
-On drawings the place of the object is known, and only it tells the class. So methods, and maps that
-are broken on purpose, have a true order: by how well they find the object. Each metric orders them
-as well, without that knowledge.
+The class of a drawing depends on its object only, and the position of the object is known. The maps
+of methods, and maps that are broken on purpose, therefore have a true order: how well they localize
+the object. Each metric ranks the same maps without the ground truth.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import Plan, make_plan
+from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric import Metric
-from adcc_onnx.metrics.metric_registry import dataset_scores
-from adcc_onnx.results.store import StoredRun
+from adcc_onnx.metrics.scoring import dataset_scores
+from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.statistics.intervals import percentile_interval
-from adcc_onnx.statistics.rankings import rank_agreement
+from adcc_onnx.statistics.rank_correlation import kendall_tau_matrix
 from adcc_onnx.statistics.resampling import Resampling, means, resampled_means
 from adcc_onnx.studies.broken_maps import BREAKS, BrokenMaps
 
@@ -35,8 +36,8 @@ REFERENCE_METHODS = (
     "scorecam",
 )
 CONTROLS = ("fakecam", "random", "center")
-# The center is a fair guess where the object is; these are no guess at all.
-_WORTHLESS = ("fakecam", "random")
+# A centered blob is a fair guess of the object's position; these maps hold no information.
+_UNINFORMATIVE = ("fakecam", "random")
 ASSESSED_METRICS = (
     "average_drop",
     "average_increase",
@@ -54,109 +55,123 @@ ASSESSED_METRICS = (
 )
 TRUE_METRICS = ("best_iou", "energy_pointing_game", "pointing_game")
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class MetricAssessment:
-    """How well one metric orders maps.
+    """How well one metric ranks attribution maps.
 
     Attributes:
-        metric: as asked.
+        metric: Metric as the user wrote it.
         agreement: Kendall's tau-b with the true order of all maps, in [-1, 1].
-        interval: of the agreement, over resampled images.
-        among_sound: the same among the sound methods alone.
-        told_apart: the share of pairs of a sound method and a worthless map (broken, random or
-            Fake-CAM) in which the sound one is ranked higher.
-        fakecam_place: Fake-CAM's place by this metric, from 1.
+        interval: Confidence interval of the agreement, over resampled images.
+        reference_agreement: Kendall's tau-b with the true order of the reference methods only.
+        auc: Area under the ROC curve of separating reference methods from uninformative maps
+            (broken, random or Fake-CAM): the share of pairs that the metric ranks correctly.
+        fakecam_rank: Rank of Fake-CAM by this metric; 1 is the best.
     """
 
     metric: str
     agreement: float
     interval: tuple[float, float]
-    among_sound: float
+    reference_agreement: float
     auc: float
-    fakecam_place: int
+    fakecam_rank: int
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What `judge` finds.
+    """The assessment of several metrics against the ground truth.
 
     Attributes:
-        against: the metric that knows the truth.
-        images: how many were used.
-        truth: its figure for every map, by name, the best first.
-        judgements: of the metrics, the best first.
+        against: Metric that compares maps with the ground truth.
+        images: Number of images that count.
+        truth: Score of every map by that metric, by name, the best first.
+        assessments: Assessment of each metric, the best first.
     """
 
     against: str
     images: int
     truth: dict[str, float]
-    judgements: list[MetricAssessment]
+    assessments: list[MetricAssessment]
 
 
 def validation_plan(
     methods: Sequence[str] = (), metrics: Sequence[str] = (), seed: int = 0
 ) -> Plan:
-    """Sound methods, controls, and the first method's maps broken; judged and true metrics."""
-    sound = tuple(methods) or REFERENCE_METHODS
+    """Make the plan of a validation run.
+
+    Args:
+        methods: Reference methods; broken versions of the first one's maps are added. Empty takes
+            `REFERENCE_METHODS`.
+        metrics: Metrics to assess; empty takes `ASSESSED_METRICS`.
+        seed: Random seed of the methods and metrics.
+
+    Returns:
+        A plan with the reference methods, the controls and the broken maps.
+    """
+    references = tuple(methods) or REFERENCE_METHODS
     plan = make_plan(
-        (*sound, *CONTROLS), (*(metrics or ASSESSED_METRICS), *TRUE_METRICS), seed=seed
+        (*references, *CONTROLS), (*(metrics or ASSESSED_METRICS), *TRUE_METRICS), seed=seed
     )
-    broken = {f"{sound[0]} {how}": BrokenMaps(get_method(sound[0]), how) for how in BREAKS}
+    first = references[0]
+    broken = {f"{first} {how}": BrokenMaps(get_method(first), how) for how in BREAKS}
     return replace(plan, methods={**plan.methods, **broken})
 
 
 def assess_metrics(run: StoredRun, plan: Plan, against: str, resampling: Resampling) -> Validation:
-    """Hold every metric's order of the maps against the true one.
+    """Compare the order in which every metric ranks the maps with the true order.
 
     Args:
-        run: of `plan`, on images with truth.
-        plan: from `validation_plan`.
-        against: one of `TRUE_METRICS`.
-        resampling: of the images, for the intervals.
+        run: Run of `plan`, on images with ground truth.
+        plan: Plan from `validation_plan`.
+        against: Metric that gives the true order; one of `TRUE_METRICS`.
+        resampling: Settings of the confidence intervals over images.
+
+    Returns:
+        The assessment of each metric.
 
     Raises:
-        OptionError: `against` is no true metric, or no image counts.
+        OptionError: `against` is none of `TRUE_METRICS`, or no image counts under every method.
     """
     if against not in TRUE_METRICS:
-        raise OptionError(f"the truth is told by {', '.join(TRUE_METRICS)}, not by '{against}'")
+        raise OptionError(
+            f"the true order is given by {', '.join(TRUE_METRICS)}, not by '{against}'"
+        )
     table = _Table.of(run, plan)
     whole = table.oriented(means)
     drawn = table.oriented(lambda values: resampled_means(values, resampling))
     truth, true_draws = whole[against][:, 0], drawn[against]
     names = np.array(list(plan.methods))
-    worthless = np.isin(names, [*_WORTHLESS, *_broken(names)])
-    sound = ~np.isin(names, [*CONTROLS, *_broken(names)])
-    judgements = []
+    uninformative = np.isin(names, [*_UNINFORMATIVE, *_broken(names)])
+    reference = ~np.isin(names, [*CONTROLS, *_broken(names)])
+    assessments = []
     for metric in whole.keys() - set(TRUE_METRICS):
         row, draws = whole[metric][:, 0], drawn[metric]
         taus = np.array([_tau(*pair) for pair in zip(draws.T, true_draws.T, strict=True)])
         fakecam = row[names == "fakecam"]
-        judgements.append(
+        assessments.append(
             MetricAssessment(
                 metric,
                 _tau(row, truth),
                 percentile_interval(taus, resampling.confidence),
-                _tau(row[sound], truth[sound]),
-                _auc(row[sound], row[worthless]),
+                _tau(row[reference], truth[reference]),
+                _auc(row[reference], row[uninformative]),
                 int((row > fakecam).sum()) + 1,
             )
         )
-    judgements.sort(key=lambda one: (-np.nan_to_num(one.agreement, nan=-2.0), one.metric))
+    assessments.sort(key=lambda one: (-np.nan_to_num(one.agreement, nan=-2.0), one.metric))
     order = np.argsort(-truth, kind="stable")
     scores = {str(names[i]): float(truth[i]) for i in order}
-    return Validation(against, table.images, scores, judgements)
+    return Validation(against, table.images, scores, assessments)
 
 
 @dataclass(frozen=True)
 class _Table:
-    """The values of all metrics, [K, n] a method, of the images that count under all methods."""
+    """The K values of the n images that count under all methods, [K, n] per method."""
 
     metrics: dict[str, Metric]
     rows: tuple[str, ...]
-    values: list[Floats]
+    values: list[Float64Array]
     images: int
 
     @classmethod
@@ -174,9 +189,9 @@ class _Table:
         ]
         return cls(plan.metrics, rows, values, len(common))
 
-    def oriented(self, means_of: Callable[[Floats], Floats]) -> dict[str, Floats]:
-        """Each metric's figures, [methods, R], turned so that higher is better."""
-        found: dict[str, list[Floats]] = {name: [] for name in self.metrics}
+    def oriented(self, means_of: Callable[[Float64Array], Float64Array]) -> dict[str, Float64Array]:
+        """Return the scores of each metric, [methods, R], negated where lower is better."""
+        found: dict[str, list[Float64Array]] = {name: [] for name in self.metrics}
         for values in self.values:
             scores = dataset_scores(
                 self.metrics, dict(zip(self.rows, means_of(values), strict=True))
@@ -190,12 +205,12 @@ def _broken(names: NDArray[np.str_]) -> list[str]:
     return [name for name in names if name.endswith(tuple(f" {how}" for how in BREAKS))]
 
 
-def _tau(first: Floats, second: Floats) -> float:
-    return float(rank_agreement(np.stack([first, second]))[0, 1])
+def _tau(first: Float64Array, second: Float64Array) -> float:
+    return float(kendall_tau_matrix(np.stack([first, second]))[0, 1])
 
 
-def _auc(sound: Floats, worthless: Floats) -> float:
-    """The area under the ROC curve: ties count half."""
-    higher = sound[:, None] > worthless
-    equal = sound[:, None] == worthless
+def _auc(references: Float64Array, uninformative: Float64Array) -> float:
+    """Compute the area under the ROC curve; ties count half."""
+    higher = references[:, None] > uninformative
+    equal = references[:, None] == uninformative
     return float((higher + 0.5 * equal).mean())

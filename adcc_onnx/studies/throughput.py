@@ -1,8 +1,8 @@
-"""`adcc-onnx benchmark`: how near an evaluation comes to the raw onnxruntime passes it needs.
+"""`adcc-onnx benchmark`: the throughput of an evaluation, compared with onnxruntime alone.
 
-The limit is the time that onnxruntime alone takes for the same passes, back to back on ready
-tensors, at the same batch, threads and runs side by side; a pass behind masks or replaced pixels is
-held against the plain forward pass. Rounds of both are interleaved, and medians taken.
+The limit is the throughput of onnxruntime alone for the same passes, back to back on ready
+tensors, with the same run settings. A pass with masks or replaced pixels is compared with a plain
+forward pass. The rounds of both are interleaved, and the medians count.
 """
 
 from __future__ import annotations
@@ -19,40 +19,50 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.pipeline import evaluate_batch, evaluate_into
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.explanation.samples import batches, prefetch, tensor_of
-from adcc_onnx.images.sources.open_images import Source, open_arrays
-from adcc_onnx.model import Model, Pass
-from adcc_onnx.results.store import Progress, Store
-from adcc_onnx.runtime.autotuning import back_to_back, feeds_of
+from adcc_onnx.images.sources.image_source import Source
+from adcc_onnx.images.sources.open_images import open_arrays
+from adcc_onnx.model import Model
+from adcc_onnx.results.rows import RunProgress
+from adcc_onnx.results.store import Store
+from adcc_onnx.runtime.autotuning import back_to_back, random_feeds
+from adcc_onnx.runtime.session_pool import Pass
 
-# Method -> metric -> (mean, greatest) absolute difference of an image's value.
+# Mean and maximum absolute difference of an image's value, by method and metric.
 Deviations = dict[str, dict[str, tuple[float, float]]]
 
-# Passes with a raw pass of their own. Of the others the plain forward pass is the raw one (what
-# masks and replaced pixels add is ours to make cheap), but for those that run part of a model.
+# The passes that are measured with onnxruntime alone. The other passes are compared with a plain
+# forward pass, except those that run a part of the model only.
 _RAW = (Pass.FORWARD, Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
-_UNLIKE = (Pass.SUFFIX, Pass.SHARE_GRADIENTS)
+_PARTIAL = (Pass.SUFFIX, Pass.SHARE_GRADIENTS)
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """What was measured; seconds are an image's.
+class BenchmarkResult:
+    """The result of a benchmark; seconds are per image.
 
     Attributes:
-        model, device: what ran where.
-        methods, metrics: what was asked.
-        images: evaluated in each round.
-        batch, threads, lanes: the pace.
-        passes: runs of the model an image, by kind.
-        raw_passes_per_second: of the plain forward pass.
-        images_per_second: of the evaluation.
-        limit: images a second if there were only the passes.
-        ratio: of the evaluation's speed to the limit, the median of the rounds.
-        decode, run, kernels, store: where the time of one image goes, each measured alone: reading
-            and preprocessing, inside onnxruntime, everything around it, SQLite. They overlap.
-        peak_memory: of the process, bytes.
-        precision: that the model computes in.
-        deviation: where that is not float32, method -> metric -> (mean, greatest) absolute
-            difference of an image's value from that in float32.
+        model: The name of the model.
+        device: The name of the device.
+        methods: The names of the methods.
+        metrics: The names of the metrics.
+        images: The number of images in each round.
+        batch: The number of images per run.
+        threads: The number of intra-op threads per run; 0 for one per core.
+        concurrent_runs: The number of concurrent runs.
+        passes: The number of runs of the model per image, by kind of pass.
+        raw_passes_per_second: The speed of plain forward passes.
+        images_per_second: The speed of the evaluation.
+        limit: The speed in images per second of the passes alone.
+        ratio: The ratio of the evaluation's speed to the limit, the median of the rounds.
+        decode: Seconds to read and preprocess an image; measured alone, as the next three are.
+            The four overlap in an evaluation.
+        run: Seconds inside onnxruntime.
+        kernels: Seconds for everything around the runs.
+        store: Seconds to write the rows.
+        peak_memory: The peak memory of the process in bytes.
+        precision: The precision of the model.
+        deviation: The difference from float32 if the model has another precision: the mean and
+            maximum absolute difference of an image's value, by method and metric.
     """
 
     model: str
@@ -77,24 +87,26 @@ class Benchmark:
     deviation: Deviations
 
 
-def benchmark(
+def measure_throughput(
     model: Model,
     source: Source,
     plan: Plan,
     rounds: int = 5,
     progress: Callable[[int], None] = lambda rounds: None,
     reference: Model | None = None,
-) -> Benchmark:
-    """Measure an evaluation against its limit.
+) -> BenchmarkResult:
+    """Measure the speed of an evaluation and compare it with its limit.
 
     Args:
-        model, source, plan: as for an evaluation; every round evaluates the whole source.
-        rounds: at least 1; the median counts.
-        progress: called with 1 after each round.
-        reference: the same model in float32, where `model` is of another precision.
+        model: The model.
+        source: The images; every round evaluates all of them.
+        plan: The plan of the evaluation.
+        rounds: The number of rounds, at least 1; the median counts.
+        progress: A function that is called with 1 after each round.
+        reference: The same model in float32, if `model` has another precision.
 
     Raises:
-        OptionError: no image could be read.
+        OptionError: No image could be read.
     """
     _evaluated(model, source, plan)  # compiles kernels and opens sessions
     parts = _measured_parts(model, source, plan)
@@ -102,22 +114,22 @@ def benchmark(
     for _ in range(max(1, rounds)):
         forward = _raw_seconds(model, Pass.FORWARD)
         raw = {kind: _raw_seconds(model, kind) for kind in parts.passes.keys() & set(_RAW)}
-        seconds = {kind: raw.get(kind, forward) for kind in parts.passes} | parts.unlike
+        seconds = {kind: raw.get(kind, forward) for kind in parts.passes} | parts.partial
         limits.append(1 / sum(count * seconds[kind] for kind, count in parts.passes.items()))
         raw_speeds.append(1 / forward)
         start = time.perf_counter()
         _evaluated(model, source, plan)
         speeds.append(len(source) / (time.perf_counter() - start))
         progress(1)
-    return Benchmark(
+    return BenchmarkResult(
         model=model.name,
         device=model.device.name,
         methods=list(plan.methods),
         metrics=list(plan.metrics),
         images=len(source),
         batch=model.batch,
-        threads=model.threads,
-        concurrent_runs=model.concurrent_runs,
+        threads=model.settings.threads,
+        concurrent_runs=model.settings.concurrent_runs,
         passes={kind.name.lower(): count for kind, count in parts.passes.items()},
         raw_passes_per_second=statistics.median(raw_speeds),
         images_per_second=statistics.median(speeds),
@@ -134,22 +146,32 @@ def benchmark(
 
 
 def deviations(model: Model, reference: Model, source: Source, plan: Plan) -> Deviations:
-    """How far each image's values are from those of a reference; see `Benchmark.deviation`."""
+    """Compare each image's values with those of a reference model.
+
+    Args:
+        model: The model.
+        reference: The model to compare with.
+        source: The images.
+        plan: The plan of the evaluation.
+
+    Returns:
+        The mean and the maximum absolute difference, by method and metric.
+    """
     found, expected = (_values(one, source, plan) for one in (model, reference))
-    apart: dict[str, dict[str, list[float]]] = {}
+    differences: dict[str, dict[str, list[float]]] = {}
     for (image, method, metric), value in expected.items():
         other = found.get((image, method, metric))
         if other is not None:
-            apart.setdefault(method, {}).setdefault(metric, []).append(abs(other - value))
+            differences.setdefault(method, {}).setdefault(metric, []).append(abs(other - value))
     return {
         method: {name: (statistics.fmean(each), max(each)) for name, each in of_method.items()}
-        for method, of_method in apart.items()
+        for method, of_method in differences.items()
     }
 
 
 def _values(model: Model, source: Source, plan: Plan) -> dict[tuple[int, str, str], float]:
-    """Every value of an evaluation, by the image's position, the method and the metric."""
-    with prefetch(source, model, Progress(set(), {}), plan.truth) as stream:
+    """Return every value of an evaluation by the image's position, the method and the metric."""
+    with prefetch(source, model, RunProgress(set(), {}), plan.truth) as stream:
         return {
             (row.position, row.method, metric): value
             for group in batches(stream, model.batch)
@@ -160,7 +182,12 @@ def _values(model: Model, source: Source, plan: Plan) -> dict[tuple[int, str, st
 
 
 def random_images(model: Model, count: int | None = None) -> Source:
-    """Ready tensors of random numbers, 32 of them unless told otherwise."""
+    """Return ready tensors of random numbers.
+
+    Args:
+        model: The model that they are for.
+        count: The number of tensors; 32 if None.
+    """
     shape = (count or 32, model.classifier.channels, *model.size)
     return open_arrays(np.random.default_rng(0).standard_normal(shape, np.float32))
 
@@ -171,41 +198,41 @@ def _evaluated(model: Model, source: Source, plan: Plan) -> None:
 
 
 def _raw_seconds(model: Model, kind: Pass) -> float:
-    """Seconds an image of one kind of pass, back to back in every lane."""
-    session, feeds = model.session(kind), feeds_of(model, kind)
+    """Return the seconds per image of one kind of pass with onnxruntime alone."""
+    session, feeds = model.pool.session(kind), random_feeds(model.pool, kind)
     session.run(feeds)
-    runs = max(2, round(16 / model.batch))
-    taken = back_to_back(session, feeds, runs, model.concurrent_runs)
-    return taken / (runs * model.batch * model.concurrent_runs)
+    runs, concurrent = max(2, round(16 / model.batch)), model.settings.concurrent_runs
+    elapsed = back_to_back(session, feeds, runs, concurrent)
+    return elapsed / (runs * model.batch * concurrent)
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """An image's share of one evaluation, step after step: passes by kind, and seconds.
+    """The passes by kind and the seconds per image of one evaluation, measured step by step.
 
-    `unlike` has the seconds of passes that run another graph than a raw pass, as they were.
+    `partial` holds the seconds of passes that run a part of the model.
     """
 
     passes: dict[Pass, float]
-    unlike: dict[Pass, float]
+    partial: dict[Pass, float]
     run: float
     kernels: float
     store: float
 
 
 def _measured_parts(model: Model, source: Source, plan: Plan) -> _Parts:
-    with prefetch(source, model, Progress(set(), {}), plan.truth) as stream:
+    with prefetch(source, model, RunProgress(set(), {}), plan.truth) as stream:
         groups = list(batches(stream, model.batch))
     images = sum(sample.tensor is not None for group in groups for sample in group)
     if not images:
         raise OptionError("no image could be read")
-    before = model.spent()
+    before = model.pool.usage()
     start = time.perf_counter()
     rows = [made for group in groups for made in evaluate_batch(model, plan, group)]
     whole = time.perf_counter() - start
     spent = {
         kind: (samples - before[kind][0], seconds - before[kind][1])
-        for kind, (samples, seconds) in model.spent().items()
+        for kind, (samples, seconds) in model.pool.usage().items()
         if samples > before[kind][0]
     }
     running = sum(seconds for _, seconds in spent.values())
@@ -217,7 +244,7 @@ def _measured_parts(model: Model, source: Source, plan: Plan) -> _Parts:
         writing = time.perf_counter() - start
     return _Parts(
         {kind: samples / images for kind, (samples, _) in spent.items()},
-        {k: seconds / samples for k, (samples, seconds) in spent.items() if k in _UNLIKE},
+        {k: seconds / samples for k, (samples, seconds) in spent.items() if k in _PARTIAL},
         running / images,
         (whole - running) / images,
         writing / images,
@@ -227,12 +254,12 @@ def _measured_parts(model: Model, source: Source, plan: Plan) -> _Parts:
 def _decode_seconds(model: Model, source: Source) -> float:
     start = time.perf_counter()
     for record in source:
-        tensor_of(record, source.ready, model)
+        tensor_of(record, source.preprocessed, model)
     return (time.perf_counter() - start) / len(source)
 
 
 def _peak_memory() -> int:
-    import resource  # POSIX
+    import resource  # available on POSIX systems only
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -10,24 +10,24 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from adcc_onnx.cams import method_registry as registry
+from adcc_onnx.cams.gradient_cams import SmoothGradCAMPP
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.cams.method_registry import (
+    METHODS,
     PAPER_METHODS,
     get_method,
     list_methods,
     method,
     method_names,
 )
-from adcc_onnx.cams.scorecam import ScoreCAM
-from adcc_onnx.cams.smoothgradcampp import SmoothGradCAMPP
+from adcc_onnx.cams.score_cams import ScoreCAM
 from adcc_onnx.errors import OptionError
 
 
 @pytest.fixture(autouse=True)
-def _own_registry(monkeypatch):
-    list_methods()  # the built-in ones register once, when their modules are first imported
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+def _built_in_only():
+    with METHODS.isolated():
+        yield
 
 
 FAMILIES = {"activation", "control", "gradient", "optimization", "perturbation", "pixel", "score"}
@@ -41,10 +41,10 @@ def test_every_name_leads_to_the_class_of_that_name():
         assert cls.family == "control" or "https://" in (cls.__doc__ or "")
 
 
-def test_built_in_modules_are_imported_when_asked_for():
+def test_built_in_modules_are_imported_on_request():
     code = (
         "import sys; from adcc_onnx.cams.method_registry import get_method; get_method('fakecam');"
-        "print([m for m in sys.modules if m in ('numba', 'adcc_onnx.cams.gradcam')])"
+        "print([m for m in sys.modules if m in ('numba', 'adcc_onnx.cams.gradient_cams')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -93,7 +93,7 @@ def test_options(text, expected):
         ("scorecam(scores=__import__('os').getpid())", "write name or name"),
     ],
 )
-def test_errors_name_the_trouble_in_one_line(text, said):
+def test_errors_name_the_problem_in_one_line(text, said):
     with pytest.raises(OptionError) as caught:
         get_method(text)
     assert said in str(caught.value)
@@ -148,7 +148,7 @@ def _register_mine(result: float):
         return np.full((1, 1, 1), result)
 
 
-def test_defined_anew_it_takes_its_own_place():
+def test_a_second_definition_replaces_the_first():
     _register_mine(1.0)
     _register_mine(2.0)
     assert get_method("mine").raw_maps(None)[0, 0, 0] == 2.0
@@ -165,9 +165,29 @@ def test_a_name_that_is_taken_is_refused(name):
 
 
 @pytest.mark.parametrize("name", ["", "two words", "f(x)", "a=b", "a,b"])
-def test_a_name_that_cannot_be_asked_for_is_refused(name):
+def test_a_name_that_cannot_be_requested_is_refused(name):
     with pytest.raises(OptionError, match="cannot name a method"):
 
         @method(name=name, needs=())
         def other(context):
             return context
+
+
+def test_what_is_not_a_method_is_refused():
+    with pytest.raises(TypeError, match="'plain' is not a subclass of Method"):
+
+        @method
+        def plain(context):
+            return context
+
+    with pytest.raises(OptionError, match="Bare must define family and summary and needs"):
+
+        @method
+        class Bare(Method):
+            name = "bare"
+
+            def raw_maps(self, context):
+                return context
+
+    with pytest.raises(TypeError, match="a method is given by name, not by int"):
+        get_method(3)

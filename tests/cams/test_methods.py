@@ -11,7 +11,7 @@ from scipy import ndimage, special
 
 from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import get_method, list_methods
-from adcc_onnx.kernels.gradient_maps import assemble
+from adcc_onnx.kernels.gradient_maps import gradient_maps
 
 N, K, CLASSES, MAP, IMAGE = 3, 12, 5, (6, 5), (24, 20)
 TARGETS = np.array([4, 0, 2])
@@ -44,7 +44,7 @@ class Shown:
     asked: list[object] = field(default_factory=list)
 
     def gradient_map(self, method):
-        return assemble(self.activations, self.gradients, [method.formula])[method.formula]
+        return gradient_maps(self.activations, self.gradients, [method.formula])[method.formula]
 
     def noisy_gradients(self, copies, sigma):
         self.asked.append((copies, sigma))
@@ -73,7 +73,7 @@ class Shown:
     def noise(self, copies, sigma):
         return (np.full(self.images.shape, sigma, np.float32) for _ in range(copies))
 
-    def rngs(self, anew=False):
+    def rngs(self, resample=False):
         return [np.random.default_rng(i) for i in range(len(self.images))]
 
     def probability(self, image, logits):

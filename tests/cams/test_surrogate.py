@@ -13,19 +13,10 @@ import pytest
 from helpers.small_models import small
 
 import adcc_onnx as adcc
+from adcc_onnx.cams.gaussian_process import _NOISE, GaussianProcess, Prediction, fit_hyperparameters
 from adcc_onnx.cams.method_registry import get_method
-from adcc_onnx.cams.scorecam import sums
-from adcc_onnx.cams.surrogate import (
-    _BLUR,
-    _NOISE,
-    GaussianProcess,
-    Prediction,
-    expected_agreement,
-    farthest_points,
-    features,
-    fit_hyperparameters,
-    search,
-)
+from adcc_onnx.cams.score_cams import group_sums
+from adcc_onnx.cams.surrogate import _BLUR, expected_agreement, farthest_points, features, search
 from adcc_onnx.errors import OptionError
 from adcc_onnx.model import Model
 
@@ -83,7 +74,7 @@ def test_predictions_equal_scikit_learns(theirs: Callable[..., Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")
-def test_the_shape_is_the_likeliest_of_those_tried(theirs: Callable[..., Any]) -> None:
+def test_the_fit_has_the_highest_likelihood_of_the_candidates(theirs: Callable[..., Any]) -> None:
     points = features(MASKS)
     scores = smooth(points)
     centered = scores - scores.mean()
@@ -161,14 +152,16 @@ def model(tmp_path: Path) -> Model:
         values = rng.standard_normal(shape).astype(np.float32)
         proto.graph.initializer[index].CopyFrom(onnx.numpy_helper.from_array(values, name))
     onnx.save(proto, tmp_path / "net.onnx")
-    return adcc.load(tmp_path / "net.onnx", layer="active", device="cpu")
+    return adcc.load(tmp_path / "net.onnx", layers="active", device="cpu")
 
 
 def test_with_as_many_passes_as_channels_the_map_is_exact(model: Model) -> None:
     images = RNG.standard_normal((2, 3, 8, 8)).astype(np.float32)
-    exact = adcc.explain(model, images, "scorecam")
-    np.testing.assert_allclose(adcc.explain(model, images, "scorecam(passes=64)"), exact, atol=1e-5)
-    few = adcc.explain(model, images, "scorecam(passes=40)")
+    exact = adcc.explain(model, images, "scorecam").maps
+    np.testing.assert_allclose(
+        adcc.explain(model, images, "scorecam(passes=64)").maps, exact, atol=1e-5
+    )
+    few = adcc.explain(model, images, "scorecam(passes=40)").maps
     for one, other in zip(few, exact, strict=True):
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.95
 
@@ -185,4 +178,4 @@ def test_sums_of_groups_are_numpys() -> None:
     groups = rng.integers(1, 9, 50)  # the first of 10 groups and the last one have no row
     expected = np.zeros((10, 4))
     np.add.at(expected, groups, values)
-    np.testing.assert_allclose(sums(values, groups, 10), expected, atol=1e-12)
+    np.testing.assert_allclose(group_sums(values, groups, 10), expected, atol=1e-12)

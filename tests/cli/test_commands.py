@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from helpers.small_models import small
 from PIL import Image
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 
 OWN_OPERATOR = """own = unknown.Blend (pooled) flat = Flatten (own)
     scores = Gemm <transB = 1> (flat, weights)"""
@@ -166,7 +166,8 @@ def test_mistakes_about_the_wishes(folder: Path) -> None:
     refused(run(*net, "--method", "gradcan"), "did you mean 'gradcam'")
     refused(run(*net, "--metric", "coherence"), "did you mean 'coherency'")
     refused(run(*net, "--target", "5"), "no class 5", "5 classes")
-    refused(run(*net, "--target", "cat"), "'predicted', 'label' or a class index")
+    refused(run(*net, "--target", "cat"), "class 'cat' needs class names")
+    refused(run(*net, "--target", "lable"), "did you mean 'label'")
     refused(run(*net, "--protocol", "poppi"), "poppi2021")
     refused(run(*net, "--resume"), "--resume")
     refused(run("report", folder / "none.sqlite"), "no such run")

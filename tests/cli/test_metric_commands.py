@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import adcc_onnx as adcc
-from adcc_onnx.api import as_source
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import OptionError
+from adcc_onnx.images.sources.given_images import as_source
 
 MODEL = str(classifier_path())
 ON_CPU = ("--device", "cpu")
@@ -39,7 +39,7 @@ def test_truth_maps_and_knobs_in_one_run(tmp_path: Path) -> None:
         Image.fromarray(record.load()).save(pictures / f"{record.name}.png")
         Image.fromarray(record.truth().astype(np.uint8) * 255).save(masks / f"{record.name}.png")
         path = pictures / f"{record.name}.png"
-        np.save(maps / f"{record.name}.npy", adcc.explain(model, [path], "center")[0])
+        np.save(maps / f"{record.name}.npy", adcc.explain(model, [path], "center").maps[0])
     kept = tmp_path / "run.sqlite"
     asked = ("complexity", "deletion", "iou(threshold=0.4)", "best_iou")
     shown = ("complexity", "deletion(baseline=mean, steps=4)", "iou(threshold=0.4)", "best_iou")
@@ -87,12 +87,12 @@ def test_validate_metrics(tmp_path: Path) -> None:
     found = json.loads(run(*words, "layercam", *metrics, "--json").stdout)
     assert found["images"] == 8 and found["against"] == "best_iou"
     assert len(found["truth"]) == 2 + 3 + 3
-    by_name = {one["metric"]: one for one in found["judgements"]}
+    by_name = {one["metric"]: one for one in found["assessments"]}
     assert by_name["adcc"]["auc"] == 1
-    assert by_name["average_drop"]["fakecam_place"] <= 2
-    assert by_name["adcc"]["fakecam_place"] >= 6
+    assert by_name["average_drop"]["fakecam_rank"] <= 2
+    assert by_name["adcc"]["fakecam_rank"] >= 6
     text = run(*words, "layercam", *metrics).stdout
-    assert "8 drawings; the truth is told by best_iou" in text and "gradcam inverted" in text
+    assert "8 drawings; best_iou gives the true order" in text and "gradcam inverted" in text
 
 
 def test_randomize() -> None:
@@ -100,7 +100,7 @@ def test_randomize() -> None:
     result = run(*words, "--method", "gradcam", "--method", "center")
     assert result.exit_code == 0, result.stderr
     header, _, *rows = result.stdout.splitlines()
-    assert header.split() == ["weights", "down", "to", "gradcam", "center"]
+    assert header.split() == ["randomized", "weights", "down", "to", "gradcam", "center"]
     assert len(rows) == 2 and all(row.endswith("+1.00") for row in rows)
     refused = run(*words, "--target", "label")
     assert refused.exit_code == 1 and "explains the predicted class" in refused.stderr

@@ -1,4 +1,4 @@
-"""Many machines: what a run gives is the same, whoever computes it and whoever dies of it."""
+"""Clusters: results are equal wherever they are computed and whichever worker is lost."""
 
 from __future__ import annotations
 
@@ -26,19 +26,22 @@ from helpers.command_line import (
     run_whole,
 )
 
-from adcc_onnx.api import as_source
 from adcc_onnx.cluster.backlog import Backlog, Chunk
-from adcc_onnx.cluster.connection import Cluster, connected, places_on
-from adcc_onnx.cluster.job import Job, open_images, plan_with_maps
+from adcc_onnx.cluster.connection import Cluster, connected, place_workers
+from adcc_onnx.cluster.job import Job
 from adcc_onnx.cluster.worker import Worker
 from adcc_onnx.cluster.worker_pool import Placement
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import ClusterError, DeviceError, ModelError, OptionError
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.run_options import PlanOptions, SourceOptions
+from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import load
-from adcc_onnx.report import render
+from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
+
+IMAGES = 32
 
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None or sys.platform != "linux", reason="Ray is not installed, or no /proc"
@@ -52,7 +55,7 @@ ON_LOOPBACK = {
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[tuple[str, list[int]]]:
-    """The address of two nodes, and their processes."""
+    """Start two nodes; return the address of the head and the process ids."""
     program = Path(__file__).parents[1] / "helpers" / "loopback_cluster.py"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([sys.executable, program], text=True, env=ON_LOOPBACK, **pipes)
@@ -64,20 +67,20 @@ def nodes() -> Iterator[tuple[str, list[int]]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The report of a run that one process made in one go."""
+    """Return the report of an uninterrupted run in one process."""
     path = tmp_path_factory.mktemp("whole") / "run.sqlite"
-    run_whole(*evaluation(), "-o", path)
+    run_whole(*evaluation(IMAGES), "-o", path)
     return report_of(path)
 
 
 @needs_ray
-def test_a_machines_worker_is_killed_in_mid_run(
+def test_a_killed_worker_is_replaced_and_the_result_is_equal(
     nodes: tuple[str, list[int]], whole: str, tmp_path: Path
 ) -> None:
     address, raylets = nodes
     path = tmp_path / "run.sqlite"
-    run_whole(*evaluation(), "-o", path, "--limit", "10")
-    words = command(*evaluation(), "-o", path, "--resume", "--cluster", address)
+    run_whole(*evaluation(IMAGES), "-o", path, "--limit", "10")
+    words = command(*evaluation(IMAGES), "-o", path, "--resume", "--cluster", address)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(words, text=True, env=ON_LOOPBACK, **pipes) as driver:
         wait_for(lambda: all(at_work(raylet) for raylet in raylets), driver)
@@ -87,19 +90,19 @@ def test_a_machines_worker_is_killed_in_mid_run(
         at_death = images_in(path)
         table, said = driver.communicate()
     assert driver.returncode == 0, said
-    assert table.startswith("classifier · 60 images")
-    assert 10 <= at_death < 60
+    assert table.startswith(f"classifier · {IMAGES} images")
+    assert 10 <= at_death < IMAGES
     assert "was lost; others take over" in said and "2 workers" in said
     assert listening and all(address.startswith("127.0.0.1") for address in listening), listening
     assert report_of(path) == whole
 
 
 @needs_ray
-def test_interrupted_on_a_cluster_of_its_own_and_continued_without(
+def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(
     whole: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "run.sqlite"
-    words = command(*evaluation(), "-o", path, "--cluster", "local:2")
+    words = command(*evaluation(IMAGES), "-o", path, "--cluster", "local:2")
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment()) as driver:
         wait_for(lambda: count(path, "run") > 0, driver)
         driver.send_signal(signal.SIGINT)
@@ -109,8 +112,8 @@ def test_interrupted_on_a_cluster_of_its_own_and_continued_without(
         f"adcc-onnx: interrupted; what was finished is kept in {path}: the same command with "
         "--resume continues"
     )
-    assert 0 < images_in(path) < 60
-    run_whole(*evaluation(), "-o", path, "--resume")
+    assert 0 < images_in(path) < IMAGES
+    run_whole(*evaluation(IMAGES), "-o", path, "--resume")
     assert report_of(path) == whole
 
 
@@ -123,14 +126,14 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 
 def at_work(raylet: int) -> list[int]:
-    """Our workers, among the processes that a node has started, that evaluate images right now."""
+    """Return the process ids of a node's workers that are evaluating images."""
     children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
     names = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
     return [child for child, name in names.items() if name.startswith(b"ray::Worker.evaluate")]
 
 
 def listeners(process: int) -> set[str]:
-    """The local addresses, as `127.0.0.1:80`, on which a process waits for others."""
+    """Return the local addresses, such as `127.0.0.1:80`, on which a process listens."""
     inodes = set()
     for entry in Path(f"/proc/{process}/fd").iterdir():
         target = str(entry.readlink())
@@ -148,11 +151,11 @@ def listeners(process: int) -> set[str]:
 
 
 class LostError(Exception):
-    """Stands for Ray's error about a lost worker."""
+    """A stand-in for Ray's error about a lost worker."""
 
 
 class TaskError(LostError):
-    """Stands for Ray's error about an exception in a worker."""
+    """A stand-in for Ray's error about an exception in a worker."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -160,7 +163,7 @@ class TaskError(LostError):
 
 
 class OneProcessRay:
-    """What we use of Ray, in this process; `dies` says which calls a worker does not survive."""
+    """The part of Ray that we use, in this process; `dies` selects the calls that kill a worker."""
 
     exceptions = SimpleNamespace(RayError=LostError, RayTaskError=TaskError)
 
@@ -211,18 +214,21 @@ def recipe(path: str | Path, **options: Any) -> Callable[..., Any]:
 
 
 def evaluated(ray: OneProcessRay, store: Store, lines: list[str], **changed: Any) -> str:
-    """The report of a run on two workers; `changed` parts of the job are only theirs."""
-    opened = open_images(f"drawings:{COUNT}", None, None, False, None, None)
+    """Return the report of a run on two workers, whose job differs in the `changed` parts."""
+    opened = SourceOptions(f"drawings:{COUNT}").open()
     recipes = {
         "load": recipe(classifier_path()),
         "open": lambda: opened,
-        "plan": lambda: plan_with_maps((), (), methods=METHODS),
+        "plan": PlanOptions(METHODS).plan,
         "folder": Path.cwd(),
     }
     model = load(classifier_path(), device="cpu", batch_size=2)
     source, plan = as_source(f"drawings:{COUNT}"), make_plan(METHODS)
     cluster = Cluster(ray, HERE, "cpu", lines.append)
-    with cluster.team(Job(**{**recipes, **changed}), model, source, plan) as (recorded, begin):
+    with cluster.worker_pool(Job(**{**recipes, **changed}), model, source, plan) as (
+        recorded,
+        begin,
+    ):
         evaluate_into(store, recorded, source, plan, "drawings", begin=begin)
     return render([store], "json")
 
@@ -235,10 +241,10 @@ def alone() -> str:
         return render([store], "json")
 
 
-def test_every_worker_may_die_twice_over_the_same_images(alone: str) -> None:
+def test_images_survive_two_lost_workers(alone: str) -> None:
     deaths: dict[tuple[int, ...], int] = {}
 
-    def dies(name: str, positions: tuple[int, ...] = (), kept: Any = None) -> bool:
+    def dies(name: str, positions: tuple[int, ...] = (), stored: Any = None) -> bool:
         deaths[positions] = deaths.get(positions, 0) + 1
         return name == "evaluate" and len(positions) > 1 and deaths[positions] < 3
 
@@ -249,7 +255,7 @@ def test_every_worker_may_die_twice_over_the_same_images(alone: str) -> None:
 
 
 def test_only_the_image_that_kills_every_worker_fails() -> None:
-    ray = OneProcessRay(lambda name, positions=(), kept=None: 7 in positions)
+    ray = OneProcessRay(lambda name, positions=(), stored=None: 7 in positions)
     with Store.create(None) as store:
         evaluated(ray, store, [])
         run = store.run(1)
@@ -259,7 +265,7 @@ def test_only_the_image_that_kills_every_worker_fails() -> None:
     assert ray.started == 2 + 3
 
 
-def test_the_methods_that_are_left_fail_where_the_rest_of_the_image_is_kept(
+def test_only_the_unfinished_methods_of_an_image_fail(
     tmp_path: Path,
 ) -> None:
     path, victim = tmp_path / "run.sqlite", 3
@@ -269,21 +275,21 @@ def test_the_methods_that_are_left_fail_where_the_rest_of_the_image_is_kept(
         connection.execute("DELETE FROM score WHERE position = 3 AND method = 'random'")
     connection.close()
     with Store.resume(path) as store:
-        evaluated(OneProcessRay(lambda name, places=(), kept=None: victim in places), store, [])
+        evaluated(OneProcessRay(lambda name, places=(), stored=None: victim in places), store, [])
         run = store.run(1)
     assert run.complete and run.images == COUNT and run.failed == 0
     assert [(f.image, f.method) for f in run.failures] == [("2026-3", "random")]
     assert len(run.methods["gradcam"].positions) == COUNT
 
 
-def test_no_worker_can_begin() -> None:
+def test_no_worker_can_start() -> None:
     ray, lines = OneProcessRay(lambda name, *given: name == "open"), []
     with Store.create(None) as store, pytest.raises(ClusterError, match="no worker is left"):
         evaluated(ray, store, lines)
     assert ray.started == 6 and len(lines) == 2
 
 
-def test_what_a_worker_finds_is_compared(tmp_path: Path) -> None:
+def test_workers_must_have_the_same_model_and_images(tmp_path: Path) -> None:
     other = tmp_path / "classifier.onnx"
     other.write_bytes(classifier_path().read_bytes() + b"\x72\x00")  # an empty graph's name
     other.with_suffix(".toml").write_text(classifier_path().with_suffix(".toml").read_text())
@@ -308,7 +314,7 @@ def test_our_errors_in_a_worker_end_the_run(monkeypatch: pytest.MonkeyPatch) -> 
         evaluated(OneProcessRay(), store, [])
 
 
-def test_chunks_come_back_first_and_are_parted_before_the_last_try() -> None:
+def test_returned_chunks_come_first_and_are_split_before_the_last_attempt() -> None:
     backlog = Backlog(range(5), 2)
     first, second = backlog.take(), backlog.take()
     assert (first, second) == (Chunk((0, 1)), Chunk((2, 3)))
@@ -326,29 +332,32 @@ def node(host: str, cpus: float = 4, gpus: float = 0, alive: bool = True) -> dic
 
 
 @needs_ray
-def test_where_workers_stand() -> None:
-    def stand(*given: Any) -> tuple[str, list[tuple[Any, ...]]]:
-        device, places = places_on(*given)
-        wanted = [(p.host, p.wanted["num_cpus"], p.wanted["num_gpus"], p.threads) for p in places]
-        return device, wanted
+def test_placement_of_workers() -> None:
+    def placed(*given: Any) -> tuple[str, list[tuple[Any, ...]]]:
+        device, placements = place_workers(*given)
+        resources = [
+            (p.host, p.resources["num_cpus"], p.resources["num_gpus"], p.threads)
+            for p in placements
+        ]
+        return device, resources
 
     plain = [node("a"), node("b", 8), node("c", alive=False), node("d", 0)]
-    assert stand(plain, "auto", None) == ("cpu", [("a", 4, 0, 4), ("b", 8, 0, 8)])
-    assert stand(plain[:1], "cpu", 3) == ("cpu", [("a", 0, 0, 1)] * 3)
+    assert placed(plain, "auto", None) == ("cpu", [("a", 4, 0, 4), ("b", 8, 0, 8)])
+    assert placed(plain[:1], "cpu", 3) == ("cpu", [("a", 0, 0, 1)] * 3)
     cards = [node("a", 8, 2), node("b")]
-    assert stand(cards, "auto", None) == ("cuda", [("a", 0, 1, 4)] * 2)
-    assert stand(cards, "tensorrt", None)[0] == "tensorrt"
-    assert stand(cards, "cpu", None) == ("cpu", [("a", 8, 0, 8), ("b", 4, 0, 4)])
-    assert stand(cards[:1], "cuda", 4) == ("cuda", [("a", 0, 0.5, 2)] * 4)
+    assert placed(cards, "auto", None) == ("cuda", [("a", 0, 1, 4)] * 2)
+    assert placed(cards, "tensorrt", None)[0] == "tensorrt"
+    assert placed(cards, "cpu", None) == ("cpu", [("a", 8, 0, 8), ("b", 4, 0, 4)])
+    assert placed(cards[:1], "cuda", 4) == ("cuda", [("a", 0, 0.5, 2)] * 4)
     with pytest.raises(DeviceError, match="the cluster has no GPU"):
-        places_on(plain, "cuda", None)
-    with pytest.raises(OptionError, match="give --device cuda, not cuda:1"):
-        places_on(cards, "cuda:1", None)
+        place_workers(plain, "cuda", None)
+    with pytest.raises(OptionError, match="use --device cuda, not cuda:1"):
+        place_workers(cards, "cuda:1", None)
     with pytest.raises(ClusterError, match="no machine"):
-        places_on([node("a", 0)], "auto", None)
+        place_workers([node("a", 0)], "auto", None)
 
 
-def test_mistakes_about_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_addresses_and_a_missing_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     for address in ("local:0", "ray://here:10001", "here", "here:port"):
         with pytest.raises(OptionError, match="HOST:PORT"), connected(address):
             pass
@@ -362,8 +371,8 @@ def test_mistakes_about_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_the_command_line_says_it_in_a_line() -> None:
+def test_the_command_reports_an_error_in_one_line() -> None:
     words = command("evaluate", classifier_path(), "--images", "drawings:2", "--cluster", "here")
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "--cluster is HOST:PORT" in done.stderr
+    assert "--cluster must be HOST:PORT" in done.stderr

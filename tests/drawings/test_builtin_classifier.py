@@ -1,4 +1,4 @@
-"""The classifier that the package ships."""
+"""The built-in classifier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import onnxruntime as ort
 import pytest
 
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.drawings.generate import CLASSES, Drawing, drawings
+from adcc_onnx.drawings.generate import Drawing, draw_many
+from adcc_onnx.drawings.outlines import CLASSES
 
 UNSEEN_SEED, COUNT = 77, 500  # trained on seed 0
 
@@ -27,7 +28,7 @@ def session() -> ort.InferenceSession:
 
 @pytest.fixture(scope="module")
 def drawn() -> list[Drawing]:
-    return list(drawings(UNSEEN_SEED, COUNT))
+    return list(draw_many(UNSEEN_SEED, COUNT))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def tensors(drawn: list[Drawing], card: dict[str, object]) -> np.ndarray:
     return ((images / np.float32(card["scale"]) - mean) / std).transpose(0, 3, 1, 2)
 
 
-def test_it_knows_unseen_drawings(
+def test_its_accuracy_on_test_drawings(
     session: ort.InferenceSession, drawn: list[Drawing], tensors: np.ndarray
 ) -> None:
     (logits,) = session.run(["logits"], {"image": tensors})
@@ -62,7 +63,7 @@ def test_an_image_scores_the_same_in_any_batch(
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
-def test_the_file_is_small_and_says_nothing_of_where_it_was_made() -> None:
+def test_the_file_is_small_and_holds_no_local_paths() -> None:
     content = classifier_path().read_bytes()
     assert len(content) < 1_000_000
     model = onnx.load_from_string(content)
@@ -75,7 +76,7 @@ def test_the_file_is_small_and_says_nothing_of_where_it_was_made() -> None:
     assert {opset.domain for opset in model.opset_import} == {""}
 
 
-def test_its_maps_find_the_object(drawn: list[Drawing], tensors: np.ndarray) -> None:
+def test_its_maps_localize_the_object(drawn: list[Drawing], tensors: np.ndarray) -> None:
     """CAM (Zhou et al. 2016) of the right class: the pooled head's weights over the last map."""
     model = onnx.load(classifier_path())
     pooling = next(node for node in model.graph.node if node.op_type == "GlobalAveragePool")

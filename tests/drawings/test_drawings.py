@@ -1,4 +1,4 @@
-"""The drawings: each image stands alone, and its mask is the object that one sees."""
+"""Drawings: every image is independent of the others, and its mask is the visible object."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pytest
 from scipy import ndimage, spatial, stats
 
 from adcc_onnx.drawings import generate
-from adcc_onnx.drawings.generate import CLASSES, Drawing, draw, drawings
-from adcc_onnx.drawings.shapes import UNIT_OUTLINES, Outline, area
-from adcc_onnx.drawings.textures import Floats
+from adcc_onnx.drawings.generate import Drawing, draw, draw_many
+from adcc_onnx.drawings.outlines import CLASSES, UNIT_OUTLINES, Outline, outline_area
+from adcc_onnx.drawings.textures import PixelArray
 
 measure = pytest.importorskip("skimage.measure")
 polygon2mask = pytest.importorskip("skimage.draw").polygon2mask
@@ -21,7 +21,7 @@ SQUARE, REACH = np.ones((3, 3), bool), 5
 
 @pytest.fixture(scope="module")
 def stream() -> list[Drawing]:
-    return list(drawings(SEED, COUNT))
+    return list(draw_many(SEED, COUNT))
 
 
 def same(one: Drawing, other: Drawing) -> bool:
@@ -32,7 +32,7 @@ def same(one: Drawing, other: Drawing) -> bool:
     )
 
 
-def test_an_image_drawn_alone_is_the_one_of_the_stream(stream: list[Drawing]) -> None:
+def test_an_image_drawn_separately_equals_that_of_the_stream(stream: list[Drawing]) -> None:
     for index in (COUNT - 1, 0, 17, 0):
         assert same(draw(SEED, index), stream[index])
 
@@ -81,7 +81,7 @@ def test_visible_area(stream: list[Drawing]) -> None:
 def test_outlines_have_area_one() -> None:
     assert len(UNIT_OUTLINES) == len(CLASSES)
     for outline in UNIT_OUTLINES:
-        assert area(outline) == pytest.approx(1, abs=1e-12)
+        assert outline_area(outline) == pytest.approx(1, abs=1e-12)
 
 
 SOLIDITY = {  # area over the convex hull's: closed forms, but for the heart and the crescent
@@ -107,13 +107,13 @@ def test_masks_are_the_outlines_on_the_pixel_grid(monkeypatch: pytest.MonkeyPatc
     placed: list[Outline] = []
     coverage = generate._coverage
 
-    def spy(outline: Outline, size: int) -> Floats:
+    def spy(outline: Outline, size: int) -> PixelArray:
         placed.append(outline)
         return coverage(outline, size)
 
     monkeypatch.setattr(generate, "_coverage", spy)
-    monkeypatch.setattr(generate, "distractors", lambda rng, count: [])
-    for drawing in drawings(SEED, 60):
+    monkeypatch.setattr(generate, "random_distractors", lambda rng, count: [])
+    for drawing in draw_many(SEED, 60):
         outer, *holes = (
             polygon2mask(drawing.mask.shape, contour[:, ::-1] * len(drawing.mask) - 0.5)
             for contour in placed.pop()
@@ -131,7 +131,7 @@ def without_object(monkeypatch: pytest.MonkeyPatch, index: int) -> Drawing:
         return draw(SEED, index)
 
 
-def test_the_mask_is_where_the_object_changes_the_picture(
+def test_the_mask_is_where_the_object_changes_the_image(
     stream: list[Drawing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in range(60):
@@ -145,12 +145,12 @@ def test_the_mask_is_where_the_object_changes_the_picture(
         assert not change[outside].any()
 
 
-def test_clutter_on_top_is_no_part_of_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clutter_in_front_is_not_part_of_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     touched = 0
     for index in range(60):
         drawing = draw(SEED, index)
         with monkeypatch.context() as patch:
-            patch.setattr(generate, "distractors", lambda rng, count: [])
+            patch.setattr(generate, "random_distractors", lambda rng, count: [])
             clear = draw(SEED, index)
         hidden = clear.mask & ~drawing.mask
         assert not (drawing.mask & ~clear.mask).any()
@@ -162,7 +162,7 @@ def test_clutter_on_top_is_no_part_of_the_mask(monkeypatch: pytest.MonkeyPatch) 
     assert touched > 10
 
 
-def test_only_the_shape_tells_the_class(
+def test_only_the_shape_determines_the_class(
     stream: list[Drawing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every outline replaced by another class's, the rest of the picture stays as it is."""

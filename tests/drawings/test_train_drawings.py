@@ -14,7 +14,7 @@ SHORT_RUN = """
 import sys
 from pathlib import Path
 import train_drawings as t
-model = t.onnx_bytes(t.train(*t.drawn(3, 192), epochs=2, seed=int(sys.argv[2])))
+model = t.onnx_bytes(t.train(*t.draw_labeled(3, 192), epochs=2, seed=int(sys.argv[2])))
 t.write(model, Path(sys.argv[1]))
 """
 

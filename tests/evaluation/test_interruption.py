@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import adcc_onnx as adcc
-from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import InterruptedRunError
 from adcc_onnx.evaluation.interruption import interruptible
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.results.store import Store
 
 

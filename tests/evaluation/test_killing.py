@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 from helpers.command_line import command, count, environment, evaluation, report_of, run_whole
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.drawings import classifier_path
 
 resource = pytest.importorskip("resource", reason="POSIX signals and limits")
@@ -70,7 +70,7 @@ def kill(words: list[str], path: Path, moment: float, at_the_start: bool) -> boo
 
 
 @pytest.mark.parametrize(
-    ("kills", "images"), [(4, 60), pytest.param(20, 400, marks=pytest.mark.slow)]
+    ("kills", "images"), [(3, 40), pytest.param(20, 400, marks=pytest.mark.slow)]
 )
 def test_killed_at_random_moments_and_resumed(kills: int, images: int, tmp_path: Path) -> None:
     whole, path = tmp_path / "whole.sqlite", tmp_path / "run.sqlite"

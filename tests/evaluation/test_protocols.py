@@ -12,11 +12,11 @@ from scipy.special import softmax
 from scipy.stats import hmean
 
 import adcc_onnx as adcc
-from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import OptionError, PreprocessingError
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.evaluation.protocols import PROTOCOLS, fill_of
+from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import Model
 
 METHODS = ["gradcam", "center"]
@@ -43,7 +43,7 @@ def drops(model: Model, pictures: Path, method: str, raw: bool) -> np.ndarray:
         picture = np.asarray(Image.open(path), np.float64)
         given = model.preprocessing
         normalize = lambda p, g=given: (p / g.scale - np.array(g.mean)) / np.array(g.std)  # noqa: E731
-        heatmap = adcc.explain(model, [path], method)[0].astype(np.float64)[..., None]
+        heatmap = adcc.explain(model, [path], method).maps[0].astype(np.float64)[..., None]
         masked = normalize(picture * heatmap) if raw else normalize(picture) * heatmap
         batch = np.stack([normalize(picture), masked]).transpose(0, 3, 1, 2).astype(np.float32)
         p = softmax(session.run(None, {name: batch})[0].astype(np.float64), axis=1)

@@ -11,14 +11,15 @@ from helpers.small_models import small
 from PIL import Image
 
 import adcc_onnx as adcc
-from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.evaluation import batch as batch_module
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import Model
-from adcc_onnx.report import render
-from adcc_onnx.results.store import ImageRow, ScoreRow, Store
+from adcc_onnx.report.rendering import render
+from adcc_onnx.results.rows import ImageRow, ScoreRow
+from adcc_onnx.results.store import Store
 
 IMAGES = np.random.default_rng(2).standard_normal((11, 3, 8, 8)).astype(np.float32)
 METHODS = ["gradcam", "smoothgradcam++(n=3)", "random", "scorecam"]
@@ -32,7 +33,7 @@ def model(tmp_path: Path) -> Model:
 
 def evaluate(model: Model, path: Path) -> None:
     metrics = ["adcc", "deletion(steps=4)"]
-    adcc.evaluate(model, IMAGES, METHODS, metrics, output=path, resume=True)
+    adcc.evaluate(model, IMAGES, METHODS, metrics, out=path, resume=True)
 
 
 def as_json(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Ready maps: scored as a method's own maps are, and refused with the reason."""
+"""Ready-made maps are scored like a method's own maps; damaged ones fail with a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import adcc_onnx as adcc
 from adcc_onnx.errors import OptionError, SourceError
 from adcc_onnx.explanation.ready_maps import ReadyMaps
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
-from adcc_onnx.model import Model, Pass
+from adcc_onnx.model import Model
+from adcc_onnx.runtime.session_pool import Pass
 
 IMAGES = np.random.default_rng(2).standard_normal((5, 3, 8, 8)).astype(np.float32)
 
@@ -33,9 +34,9 @@ def kept(folder: Path, maps: np.ndarray) -> Path:
 
 
 def test_a_methods_own_maps_score_as_the_method_does(model: Model, tmp_path: Path) -> None:
-    first = adcc.explain(model, IMAGES)
+    first = adcc.explain(model, IMAGES).maps
     targets = [int(c) for c in _predicted(model)]
-    second = adcc.explain(model, IMAGES * first[:, None], target=targets)
+    second = adcc.explain(model, IMAGES * first[:, None], target=targets).maps
     folder, again = kept(tmp_path / "theirs", first), kept(tmp_path / "second", second)
     metrics = ["adcc", "average_increase", "deletion(steps=8)", "sparseness", "max_sensitivity"]
     found = adcc.evaluate(
@@ -48,7 +49,7 @@ def test_a_methods_own_maps_score_as_the_method_does(model: Model, tmp_path: Pat
 
 
 def test_without_second_maps_there_is_no_coherency(model: Model, tmp_path: Path) -> None:
-    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES))
+    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES).maps)
     found = adcc.evaluate(model, IMAGES, maps=[folder]).methods
     assert list(found) == ["theirs"]
     assert set(found["theirs"].scores) == {"average_drop", "average_increase", "complexity"}
@@ -67,7 +68,7 @@ def test_without_second_maps_there_is_no_coherency(model: Model, tmp_path: Path)
 def test_a_broken_map_fails_its_image_alone(
     model: Model, tmp_path: Path, spoilt: np.ndarray, said: str
 ) -> None:
-    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES))
+    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES).maps)
     np.save(folder / "3.npy", spoilt, allow_pickle=True)
     found = adcc.evaluate(model, IMAGES, maps=[folder])
     (failure,) = found.failures
@@ -77,7 +78,7 @@ def test_a_broken_map_fails_its_image_alone(
 
 
 def test_too_few_maps_or_folders(model: Model, tmp_path: Path) -> None:
-    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES)[:4])
+    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES).maps[:4])
     with pytest.raises(SourceError, match=r"holds 4 maps \(.npy\), but there are 5 images"):
         adcc.evaluate(model, IMAGES, maps=[folder])
     with pytest.raises(SourceError, match="no such folder of maps"):
@@ -95,10 +96,10 @@ def test_maps_are_found_by_the_images_name_and_never_outside(model: Model, tmp_p
     np.save(tmp_path / "secret.npy", one)
     (folder / "link.npy").symlink_to(tmp_path / "secret.npy")
     names = ["cat/1.png", "dog.jpg", "/photos/dog.jpg", "../secret.png", "link.png"]
-    found = ReadyMaps(folder).read(names, (8, 8))
+    found = ReadyMaps(folder).first(names, (8, 8))
     np.testing.assert_array_equal(found.failed, [False, False, False, True, True])
     assert "there is no map secret.npy" in found.reason(3)
 
 
 def _predicted(model: Model) -> np.ndarray:
-    return model.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS].argmax(axis=1)
+    return model.pool.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS].argmax(axis=1)

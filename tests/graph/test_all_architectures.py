@@ -1,4 +1,4 @@
-"""The long proof as a test: every architecture of `all_architectures`, whose table docs/ keeps."""
+"""Gradients of every architecture of `helpers.all_architectures` against torch autograd."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from helpers import all_architectures
 def test_gradients_equal_torch_autograd(family: str, torchvision: ModuleType) -> None:
     if family == "timm":
         pytest.importorskip("timm")
-    wrong = []
+    failures = []
     for name in all_architectures.names_of(family):
         _, layer, _, late, early = all_architectures.check(family, name)
         if not max(late, early) < 1e-4:
-            wrong.append(f"{name} at {layer}: {late:.1e}, earlier {early:.1e}")
-    assert not wrong
+            failures.append(f"{name} at {layer}: {late:.1e}, earlier {early:.1e}")
+    assert not failures

@@ -1,4 +1,4 @@
-"""Models of Keras and JAX against those frameworks' own gradients, in their float64."""
+"""Gradients of exported Keras and JAX models against those of the frameworks, in float64."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from adcc_onnx.graph.programs.expose import expose
 TARGETS = np.array([3, 0, 7])
 
 
-def exposed_run(model: Any, images: np.ndarray) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
-    """(default layer, scores, activation, gradient)."""
-    exposed = expose(model)
+def exposed_run(
+    model: Any, images: np.ndarray, layers: list[str] | None = None
+) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
+    """Run the exposed model; returns the layer, scores, activation and gradient."""
+    exposed = expose(model, layers)
     onnx.checker.check_model(exposed, full_check=True)
     session = onnxruntime.InferenceSession(
         exposed.SerializeToString(),
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=["Pad_Fusion"],  # wrong in ResNet50V2, see runtime/session.py
+        disabled_optimizers=["Pad_Fusion"],  # It is wrong in ResNet50V2, see runtime/session.py.
     )
     image = session.get_inputs()[0].name
     scores, activation, gradient = session.run(None, {image: images, "target": TARGETS})
     return exposed.graph.output[1].name.removesuffix(".activation"), scores, activation, gradient
 
 
-def relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    assert found.shape == wanted.shape
-    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    assert actual.shape == expected.shape
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def keras() -> Any:
 
 
 def keras_networks(keras: Any, name: str, size: int) -> tuple[Any, Any]:
-    """The network in float32 and in float64, random weights and batch-norm statistics; logits."""
+    """Build a network in float32 and in float64, with random weights, that returns logits."""
     keras.utils.set_random_seed(0)
     build = getattr(keras.applications, name)
     options = {"weights": None, "input_shape": (size, size, 3), "classes": 10}
@@ -58,28 +60,30 @@ def keras_networks(keras: Any, name: str, size: int) -> tuple[Any, Any]:
             shapes = [value.shape for value in layer.get_weights()]
             layer.set_weights([rng.uniform(*r, s) for r, s in zip(ranges, shapes, strict=True)])
     keras.config.set_dtype_policy("float64")
-    wide = build(classifier_activation=None, **options)
+    model64 = build(classifier_activation=None, **options)
     keras.config.set_dtype_policy("float32")
-    wide.set_weights(model.get_weights())
-    return model, wide
+    model64.set_weights(model.get_weights())
+    return model, model64
 
 
 def tape_gradient(keras: Any, model: Any, images: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """The gradient at the layer whose output is `value` [N, h, w, K], by tf.GradientTape."""
+    """Return the gradient at the layer whose output is `value` [N, h, w, K]."""
     import tensorflow as tf
 
-    alike = [
+    candidates = [
         layer.output
         for layer in model.layers[1:]
         if not isinstance(layer.output, list) and tuple(layer.output.shape[1:]) == value.shape[1:]
     ]
-    shown = keras.Model(model.input, [*alike, model.output])
+    with_features = keras.Model(model.input, [*candidates, model.output])
     with tf.GradientTape() as tape:
-        *features, scores = shown(tf.constant(images, tf.float64), training=False)
+        *features, scores = with_features(tf.constant(images, tf.float64), training=False)
         score = tf.reduce_sum(tf.gather(scores, TARGETS, batch_dims=1))
         distances = [float(np.abs(f.numpy() - value).max()) for f in features]
         best = int(np.argmin(distances))
-        assert distances[best] < 1e-4 * np.abs(value).max(), "no layer of the network is this one"
+        assert distances[best] < 1e-4 * np.abs(value).max(), (
+            "no layer of the network computes this value"
+        )
     gradient: np.ndarray = tape.gradient(score, features[best]).numpy()
     return gradient
 
@@ -95,16 +99,15 @@ def tape_gradient(keras: Any, model: Any, images: np.ndarray, value: np.ndarray)
 )
 def test_keras_against_gradient_tape(name: str, keras: Any, tmp_path: Path) -> None:
     size = 96
-    network, wide = keras_networks(keras, name, size)
+    network, network64 = keras_networks(keras, name, size)
     load_recipe("keras").write(network, tmp_path / "net.onnx")
     images = np.random.default_rng(1).uniform(0, 1, (3, size, size, 3)).astype(np.float32)
     _, _, activation, gradient = exposed_run(tmp_path / "net.onnx", images)
-    for turned in ((0, 1, 2, 3), (0, 2, 3, 1)):
-        value = activation.transpose(turned)
-        if value.shape[3] in {layer.output.shape[-1] for layer in wide.layers[-6:]}:
-            wanted = tape_gradient(keras, wide, images, value)
-            error = relative(gradient.transpose(turned), wanted)
-            print(f"{name}: {error:.1e}")
+    for perm in ((0, 1, 2, 3), (0, 2, 3, 1)):
+        value = activation.transpose(perm)
+        if value.shape[3] in {layer.output.shape[-1] for layer in network64.layers[-6:]}:
+            expected = tape_gradient(keras, network64, images, value)
+            error = relative_error(gradient.transpose(perm), expected)
             assert error < 1e-4
             return
     raise AssertionError("the default layer has no counterpart in the network")
@@ -122,7 +125,7 @@ def test_the_keras_recipe_writes_a_model_and_its_card(keras: Any, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["VGG16", "DenseNet121", "ResNet50V2", "Xception", "ConvNeXtTiny"])
-def test_keras_preprocessing_is_each_familys_own(name: str, keras: Any) -> None:
+def test_keras_preprocessing_equals_that_of_the_family(name: str, keras: Any) -> None:
     recipe = load_recipe("keras")
     steps = next(steps for family, steps in recipe.FAMILIES if name.startswith(family))
     module = {"VGG16": "vgg16", "DenseNet121": "densenet", "ResNet50V2": "resnet_v2"}
@@ -133,11 +136,12 @@ def test_keras_preprocessing_is_each_familys_own(name: str, keras: Any) -> None:
     np.testing.assert_allclose(ours, own.preprocess_input(pixels.copy()), atol=1e-4)
 
 
-def test_jax_against_its_own_gradient() -> None:
+@pytest.fixture(scope="module")
+def jax_network() -> Any:
+    """A Flax network in three parts: __call__ = head(after_relu(stem(x)) ** 3)."""
     jax = pytest.importorskip("jax")
     nnx = pytest.importorskip("flax.nnx")
-    to_onnx = pytest.importorskip("jax2onnx").to_onnx
-    jnp = jax.numpy
+    pytest.importorskip("jax2onnx")
 
     class Network(nnx.Module):
         def __init__(self, rngs: Any) -> None:
@@ -148,43 +152,45 @@ def test_jax_against_its_own_gradient() -> None:
             self.layer_norm = nnx.LayerNorm(32, rngs=rngs)
             self.linear = nnx.Linear(32, 10, rngs=rngs)
 
-        def features(self, x: Any) -> Any:
-            x = nnx.relu(self.normal(self.first(x)))
+        def stem(self, x: Any) -> Any:
+            return nnx.relu(self.normal(self.first(x)))
+
+        def after_relu(self, x: Any) -> Any:
             x = nnx.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding="SAME")
             y = nnx.silu(self.second(x))
             return y + nnx.gelu(self.layer_norm(self.depthwise(y)))
 
         def head(self, y: Any) -> Any:
-            return self.linear(jnp.mean(y, axis=(1, 2)))
+            return self.linear(jax.numpy.mean(y, axis=(1, 2)))
 
         def __call__(self, x: Any) -> Any:
-            return self.head(self.features(x) ** 3)
+            return self.head(self.after_relu(self.stem(x)) ** 3)
 
     network = Network(nnx.Rngs(0))
     network.eval()
+    return network
+
+
+def test_jax_against_its_own_gradient(jax_network: Any) -> None:
+    import jax
+    from jax2onnx import to_onnx
+
+    network, jnp = jax_network, jax.numpy
     images = np.random.default_rng(2).standard_normal((3, 32, 32, 3)).astype(np.float32)
     model = to_onnx(network, [("B", 32, 32, 3)], model_name="network")
     _, scores, activation, gradient = exposed_run(model, images)
     np.testing.assert_allclose(scores, network(images), rtol=1e-4, atol=1e-5)
-    features = np.asarray(network.features(images))
-    # The default layer is the last map: the features' cube.
-    np.testing.assert_allclose(activation, features**3, rtol=1e-3, atol=1e-5)
-    chosen = jnp.arange(3), jnp.asarray(TARGETS)
-    wanted = jax.grad(lambda y: network.head(y)[chosen].sum())(jnp.asarray(features**3))
-    assert relative(gradient, np.asarray(wanted)) < 1e-4
+    # The default layer is the last feature map, the cube.
+    features = np.asarray(network.after_relu(network.stem(images))) ** 3
+    np.testing.assert_allclose(activation, features, rtol=1e-3, atol=1e-5)
+    targets = jnp.arange(3), jnp.asarray(TARGETS)
+    expected = jax.grad(lambda y: network.head(y)[targets].sum())(jnp.asarray(features))
+    assert relative_error(gradient, np.asarray(expected)) < 1e-4
 
-    early = expose(model, ["relu_out_0"])
-    session = onnxruntime.InferenceSession(
-        early.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    feeds = {session.get_inputs()[0].name: images, "target": TARGETS}
-    _, value, found = session.run(None, feeds)
+    _, _, activation, gradient = exposed_run(model, images, ["relu_out_0"])
 
-    def rest(x: Any) -> Any:
-        x = nnx.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding="SAME")
-        y = nnx.silu(network.second(x))
-        y = y + nnx.gelu(network.layer_norm(network.depthwise(y)))
-        return network.head(y**3)[chosen].sum()
+    def score(x: Any) -> Any:
+        return network.head(network.after_relu(x) ** 3)[targets].sum()
 
-    wanted = jax.grad(rest)(jnp.asarray(value.transpose(0, 2, 3, 1)))
-    assert relative(found.transpose(0, 2, 3, 1), np.asarray(wanted)) < 1e-4
+    expected = jax.grad(score)(jnp.asarray(activation.transpose(0, 2, 3, 1)))
+    assert relative_error(gradient.transpose(0, 2, 3, 1), np.asarray(expected)) < 1e-4

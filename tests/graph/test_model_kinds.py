@@ -1,4 +1,4 @@
-"""Inputs and outputs of every kind that exporters give a classifier."""
+"""Classifiers with every kind of input and output that exporters produce."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.graph.loading.saving import save
 from adcc_onnx.graph.programs.expose import expose_graph
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
-from adcc_onnx.model import Model, Pass, load
+from adcc_onnx.model import Model, load
+from adcc_onnx.runtime.session_pool import Pass
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((3, 3, 8, 8)).astype(np.float32)
@@ -30,7 +31,7 @@ def loaded(model: onnx.ModelProto, folder: Path, **options: object) -> Model:
 
 
 def reference() -> np.ndarray:
-    """The logits of the plain small model."""
+    """Return the logits of the unmodified small model."""
     session = onnxruntime.InferenceSession(
         small().SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -39,7 +40,7 @@ def reference() -> np.ndarray:
 
 def p_of(model: Model, images: np.ndarray = IMAGES) -> np.ndarray:
     """The probability of class 2 as the evaluator finds it."""
-    logits = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
+    logits = model.pool.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
     return probabilities(logits, np.full(len(images), 2), model.classifier.scores_kind)
 
 
@@ -58,7 +59,7 @@ def test_the_same_probability_from_every_kind_of_score(kind: str, end: str, tmp_
     np.testing.assert_allclose(p_of(model), (powers / powers.sum(1, keepdims=True))[:, 2], 1e-6)
 
 
-def test_several_labels_at_once(tmp_path: Path) -> None:
+def test_a_multi_label_model(tmp_path: Path) -> None:
     model = loaded(small(f"{HEAD} scores = Sigmoid (logits)"), tmp_path)
     assert model.classifier.scores_kind == "sigmoid"
     np.testing.assert_allclose(p_of(model), 1 / (1 + np.exp(-reference()[:, 2])), rtol=1e-6)
@@ -66,8 +67,8 @@ def test_several_labels_at_once(tmp_path: Path) -> None:
     assert not result.failures
 
 
-def test_probabilities_without_a_softmax_by_their_card(tmp_path: Path) -> None:
-    """exp(x) / sum exp(x), written out."""
+def test_the_card_declares_probabilities_without_a_softmax_node(tmp_path: Path) -> None:
+    """Softmax as separate operators: exp(x) / sum exp(x)."""
     end = """powers = Exp (logits) axis = Constant <value = int64[1] {1}> ()
       total = ReduceSum (powers, axis) scores = Div (powers, total)"""
     (tmp_path / "net.toml").write_text('scores = "probabilities"\n')
@@ -82,10 +83,10 @@ def test_the_scores_among_several_outputs(tmp_path: Path) -> None:
         extra = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
         proto.graph.output.insert(0, extra)
     assert loaded(proto, tmp_path).classifier.scores.name == "scores"
-    named = loaded(proto, tmp_path, output="other")
+    named = loaded(proto, tmp_path, scores_output="other")
     assert (named.classifier.scores.name, named.classifier.classes) == ("other", 4)
     with pytest.raises(NoClassScoresError, match="no output 'othr'; did you mean 'other'"):
-        loaded(proto, tmp_path, output="othr")
+        loaded(proto, tmp_path, scores_output="othr")
     exposed = adcc.expose(proto, ["active"], scores_output="other")
     assert [v.name for v in exposed.graph.output][:3] == ["logits", "other", "scores"]
 
@@ -96,7 +97,7 @@ def test_a_background_class_shifts_numeric_labels(tmp_path: Path) -> None:
     proto.graph.initializer[1].CopyFrom(numpy_helper.from_array(weights, "weights"))
     proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1001
     model = loaded(proto, tmp_path)
-    logits = model.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
+    logits = model.pool.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
     np.savez(tmp_path / "x.npz", x=IMAGES, label=logits[:, 1:].argmax(1))
     right = (logits.argmax(1) == logits[:, 1:].argmax(1) + 1).mean()
     result = adcc.evaluate(model, tmp_path / "x.npz", ["gradcam"])
@@ -104,7 +105,7 @@ def test_a_background_class_shifts_numeric_labels(tmp_path: Path) -> None:
 
 
 def uint8_model() -> onnx.ModelProto:
-    """[0, 255] pixels in, the scaling inside."""
+    """Return a model that takes pixels in [0, 255] and scales them itself."""
     proto = small()
     proto.graph.input[0].name = "pixels"
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
@@ -115,16 +116,16 @@ def uint8_model() -> onnx.ModelProto:
     return proto
 
 
-def test_pixels_as_they_are(tmp_path: Path) -> None:
+def test_uint8_pixels_as_input(tmp_path: Path) -> None:
     model = loaded(uint8_model(), tmp_path)
     pixels = RNG.integers(0, 256, (4, 3, 8, 8)).astype(np.uint8)
     session = onnxruntime.InferenceSession(
         tmp_path / "net.onnx", providers=["CPUExecutionProvider"]
     )
-    whole = model.session(Pass.FORWARD).run({IMAGE: pixels.astype(np.float32)})[LOGITS]
+    whole = model.pool.session(Pass.FORWARD).run({IMAGE: pixels.astype(np.float32)})[LOGITS]
     np.testing.assert_allclose(whole, session.run(None, {"pixels": pixels})[0], rtol=1e-5)
     # Halfway between two whole numbers, a linear first layer is halfway between their scores.
-    exact = load(tmp_path / "net.onnx", device="cpu", layer="features")
+    exact = load(tmp_path / "net.onnx", device="cpu", layers="features")
     feeds = [{IMAGE: pixels + np.float32(d)} for d in (0.0, 0.5, 1.0)]
     low, middle, high = (exact.session(Pass.ACTIVATIONS).run(f)["activations"] for f in feeds)
     np.testing.assert_allclose(middle, (low + high) / 2, rtol=1e-3, atol=1e-4)
@@ -141,7 +142,7 @@ def test_low_precision(kind: str, tmp_path: Path) -> None:
         plain.CopyFrom(numpy_helper.from_array(values, plain.name))
     model = loaded(proto, tmp_path)
     feeds = {IMAGE: IMAGES, TARGET: np.array([0, 1, 2])}
-    found = model.session(Pass.GRADIENTS).run(feeds)
+    found = model.pool.session(Pass.GRADIENTS).run(feeds)
     session = onnxruntime.InferenceSession(
         rounded.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -156,7 +157,7 @@ def test_low_precision(kind: str, tmp_path: Path) -> None:
 def test_every_opset(opset: int, tmp_path: Path) -> None:
     proto = small("softmax", opset=opset)
     if opset < 9:
-        # Initializers had to be inputs too, before IR version 4.
+        # Before IR version 4, initializers had to be inputs too.
         proto.ir_version = 3
         for tensor in proto.graph.initializer:
             proto.graph.input.append(
@@ -164,7 +165,7 @@ def test_every_opset(opset: int, tmp_path: Path) -> None:
             )
     model = loaded(proto, tmp_path)
     feeds = {IMAGE: IMAGES, TARGET: np.array([0, 1, 2])}
-    found = model.session(Pass.GRADIENTS).run(feeds)
+    found = model.pool.session(Pass.GRADIENTS).run(feeds)
     np.testing.assert_allclose(found[LOGITS], reference(), rtol=1e-5, atol=1e-6)
     exposed = adcc.expose(proto)
     onnx.checker.check_model(exposed, full_check=True)
@@ -177,7 +178,7 @@ def test_every_opset(opset: int, tmp_path: Path) -> None:
         "flat = Flatten (pooled) scores = ReduceMax <keepdims = 1> (flat, first)",
     ],
 )
-def test_what_is_no_classifier_is_refused(head: str, tmp_path: Path) -> None:
+def test_a_model_without_class_scores_raises(head: str, tmp_path: Path) -> None:
     proto = small(head)
     proto.graph.initializer.append(numpy_helper.from_array(np.array([1]), "first"))
     proto.graph.output[0].type.tensor_type.ClearField("shape")
@@ -190,7 +191,7 @@ def test_what_is_no_classifier_is_refused(head: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_model_of_more_than_two_gibibytes(tmp_path: Path) -> None:
-    """Its weights lie beside it; it is read, exposed, saved and run."""
+    """A model with external weights is read, exposed, saved and run."""
     height, classes = 265, 1000
     width = 4 * height * 508
     proto = small("flat = Flatten (active) scores = Gemm <transB = 1> (flat, weights)")
@@ -211,9 +212,9 @@ def test_a_model_of_more_than_two_gibibytes(tmp_path: Path) -> None:
     proto.graph.initializer.append(big)
     (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
     assert 4 * classes * width > 2**31
-    model = load(tmp_path / "net.onnx", device="cpu", layer="active", batch_size=1)
+    model = load(tmp_path / "net.onnx", device="cpu", layers="active", batch_size=1)
     images = RNG.standard_normal((1, 3, height, 508)).astype(np.float32)
-    found = model.session(Pass.GRADIENTS).run({IMAGE: images, TARGET: np.array([7])})
+    found = model.pool.session(Pass.GRADIENTS).run({IMAGE: images, TARGET: np.array([7])})
     row = np.random.default_rng(7).standard_normal(width, np.float32)
     np.testing.assert_array_equal(found[GRADIENTS].reshape(-1), row)
     save(expose_graph(tmp_path / "net.onnx", ["active"]), tmp_path / "out.onnx")
@@ -225,7 +226,7 @@ def test_a_model_of_more_than_two_gibibytes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(gradient.reshape(-1), row)
 
 
-def test_two_models_in_one_file_are_refused(tmp_path: Path) -> None:
+def test_a_file_with_two_models_raises(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"\x08\x08" * 10)
     with pytest.raises(ModelError):
         load(tmp_path / "net.onnx", device="cpu")

@@ -1,6 +1,6 @@
-"""Every architecture against torch autograd: the long proof, and the table that docs/ keeps of it.
+"""Comparison of every architecture with torch autograd, and the table in docs/architectures.md.
 
-Run as `python -m helpers.all_architectures torchvision|dynamo|timm [NAME...]`.
+Run from tests/ as `python -m helpers.all_architectures torchvision|dynamo|timm [NAME...]`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 
 from helpers import architectures
 
-MOST_PARAMETERS = 120_000_000
-# Pixels of the input: small, so that few ReLUs lie at a kink; more where the network needs them.
+MAX_PARAMETERS = 120_000_000
+# Input size in pixels: small, so that few ReLU inputs are near 0, unless a network needs more.
 SIZE = 64
 SIZES = {
     "alexnet": 224, "inception_v3": 96, "maxvit_t": 224, "squeezenet1_0": 96, "squeezenet1_1": 96,
@@ -31,7 +31,7 @@ BY_DYNAMO = (
     "resnet18", "mobilenet_v2", "mobilenet_v3_small", "densenet121", "efficientnet_b0",
     "convnext_tiny", "swin_t", "vit_b_32", "shufflenet_v2_x0_5", "regnet_y_400mf",
 )  # fmt: skip
-TIMM = {
+TIMM: dict[str, dict[str, Any]] = {
     "vit_tiny_patch16_224": {"img_size": 64},
     "deit_tiny_distilled_patch16_224": {"img_size": 64},
     "deit3_small_patch16_224": {"img_size": 64},
@@ -72,23 +72,26 @@ Row = tuple[str, str, int, float, float]
 
 
 def torchvision_names() -> list[str]:
-    """All classifiers of torchvision, the quantized and the large ones left out."""
+    """Return the names of torchvision's classifiers, without quantized and very large ones."""
     from torchvision import models
 
     sizes = {
         name: models.get_model_weights(name).DEFAULT.meta["num_params"]
         for name in models.list_models(module=models)
     }
-    return [name for name, size in sizes.items() if size <= MOST_PARAMETERS]
+    return [name for name, size in sizes.items() if size <= MAX_PARAMETERS]
 
 
 def torchvision_model(name: str) -> torch.nn.Module:
+    """Build a torchvision model with random weights."""
     from torchvision import models
 
-    return models.get_model(name, weights=None, **OPTIONS.get(name, {}))
+    model: torch.nn.Module = models.get_model(name, weights=None, **OPTIONS.get(name, {}))
+    return model
 
 
 def timm_model(name: str) -> torch.nn.Module:
+    """Build a timm model with random weights."""
     import timm
 
     options = TIMM[name]
@@ -97,11 +100,12 @@ def timm_model(name: str) -> torch.nn.Module:
 
 
 def size_of(name: str) -> int:
+    """Return the input size of an architecture in pixels."""
     return TIMM.get(name, {}).get("img_size") or SIZES.get(name, SIZE)
 
 
 def check(family: str, name: str) -> Row:
-    """(name, default layer, nodes, worst error there, worst error at an early layer)."""
+    """Return (name, default layer, number of nodes, its worst error, that of an early layer)."""
     build = timm_model if family == "timm" else torchvision_model
     for weights in (True, False):
         torch.manual_seed(0)
@@ -111,7 +115,7 @@ def check(family: str, name: str) -> Row:
                 model, size_of(name), share=1 / 3, dynamo=family == "dynamo"
             )
         except architectures.IllPosedError:
-            # Attention saturates under weights of unit gain: then with the network's own.
+            # Attention may saturate under weights of unit gain: use the network's initialization.
             if not weights:
                 raise
             continue
@@ -120,12 +124,14 @@ def check(family: str, name: str) -> Row:
 
 
 def names_of(family: str) -> list[str]:
-    return {"torchvision": torchvision_names, "dynamo": lambda: list(BY_DYNAMO)}.get(
-        family, lambda: list(TIMM)
-    )()
+    """Return the architectures of a family: torchvision, dynamo or timm."""
+    if family == "torchvision":
+        return torchvision_names()
+    return list(BY_DYNAMO if family == "dynamo" else TIMM)
 
 
 def table(rows: Iterator[Row]) -> Iterator[str]:
+    """Format rows as lines of a Markdown table."""
     yield "| architecture | nodes | default layer | error there | error at an early layer |"
     yield "| --- | --- | --- | --- | --- |"
     for name, layer, nodes, late, early in rows:
@@ -133,9 +139,12 @@ def table(rows: Iterator[Row]) -> Iterator[str]:
 
 
 def main() -> None:
+    """Compare the architectures named on the command line and print the table."""
+    # torchvision's compiled operators may be missing beside a CPU build of torch.
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        operator = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        library.define(operator)
     family, *names = sys.argv[1:]
 
     def rows() -> Iterator[Row]:

@@ -1,19 +1,20 @@
-"""One operator under test: its gradient graph in onnxruntime against central differences.
+"""Comparison of an operator's gradient graph, run by onnxruntime, with central differences.
 
-The forward that is differenced runs in float64: in onnx's reference evaluator, or in torch where
-that evaluator is wrong or rounds to float32.
+The central differences are computed in float64 by onnx's reference evaluator, or by PyTorch if that
+evaluator is wrong or rounds to float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -22,21 +23,26 @@ from adcc_onnx.graph.autodiff.gradient import gradients
 
 onnxruntime.set_default_logger_severity(3)
 
-Array = np.ndarray
+Array = NDArray[Any]
 Forward = Callable[..., Any]
-STEP = 1e-5  # its square is the error of a central difference in float64
+# The error of a central difference in float64 is of the order of the step squared.
+STEP = 1e-5
 
 
 @dataclass(frozen=True)
 class Case:
-    """`nodes` is ONNX text that computes `y` from the inputs.
+    """An operator, or a small graph, to differentiate.
 
     Attributes:
-        inputs: shape (random normal values) or the values themselves, by name.
-        wrt: the inputs that are differentiated; they are graph inputs, the others constants.
-        forward: float64 oracle, called with the inputs' values in order; torch tensors if `torch`.
-        symbolic: leave the first axis of `x` (and of `y`) open.
-        deprecated: onnxruntime still runs the operator, but the checker refuses it.
+        nodes: ONNX text that computes `y` from the inputs.
+        inputs: Shape (for random values) or values of each input, by name.
+        wrt: Inputs to differentiate with respect to; the other inputs are constants.
+        opset: Opset version of the model.
+        forward: Oracle of the forward pass in float64. It is called with the inputs as torch
+            tensors, in order. None uses onnx's reference evaluator.
+        symbolic: Whether the first axis of `x` (and of `y`) is symbolic.
+        label: Test id, if not the nodes.
+        deprecated: Whether onnx's checker rejects the operator although onnxruntime runs it.
     """
 
     nodes: str
@@ -50,26 +56,30 @@ class Case:
 
     @property
     def id(self) -> str:
+        """The test id."""
         return self.label or self.nodes.strip().removeprefix("y = ")[:90]
 
     def values(self) -> dict[str, Array]:
+        """Return the values of all inputs, by name."""
         rng = np.random.default_rng(sum(map(ord, self.nodes)))
-        made = {}
-        for name, given in self.inputs.items():
-            if isinstance(given, tuple):
-                # Half-steps of a grid, shuffled: never within STEP of a kink or of each other.
-                count = int(np.prod(given))
+        values = {}
+        for name, spec in self.inputs.items():
+            if isinstance(spec, tuple):
+                # A shuffled grid: no value is within STEP of a kink or of another value.
+                count = int(np.prod(spec))
                 grid = (np.arange(count) - count / 2 + 0.3) * (3.0 / max(count, 8))
-                made[name] = rng.permutation(grid).reshape(given)
+                values[name] = rng.permutation(grid).reshape(spec)
             else:
-                made[name] = np.asarray(given)
-        return made
+                values[name] = np.asarray(spec)
+        return values
 
-    def model(self, dtype: type[np.floating]) -> onnx.ModelProto:
-        """The operator as a model in one precision, the constants inside."""
-        values = {
-            n: v.astype(dtype) if v.dtype.kind == "f" else v for n, v in self.values().items()
-        }
+    def cast_values(self, dtype: type[np.floating[Any]]) -> dict[str, Array]:
+        """Return the values of all inputs, floating-point ones in the given precision."""
+        return {n: v.astype(dtype) if v.dtype.kind == "f" else v for n, v in self.values().items()}
+
+    def model(self, dtype: type[np.floating[Any]]) -> onnx.ModelProto:
+        """Return a model of the operator in the given precision, with its constants."""
+        values = self.cast_values(dtype)
         opsets = f'["" : {self.opset}, "com.microsoft" : 1]'
         text = f"<ir_version: 10, opset_import: {opsets}> g () => () {{ {self.nodes} }}"
         model = onnx.parser.parse_model(text)
@@ -89,21 +99,27 @@ class Case:
 
 
 @dataclass
-class Found:
-    """What the gradient graph gave."""
+class Differentiated:
+    """Results of the gradient graph of sum(seed * y).
+
+    Attributes:
+        y: Output of the forward pass.
+        seed: Random gradient (cotangent) of y.
+        gradients: Gradient with respect to each input of `Case.wrt`, by name.
+    """
 
     y: Array
     seed: Array
-    gradients: dict[str, Array] = field(default_factory=dict)
+    gradients: dict[str, Array]
 
 
-def differentiate(case: Case, forget_shapes: bool = False) -> Found:
-    """Run the gradient graph of sum(seed * y) in onnxruntime, float32."""
+def differentiate(case: Case, infer_shapes: bool = True) -> Differentiated:
+    """Run the gradient graph of sum(seed * y) in onnxruntime, in float32."""
     feeds = {name: case.values()[name].astype(np.float32) for name in case.wrt}
     proto = case.model(np.float32)
     (y,) = session(proto).run(["y"], feeds)
     seed = np.random.default_rng(5).standard_normal(y.shape).astype(np.float32)
-    if not forget_shapes:
+    if infer_shapes:
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     model = ir.from_proto(proto)
     graph, builder = model.graph, Builder(model.graph, "gradient/")
@@ -116,36 +132,35 @@ def differentiate(case: Case, forget_shapes: bool = False) -> Found:
     for value, gradient in zip(
         wrt, gradients(builder, score, builder.wrap(cotangent), wrt), strict=True
     ):
-        named = gradient.op("Identity").value
-        named.name, named.shape = f"d {value.name}", value.shape
-        graph.outputs.append(named)
+        output = gradient.op("Identity").value
+        output.name, output.shape = f"d {value.name}", value.shape
+        graph.outputs.append(output)
     proto = ir.to_proto(model)
-    if not forget_shapes and not case.deprecated:  # the checker wants a shape on every graph output
+    # The checker requires a shape for every graph output.
+    if infer_shapes and not case.deprecated:
         onnx.checker.check_model(proto, full_check=True)
     results = session(proto).run([f"d {v.name}" for v in wrt], feeds | {"seed": seed})
-    return Found(y, seed, {v.name or "": r for v, r in zip(wrt, results, strict=True)})
+    return Differentiated(y, seed, {v.name or "": r for v, r in zip(wrt, results, strict=True)})
 
 
 def differences(case: Case, name: str, seed: Array) -> Array:
-    """d sum(seed * y) / d input `name`, by central differences in float64."""
-    values = {
-        n: v.astype(np.float64) if v.dtype.kind == "f" else v for n, v in case.values().items()
-    }
+    """Compute d sum(seed * y) / d input `name` by central differences in float64."""
+    values = case.cast_values(np.float64)
     run = evaluator(case)
     start = values[name]
     gradient = np.empty(start.size)
     for i in range(start.size):
         ends = []
         for sign in (1.0, -1.0):
-            moved = start.reshape(-1).copy()
-            moved[i] += sign * STEP
-            ends.append((seed * run(values | {name: moved.reshape(start.shape)})).sum())
+            shifted = start.reshape(-1).copy()
+            shifted[i] += sign * STEP
+            ends.append((seed * run(values | {name: shifted.reshape(start.shape)})).sum())
         gradient[i] = (ends[0] - ends[1]) / (2 * STEP)
     return gradient.reshape(start.shape)
 
 
 def evaluator(case: Case) -> Callable[[dict[str, Array]], Array]:
-    """The float64 forward, from all inputs by name."""
+    """Return the forward pass in float64, a function of the values of all inputs by name."""
     if case.forward is not None:
         forward = case.forward
 
@@ -157,10 +172,17 @@ def evaluator(case: Case) -> Callable[[dict[str, Array]], Array]:
 
         return run
     reference = ReferenceEvaluator(case.model(np.float64))
-    return lambda values: reference.run(["y"], {n: values[n] for n in case.wrt})[0]
+
+    def evaluate(values: dict[str, Array]) -> Array:
+        results = reference.run(["y"], {n: values[n] for n in case.wrt})
+        assert isinstance(results, list)
+        return np.asarray(results[0])
+
+    return evaluate
 
 
 def session(proto: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """Return an onnxruntime session on the CPU."""
     return onnxruntime.InferenceSession(
         proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )

@@ -1,6 +1,6 @@
-"""Run as a program: two nodes of Ray on 127.0.0.1, until its standard input is closed.
+"""A program that runs two Ray nodes on 127.0.0.1 until its standard input is closed.
 
-Writes a line: the head's address, and the numbers of the nodes' processes.
+It prints one line: the address of the head node and the process ids of both nodes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 
 
 def main() -> None:
+    """Start the nodes, and stop them at the end of the standard input."""
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # 127.0.0.1 and no other address
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_AUTH_MODE"] = "token"

@@ -21,7 +21,7 @@ import numpy as np
 
 import adcc_onnx as adcc
 from adcc_onnx.cams.method import MethodContext
-from adcc_onnx.cams.scorecam import ScoreCAM
+from adcc_onnx.cams.score_cams import ScoreCAM
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 
@@ -82,10 +82,10 @@ class Watched(ScoreCAM):
 def compare(model: Model, photo: Path) -> Row:
     """The figures of one photo."""
     exact = Watched()
-    wanted = adcc.explain(model, [photo], exact)[0]
+    wanted = adcc.explain(model, [photo], exact).maps[0]
     live = exact.passes_run
     few = Watched(passes=live // SHARE)
-    found = adcc.explain(model, [photo], few)[0]
+    found = adcc.explain(model, [photo], few).maps[0]
     note = _NOTE.fullmatch(few.notes[0])
     assert note and int(note[1]) == few.passes_run and int(note[2]) == live
     return {

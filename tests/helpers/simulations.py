@@ -1,6 +1,6 @@
-"""Data sets drawn from known distributions: how often intervals and tests are right.
+"""Datasets drawn from known distributions: coverage of intervals, and false positives of tests.
 
-`python -m helpers.simulations` prints the table of docs/statistics.md.
+`python -m helpers.simulations` prints the tables of docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -10,27 +10,28 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.metrics.adcc import harmonic_mean
+from adcc_onnx.metrics.adcc_family import harmonic_mean
 from adcc_onnx.statistics.intervals import estimate
-from adcc_onnx.statistics.pairs import holm, swap_p_values
+from adcc_onnx.statistics.paired_tests import holm_correction, permutation_p_values
 from adcc_onnx.statistics.resampling import Resampling
 
-Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+Sampler = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 
 def adcc_of_means(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[3, R] (drop, coherency, complexity) to [1, R]."""
+    """Compute ADCC from the means of drop, coherency and complexity: [3, R] to [1, R]."""
     return harmonic_mean(means[1], 1.0 - means[2], 1.0 - means[0])[None]
 
 
-def mean_itself(means: NDArray[np.float64]) -> NDArray[np.float64]:
+def identity(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the means as they are."""
     return means
 
 
 def explained(rng: np.random.Generator, images: int) -> NDArray[np.float64]:
-    """Drop, coherency and complexity, [3, n], as methods have them: skewed, and not independent.
+    """Draw drop, coherency and complexity, [3, n]: skewed and dependent, as those of real methods.
 
-    Images that lose more of their score have less coherent maps (ranks correlate by about -0.5).
+    Images with a larger drop have a lower coherency (rank correlation about -0.5).
     """
     hard = rng.beta(1.0, 1.0, images)
     drop = np.where(rng.random(images) < 0.25, 0.0, rng.beta(0.5 + hard, 2.0))
@@ -38,56 +39,64 @@ def explained(rng: np.random.Generator, images: int) -> NDArray[np.float64]:
     return np.stack([drop, coherency, rng.beta(3.0, 6.0, images)])
 
 
-# By name: how it is drawn, and the figure.
-CASES: dict[str, tuple[Draw, Callable[..., NDArray[np.float64]]]] = {
-    "mean, exponential": (lambda rng, n: rng.exponential(size=(1, n)), mean_itself),
-    "mean, beta(0.4, 2)": (lambda rng, n: rng.beta(0.4, 2.0, (1, n)), mean_itself),
-    "mean, lognormal": (lambda rng, n: rng.lognormal(size=(1, n)), mean_itself),
+# Name -> sampler of values [K, n], and function from means [K, R] to scores [1, R].
+CASES: dict[str, tuple[Sampler, Callable[..., NDArray[np.float64]]]] = {
+    "mean, exponential": (lambda rng, n: rng.exponential(size=(1, n)), identity),
+    "mean, beta(0.4, 2)": (lambda rng, n: rng.beta(0.4, 2.0, (1, n)), identity),
+    "mean, lognormal": (lambda rng, n: rng.lognormal(size=(1, n)), identity),
     "ADCC of means": (explained, adcc_of_means),
 }
 
 
-def truth(name: str) -> float:
-    """The figure of endlessly many images: within a thousandth of an interval's width."""
-    draw, score = CASES[name]
-    rng = np.random.default_rng(12345)
-    sums = [draw(rng, 1_000_000).mean(axis=1) for _ in range(20)]
-    return float(score(np.mean(sums, axis=0)[:, None])[0, 0])
+# Expected values of the sampled values, [K]. With h uniform in [0, 1], the mean of beta(a + h, b)
+# is the integral of (a + h) / (a + b + h), which is 1 - b log((a + b + 1) / (a + b)).
+EXPECTATIONS: dict[str, list[float]] = {
+    "mean, exponential": [1.0],
+    "mean, beta(0.4, 2)": [1 / 6],
+    "mean, lognormal": [np.exp(0.5)],
+    "ADCC of means": [0.75 * (1 - 2 * np.log(3.5 / 2.5)), 6 * np.log(7.6 / 6.6), 1 / 3],
+}
+
+
+def true_score(name: str) -> float:
+    """Compute the score of infinitely many images."""
+    _, score = CASES[name]
+    return float(score(np.array(EXPECTATIONS[name])[:, None])[0, 0])
 
 
 def coverage(name: str, images: int, times: int, replicates: int = 1000) -> float:
-    """The share of data sets whose 95 % interval holds the truth."""
-    draw, score = CASES[name]
-    rng, wanted, held = np.random.default_rng(7), truth(name), 0
+    """Measure the fraction of datasets whose 95 % interval contains the true score."""
+    sample, score = CASES[name]
+    rng, wanted, covered = np.random.default_rng(7), true_score(name), 0
     for seed in range(times):
-        found = estimate(draw(rng, images), score, Resampling(seed=seed, replicates=replicates))
-        held += bool(found.low[0] <= wanted <= found.high[0])
-    return held / times
+        found = estimate(sample(rng, images), score, Resampling(seed=seed, replicates=replicates))
+        covered += bool(found.low[0] <= wanted <= found.high[0])
+    return covered / times
 
 
-def false_alarms(methods: int, images: int, times: int, all_pairs: bool) -> float:
-    """How often, among equally good methods, any is told apart from the best at 5 %."""
-    rng, alarms = np.random.default_rng(11), 0
+def false_positive_rate(methods: int, images: int, times: int, all_pairs: bool) -> float:
+    """Measure how often any of equally good methods differs significantly from the best at 5 %."""
+    rng, positives = np.random.default_rng(11), 0
     for seed in range(times):
         values = [explained(rng, images) for _ in range(methods)]
         scores = [adcc_of_means(v.mean(axis=1)[:, None])[0, 0] for v in values]
         best = values.pop(int(np.argmax(scores)))
-        how = Resampling(seed=seed, permutations=999)
-        p = swap_p_values(best, np.array(values), lambda m: adcc_of_means(m)[0], how)
+        resampling = Resampling(seed=seed, permutations=999)
+        p = permutation_p_values(best, np.array(values), lambda m: adcc_of_means(m)[0], resampling)
         hypotheses = methods * (methods - 1) // 2 if all_pairs else None
-        alarms += bool((holm(p, hypotheses) < 0.05).any())
-    return alarms / times
+        positives += bool((holm_correction(p, hypotheses) < 0.05).any())
+    return positives / times
 
 
 def table() -> str:
-    """What docs/statistics.md shows."""
-    lines = ["| figure | n = 30 | n = 100 | n = 1000 |", "| --- | --- | --- | --- |"]
+    """Format the tables of docs/statistics.md."""
+    lines = ["| score | n = 30 | n = 100 | n = 1000 |", "| --- | --- | --- | --- |"]
     for name in CASES:
         shares = [f"{coverage(name, n, 4000, 2000):.1%}" for n in (30, 100, 1000)]
         lines.append(f"| {' | '.join([name, *shares])} |")
-    lines += ["", "| pairs that Holm counts | false alarms |", "| --- | --- |"]
+    lines += ["", "| pairs in Holm's correction | false positives |", "| --- | --- |"]
     for pairs, all_pairs in (("with the best", False), ("all", True)):
-        lines.append(f"| {pairs} | {false_alarms(6, 100, 2000, all_pairs):.1%} |")
+        lines.append(f"| {pairs} | {false_positive_rate(6, 100, 2000, all_pairs):.1%} |")
     return "\n".join(lines)
 
 

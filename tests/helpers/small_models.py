@@ -1,4 +1,4 @@
-"""A small convolutional classifier as ONNX text, in the shapes that exporters give it."""
+"""A small convolutional classifier, with the different heads that exporters write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 
 _BODY = """
 <ir_version: {ir}, opset_import: ["" : {opset}]>
-classifier ({kind}[{batch},3,8,8] image) => ({kind}[{batch},5{after}] scores) {{
+classifier ({kind}[{batch},3,8,8] image) => ({kind}[{batch},5] scores) {{
   features = Conv <pads = [1, 1, 1, 1]> (image, kernel)
   active = Relu (features)
   pooled = GlobalAveragePool (active)
@@ -44,10 +44,16 @@ _TYPES = {
 def small(
     head: str = "logits", batch: str | int = "batch", opset: int = 18, kind: str = "float"
 ) -> onnx.ModelProto:
-    """A Conv, a ReLU, global average pooling and one of `HEADS`, with random weights."""
-    text = _BODY.format(
-        ir=8, opset=opset, kind=kind, batch=batch, after="", head=HEADS.get(head, head)
-    )
+    """Return a model of a Conv, a ReLU, global average pooling and a head, with random weights.
+
+    Args:
+        head: A key of `HEADS`, or the ONNX text of another head; it reads `active` [batch, 4, 8, 8]
+            or `pooled` [batch, 4, 1, 1], and computes `scores` [batch, 5].
+        batch: The batch size, or the name of a dynamic batch dimension.
+        opset: The opset of the model.
+        kind: The type of all values, "float", "float16" or "bfloat16".
+    """
+    text = _BODY.format(ir=8, opset=opset, kind=kind, batch=batch, head=HEADS.get(head, head))
     model = onnx.parser.parse_model(text)
     rng = np.random.default_rng(0)
     dtype = helper.tensor_dtype_to_np_dtype(_TYPES[kind])

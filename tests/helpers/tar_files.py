@@ -1,4 +1,4 @@
-"""Small pictures of one shade, and tars of them."""
+"""Small images of one gray level, and tar archives of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model cards: what they fix, and how a mistake in one is told."""
+"""Model cards: their keys and the error messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_preset_can_be_taken_and_changed(tmp_path: Path) -> None:
     assert steps.mean == (0.485, 0.456, 0.406) and not steps.crop
 
 
-def test_a_card_may_be_silent_on_pixels(tmp_path: Path) -> None:
+def test_a_card_may_lack_preprocessing(tmp_path: Path) -> None:
     (tmp_path / "net.toml").write_text('layer = "block5"\n')
     assert read_card(tmp_path / "net.toml").preprocessing((224, 224)) is None
     assert card_beside(tmp_path / "other.onnx") is None
@@ -66,11 +66,11 @@ def test_a_card_may_be_silent_on_pixels(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("resiez = 256", "did you mean 'resize'"),
-        ("resize = '256'", "resize must be of type int"),
-        ("crop = 1", "crop must be of type bool"),
+        ("resize = '256'", "resize must have the type int"),
+        ("crop = 1", "crop must have the type bool"),
         ("mean = [1, 2]", "mean must be one number or three"),
         ("std = [1, true, 1]", "std must hold numbers"),
-        ("size = [224]", "size must be a whole number or"),
+        ("size = [224]", "size must be an integer or"),
         ("size = 0", "at least 1 pixel"),
         ("layout = 'CHW'", "NCHW, NHWC"),
         ("decode = 'fast'", "decode must be one of full, reduced, not 'fast'"),
@@ -89,6 +89,6 @@ def test_a_mistake_is_named_with_its_card(tmp_path: Path, text: str, words: str)
     assert "net.toml" in str(caught.value) or "absent.txt" in str(caught.value)
 
 
-def test_a_card_that_is_not_there_names_the_presets(tmp_path: Path) -> None:
+def test_a_missing_card_names_the_presets(tmp_path: Path) -> None:
     with pytest.raises(PreprocessingError, match="torch, tf, caffe, unit"):
         read_card(tmp_path / "none.toml")

@@ -1,4 +1,4 @@
-"""Preprocessing is torchvision's, to the last bit of every pixel; the presets are the published."""
+"""Preprocessing equals torchvision's bit by bit; the presets equal the published ones."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_shorter_side_is_in_proportion() -> None:
     assert Preprocessing.preset("tf", (112, 112)).resize == 128
 
 
-def test_without_a_crop_the_whole_picture_is_seen() -> None:
+def test_without_a_crop_the_image_is_resized_directly() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (40, 70, 3), dtype=np.uint8)
     whole = Preprocessing((16, 16), 16, crop=False, interpolation="bicubic")
     wanted = Image.fromarray(pixels).resize((16, 16), Image.Resampling.BICUBIC)
@@ -90,7 +90,7 @@ def test_without_a_crop_the_whole_picture_is_seen() -> None:
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
 @pytest.mark.parametrize("crop", [True, False])
 @pytest.mark.parametrize("picture", [*PICTURES, (224, 224)])
-def test_masks_are_cropped_as_pictures_are(
+def test_masks_are_cropped_like_images(
     picture: tuple[int, int], crop: bool, interpolation: str
 ) -> None:
     """A painted picture and its mask part company by no more than the pixels along the edge."""
@@ -110,7 +110,7 @@ def test_masks_are_cropped_as_pictures_are(
     assert abs(int(found.sum()) - int(wanted.sum())) < 0.01 * wanted.size
 
 
-def test_without_resizing_a_mask_is_cut_to_the_pixel() -> None:
+def test_a_mask_that_is_not_resized_is_cropped_exactly() -> None:
     mask = np.random.default_rng(4).random((256, 300)) < 0.5
     found = Preprocessing((224, 224), 256).crop_mask(mask)
     np.testing.assert_array_equal(found, mask[16:240, 38:262])
@@ -127,11 +127,11 @@ def test_without_resizing_a_mask_is_cut_to_the_pixel() -> None:
         ({"size": (0, 224)}, "at least 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused(given: dict, words: str) -> None:
+def test_invalid_settings_are_rejected(given: dict, words: str) -> None:
     with pytest.raises(PreprocessingError, match=words):
         Preprocessing(**{"size": (224, 224), "resize": 256, **given})
 
 
-def test_an_unknown_preset_is_answered_by_name() -> None:
+def test_an_unknown_preset_suggests_a_name() -> None:
     with pytest.raises(OptionError, match="did you mean 'torch'"):
         Preprocessing.preset("torhc", (224, 224))

@@ -1,4 +1,4 @@
-"""How kernels are spread over threads: the numbers, and the process, must not depend on it."""
+"""Tests of the distribution of kernels over threads: neither results nor stability depend on it."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch, threads):
     np.testing.assert_array_equal(weighted_sum(a, w), expected)
 
 
-def test_any_thread_may_call_kernels_while_others_do():
+def test_concurrent_callers_get_the_same_results():
     jobs = [_inputs(seed) for seed in range(8)]
-    alone = [weighted_sum(*job) for job in jobs]
+    sequential = [weighted_sum(*job) for job in jobs]
     with ThreadPoolExecutor(8) as callers:
-        together = list(callers.map(lambda i: weighted_sum(*jobs[i % 8]), range(400)))
-    for i, maps in enumerate(together):
-        np.testing.assert_array_equal(maps, alone[i % 8])
+        concurrent = list(callers.map(lambda i: weighted_sum(*jobs[i % 8]), range(400)))
+    for i, maps in enumerate(concurrent):
+        np.testing.assert_array_equal(maps, sequential[i % 8])
 
 
 def _send_mean(sender, maps):
     sender.send(mean_abs(maps))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_can_run_kernels():
     maps = np.random.default_rng(1).random((4, 3, 3), dtype=np.float32)
@@ -52,7 +52,7 @@ def test_a_forked_child_can_run_kernels():
     child = context.Process(target=_send_mean, args=(sender, maps))
     child.start()
     try:
-        assert receiver.poll(30), "the child waits for threads it does not have"
+        assert receiver.poll(30), "the child process waits for threads of its parent"
         np.testing.assert_array_equal(receiver.recv(), expected)
     finally:
         child.kill()
@@ -62,12 +62,12 @@ def test_a_forked_child_can_run_kernels():
 def test_without_a_writable_cache_kernels_still_compile(monkeypatch):
     njit = numba.njit
 
-    def refuse(*args, cache=False, **options):
+    def without_cache(*args, cache=False, **options):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
         return njit(*args, **options)
 
-    monkeypatch.setattr(jit.numba, "njit", refuse)
+    monkeypatch.setattr(jit.numba, "njit", without_cache)
 
     @jit.kernel
     def doubled(start, stop, values, out):
@@ -79,22 +79,22 @@ def test_without_a_writable_cache_kernels_still_compile(monkeypatch):
     np.testing.assert_array_equal(out, [0.0, 2.0, 4.0])
 
 
-def test_prepared_copies_only_what_a_kernel_cannot_take():
+def test_as_kernel_array_copies_only_if_needed():
     ready = np.zeros((2, 3, 4), np.float32)
-    assert jit.prepared(ready, 3) is ready
-    frozen = ready.copy()
-    frozen.flags.writeable = False
-    for other in (ready[:, ::-1], ready.astype(np.float64), np.asfortranarray(ready), frozen):
-        made = jit.prepared(other, 3)
+    assert jit.as_kernel_array(ready, 3) is ready
+    read_only = ready.copy()
+    read_only.flags.writeable = False
+    for other in (ready[:, ::-1], ready.astype(np.float64), np.asfortranarray(ready), read_only):
+        made = jit.as_kernel_array(other, 3)
         assert made.flags.c_contiguous and made.flags.writeable and made.dtype == np.float32
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4, 5), (2, 0, 4), (2, 3, 0)])
-def test_prepared_refuses_other_shapes(shape):
+def test_as_kernel_array_raises_for_other_shapes(shape):
     with pytest.raises(ValueError, match="expected 3 dimensions"):
-        jit.prepared(np.zeros(shape), 3)
+        jit.as_kernel_array(np.zeros(shape), 3)
 
 
-def test_an_empty_batch_is_no_trouble():
+def test_an_empty_batch_gives_empty_results():
     assert mean_abs(np.zeros((0, 3, 3))).shape == (0,)
     assert pearson(np.zeros((0, 3, 3)), np.zeros((0, 3, 3))).shape == (0,)

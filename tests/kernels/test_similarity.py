@@ -1,4 +1,4 @@
-"""Pearson's coefficient and the mean absolute value against scipy and exact sums."""
+"""Tests of Pearson's coefficient and the mean absolute value against SciPy and exact sums."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _scipy(a: np.ndarray, b: np.ndarray) -> list[float]:
 
 
 def _summation_bound(values: np.ndarray) -> float:
-    """The relative error that adding n numbers >= 0 in float64 cannot exceed, in any order."""
+    """Bound the relative error of a float64 sum of nonnegative numbers in any order."""
     return values.size * np.finfo(np.float64).eps / 2
 
 
@@ -36,14 +36,14 @@ def test_pearson_against_scipy(mix, scale):
 
 
 def test_pearson_where_a_difference_of_squares_cancels():
-    """A variance of 1e-7 about a mean of 1000: sum x^2 - n mean^2 would lose half the digits."""
+    """With a variance of 1e-7 about a mean of 1000, sum x^2 - n mean^2 loses half the digits."""
     a = (1000 + _maps(2, (3, 60, 60)) * 1e-3).astype(np.float32)
     b = (-500 + a * 0.5 + _maps(3, (3, 60, 60)) * 1e-4).astype(np.float32)
     np.testing.assert_allclose(pearson(a, b), _scipy(a, b), rtol=1e-9)
 
 
-def test_pearson_of_a_first_pixel_unlike_all_others():
-    """Fake-CAM's shape: the shift by the first value must not spoil the sums."""
+def test_pearson_with_an_outlier_as_first_pixel():
+    """A map as Fake-CAM's: subtracting the first value must not reduce the precision."""
     a = np.ones((1, 224, 224), np.float32)
     a[0, 0, 0] = 0
     b = _maps(4, (1, 224, 224))
@@ -66,13 +66,13 @@ def test_pearson_is_minus_one_where_a_map_has_no_variance(value):
     np.testing.assert_array_equal(pearson(flat, flat), -np.ones(3))
 
 
-def test_pearson_of_the_smallest_and_the_greatest_numbers():
+def test_pearson_of_the_smallest_and_the_largest_numbers():
     a = np.array([[[0, 1], [2, 5]]], np.float32)
     for scale in (np.finfo(np.float32).smallest_subnormal, np.float32(6e37)):
         np.testing.assert_allclose(pearson(a, a * scale), [1.0], rtol=1e-14)
 
 
-def test_pearson_keeps_nan_to_its_image():
+def test_nan_affects_the_correlation_of_its_image_only():
     a, b = _maps(7), _maps(8)
     expected = pearson(a, b)
     a[2, 3, 4] = np.nan
@@ -81,7 +81,7 @@ def test_pearson_keeps_nan_to_its_image():
     np.testing.assert_array_equal(found[[0, 1, 3]], expected[[0, 1, 3]])
 
 
-def test_pearson_refuses_maps_of_two_sizes():
+def test_pearson_of_two_sizes_raises():
     with pytest.raises(ValueError, match="shapes differ"):
         pearson(np.ones((1, 3, 3)), np.ones((1, 3, 4)))
 
@@ -93,7 +93,7 @@ def test_mean_abs_against_exact_sums():
 
 
 def test_mean_abs_does_not_lose_small_pixels():
-    """In float32 the ones would swallow the small values: 1e-8 of the mean, 1,000 bounds."""
+    """In float32 the small values would be rounded away: an error of 1,000 times the bound."""
     maps = np.full((1, 300, 300), 1e-8, np.float32)
     maps[0, :150] = 1.0
     exact = math.fsum(maps.ravel().tolist()) / maps.size

@@ -11,49 +11,56 @@ from scipy import stats
 
 from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.upsample import upsample
-from adcc_onnx.metrics import adcc as adcc_module
 from adcc_onnx.metrics import metric as metric_module
-from adcc_onnx.metrics.metric import Explained, MetricNeed
+from adcc_onnx.metrics.adcc_family import ADCC
+from adcc_onnx.metrics.metric import ExplainedBatch, MetricNeed
 from adcc_onnx.metrics.metric_registry import (
     ADCC_FAMILY,
-    dataset_scores,
+    METRICS,
     get_metric,
     get_metrics,
     list_metrics,
-    mean_values,
     metric_names,
-    score_all,
 )
+from adcc_onnx.metrics.scoring import dataset_scores, mean_values, score_all
 
 N, SIZE = 16, (20, 17)
+
+
+@pytest.fixture(autouse=True)
+def _built_in_only():
+    with METRICS.isolated():
+        yield
+
+
 PLAIN = [*ADCC_FAMILY, "average_gain"]
 
 
-def _explained(seed: int = 0) -> Explained:
+def _explained(seed: int = 0) -> ExplainedBatch:
     rng = np.random.default_rng(seed)
     maps = rng.random((N, *SIZE), dtype=np.float32)
     mixed = (0.6 * maps + 0.4 * rng.random(maps.shape)).astype(np.float32)
-    return Explained(rng.random(N), rng.random(N), maps, mixed)
+    return ExplainedBatch(rng.random(N), rng.random(N), maps, mixed)
 
 
-def _scores(name: str, explained: Explained) -> np.ndarray:
+def _scores(name: str, explained: ExplainedBatch) -> np.ndarray:
     return score_all(get_metrics([name]), explained)[name]
 
 
-def _scores(names: Iterable[str], explained: Explained) -> dict[str, float]:
+def _dataset_scores(names: Iterable[str], explained: ExplainedBatch) -> dict[str, float]:
     metrics = get_metrics(names)
     found = dataset_scores(metrics, mean_values(score_all(metrics, explained)))
     return {name: float(score[0]) for name, score in found.items()}
 
 
-def _probabilities(p: list[float], masked: list[float]) -> Explained:
-    return Explained(np.array(p), np.array(masked))
+def _probabilities(p: list[float], masked: list[float]) -> ExplainedBatch:
+    return ExplainedBatch(np.array(p), np.array(masked))
 
 
-def _fakecam(height: int, width: int, p: float = 0.9) -> Explained:
+def _fakecam(height: int, width: int, p: float = 0.9) -> ExplainedBatch:
     maps = np.ones((1, height, width), np.float32)
     maps[:, 0, 0] = 0
-    return Explained(np.array([p]), np.array([p]), maps, maps)
+    return ExplainedBatch(np.array([p]), np.array([p]), maps, maps)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +99,13 @@ def test_coherency_where_a_map_has_no_variance_is_zero():
     maps = _explained().maps
     flat = np.zeros_like(maps)
     for first, second in ((maps, flat), (flat, maps), (flat, flat)):
-        assert not _scores("coherency", Explained(np.ones(N), None, first, second)).any()
+        assert not _scores("coherency", ExplainedBatch(np.ones(N), None, first, second)).any()
 
 
 def test_coherency_of_the_same_and_of_the_opposite_map():
     maps = _explained().maps
-    assert (_scores("coherency", Explained(np.ones(N), None, maps, maps)) == 1).all()
-    assert (_scores("coherency", Explained(np.ones(N), None, maps, 1 - maps)) < 1e-6).all()
+    assert (_scores("coherency", ExplainedBatch(np.ones(N), None, maps, maps)) == 1).all()
+    assert (_scores("coherency", ExplainedBatch(np.ones(N), None, maps, 1 - maps)) < 1e-6).all()
 
 
 def test_complexity():
@@ -134,7 +141,7 @@ def test_adcc_per_image_against_the_standard_library():
 @pytest.mark.filterwarnings("error")
 def test_adcc_at_the_ends(drop, coherency, complexity, expected):
     values = {"average_drop": drop, "coherency": coherency, "complexity": complexity}
-    found = adcc_module.ADCC().combine({k: np.array([v]) for k, v in values.items()})
+    found = ADCC().combine({k: np.array([v]) for k, v in values.items()})
     np.testing.assert_allclose(found, [expected], rtol=1e-14)
 
 
@@ -142,7 +149,7 @@ def test_adcc_at_the_ends(drop, coherency, complexity, expected):
 def test_fakecam_in_closed_form(size):
     """Coherency 1, complexity 1 - 1/(HW), drop 0: ADCC = 3 / (2 + HW)."""
     pixels = size[0] * size[1]
-    scores = _scores(ADCC_FAMILY, _fakecam(*size))
+    scores = _dataset_scores(ADCC_FAMILY, _fakecam(*size))
     assert scores["coherency"] == 1
     assert scores["average_drop"] == scores["average_increase"] == 0
     assert scores["complexity"] == pytest.approx(1 - 1 / pixels, rel=1e-15)
@@ -152,11 +159,11 @@ def test_fakecam_in_closed_form(size):
         assert scores["adcc"] == pytest.approx(6e-5, rel=0.01)
 
 
-def test_dataset_figures():
+def test_scores_of_a_dataset():
     """Plain means, but for ADCC: the harmonic mean of three means beside the mean of its own."""
     names = [*ADCC_FAMILY, "average_gain"]
     values = score_all(get_metrics(names), _explained(2))
-    scores = _scores(names, _explained(2))
+    scores = _dataset_scores(names, _explained(2))
     assert list(scores) == [*ADCC_FAMILY, "adcc_per_image", "average_gain"]
     for name in (*ADCC_FAMILY[:4], "average_gain"):
         assert scores[name] == pytest.approx(statistics.fmean(values[name]), rel=1e-14)
@@ -170,12 +177,12 @@ def test_dataset_figures():
     assert abs(scores["adcc"] - scores["adcc_per_image"]) > 0.01
 
 
-def test_values_of_many_batches_give_the_same_figures_as_one():
+def test_values_of_many_batches_equal_those_of_one():
     metrics = get_metrics(ADCC_FAMILY)
     whole = _explained(3)
     given = [f for f in whole.__dataclass_fields__ if getattr(whole, f) is not None]
     parts = [
-        score_all(metrics, Explained(*(getattr(whole, f)[rows] for f in given)))
+        score_all(metrics, ExplainedBatch(*(getattr(whole, f)[rows] for f in given)))
         for rows in (slice(0, 5), slice(5, 6), slice(6, N))
     ]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -184,8 +191,8 @@ def test_values_of_many_batches_give_the_same_figures_as_one():
         np.testing.assert_array_equal(joined[name], column)
 
 
-def test_figures_of_many_data_sets_at_once():
-    """As a bootstrap asks for them: the means of R data sets give R figures each."""
+def test_scores_of_many_datasets_at_once():
+    """As in a bootstrap: the means of R datasets give R scores each."""
     metrics, rng = get_metrics(["adcc", "complexity"]), np.random.default_rng(0)
     names = ["average_drop", "coherency", "complexity", "adcc"]
     means = {name: rng.random(7) for name in names}
@@ -202,7 +209,7 @@ def test_images_without_a_value_do_not_count():
     assert found == {"iou": np.array([0.5])}
 
 
-def test_without_a_sound_image_there_are_no_figures():
+def test_without_a_finite_value_there_are_no_scores():
     metrics = get_metrics(ADCC_FAMILY)
     nothing = {name: np.array([]) for name in ADCC_FAMILY}
     assert dataset_scores(metrics, mean_values(nothing)) == {}
@@ -212,8 +219,10 @@ def test_without_a_sound_image_there_are_no_figures():
 @pytest.mark.parametrize("order", [ADCC_FAMILY, ADCC_FAMILY[::-1], ["adcc"]])
 def test_maps_are_compared_once_in_any_order(monkeypatch, order):
     expected, calls = score_all(get_metrics(ADCC_FAMILY), _explained(4)), []
-    whole = metric_module.agreement
-    monkeypatch.setattr(metric_module, "agreement", lambda *a: calls.append(1) or whole(*a))
+    whole = metric_module.upsampled_similarity
+    monkeypatch.setattr(
+        metric_module, "upsampled_similarity", lambda *a: calls.append(1) or whole(*a)
+    )
     found = score_all(get_metrics(order), _explained(4))
     assert len(calls) == 1
     for name, values in found.items():
@@ -226,17 +235,17 @@ def test_small_maps_count_at_the_images_size():
     small = [rng.random((3, h, w), dtype=np.float32) for h, w in ((4, 5), (7, 3))]
     large = [upsample(maps, SIZE) for maps in small]
     names = ["coherency", "complexity", "entropy", "sparseness"]
-    found = score_all(get_metrics(names), Explained(np.ones(3), None, *small, size=SIZE))
-    expected = score_all(get_metrics(names), Explained(np.ones(3), None, *large))
+    found = score_all(get_metrics(names), ExplainedBatch(np.ones(3), None, *small, size=SIZE))
+    expected = score_all(get_metrics(names), ExplainedBatch(np.ones(3), None, *large))
     for name in names:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
 
 
-def test_adcc_alone_gives_its_parts_values_but_only_its_own_figures():
+def test_adcc_alone_gives_its_parts_values_but_only_its_own_scores():
     metrics = get_metrics(["adcc"])
     values = score_all(metrics, _explained(5))
     assert set(values) == {"average_drop", "coherency", "complexity", "adcc"}
-    assert list(_scores(["adcc"], _explained(5))) == ["adcc", "adcc_per_image"]
+    assert list(_dataset_scores(["adcc"], _explained(5))) == ["adcc", "adcc_per_image"]
     np.testing.assert_array_equal(metrics["adcc"].score(_explained(5)), values["adcc"])
 
 
@@ -261,8 +270,10 @@ def test_every_value_lies_in_the_range_and_the_better_end_is_better(name):
     assert values.shape == (N,) and values.dtype == np.float64
     assert (values >= low).all() and (values <= high).all()
     assert metric.title
-    good = Explained(np.array([0.5]), np.array([0.6]), *[np.eye(9, dtype=np.float32)[None]] * 2)
-    bad = Explained(
+    good = ExplainedBatch(
+        np.array([0.5]), np.array([0.6]), *[np.eye(9, dtype=np.float32)[None]] * 2
+    )
+    bad = ExplainedBatch(
         np.array([0.5]),
         np.array([0.1]),
         1 - np.eye(9, dtype=np.float32)[None],
@@ -274,7 +285,7 @@ def test_every_value_lies_in_the_range_and_the_better_end_is_better(name):
 @pytest.mark.parametrize("name", ["average_drop", "complexity", "coherency"])
 def test_what_was_not_computed_is_named(name):
     with pytest.raises(ValueError, match=r"which was not given"):
-        _scores(name, Explained(np.ones(2)))
+        _scores(name, ExplainedBatch(np.ones(2)))
 
 
 @pytest.mark.parametrize(
@@ -290,7 +301,7 @@ def test_an_unknown_metric_names_close_ones(name, said):
         get_metrics(["complexity", name])
 
 
-def test_metrics_come_once_and_in_the_order_asked():
+def test_metrics_come_once_and_in_the_given_order():
     assert list(get_metrics(["adcc", "coherency", "adcc"])) == ["adcc", "coherency"]
 
 

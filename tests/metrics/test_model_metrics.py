@@ -20,11 +20,14 @@ import adcc_onnx as adcc
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.metric_context import BatchMetricContext
-from adcc_onnx.metrics.imputation import impute
-from adcc_onnx.metrics.infidelity import _squares
-from adcc_onnx.metrics.metric import Explained
-from adcc_onnx.metrics.metric_registry import get_metric, get_metrics, score_all
-from adcc_onnx.metrics.pixel_order import baseline_of, ranks
+from adcc_onnx.explanation.run_outputs import run_images
+from adcc_onnx.metrics.array_metric_context import ArrayMetricContext
+from adcc_onnx.metrics.metric import ExplainedBatch
+from adcc_onnx.metrics.metric_registry import get_metric, get_metrics
+from adcc_onnx.metrics.pixel_curves import baseline_of, pixel_ranks
+from adcc_onnx.metrics.road import impute
+from adcc_onnx.metrics.robustness import random_squares
+from adcc_onnx.metrics.scoring import score_all
 from adcc_onnx.model import Model
 
 Array = np.ndarray
@@ -59,12 +62,13 @@ def plain(path: Path) -> Any:
     return probabilities
 
 
-def explained(model: Model, method: str = "gradcam", maps: Array = MAPS) -> Explained:
+def explained(model: Model, method: str = "gradcam", maps: Array = MAPS) -> ExplainedBatch:
     chosen = get_method(method)
-    first = BatchContext(model, IMAGES, None, chosen.needs, [7, 8, 9])
-    p = np.array([first.probability(i, first.logits[i : i + 1])[0] for i in range(N)])
-    view = BatchMetricContext(model, chosen, first)
-    return Explained(p, maps=maps, passes=first.passes, view=view)
+    outputs = run_images(model, IMAGES, None, chosen.needs, [7, 8, 9])
+    first = BatchContext(outputs)
+    p = np.array([first.probability(i, outputs.logits[i : i + 1])[0] for i in range(N)])
+    context = BatchMetricContext(chosen, outputs)
+    return ExplainedBatch(p, maps=maps, passes=first.log.passes, context=context)
 
 
 def targets(plain: Any) -> Array:
@@ -99,10 +103,10 @@ def test_deletion_and_insertion_equal_torchcams(model: Model, plain: Any, steps:
         wanted = theirs.summary()
         for metric in ("deletion", "insertion"):
             shown = explained(model)
-            shown.view.begin(metric)
+            shown.context.begin(metric)
             found = get_metric(f"{metric}(steps={steps}, baseline={name})").score(shown)
             assert found.mean() == pytest.approx(wanted[f"{metric}_auc"], abs=1e-6)
-            curve = shown.view.curves[1][metric]
+            curve = shown.context.curves[1][metric]
             assert len(curve) == steps + 1
             start, end = (0, -1) if metric == "deletion" else (-1, 0)
             assert curve[start] == pytest.approx(shown.probability[1], abs=1e-6)
@@ -128,7 +132,7 @@ def _means(batch: Any) -> Any:
 def test_equal_pixels_are_taken_in_raster_order() -> None:
     flat = np.zeros((2, 3), np.float32)
     flat[1, 1] = 1
-    np.testing.assert_array_equal(ranks(flat), [[1, 2, 3], [4, 0, 5]])
+    np.testing.assert_array_equal(pixel_ranks(flat), [[1, 2, 3], [4, 0, 5]])
 
 
 def test_a_linear_score_gives_the_deletion_curve_in_closed_form(model: Model) -> None:
@@ -137,11 +141,11 @@ def test_a_linear_score_gives_the_deletion_curve_in_closed_form(model: Model) ->
     one = np.zeros_like(MAPS)
     one[:, 2, 3] = 1
     counts = np.array([0, 1, SIDE * SIDE])
-    image = shown.view.images[0].copy()
-    seen = shown.view.replaced_scores(0, ranks(one[0]), counts, np.zeros_like(image))
+    image = shown.context.images[0].copy()
+    seen = shown.context.replaced_scores(0, pixel_ranks(one[0]), counts, np.zeros_like(image))
     without = image.copy()
     without[:, 2, 3] = 0
-    np.testing.assert_allclose(seen[1], shown.view.scores(0, without[None])[0], atol=1e-7)
+    np.testing.assert_allclose(seen[1], shown.context.scores(0, without[None])[0], atol=1e-7)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -182,25 +186,54 @@ def test_road_equals_a_plain_loop(model: Model, plain: Any) -> None:
     np.testing.assert_array_equal(get_metric("road_morf").score(explained(model)), morf)
 
 
+@pytest.mark.parametrize("name", ["road_morf", "road_lerf"])
+def test_roads_noise_is_a_hundredth_of_the_images_range(name: str) -> None:
+    """Measured: the removed pixels minus those imputed without noise."""
+    rng = np.random.default_rng(0)
+    images = (7 * rng.standard_normal((2, 3, 40, 40))).astype(np.float32)
+    maps = rng.permuted(np.tile(np.linspace(0, 1, 1600, dtype=np.float32), (2, 1)), axis=1)
+    maps = maps.reshape(2, 40, 40)
+    changed: list[Array] = []
+
+    def score(others: Array) -> Array:
+        changed.append(others)
+        return np.zeros(len(others))
+
+    context = ArrayMetricContext(images, score)
+    get_metric(name).score(ExplainedBatch(np.ones(2), maps=maps, context=context))
+    for image, heatmap, others in zip(images, maps, changed, strict=True):
+        order = np.argsort(-heatmap if name == "road_morf" else heatmap, axis=None, kind="stable")
+        spread = float(image.max() - image.min())
+        for tenth, other in enumerate(others, start=1):
+            removed = np.zeros(1600, bool)
+            removed[order[: 160 * tenth]] = True
+            removed = removed.reshape(40, 40)
+            np.testing.assert_array_equal(other[:, ~removed], image[:, ~removed])
+            noise = (other - impute(image, removed))[:, removed] / spread
+            error = 4 * 0.01 / np.sqrt(2 * noise.size)  # four standard errors
+            assert noise.std() == pytest.approx(0.01, abs=error)
+            assert abs(noise.mean()) < 4 * 0.01 / np.sqrt(noise.size)
+
+
 def test_max_sensitivity_equals_captums(model: Model) -> None:
     torch = pytest.importorskip("torch")
     captum = pytest.importorskip("captum.metrics")
     samples, radius = 6, 0.05
-    shown = explained(model, maps=adcc.explain(model, IMAGES))
+    shown = explained(model, maps=adcc.explain(model, IMAGES).maps)
     ours = get_metric(f"max_sensitivity(samples={samples}, radius={radius})").score(shown)
 
-    sources = shown.view.rngs()
+    sources = shown.context.rngs()
     limits = radius * np.ptp(IMAGES.reshape(N, -1), axis=1)
     noise = [
         [rng.uniform(-limit, limit, IMAGES.shape[1:]) for _ in range(samples)]
         for rng, limit in zip(sources, limits, strict=True)
     ]
-    classes = np.repeat(shown.view._first.targets, samples)
+    classes = np.repeat(shown.context._outputs.targets, samples)
 
     def maps(batch: Any) -> Any:
         given = batch[0] if isinstance(batch, tuple) else batch
-        chosen = shown.view._first.targets if len(given) == N else classes
-        found = adcc.explain(model, given.numpy(), target=chosen)
+        chosen = shown.context._outputs.targets if len(given) == N else classes
+        found = adcc.explain(model, given.numpy(), target=chosen).maps
         return (torch.tensor(found, dtype=torch.float64),)
 
     theirs = captum.sensitivity_max(
@@ -218,8 +251,8 @@ def test_infidelity_equals_captums(model: Model, plain: Any) -> None:
     captum = pytest.importorskip("captum.metrics")
     samples, shown = 40, explained(model)
     ours = get_metric(f"infidelity(samples={samples})").score(shown)
-    for i, (rng, target) in enumerate(zip(shown.view.rngs(), targets(plain), strict=True)):
-        squares = np.stack(_squares(rng, samples, (SIDE, SIDE)))
+    for i, (rng, target) in enumerate(zip(shown.context.rngs(), targets(plain), strict=True)):
+        squares = np.stack(random_squares(rng, samples, (SIDE, SIDE)))
         masks = torch.tensor(np.repeat(squares[:, None], 3, axis=1), dtype=torch.float64)
         # One channel carries the map, so that the product sums it once a pixel.
         attributions = torch.zeros((1, 3, SIDE, SIDE), dtype=torch.float64)
@@ -238,7 +271,7 @@ def test_infidelity_equals_captums(model: Model, plain: Any) -> None:
 
 
 def test_squares_have_sides_from_an_eighth_to_a_half() -> None:
-    squares = _squares(np.random.default_rng(0), 500, (32, 48))
+    squares = random_squares(np.random.default_rng(0), 500, (32, 48))
     sides = {int(np.sqrt(square.sum())) for square in squares}
     assert sides == set(range(4, 17))
     assert all(int(square.any(axis=0).sum()) ** 2 == square.sum() for square in squares)
@@ -259,8 +292,8 @@ def test_a_map_that_tells_all_has_no_infidelity(tmp_path: Path) -> None:
             return [np.random.default_rng(i) for i in range(N)]
 
     whole = pixels.sum(axis=(1, 2)).astype(np.float64) / 1000
-    exact = Explained(whole, maps=pixels / pixels.max(), view=Linear())
-    wrong = Explained(whole, maps=pixels[:, ::-1] / pixels.max(), view=Linear())
+    exact = ExplainedBatch(whole, maps=pixels / pixels.max(), context=Linear())
+    wrong = ExplainedBatch(whole, maps=pixels[:, ::-1] / pixels.max(), context=Linear())
     assert (metric.score(exact) < 1e-12).all()
     assert (metric.score(wrong) > 1e-6).all()
 
@@ -268,8 +301,8 @@ def test_a_map_that_tells_all_has_no_infidelity(tmp_path: Path) -> None:
 def test_sparseness_and_entropy_equal_quantus() -> None:
     quantus = pytest.importorskip("quantus")
     empty = np.zeros((1, SIDE, SIDE), np.float32)
-    sparseness = get_metric("sparseness").score(Explained(np.ones(N), maps=MAPS))
-    entropy = get_metric("entropy").score(Explained(np.ones(N), maps=MAPS))
+    sparseness = get_metric("sparseness").score(ExplainedBatch(np.ones(N), maps=MAPS))
+    entropy = get_metric("entropy").score(ExplainedBatch(np.ones(N), maps=MAPS))
     for i in range(N):
         x = IMAGES[i]
         assert sparseness[i] == pytest.approx(
@@ -281,7 +314,7 @@ def test_sparseness_and_entropy_equal_quantus() -> None:
     one[0, 3, 3] = 1
     pixels = SIDE * SIDE
     for heatmap, gini, even in ((empty, 0, 1), (one, 1 - 1 / pixels, 0), (1 + empty, 0, 1)):
-        shown = Explained(np.ones(1), maps=heatmap)
+        shown = ExplainedBatch(np.ones(1), maps=heatmap)
         assert get_metric("sparseness").score(shown)[0] == pytest.approx(gini, abs=1e-12)
         assert get_metric("entropy").score(shown)[0] == pytest.approx(even, abs=1e-12)
 
@@ -299,16 +332,16 @@ def test_sparseness_and_entropy_equal_quantus() -> None:
 def test_passes(model: Model, method: str, passes: int) -> None:
     """Score-CAM: one pass and one a live channel, of which the toy model has four."""
     chosen = get_method(method)
-    first = BatchContext(model, IMAGES, None, chosen.needs, [7, 8, 9])
+    first = BatchContext(run_images(model, IMAGES, None, chosen.needs, [7, 8, 9]))
     chosen.raw_maps(first)
-    shown = Explained(np.ones(N), passes=first.passes)
+    shown = ExplainedBatch(np.ones(N), passes=first.log.passes)
     np.testing.assert_array_equal(get_metric("passes").score(shown), np.full(N, passes))
 
 
 def test_curves_of_one_metric_with_other_options_stand_side_by_side(model: Model) -> None:
     shown = explained(model)
     score_all(get_metrics(["deletion(steps=4)", "deletion(steps=8)", "road"]), shown)
-    lengths = {name: len(curve) for name, curve in shown.view.curves[0].items()}
+    lengths = {name: len(curve) for name, curve in shown.context.curves[0].items()}
     assert lengths == {
         "deletion(steps=4)": 5,
         "deletion(steps=8)": 9,

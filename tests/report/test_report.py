@@ -1,4 +1,4 @@
-"""Figures from rows, and how each format shows them."""
+"""Scores of stored runs, and their rendering in each format."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from skimage import color
 
 from adcc_onnx.errors import OptionError, StoreError
 from adcc_onnx.metrics.metric_registry import get_metrics
-from adcc_onnx.report import FORMATS, render, render_failures
 from adcc_onnx.report.overlay import overlay, sheet, write_png
+from adcc_onnx.report.rendering import FORMATS, render, render_failures
+from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.text_table import safe
-from adcc_onnx.results.score_columns import scores_of
-from adcc_onnx.results.store import ImageRow, ScoreRow, Store
-from adcc_onnx.results.summary import summarize
+from adcc_onnx.results.evaluation_result import summarize_run
+from adcc_onnx.results.rows import ImageRow, ScoreRow
+from adcc_onnx.results.score_definitions import scores_of
+from adcc_onnx.results.store import Store
 from adcc_onnx.statistics.resampling import Resampling
 
 DROPS, COHERENCIES, COMPLEXITIES = (0.1, 0.3), (0.9, 0.7), (0.2, 0.4)
@@ -46,8 +48,8 @@ def store() -> Store:
         zip(DROPS, COHERENCIES, COMPLEXITIES, strict=True)
     ):
         value = adcc(drop, coherency, complexity)
-        scores = dict(zip(METRICS, (drop, float(i), coherency, complexity, value), strict=True))
-        scores.append(ScoreRow(i, "gradcam", i == 1, None, scores, 0.002))
+        values = dict(zip(METRICS, (drop, float(i), coherency, complexity, value), strict=True))
+        scores.append(ScoreRow(i, "gradcam", i == 1, None, values, 0.002))
     zero = dict.fromkeys(METRICS, 0.0)
     scores.append(ScoreRow(0, "fakecam", False, None, zero, 2.0))
     scores.append(ScoreRow(1, "fakecam", False, "the map holds NaN", {}))
@@ -58,7 +60,7 @@ def store() -> Store:
 
 @pytest.fixture
 def curved() -> Store:
-    """Two methods with the worst of names, and curves."""
+    """Return a run of two methods with hostile names, and curves."""
     store = Store.create(None)
     methods = [HOSTILE, "[gradcam*"]
     run = store.begin({**CONFIG, "model": HOSTILE, "methods": methods, "metrics": ["deletion"]})
@@ -74,7 +76,7 @@ def curved() -> Store:
     return store
 
 
-def test_json_holds_the_figures_as_fractions(store: Store) -> None:
+def test_json_holds_the_scores_as_fractions(store: Store) -> None:
     (run,) = json.loads(render([store], "json"))["runs"]
     assert (run["images"], run["failed"], run["top1"]) == (3, 1, 0.5)
     found = run["methods"]["gradcam"]
@@ -91,7 +93,7 @@ def test_json_holds_the_figures_as_fractions(store: Store) -> None:
     assert render([store], "json") == render([store], "json")
 
 
-def test_every_figure_has_the_interval_of_scipy() -> None:
+def test_every_score_has_the_confidence_interval_of_scipy() -> None:
     store = Store.create(None)
     values = three_methods(60)
     # One method misses an image; one metric has no value for another.
@@ -103,7 +105,7 @@ def test_every_figure_has_the_interval_of_scipy() -> None:
         positions=short.positions[1:],
         values={name: column[1:].copy() for name, column in short.values.items()},
     )
-    summary = summarize(stored, resampling=Resampling(replicates=20_000))
+    summary = summarize_run(stored, resampling=Resampling(replicates=20_000))
 
     def of_means(drop: np.ndarray, coherency: np.ndarray, complexity: np.ndarray) -> np.ndarray:
         return stats.hmean([c.mean(axis=-1) for c in (1 - drop, coherency, 1 - complexity)], axis=0)
@@ -128,7 +130,7 @@ def test_every_figure_has_the_interval_of_scipy() -> None:
         assert found.intervals["average_increase"] == (0.0, 0.0)
 
 
-def test_the_intervals_stand_in_json_and_csv() -> None:
+def test_json_and_csv_hold_the_intervals() -> None:
     store = Store.create(None)
     write_run(store, three_methods(40))
     (run,) = json.loads(render([store], "json"))["runs"]
@@ -146,7 +148,7 @@ def test_the_intervals_stand_in_json_and_csv() -> None:
     assert thin < 0.5 * wide
 
 
-def test_csv_has_a_row_a_method(store: Store) -> None:
+def test_csv_has_one_row_per_method(store: Store) -> None:
     rows = list(csv.DictReader(io.StringIO(render([store], "csv"))))
     assert [row["method"] for row in rows] == ["gradcam", "fakecam"]
     assert float(rows[0]["adcc"]) == pytest.approx(adcc(0.2, 0.8, 0.3))
@@ -166,14 +168,14 @@ def test_the_table_ranks_in_percent_and_names_failures(store: Store) -> None:
     assert "\x1b" not in table
 
 
-def test_methods_that_may_be_as_good_as_the_best_are_marked() -> None:
+def test_methods_not_significantly_different_from_the_best_are_marked() -> None:
     store = Store.create(None)
     write_run(store, three_methods(80))
     lines = render([store], "table").splitlines()
     good, alike, bad = (next(li for li in lines if li.startswith(n)) for n in ("go", "al", "bad"))
     assert lines.index(bad) == 5 and {lines.index(good), lines.index(alike)} == {3, 4}
     assert ("≈" in lines[3], "≈" in lines[4], "≈" in bad) == (False, True, False)
-    assert f"≈: not told apart from the best, {lines[3].split()[0]}" in lines[7]
+    assert f"≈: not significantly different from the best, {lines[3].split()[0]}" in lines[7]
 
 
 def test_one_image_has_no_interval_and_says_so() -> None:
@@ -181,7 +183,7 @@ def test_one_image_has_no_interval_and_says_so() -> None:
     write_run(store, three_methods(1))
     table = render([store], "table")
     assert "[" not in table.splitlines()[3]
-    assert "Fewer than two images count in ADCC: no intervals" in table
+    assert "Fewer than two images count in ADCC: no confidence intervals" in table
     (run,) = json.loads(render([store], "json"))["runs"]
     assert all(method["interval"] == {} for method in run["methods"].values())
 
@@ -196,7 +198,7 @@ def test_an_unfinished_run_says_so() -> None:
     assert run["methods"]["gradcam"] == nothing and run["ranking"] is None
 
 
-def test_a_figure_that_no_image_has_is_not_there() -> None:
+def test_a_score_that_no_image_has_is_absent() -> None:
     store = Store.create(None)
     run = store.begin({**CONFIG, "metrics": ["complexity", "pointing_game"]})
     store.write(
@@ -207,24 +209,27 @@ def test_a_figure_that_no_image_has_is_not_there() -> None:
     )
     found = json.loads(render([store], "json"))["runs"][0]["methods"]["gradcam"]
     assert "complexity" in found and "pointing_game" not in found
-    # The first metric ranks where ADCC is not asked for: lower is better here.
+    # The first metric ranks without ADCC: lower is better here.
     lines = render([store], "table").splitlines()
     assert lines[3].startswith("gradcam") and lines[4].startswith("fakecam")
 
 
-def test_numbers_for_people() -> None:
+def test_formatting_of_numbers() -> None:
     scores = scores_of(get_metrics(["adcc", "infidelity", "passes", "road", "deletion(steps=8)"]))
     assert list(scores)[:3] == ["adcc", "adcc_per_image", "infidelity"]
-    assert scores["adcc"].shown(0.6834) == "68.3" and scores["adcc"].shown(None) == "-"
-    assert scores["road"].shown(-0.0001) == "0.0" and scores["road"].shown(-0.2, "+") == "-20.0"
-    assert scores["infidelity"].shown(0.0012345) == "0.00123"
-    assert scores["passes"].shown(4001.0) == "4001" and scores["passes"].shown(1.0) == "1"
-    assert scores["deletion(steps=8)"].head == "Deletion(steps=8) ↓"
-    assert scores["adcc_per_image"].title == "ADCC per image"
-    assert scores["adcc"].shown_interval((0.1, 0.25)) == "[10.0, 25.0]"
+    assert format_score(scores["adcc"], 0.6834) == "68.3"
+    assert format_score(scores["adcc"], None) == "-"
+    assert format_score(scores["road"], -0.0001) == "0.0"
+    assert format_score(scores["road"], -0.2, "+") == "-20.0"
+    assert format_score(scores["infidelity"], 0.0012345) == "0.00123"
+    assert format_score(scores["passes"], 4001.0) == "4001"
+    assert format_score(scores["passes"], 1.0) == "1"
+    assert column_heading(scores["deletion(steps=8)"]) == "Deletion(steps=8) ↓"
+    assert score_title(scores["adcc_per_image"]) == "ADCC per image"
+    assert format_interval(scores["adcc"], (0.1, 0.25)) == "[10.0, 25.0]"
 
 
-def test_an_unknown_format_is_answered_by_name(store: Store) -> None:
+def test_an_unknown_format_names_the_closest_one(store: Store) -> None:
     with pytest.raises(OptionError, match="did you mean 'json'"):
         render([store], "jsn")
 
@@ -237,15 +242,15 @@ def test_every_failure_is_listed(store: Store, curved: Store) -> None:
     assert len(listed) == 3 and listed[0]["method"] is None and listed[2]["image"] == HOSTILE
     table = render_failures([store, curved], "table")
     assert len(table.splitlines()) == 5 and "\x1b" not in table and "cut short" in table
-    sound = Store.create(None)
-    write_run(sound, three_methods(3))
-    assert render_failures([sound], "table") == "Nothing failed.\n"
+    clean = Store.create(None)
+    write_run(clean, three_methods(3))
+    assert render_failures([clean], "table") == "Nothing failed.\n"
     with pytest.raises(OptionError, match="failures have no format 'html'"):
-        render_failures([sound], "html")
+        render_failures([clean], "html")
 
 
 class Reader(HTMLParser):
-    """Every tag, attribute and text."""
+    """A collector of all tags, attributes and texts of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -302,11 +307,11 @@ def test_latex_escapes_names(curved: Store) -> None:
 
 
 @pytest.mark.parametrize("style", FORMATS)
-def test_no_name_steers_a_terminal(curved: Store, style: str) -> None:
+def test_no_name_controls_a_terminal(curved: Store, style: str) -> None:
     assert not any(c < " " and c != "\n" for c in render([curved], style))
 
 
-def test_what_steers_a_terminal_is_written_out() -> None:
+def test_control_characters_are_written_out() -> None:
     assert safe("a\x1b]0;title\x07\u202eb\n") == "a\\x1b]0;title\\x07\\u202eb\\n"
     assert safe("tench, Tinca · é 犬") == "tench, Tinca · é 犬"
 

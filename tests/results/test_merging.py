@@ -1,4 +1,4 @@
-"""Runs made apart and joined are the run made at once."""
+"""Runs that were made separately and merged equal a run that was made at once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from helpers.small_models import small
 import adcc_onnx as adcc
 from adcc_onnx.errors import StoreError
 from adcc_onnx.model import Model
-from adcc_onnx.report import render
-from adcc_onnx.results.merging import merge
-from adcc_onnx.results.store import ImageRow, ScoreRow, Store
+from adcc_onnx.report.rendering import render
+from adcc_onnx.results.merging import merge_stores
+from adcc_onnx.results.rows import ImageRow, ScoreRow
+from adcc_onnx.results.store import Store
 
 IMAGES = np.random.default_rng(2).standard_normal((7, 3, 8, 8)).astype(np.float32)
 METRICS = ["adcc", "deletion(steps=4)"]
@@ -32,26 +33,26 @@ def as_json(path: Path) -> str:
         return render([store], "json")
 
 
-def test_methods_run_apart(model: Model, tmp_path: Path) -> None:
+def test_methods_evaluated_separately(model: Model, tmp_path: Path) -> None:
     whole, first, second, both = (tmp_path / f"{name}.sqlite" for name in "wabc")
-    adcc.evaluate(model, IMAGES, ["gradcam", "random", "layercam"], METRICS, output=whole)
-    adcc.evaluate(model, IMAGES, ["gradcam", "random"], METRICS, output=first)
-    adcc.evaluate(model, IMAGES, ["random", "layercam"], METRICS, output=second)
-    merge([first, second], both)
+    adcc.evaluate(model, IMAGES, ["gradcam", "random", "layercam"], METRICS, out=whole)
+    adcc.evaluate(model, IMAGES, ["gradcam", "random"], METRICS, out=first)
+    adcc.evaluate(model, IMAGES, ["random", "layercam"], METRICS, out=second)
+    merge_stores([first, second], both)
     assert as_json(both) == as_json(whole)
 
 
-def test_images_run_apart(model: Model, tmp_path: Path) -> None:
-    """Images are known by their names: halves that overlap, in any order."""
+def test_images_evaluated_separately(model: Model, tmp_path: Path) -> None:
+    """Images are identified by name: halves may overlap and come in any order."""
     whole, first, second, both = (tmp_path / f"{name}.sqlite" for name in "wabc")
-    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, output=whole)
-    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=5, output=first)
-    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=2, output=second)
-    merge([second, first], both)
+    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, out=whole)
+    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=5, out=first)
+    adcc.evaluate(model, IMAGES, ["gradcam"], METRICS, limit=2, out=second)
+    merge_stores([second, first], both)
     with Store.open(both) as store:
         (run,) = store.runs()
         assert run.images == 5 and run.complete
-    merge([whole, first], tmp_path / "again.sqlite")
+    merge_stores([whole, first], tmp_path / "again.sqlite")
     assert as_json(tmp_path / "again.sqlite") == as_json(whole)
 
 
@@ -66,10 +67,10 @@ def part(path: Path, names: str, config: dict | None = None, value: float = 0.5)
     return path
 
 
-def test_images_whose_places_are_taken_follow_the_last(tmp_path: Path) -> None:
+def test_images_whose_positions_are_taken_follow_the_last(tmp_path: Path) -> None:
     first = part(tmp_path / "1", "abc")
     second = part(tmp_path / "2", "bxy", {"images": "b"})
-    merge([first, second], tmp_path / "both")
+    merge_stores([first, second], tmp_path / "both")
     with Store.open(tmp_path / "both") as store:
         names = [(image.position, image.name) for image, _ in store.rows(1)]
         assert names == [(0, "a"), (1, "b"), (2, "c"), (3, "x"), (4, "y")]
@@ -77,22 +78,22 @@ def test_images_whose_places_are_taken_follow_the_last(tmp_path: Path) -> None:
         assert not store.configs()["net"][2]
 
 
-def test_models_side_by_side(tmp_path: Path) -> None:
-    merge(
+def test_several_models(tmp_path: Path) -> None:
+    merge_stores(
         [part(tmp_path / "1", "ab"), part(tmp_path / "2", "ab", {"model": "other"})], tmp_path / "c"
     )
     with Store.open(tmp_path / "c") as store:
         assert list(store.configs()) == ["net", "other"]
 
 
-def test_what_does_not_belong_together(tmp_path: Path) -> None:
+def test_parts_that_do_not_belong_together(tmp_path: Path) -> None:
     first, into = part(tmp_path / "1", "ab"), tmp_path / "c"
     with pytest.raises(StoreError, match="made differently \\(seed: 0 -> 3\\)"):
-        merge([first, part(tmp_path / "2", "cd", {"seed": 3})], into)
+        merge_stores([first, part(tmp_path / "2", "cd", {"seed": 3})], into)
     with pytest.raises(StoreError, match="contradicts an earlier part about the image 'b'"):
-        merge([first, part(tmp_path / "3", "bc", value=0.25)], into)
+        merge_stores([first, part(tmp_path / "3", "bc", value=0.25)], into)
     assert not into.exists()
     with pytest.raises(StoreError, match="exists"):
-        merge([first], first)
+        merge_stores([first], first)
     with pytest.raises(StoreError, match="no such run"):
-        merge([first, tmp_path / "none"], into)
+        merge_stores([first, tmp_path / "none"], into)

@@ -1,4 +1,4 @@
-"""The run's file: whole batches, honest resumption, and errors that lose nothing."""
+"""The store: atomic batches, resuming, and errors that lose no data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from adcc_onnx.errors import StoreError
-from adcc_onnx.results.store import FailedRow, ImageRow, Progress, ScoreRow, Store
+from adcc_onnx.results.rows import FailureRow, ImageRow, RunProgress, ScoreRow
+from adcc_onnx.results.store import Store
 
 CONFIG = {"model": "net", "methods": ["gradcam"], "seed": 0, "device": "cpu", "versions": {}}
 
@@ -24,7 +25,7 @@ def score(position: int) -> ScoreRow:
     return ScoreRow(position, "gradcam", False, None, {"average_drop": 0.1 * position}, 0.5)
 
 
-def kept(path: Path, count: int = 3) -> Path:
+def stored(path: Path, count: int = 3) -> Path:
     with Store.create(path) as store:
         run = store.begin(CONFIG)
         for i in reversed(range(count)):
@@ -33,7 +34,7 @@ def kept(path: Path, count: int = 3) -> Path:
 
 
 def test_what_is_written_is_read_in_the_order_of_the_images(tmp_path: Path) -> None:
-    with Store.open(kept(tmp_path / "run.sqlite")) as store:
+    with Store.open(stored(tmp_path / "run.sqlite")) as store:
         (run,) = store.runs()
         columns = run.methods["gradcam"]
         assert columns.positions.tolist() == [0, 1, 2]
@@ -70,12 +71,12 @@ def test_failures_and_top1_come_from_the_rows(tmp_path: Path) -> None:
         found = store.run(run)
         assert (found.images, found.failed, found.top1) == (4, 1, 0.5)
         assert found.failures == [
-            FailedRow("d", None, "cut short"),
-            FailedRow("b", "gradcam", "NaN"),
+            FailureRow("d", None, "cut short"),
+            FailureRow("b", "gradcam", "NaN"),
         ]
 
 
-def test_curves_are_kept_and_averaged(tmp_path: Path) -> None:
+def test_curves_are_stored_and_averaged(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run.sqlite") as store:
         run = store.begin(CONFIG)
         curves = [{"deletion": np.array([1.0, 0.5])}, {"deletion": np.array([0.5, 0.0])}]
@@ -93,33 +94,33 @@ def test_progress_knows_every_finished_pair(tmp_path: Path) -> None:
         store.write(run, [image(0), image(1), image(2, "broken"), image(3)])
         done = [(0, "a"), (0, "b"), (1, "b")]
         store.write(run, scores=[ScoreRow(i, m, False, None, {}) for i, m in done])
-        wanted = Progress({0, 2}, {1: frozenset({"b"}), 3: frozenset()})
+        wanted = RunProgress({0, 2}, {1: frozenset({"b"}), 3: frozenset()})
         assert store.progress(run, methods) == wanted
 
 
 def test_a_file_that_exists_is_never_overwritten(tmp_path: Path) -> None:
-    path = kept(tmp_path / "run.sqlite")
+    path = stored(tmp_path / "run.sqlite")
     before = path.read_bytes()
     with pytest.raises(StoreError, match="exists: continue it with --resume"):
         Store.create(path)
     assert path.read_bytes() == before
 
 
-def test_resuming_goes_on_and_starts_where_there_is_nothing(tmp_path: Path) -> None:
+def test_resuming_continues_a_run_or_begins_one(tmp_path: Path) -> None:
     with Store.resume(tmp_path / "new.sqlite") as store:
-        assert store.progress(store.begin(CONFIG), METHODS) == Progress(set(), {})
-    with Store.resume(kept(tmp_path / "run.sqlite")) as store:
-        assert store.progress(store.begin(CONFIG), METHODS) == Progress({0, 1, 2}, {})
+        assert store.progress(store.begin(CONFIG), METHODS) == RunProgress(set(), {})
+    with Store.resume(stored(tmp_path / "run.sqlite")) as store:
+        assert store.progress(store.begin(CONFIG), METHODS) == RunProgress({0, 1, 2}, {})
 
 
-def test_a_file_whose_making_was_cut_off_is_made(tmp_path: Path) -> None:
-    """A process may be killed between any two steps: nothing written yet, or no tables."""
+def test_a_partly_created_file_is_completed(tmp_path: Path) -> None:
+    """A process may be killed between any two steps, before the tables exist."""
     (tmp_path / "empty.sqlite").touch()
     connection = sqlite3.connect(tmp_path / "bare.sqlite")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
     for name in ("empty.sqlite", "bare.sqlite"):
-        with pytest.raises(StoreError, match="no file of runs"):
+        with pytest.raises(StoreError, match="not a file of runs"):
             Store.open(tmp_path / name)
         with Store.resume(tmp_path / name) as store:
             store.begin(CONFIG)
@@ -127,16 +128,16 @@ def test_a_file_whose_making_was_cut_off_is_made(tmp_path: Path) -> None:
             assert len(store.runs()) == 1
 
 
-def test_where_a_run_is_made_may_change_but_not_what_it_is(tmp_path: Path) -> None:
-    with Store.open(kept(tmp_path / "run.sqlite")) as store:
+def test_the_device_may_change_but_not_the_settings(tmp_path: Path) -> None:
+    with Store.open(stored(tmp_path / "run.sqlite")) as store:
         assert store.begin({**CONFIG, "device": "cuda:0"}) == 1
         with pytest.raises(StoreError, match="made differently \\(seed: 0 -> 1\\)"):
             store.begin({**CONFIG, "seed": 1})
         assert store.begin({**CONFIG, "model": "other"}) == 2
 
 
-def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
-    with Store.open(kept(tmp_path / "run.sqlite")) as store:
+def test_a_batch_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
+    with Store.open(stored(tmp_path / "run.sqlite")) as store:
         with pytest.raises(StoreError, match="rows written before are intact"):
             store.write(1, [image(3), image(0)], [score(3)])
         assert store.progress(1, METHODS).finished == {0, 1, 2}
@@ -146,17 +147,17 @@ def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite").write_text("no database, but long enough to look at\n" * 50)
     sqlite3.connect(tmp_path / "other.sqlite").execute("CREATE TABLE t (x)").connection.close()
-    newer = kept(tmp_path / "newer.sqlite")
+    newer = stored(tmp_path / "newer.sqlite")
     connection = sqlite3.connect(newer)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    short = kept(tmp_path / "short.sqlite", 400)
+    short = stored(tmp_path / "short.sqlite", 400)
     short.write_bytes(short.read_bytes()[:9000])
     with pytest.raises(StoreError, match="no such run"):
         Store.open(tmp_path / "none.sqlite")
     with pytest.raises(StoreError, match=r"text\.sqlite"):
         Store.open(tmp_path / "text.sqlite")
-    with pytest.raises(StoreError, match="no file of runs"):
+    with pytest.raises(StoreError, match="not a file of runs"):
         Store.open(tmp_path / "other.sqlite")
     with pytest.raises(StoreError, match="another version"):
         Store.open(newer)
@@ -167,7 +168,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_another_run_is_writing_is_refused(tmp_path: Path) -> None:
-    path = kept(tmp_path / "run.sqlite")
+    path = stored(tmp_path / "run.sqlite")
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     with Store.open(path) as store:

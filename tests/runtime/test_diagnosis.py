@@ -1,4 +1,4 @@
-"""The doctor: healthy here, and each thing that can break is found and has its remedy."""
+"""The doctor: this machine is healthy, and every known problem is found and has a fix."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 
-from adcc_onnx.cli import main
-from adcc_onnx.runtime import cuda, devices
-from adcc_onnx.runtime import diagnosis as doctor
+from adcc_onnx.cli.command_group import main
+from adcc_onnx.runtime import cuda, devices, diagnosis
 
 CARD = cuda.Gpu("NVIDIA H100", 80 * 2**30)
 
@@ -24,8 +23,8 @@ def _run(*arguments: str) -> tuple[int, str]:
 
 def _packages(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     found = [SimpleNamespace(metadata={"Name": name}) for name in names]
-    monkeypatch.setattr(doctor, "distributions", lambda: found)
-    monkeypatch.setattr(doctor, "version", lambda name: "1.0")
+    monkeypatch.setattr(diagnosis, "distributions", lambda: found)
+    monkeypatch.setattr(diagnosis, "version", lambda name: "1.0")
 
 
 def _gpu(monkeypatch: pytest.MonkeyPatch, *missing: str, serves: int = 13) -> None:
@@ -37,7 +36,7 @@ def _gpu(monkeypatch: pytest.MonkeyPatch, *missing: str, serves: int = 13) -> No
     monkeypatch.setattr(cuda, "libraries", lambda: {n: n not in missing for n in names})
 
 
-def test_this_machine_is_looked_at() -> None:
+def test_this_machine_is_examined() -> None:
     status, text = _run()
     _, found = _run("--json")
     health = json.loads(found)
@@ -76,7 +75,7 @@ def test_packages_that_overwrite_each_other(
     assert "2 packages of" in text and said in text
 
 
-def test_plugins_of_onnxruntime_are_no_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_of_onnxruntime_do_not_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver())
     _packages(
         monkeypatch, "onnxruntime-gpu", "onnxruntime-extensions", "onnxruntime-ep-nv-tensorrt-rtx"
@@ -92,14 +91,14 @@ def test_a_gpu_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "GPU 0" in text and "NVIDIA H100, 80 GiB" in text
     assert "libcudart.so.13  found" in text
     assert "problem: the GPU cannot be used: libcudnn.so.9 not found" in text
-    assert "mend: pip install 'adcc-onnx[cuda]'" in text
+    assert "fix: pip install 'adcc-onnx[cuda]'" in text
 
 
 def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     _packages(monkeypatch, "onnxruntime-gpu")
     _gpu(monkeypatch, serves=12)
     status, text = _run()
-    assert status == 1 and "mend: update the driver" in text
+    assert status == 1 and "fix: update the driver" in text
 
 
 def test_a_gpu_that_onnxruntime_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,13 +114,13 @@ def test_an_onnxruntime_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch)
     _packages(monkeypatch, "onnxruntime-gpu")
     status, text = _run()
     assert status == 1
-    assert "mend: pip install --force-reinstall onnxruntime-gpu" in text
+    assert "fix: pip install --force-reinstall onnxruntime-gpu" in text
 
 
 def test_kernels_that_do_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(maps: object) -> None:
         raise RuntimeError("LLVM is\nbroken")
 
-    monkeypatch.setattr("adcc_onnx.kernels.min_max_normalize.min_max", broken)
+    monkeypatch.setattr("adcc_onnx.kernels.min_max_normalize.min_max_normalize", broken)
     status, text = _run()
     assert status == 1 and "do not compile: LLVM is\n" in text

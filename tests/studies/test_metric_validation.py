@@ -1,4 +1,4 @@
-"""The judgement of metrics, on values that say what must come out."""
+"""The assessment of metrics, on values whose agreement is known."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import pytest
 from scipy import stats
 
 from adcc_onnx.errors import OptionError
-from adcc_onnx.results.store import Columns, StoredRun
+from adcc_onnx.results.rows import MethodColumns, StoredRun
 from adcc_onnx.statistics.resampling import Resampling
 from adcc_onnx.studies.metric_validation import TRUE_METRICS, assess_metrics, validation_plan
 
 N = 40
-SOUND = ("gradcam", "layercam")
+REFERENCES = ("gradcam", "layercam")
 RESAMPLING = Resampling(replicates=50)
 
 
 def stored(per_method: dict[str, dict[str, float]], methods: list[str]) -> StoredRun:
-    """Every image of a method has the same values, but for one that only half the methods have."""
+    """Return a run in which all images of a method have equal values; one image lacks methods."""
     columns = {}
     for index, name in enumerate(methods):
         positions = np.arange(N + index % 2)
         given = {k: np.full(len(positions), v) for k, v in per_method[name].items()}
         zeros = np.zeros(len(positions))
-        columns[name] = Columns(positions, given, zeros.astype(bool), zeros)
+        columns[name] = MethodColumns(positions, given, zeros.astype(bool), zeros)
     return StoredRun(1, {}, True, N + 1, 0, None, [], columns)
 
 
-def test_agreement_is_kendalls_tau_with_the_truth() -> None:
-    plan = validation_plan(SOUND, ["complexity", "sparseness", "coherency"])
+def test_agreement_is_kendalls_tau_with_the_true_order() -> None:
+    plan = validation_plan(REFERENCES, ["complexity", "sparseness", "coherency"])
     methods = list(plan.methods)
     assert methods == [
-        *SOUND,
+        *REFERENCES,
         *("fakecam", "random", "center"),
         *("gradcam shuffled", "gradcam inverted", "gradcam shifted"),
     ]
@@ -49,21 +49,21 @@ def test_agreement_is_kendalls_tau_with_the_truth() -> None:
     found = assess_metrics(stored(rows, methods), plan, "best_iou", RESAMPLING)
     assert found.images == N
     assert list(found.truth) == [methods[i] for i in np.argsort(-np.array(truth))]
-    by_name = {one.metric: one for one in found.judgements}
-    assert [one.metric for one in found.judgements] == ["coherency", "sparseness", "complexity"]
+    by_name = {one.metric: one for one in found.assessments}
+    assert [one.metric for one in found.assessments] == ["coherency", "sparseness", "complexity"]
     assert by_name["coherency"].agreement == pytest.approx(1)
     assert by_name["complexity"].agreement == pytest.approx(-1)
     assert by_name["coherency"].interval == pytest.approx((1, 1))
     wanted = stats.kendalltau(truth, sparseness).statistic
     assert by_name["sparseness"].agreement == pytest.approx(wanted)
-    assert by_name["sparseness"].among_sound == pytest.approx(-1)
-    # Of the 2 x 5 pairs of a sound and a worthless map: 0.9 against 0.9 is a tie.
+    assert by_name["sparseness"].reference_agreement == pytest.approx(-1)
+    # Of the 2 x 5 pairs of a reference and an uninformative map: 0.9 against 0.9 is a tie.
     assert by_name["sparseness"].auc == pytest.approx(9.5 / 10)
     assert by_name["coherency"].auc == 1 and by_name["complexity"].auc == 0
-    assert by_name["sparseness"].fakecam_place == 8 and by_name["complexity"].fakecam_place == 4
+    assert by_name["sparseness"].fakecam_rank == 8 and by_name["complexity"].fakecam_rank == 4
 
 
-def test_only_metrics_that_know_the_truth_tell_it() -> None:
-    plan = validation_plan(SOUND, ["complexity"])
-    with pytest.raises(OptionError, match="the truth is told by best_iou"):
+def test_only_metrics_of_the_ground_truth_give_the_true_order() -> None:
+    plan = validation_plan(REFERENCES, ["complexity"])
+    with pytest.raises(OptionError, match="the true order is given by best_iou"):
         assess_metrics(stored({}, []), plan, "adcc", RESAMPLING)

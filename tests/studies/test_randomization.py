@@ -1,21 +1,20 @@
-"""The randomization check: who must fail it, who must not, and what it compares."""
+"""The randomization test: which methods fail it, which pass, and what it compares."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 import adcc_onnx as adcc
-from adcc_onnx.api import as_source
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.graph.programs.randomize_weights import randomize_weights, weight_names_from_top
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
-from adcc_onnx.model import Model, Pass
+from adcc_onnx.images.sources.given_images import as_source
+from adcc_onnx.model import Model
+from adcc_onnx.runtime.session_pool import Pass
 from adcc_onnx.studies.randomization import randomization_check
 
 
@@ -24,7 +23,7 @@ def model() -> Model:
     return adcc.load(classifier_path(), device="cpu")
 
 
-def test_who_looks_at_the_model_and_who_does_not(model: Model) -> None:
+def test_maps_of_gradcam_change_and_those_of_controls_do_not(model: Model) -> None:
     plan = make_plan(["gradcam", "fakecam", "center"])
     steps = list(randomization_check(model, as_source("drawings:12"), plan, steps=3))
     weights = len(weight_names_from_top(model.classifier))
@@ -39,19 +38,19 @@ def test_similarity_is_the_mean_correlation_for_the_same_class(model: Model) -> 
     plan = make_plan(["gradcam"], seed=4)
     *_, last = randomization_check(model, source, plan, steps=1)
     images = np.stack([model.preprocessing(record.load()) for record in source])
-    sound = adcc.explain(model, images)
-    predicted = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS].argmax(axis=1)
+    original = adcc.explain(model, images).maps
+    predicted = model.pool.session(Pass.FORWARD).run({IMAGE: images})[LOGITS].argmax(axis=1)
     names = weight_names_from_top(model.classifier)
-    drawn = replace(model, classifier=randomize_weights(model.classifier, names, 4), _sessions={})
-    found = adcc.explain(drawn, images, target=predicted)
+    drawn = model.with_classifier(randomize_weights(model.classifier, names, 4))
+    found = adcc.explain(drawn, images, target=predicted).maps
     wanted = [
         0.0 if np.ptp(b) == 0 else stats.pearsonr(a.ravel(), b.ravel()).statistic
-        for a, b in zip(sound, found, strict=True)
+        for a, b in zip(original, found, strict=True)
     ]
     assert last.similarity["gradcam"] == pytest.approx(np.mean(wanted), abs=1e-6)
 
 
-def test_what_cannot_be_checked(model: Model) -> None:
+def test_invalid_options(model: Model) -> None:
     source = as_source("drawings:2")
     with pytest.raises(OptionError, match="steps must be at least 1"):
         next(randomization_check(model, source, make_plan(), steps=0))

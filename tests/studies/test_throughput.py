@@ -1,4 +1,4 @@
-"""`adcc-onnx benchmark`: that it counts the passes that the definitions need."""
+"""`adcc-onnx benchmark` counts the passes that the definitions need."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.images.sources.open_images import open_arrays
-from adcc_onnx.studies.throughput import benchmark, deviations, random_images
+from adcc_onnx.studies.throughput import deviations, measure_throughput, random_images
 
 LIVE = 4  # channels of the small model
 
@@ -23,23 +23,25 @@ LIVE = 4  # channels of the small model
 @pytest.mark.parametrize(
     ("methods", "metrics", "passes"),
     [
-        # 1 + M forward-and-tail-backward passes: the first is shared.
+        # 1 + M forward and backward passes: the first is shared.
         (["gradcam"], ["adcc"], {"gradients": 2}),
         (["gradcam", "layercam", "xgradcam"], ["adcc"], {"gradients": 4}),
         (["gradcam"], ["average_drop"], {"gradients": 1, "forward": 1}),
         # 2 (C + 1): the image and its channels, and the same for the explanation map.
         (["scorecam"], ["adcc"], {"activations": 2, "masked": 2 * LIVE}),
         (["center"], ["deletion(steps=10)"], {"forward": 1, "ranked": 11}),
-        # Each channel taken away, and the layer as it is.
-        (["ablationcam"], ["complexity"], {"activations": 1, "tail": LIVE + 1}),
+        # One pass per removed channel, and one on the unchanged layer.
+        (["ablationcam"], ["complexity"], {"activations": 1, "suffix": LIVE + 1}),
     ],
 )
-def test_passes_an_image(
+def test_passes_per_image(
     tmp_path: Path, methods: list[str], metrics: list[str], passes: dict[str, float]
 ) -> None:
     onnx.save(small(), tmp_path / "net.onnx")
     model = adcc.load(tmp_path / "net.onnx", device="cpu", batch_size=4)
-    found = benchmark(model, random_images(model, 6), make_plan(methods, metrics), rounds=1)
+    found = measure_throughput(
+        model, random_images(model, 6), make_plan(methods, metrics), rounds=1
+    )
     assert found.passes == pytest.approx(passes)
     assert found.images == 6 and found.batch == 4
     assert found.ratio == pytest.approx(found.images_per_second / found.limit)
@@ -54,11 +56,11 @@ def test_the_command(tmp_path: Path) -> None:
     found = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
     assert found["methods"] == ["gradcam"] and found["passes"] == {"gradients": 2}
     lines = CliRunner().invoke(main, words).stdout.splitlines()
-    assert lines[2].split() == ["passes", "an", "image", "2", "gradients"]
+    assert lines[2].split() == ["passes", "per", "image", "2", "gradients"]
 
 
 def test_half_precision_is_measured_against_float32(tmp_path: Path) -> None:
-    """The differences are those of evaluations of one image at a time."""
+    """The differences equal those of separate evaluations of each image."""
     onnx.save(small(), tmp_path / "net.onnx")
     half, whole = (
         adcc.load(tmp_path / "net.onnx", device="cpu", precision=p) for p in ("fp16", "fp32")
@@ -78,7 +80,7 @@ def test_half_precision_is_measured_against_float32(tmp_path: Path) -> None:
     assert 0 < found["coherency"][1] < 1e-2
 
 
-def test_the_command_says_the_deviation(tmp_path: Path) -> None:
+def test_the_command_reports_the_deviation(tmp_path: Path) -> None:
     onnx.save(small(), tmp_path / "net.onnx")
     words = ["benchmark", str(tmp_path / "net.onnx"), "--limit", "4", "--rounds", "1"]
     words += ["--device", "cpu", "--batch-size", "2", "--precision", "fp16"]
@@ -86,4 +88,4 @@ def test_the_command_says_the_deviation(tmp_path: Path) -> None:
     assert found["precision"] == "float16"
     mean, most = found["deviation"]["gradcam"]["coherency"]
     assert 0 < mean <= most < 1e-2
-    assert "float16 against float  gradcam, adcc:" in CliRunner().invoke(main, words).stdout
+    assert "float16 minus float32  gradcam, adcc:" in CliRunner().invoke(main, words).stdout

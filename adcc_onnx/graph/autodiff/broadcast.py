@@ -1,4 +1,4 @@
-"""Un-broadcasting, in one place: a gradient of the output's shape back to an input's shape."""
+"""The gradient of broadcasting: a sum over the broadcast axes, for all operators."""
 
 from __future__ import annotations
 
@@ -9,51 +9,71 @@ from adcc_onnx.graph.autodiff.call import Call
 
 
 def unbroadcast(gradient: Tensor, call: Call, index: int) -> Tensor:
-    """Sum a gradient of `call`'s output shape over the axes along which input `index` was repeated.
+    """Sum a gradient over the axes along which an input was broadcast.
 
-    Shapes that are known decide it now; otherwise the graph finds the axes when it runs.
+    Known shapes determine the axes now; otherwise the graph determines them at run time.
+
+    Args:
+        gradient: Gradient of the shape of the output.
+        call: Forward node that broadcasts its inputs.
+        index: Index of the input.
+
+    Returns:
+        The gradient of the shape of input number `index`.
     """
     return sum_to(gradient, dims_of(call.node.outputs[0]), call[index], call.dims(index))
 
 
 def sum_to(
     gradient: Tensor,
-    full: tuple[Dim, ...] | None,
+    gradient_dims: tuple[Dim, ...] | None,
     like: Tensor,
-    small: tuple[Dim, ...] | None,
+    like_dims: tuple[Dim, ...] | None,
 ) -> Tensor:
-    """Sum `gradient` of shape `full` to the shape `small` of `like`, which was broadcast."""
-    axes = _repeated_axes(full, small)
+    """Sum a gradient to the shape of a tensor that was broadcast.
+
+    Args:
+        gradient: Gradient of the broadcast shape.
+        gradient_dims: Shape of the gradient as far as it is known.
+        like: Tensor that was broadcast.
+        like_dims: Shape of `like` as far as it is known.
+
+    Returns:
+        The gradient of the shape of `like`.
+    """
+    axes = _broadcast_axes(gradient_dims, like_dims)
     if axes is None:
-        return _sum_when_run(gradient, like)
-    assert full is not None and small is not None
+        return _sum_at_run_time(gradient, like)
+    assert gradient_dims is not None and like_dims is not None
     if not axes:
         return gradient
-    extra = len(full) - len(small)
+    extra = len(gradient_dims) - len(like_dims)
     leading = [axis for axis in axes if axis < extra]
-    stretched = [axis for axis in axes if axis >= extra]
-    if stretched:
-        gradient = gradient.sum(stretched, keepdims=True)
+    expanded = [axis for axis in axes if axis >= extra]
+    if expanded:
+        gradient = gradient.sum(expanded, keepdims=True)
     return gradient.sum(leading, keepdims=False) if leading else gradient
 
 
-def _repeated_axes(full: tuple[Dim, ...] | None, small: tuple[Dim, ...] | None) -> list[int] | None:
-    """The axes of `full` that `small` lacks or has at size 1; None where that is not known."""
+def _broadcast_axes(
+    full: tuple[Dim, ...] | None, small: tuple[Dim, ...] | None
+) -> list[int] | None:
+    """The axes of `full` that `small` lacks or has with size 1; None if shapes are unknown."""
     if full is None or small is None:
         return None
     extra = len(full) - len(small)
     axes = list(range(extra))
-    for axis, (wide, narrow) in enumerate(zip(full[extra:], small, strict=True), start=extra):
-        if narrow == 1:
-            if wide != 1:
+    for axis, (full_size, size) in enumerate(zip(full[extra:], small, strict=True), start=extra):
+        if size == 1:
+            if full_size != 1:
                 axes.append(axis)
-        elif not isinstance(narrow, int) and (narrow is None or wide != narrow):
+        elif not isinstance(size, int) and (size is None or full_size != size):
             return None
     return axes
 
 
-def _sum_when_run(gradient: Tensor, like: Tensor) -> Tensor:
-    """The same where shapes are unknown: compare the two shapes, padded with ones in front."""
+def _sum_at_run_time(gradient: Tensor, like: Tensor) -> Tensor:
+    """Sum over the axes in which the shapes differ after `like` is padded with leading ones."""
     builder = gradient.builder
     full, small = gradient.shape(), like.shape()
     missing = full.shape() - small.shape()

@@ -1,6 +1,7 @@
-"""Writing ONNX nodes as formulas: `Builder` appends them to a graph, `Tensor` is what they yield.
+"""Building ONNX graphs with arithmetic: `Builder` appends nodes, `Tensor` is a node's output.
 
-A gradient rule reads ``g * n.y * (1.0 - n.y)`` and appends three standard operators. Nothing runs.
+For example, the gradient rule ``g * n.y * (1.0 - n.y)`` appends three standard operators (Sub and
+two Mul) to the graph. Nothing is computed.
 """
 
 from __future__ import annotations
@@ -15,30 +16,51 @@ from numpy.typing import ArrayLike, NDArray
 
 from adcc_onnx.graph.autodiff.node_shapes import infer_outputs
 
-# The first opset in which reductions, Split and Pad all take their axes as inputs.
+# The first opset in which reductions, Split and Pad all have their axes as inputs.
 LOWEST_OPSET = 18
 
-Dim = int | str | None  # a fixed size, a named one ("batch"), or unknown
+# One dimension of a shape: a fixed size, a symbolic size ("batch"), or unknown.
+Dim = int | str | None
 Scalar = float | int
 
 BOOL, INT64 = ir.DataType.BOOL, ir.DataType.INT64
 FLOAT, DOUBLE = ir.DataType.FLOAT, ir.DataType.DOUBLE
-# What QuantizeLinear makes of real numbers.
+# The output types of QuantizeLinear.
 QUANTIZED = {ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.UINT16, ir.DataType.INT16}
 _LOW_PRECISION = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
 
 
 def dims_of(value: ir.Value) -> tuple[Dim, ...] | None:
-    """The shape of a value as plain Python: sizes, names of symbolic sizes, None where unknown."""
+    """Return the shape of a value: sizes, names of symbolic sizes, None for unknown sizes.
+
+    Args:
+        value: Value of a graph.
+
+    Returns:
+        One entry per axis, or None if the rank is unknown.
+    """
     if value.shape is None:
         return None
     return tuple(d if isinstance(d, int) else d.value for d in value.shape)
 
 
 class Tensor:
-    """A value of the graph under construction; arithmetic on it appends nodes."""
+    """Value of the graph under construction; arithmetic on it appends nodes.
 
-    __array_ufunc__ = None  # numpy scalars on the left must defer to our operators
+    Attributes:
+        builder: Builder that appends the nodes.
+        value: Value in the graph.
+        dtype: Data type of the value.
+
+    Example:
+        >>> graph = ir.Graph([], [], nodes=[], opset_imports={"": 18})
+        >>> x = Builder(graph, "gradient/").constant([1.0, 2.0], FLOAT)
+        >>> y = 2.0 * x + 1.0
+        >>> [node.op_type for node in graph], y.dims
+        (['Mul', 'Add'], (2,))
+    """
+
+    __array_ufunc__ = None  # NumPy scalars as left operands must defer to these operators.
 
     def __init__(self, builder: Builder, value: ir.Value, dtype: ir.DataType) -> None:
         self.builder = builder
@@ -47,42 +69,47 @@ class Tensor:
 
     @property
     def dims(self) -> tuple[Dim, ...] | None:
+        """The shape as far as it is known, see `dims_of`."""
         return dims_of(self.value)
 
     def op(self, op_type: str, *others: Any, **attributes: Any) -> Tensor:
-        """The operator `op_type` with this tensor as its first input."""
+        """Append the operator `op_type` with this tensor as its first input."""
         return self.builder.op(op_type, self, *others, **attributes)
 
     def shape(self) -> Tensor:
-        """The shape as an int64 vector, computed when the graph runs."""
+        """Append a Shape node: the shape as an int64 vector, computed at run time."""
         return self.op("Shape")
 
     def cast(self, dtype: ir.DataType) -> Tensor:
+        """Convert to another data type."""
         return self if dtype == self.dtype else self.op("Cast", to=dtype)
 
-    def where(self, yes: Tensor | Scalar, no: Tensor | Scalar) -> Tensor:
-        """`yes` where this boolean tensor holds, `no` elsewhere (one of them a Tensor)."""
-        like = yes if isinstance(yes, Tensor) else no
+    def where(self, if_true: Tensor | Scalar, if_false: Tensor | Scalar) -> Tensor:
+        """Select elements by this boolean tensor; at least one argument is a Tensor."""
+        like = if_true if isinstance(if_true, Tensor) else if_false
         assert isinstance(like, Tensor)
-        lift = self.builder.like
-        return self.builder.op("Where", self, lift(yes, like), lift(no, like))
+        as_tensor = self.builder.as_tensor
+        return self.builder.op("Where", self, as_tensor(if_true, like), as_tensor(if_false, like))
 
     def sum(self, axes: Sequence[int], keepdims: bool = True) -> Tensor:
+        """Sum over axes."""
         return self.op("ReduceSum", self.builder.ints(axes), keepdims=int(keepdims))
 
     def mean(self, axes: Sequence[int], keepdims: bool = True) -> Tensor:
+        """Average over axes."""
         return self.op("ReduceMean", self.builder.ints(axes), keepdims=int(keepdims))
 
     def reshape(self, shape: Tensor | Sequence[int]) -> Tensor:
-        """Reshape; in a given sequence 0 keeps a size and -1 is what remains."""
+        """Reshape; in a sequence, 0 copies the size of that axis and -1 is inferred."""
         return self.op("Reshape", shape if isinstance(shape, Tensor) else self.builder.ints(shape))
 
     def transpose(self, perm: Sequence[int]) -> Tensor:
+        """Permute the axes."""
         return self if list(perm) == list(range(len(perm))) else self.op("Transpose", perm=perm)
 
     def _binary(self, op_type: str, other: Tensor | Scalar, swap: bool = False) -> Tensor:
-        pair = (self, self.builder.like(other, self))
-        return self.builder.op(op_type, *(reversed(pair) if swap else pair))
+        operands = (self, self.builder.as_tensor(other, self))
+        return self.builder.op(op_type, *(reversed(operands) if swap else operands))
 
     def __add__(self, other: Tensor | Scalar) -> Tensor:
         return self._binary("Add", other)
@@ -127,6 +154,7 @@ class Tensor:
         return self._binary("LessOrEqual", other)
 
     def equals(self, other: Tensor | Scalar) -> Tensor:
+        """Compare element by element."""
         return self._binary("Equal", other)
 
     def __and__(self, other: Tensor) -> Tensor:
@@ -134,21 +162,26 @@ class Tensor:
 
 
 class Builder:
-    """Appends nodes to one graph; constants are shared, names are unique and tell their origin."""
+    """Appends nodes to a graph, with unique names and shared constants.
+
+    Args:
+        graph: Graph that the nodes are appended to.
+        prefix: Prefix of the names of all new nodes and values.
+    """
 
     def __init__(self, graph: ir.Graph, prefix: str) -> None:
         self.graph = graph
         self._prefix = prefix
         self._opset = graph.opset_imports.get("", LOWEST_OPSET)
         self._scope = ""
-        self._serial = 0
-        self._taken = _all_names(graph)
+        self._counter = 0
+        self._used_names = _all_names(graph)
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Tensor] = {}
         self._casts: dict[ir.Value, Tensor] = {}
 
     @contextmanager
     def scope(self, name: str | None) -> Iterator[None]:
-        """Names of what is appended inside start with `name`: the forward node they belong to."""
+        """Prefix the names of new nodes with `name`, usually the name of the forward node."""
         outer, self._scope = self._scope, f"{name}/" if name else ""
         try:
             yield
@@ -156,7 +189,7 @@ class Builder:
             self._scope = outer
 
     def op(self, op_type: str, *inputs: Tensor | None, **attributes: Any) -> Tensor:
-        """Append one node of the default domain with one output."""
+        """Append a node of the default domain with one output."""
         return self.op_outputs(op_type, *inputs, count=1, **attributes)[0]
 
     def op_outputs(
@@ -166,7 +199,17 @@ class Builder:
         count: int,
         **attributes: Any,
     ) -> list[Tensor]:
-        """Append one node with `count` outputs."""
+        """Append a node of the default domain with several outputs.
+
+        Args:
+            op_type: Operator.
+            *inputs: Inputs; None omits an optional input.
+            count: Number of outputs.
+            **attributes: Attributes; None omits an attribute.
+
+        Returns:
+            The outputs.
+        """
         name = self._new_name(op_type)
         node = ir.node(
             op_type,
@@ -182,11 +225,14 @@ class Builder:
         return [self.wrap(value) for value in node.outputs]
 
     def wrap(self, value: ir.Value) -> Tensor:
-        """An existing value of the graph, as a Tensor of its own type."""
+        """Return a Tensor for an existing value of the graph."""
         return Tensor(self, value, value.dtype or FLOAT)
 
-    def widened(self, value: ir.Value) -> Tensor:
-        """An existing value, cast once to float32 where it is of lower precision."""
+    def upcast(self, value: ir.Value) -> Tensor:
+        """Return a Tensor for an existing value, cast to float32 if it is float16 or bfloat16.
+
+        Repeated calls share one Cast node.
+        """
         tensor = self.wrap(value)
         if tensor.dtype not in _LOW_PRECISION:
             return tensor
@@ -195,7 +241,7 @@ class Builder:
         return self._casts[value]
 
     def constant(self, array: ArrayLike, dtype: ir.DataType | None = None) -> Tensor:
-        """A constant of the graph; equal ones are stored once."""
+        """Return a constant of the graph; equal constants are stored once."""
         data: NDArray[Any] = np.asarray(array)
         if dtype is not None:
             data = data.astype(dtype.numpy())
@@ -207,24 +253,24 @@ class Builder:
         return self._constants[key]
 
     def ints(self, values: Sequence[int] | int) -> Tensor:
-        """A constant int64 vector (axes, sizes, pads)."""
+        """Return a constant int64 vector (axes, sizes, pads)."""
         return self.constant(np.atleast_1d(np.asarray(values, dtype=np.int64)))
 
-    def like(self, other: Tensor | Scalar, tensor: Tensor) -> Tensor:
-        """A number as a constant of the tensor's type; a Tensor as it is."""
-        return other if isinstance(other, Tensor) else self.constant(other, tensor.dtype)
+    def as_tensor(self, operand: Tensor | Scalar, like: Tensor) -> Tensor:
+        """Return a Tensor unchanged, and a number as a constant of the data type of `like`."""
+        return operand if isinstance(operand, Tensor) else self.constant(operand, like.dtype)
 
     def zeros(self, shape: Tensor, dtype: ir.DataType = FLOAT) -> Tensor:
-        """Zeros of a shape that is known when the graph runs."""
+        """Return zeros of a shape that is computed at run time."""
         zero = ir.tensor(np.zeros(1, dtype.numpy()))
         return self.op("ConstantOfShape", shape, value=zero)
 
-    def _new_name(self, what: str) -> str:
+    def _new_name(self, stem: str) -> str:
         while True:
-            name = f"{self._prefix}{self._scope}{what}_{self._serial}"
-            self._serial += 1
-            if name not in self._taken:
-                self._taken.add(name)
+            name = f"{self._prefix}{self._scope}{stem}_{self._counter}"
+            self._counter += 1
+            if name not in self._used_names:
+                self._used_names.add(name)
                 return name
 
 

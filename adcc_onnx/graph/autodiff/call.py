@@ -1,4 +1,4 @@
-"""One forward node, as its gradient rule sees it."""
+"""The view that gradient rules have of a forward node."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from adcc_onnx.graph.autodiff.builder import Builder, Dim, Tensor, dims_of
 
 
 class UnsupportedNodeError(Exception):
-    """A rule cannot serve this node; the text is the reason, the engine adds which node."""
+    """A rule does not support this node; the message is the reason, without the node's name."""
 
 
 class Call:
-    """A forward node: its inputs and outputs as tensors, its attributes and its static facts.
+    """Forward node with its inputs and outputs as tensors, its attributes and its known shapes.
 
     Attributes:
-        gradients: the gradient of each output, None where the score does not depend on it.
+        builder: Builder of the gradient graph.
+        node: Forward node.
+        gradients: Gradient of the score with respect to each output, None for an output that the
+            score does not depend on.
     """
 
     def __init__(
@@ -30,8 +33,8 @@ class Call:
         self.gradients = gradients or []
 
     def __getitem__(self, index: int) -> Tensor:
-        """Input number `index`, in float32 where the model computes it in lower precision."""
-        return self.builder.widened(self._input(index))
+        """Return an input, cast to float32 if the model computes it in lower precision."""
+        return self.builder.upcast(self._input(index))
 
     def __len__(self) -> int:
         return len(self.node.inputs)
@@ -47,24 +50,30 @@ class Call:
         return self.output(0)
 
     def output(self, index: int) -> Tensor:
-        return self.builder.widened(self.node.outputs[index])
+        """Return an output, cast to float32 if the model computes it in lower precision."""
+        return self.builder.upcast(self.node.outputs[index])
 
     def has(self, index: int) -> bool:
-        """Whether the optional input number `index` is given."""
+        """Return whether the optional input number `index` is present."""
         return index < len(self.node.inputs) and self.node.inputs[index] is not None
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """The value of an attribute as plain Python."""
+        """Return the value of an attribute as a Python object, `default` if it is not set."""
         attribute = self.node.attributes.get(name)
         if attribute is None:
             return default
         return list(attribute.value) if isinstance(attribute.value, tuple) else attribute.value
 
     def dims(self, index: int) -> tuple[Dim, ...] | None:
-        """The shape of input number `index` as far as it is known."""
+        """Return the shape of an input as far as it is known, see `dims_of`."""
         return dims_of(self._input(index))
 
     def rank(self, index: int = 0) -> int:
+        """Return the rank of an input.
+
+        Raises:
+            UnsupportedNodeError: The rank is unknown.
+        """
         dims = self.dims(index)
         if dims is None:
             raise UnsupportedNodeError(
@@ -73,7 +82,11 @@ class Call:
         return len(dims)
 
     def size(self, axis: int, index: int = 0) -> int:
-        """The fixed size of one axis of an input."""
+        """Return the fixed size of one axis of an input.
+
+        Raises:
+            UnsupportedNodeError: The size is symbolic or unknown.
+        """
         dims = self.dims(index)
         size = None if dims is None else dims[axis]
         if not isinstance(size, int):
@@ -83,23 +96,31 @@ class Call:
         return size
 
     def axis(self, default: int) -> int:
-        """The attribute `axis`, counted from the front."""
+        """Return the attribute `axis` as a nonnegative number."""
         axis = int(self.attribute("axis", default))
         return axis + self.rank() if axis < 0 else axis
 
-    def static(self, index: int) -> NDArray[Any]:
-        """The value of an input that must be constant (axes, pads)."""
+    def constant_value(self, index: int) -> NDArray[Any]:
+        """Return the value of an input that must be constant (axes, pads).
+
+        Raises:
+            UnsupportedNodeError: The input is not constant.
+        """
         constant = ir.convenience.get_const_tensor(self._input(index))
         if constant is None:
             raise UnsupportedNodeError(f"its input '{self._input(index).name}' is not constant")
         return np.asarray(constant.numpy())
 
-    def static_ints(self, index: int, attribute: str) -> list[int] | None:
-        """Whole numbers given by an optional constant input or, in older opsets, an attribute."""
+    def constant_ints(self, index: int, attribute: str) -> list[int] | None:
+        """Return integers from an optional constant input or, in older opsets, an attribute.
+
+        Raises:
+            UnsupportedNodeError: The input is present but not constant.
+        """
         if self.has(index):
-            return [int(i) for i in self.static(index).reshape(-1)]
-        given = self.attribute(attribute)
-        return None if given is None else [int(i) for i in given]
+            return [int(i) for i in self.constant_value(index).reshape(-1)]
+        values = self.attribute(attribute)
+        return None if values is None else [int(i) for i in values]
 
     def _input(self, index: int) -> ir.Value:
         value = self.node.inputs[index]
@@ -108,9 +129,13 @@ class Call:
 
 
 class DetachedNode(Call):
-    """A node cut off from what its inputs are computed from: they are read from `leaves`.
+    """Node whose inputs are replaced by leaf tensors that do not depend on other nodes.
 
-    A formula written on it is a function of the leaves alone.
+    A decomposition of this node is a function of the leaves alone, so it can be differentiated on
+    its own.
+
+    Attributes:
+        leaves: Replacement of each replaced input, by index.
     """
 
     def __init__(self, builder: Builder, node: ir.Node, leaves: dict[int, Tensor]) -> None:

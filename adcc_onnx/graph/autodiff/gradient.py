@@ -1,9 +1,9 @@
 """Reverse-mode differentiation of an ONNX graph: the gradient becomes more graph.
 
-The walk visits the nodes between the asked values and the score, last first. Each node's rule turns
-the gradient of its output into that of its inputs (the chain rule); gradients that reach a value
-through several consumers are added. Only nodes on a path from an asked value to the score are
-touched, so the backward part costs no more than it must.
+The nodes between the requested values and the score are visited in reverse order. The rule of each
+node computes the gradients of its inputs from the gradients of its outputs (the chain rule).
+Gradients that reach a value through several consumers are added. Only nodes on a path from a
+requested value to the score are visited, so no unused gradient is computed.
 
 Source: Griewank and Walther, *Evaluating Derivatives*, 2nd ed. (SIAM 2008), chapter 3.
 """
@@ -19,14 +19,19 @@ from adcc_onnx.errors import AdccWarning, ControlFlowError, NoGradientPathError,
 from adcc_onnx.graph.autodiff.broadcast import unbroadcast
 from adcc_onnx.graph.autodiff.builder import FLOAT, QUANTIZED, Builder, Tensor
 from adcc_onnx.graph.autodiff.call import Call, DetachedNode, UnsupportedNodeError
-from adcc_onnx.graph.autodiff.rules import NO_GRADIENT, STRAIGHT_THROUGH, find_rule
-from adcc_onnx.graph.autodiff.rules.rule_registry import Formula, Rule
+from adcc_onnx.graph.autodiff.rules.rule_registry import (
+    NO_GRADIENT,
+    STRAIGHT_THROUGH,
+    Formula,
+    Rule,
+    find_rule,
+)
 
-# What keeps such an operator from being resolved here, for whoever has to refuse it.
+# Why a control flow operator remains after constant folding and unrolling, for error messages.
 CONTROL_FLOW = {
     "If": "its condition is not constant",
-    "Loop": "its number of rounds is not constant, or too large to unroll",
-    "Scan": "its number of rounds is not constant, or too large to unroll",
+    "Loop": "its number of iterations is not constant, or too large to unroll",
+    "Scan": "its number of iterations is not constant, or too large to unroll",
 }
 
 _DIFFERENTIABLE = {
@@ -43,26 +48,39 @@ def gradients(
     """Append the gradient of ``sum(seed * score)`` with respect to each value of `wrt`.
 
     Args:
-        builder: appends to the graph that holds all the values.
-        score: the differentiated value, any shape.
-        seed: its cotangent, same shape.
-        wrt: values of the graph, any rank.
+        builder: Builder of the graph that contains all the values.
+        score: Value to differentiate, of any shape.
+        seed: Gradient (cotangent) of the score, of the shape of the score.
+        wrt: Values of the graph, of any rank.
 
     Returns:
-        One Tensor a value, of that value's shape; float32 where the model is of lower precision.
+        One gradient per value, of the shape of that value. Gradients of float16 and bfloat16
+        values are float32.
 
     Raises:
-        NoGradientRuleError: an operator on a path has no rule, or its rule refuses it.
-        NoGradientPathError: the score does not depend on one of the values.
+        NoGradientRuleError: An operator on a path has no rule, or its rule does not support it.
+        NoGradientPathError: The score does not depend on one of the values.
+
+    Example:
+        The gradient of tanh(x) takes three operators, y = Tanh(x) and seed * (1 - y * y):
+
+        >>> import onnx
+        >>> text = '<ir_version: 10, opset_import: ["": 18]> g (float[2] x) => (float[2] y) '
+        >>> model = ir.from_proto(onnx.parser.parse_model(text + "{ y = Tanh (x) }"))
+        >>> builder = Builder(model.graph, "gradient/")
+        >>> seed = builder.constant([1.0, 1.0], FLOAT)
+        >>> (dx,) = gradients(builder, model.graph.outputs[0], seed, model.graph.inputs)
+        >>> [node.op_type for node in model.graph], dx.dims
+        (['Tanh', 'Mul', 'Sub', 'Mul'], (2,))
     """
-    totals = []
-    for value, total in zip(wrt, _walk(builder, {score: seed}, wrt), strict=True):
-        if total is None:
+    results = []
+    for value, gradient in zip(wrt, _backpropagate(builder, {score: seed}, wrt), strict=True):
+        if gradient is None:
             raise NoGradientPathError(
                 f"the scores do not depend on '{value.name}' through operators that have a "
                 "gradient; choose another layer (`adcc-onnx inspect` lists them)"
             )
-        totals.append(total)
+        results.append(gradient)
     if any(node.op_type == "Sign" for node in path_nodes([score], wrt)):
         warnings.warn(
             "the network is binarized (operator Sign): its gradients are straight-through "
@@ -70,158 +88,181 @@ def gradients(
             AdccWarning,
             stacklevel=2,
         )
-    return totals
+    return results
 
 
-def _walk(
+def _backpropagate(
     builder: Builder, seeds: dict[ir.Value, Tensor], wrt: Sequence[ir.Value]
 ) -> list[Tensor | None]:
-    """The gradient of each of `wrt`, None where nothing arrives."""
-    # Counted before anything is appended: the backward nodes must not be walked themselves.
+    """The gradient of each value of `wrt`, None where the scores do not depend on it."""
+    # The path is determined before nodes are appended, so that it contains forward nodes only.
     path = path_nodes(seeds, wrt)
-    downstream = {value for node in path for value in _carriers(node)} | set(wrt)
-    cotangents = {value: [seed] for value, seed in seeds.items()}
+    on_path = {value for node in path for value in _differentiable_outputs(node)} | set(wrt)
+    partials = {value: [seed] for value, seed in seeds.items()}
     for node in reversed(path):
-        arrived = [_total(builder, cotangents, value) for value in node.outputs]
-        if any(g is not None for g in arrived):
+        output_gradients = [_accumulated(builder, partials, value) for value in node.outputs]
+        if any(g is not None for g in output_gradients):
             with builder.scope(node.name):
-                _visit(Call(builder, node, arrived), downstream, cotangents)
-    return [_total(builder, cotangents, value) for value in wrt]
+                _visit(Call(builder, node, output_gradients), on_path, partials)
+    return [_accumulated(builder, partials, value) for value in wrt]
 
 
 def path_nodes(scores: Iterable[ir.Value], wrt: Iterable[ir.Value]) -> list[ir.Node]:
-    """The nodes on differentiable paths from any of `wrt` to any score, in topological order."""
+    """Return the nodes on differentiable paths from values to scores.
+
+    Args:
+        scores: Ends of the paths.
+        wrt: Starts of the paths.
+
+    Returns:
+        The nodes in topological order.
+    """
     reached = set(wrt)
     path = []
     for node in _ancestors(scores):
-        if carries_gradient(node) and any(value in reached for value in reads(node)):
-            reached.update(_carriers(node))
+        if _is_differentiable(node) and any(value in reached for value in all_inputs(node)):
+            reached.update(_differentiable_outputs(node))
             path.append(node)
     return path
 
 
-def carries_gradient(node: ir.Node) -> bool:
-    """False for operators whose output does not vary with the values of their inputs."""
+def _is_differentiable(node: ir.Node) -> bool:
+    """Whether the outputs of a node depend on the values of its inputs."""
     return node.domain not in ("", "ai.onnx") or node.op_type not in NO_GRADIENT
 
 
 def missing_rules(score: ir.Value, wrt: Iterable[ir.Value]) -> list[ir.Node]:
-    """The nodes between `wrt` and the score that have no gradient rule."""
+    """Return the nodes that have no gradient rule between values and the score.
+
+    Args:
+        score: End of the paths.
+        wrt: Starts of the paths.
+
+    Returns:
+        The nodes in topological order.
+    """
     return [n for n in path_nodes([score], wrt) if find_rule(n.domain, n.op_type) is None]
 
 
-def _carriers(node: ir.Node) -> list[ir.Value]:
-    """The outputs that carry a gradient: real numbers, and what a quantizer has made of them."""
+def _differentiable_outputs(node: ir.Node) -> list[ir.Value]:
+    """The outputs of floating-point type, and quantized values that a node passes on."""
     if node.op_type in STRAIGHT_THROUGH:
         return [node.outputs[0]]
-    moved = QUANTIZED if node.op_type != "Cast" else set()
-    kinds = _DIFFERENTIABLE | moved | {None}
-    return [value for value in node.outputs if value.dtype in kinds]
+    quantized = QUANTIZED if node.op_type != "Cast" else set()
+    dtypes = _DIFFERENTIABLE | quantized | {None}
+    return [value for value in node.outputs if value.dtype in dtypes]
 
 
-def reads(node: ir.Node) -> Iterator[ir.Value]:
-    """The inputs of a node, and what the bodies of a control flow node read from around it."""
+def all_inputs(node: ir.Node) -> Iterator[ir.Value]:
+    """Iterate over the inputs of a node and the outer values that its subgraphs capture.
+
+    Args:
+        node: Node, with subgraphs if it is a control flow operator.
+
+    Yields:
+        The values in order, possibly repeatedly.
+    """
     yield from (value for value in node.inputs if value is not None)
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
             body = attribute.as_graph()
             for inner in body:
-                yield from (value for value in reads(inner) if value.graph is not body)
+                yield from (value for value in all_inputs(inner) if value.graph is not body)
             yield from (value for value in body.outputs if value.graph is not body)
 
 
 def _ancestors(scores: Iterable[ir.Value]) -> list[ir.Node]:
     """The nodes that the scores are computed from, in the graph's (topological) order."""
-    seen: set[ir.Node] = set()
+    visited: set[ir.Node] = set()
     pending = [score.producer() for score in scores]
     while pending:
         node = pending.pop()
-        if node is None or node in seen:
+        if node is None or node in visited:
             continue
-        seen.add(node)
-        pending.extend(value.producer() for value in reads(node))
-    first = next(iter(seen), None)
-    return [] if first is None or first.graph is None else [n for n in first.graph if n in seen]
+        visited.add(node)
+        pending.extend(value.producer() for value in all_inputs(node))
+    first = next(iter(visited), None)
+    return [] if first is None or first.graph is None else [n for n in first.graph if n in visited]
 
 
-def _total(
-    builder: Builder, cotangents: dict[ir.Value, list[Tensor]], value: ir.Value
+def _accumulated(
+    builder: Builder, partials: dict[ir.Value, list[Tensor]], value: ir.Value
 ) -> Tensor | None:
-    """The sum of what has arrived at a value, kept so that it is added only once."""
-    parts = cotangents.get(value)
+    """The sum of the partial gradients of a value; it replaces them, so it is added only once."""
+    parts = partials.get(value)
     if parts is None:
         return None
     if len(parts) > 1:
-        cotangents[value] = [builder.op("Sum", *parts)]
-    return cotangents[value][0]
+        partials[value] = [builder.op("Sum", *parts)]
+    return partials[value][0]
 
 
-def _visit(call: Call, downstream: set[ir.Value], cotangents: dict[ir.Value, list[Tensor]]) -> None:
-    """Send the gradient through one node to those of its inputs that lead to an asked value."""
+def _visit(call: Call, on_path: set[ir.Value], partials: dict[ir.Value, list[Tensor]]) -> None:
+    """Add the partial gradients that one node contributes to its inputs on the path."""
     rule = _rule_for(call)
-    asked = [i for i, v in enumerate(call.node.inputs) if v is not None and v in downstream]
+    indices = [i for i, v in enumerate(call.node.inputs) if v is not None and v in on_path]
     if rule.formula is not None:
-        products = _through_decomposition(rule.formula, call, asked)
+        products = _differentiate_formula(rule.formula, call, indices)
     else:
-        products = [_product(rule, call, index) for index in asked]
-    for index, product in zip(asked, products, strict=True):
+        products = [_vector_jacobian_product(rule, call, index) for index in indices]
+    for index, product in zip(indices, products, strict=True):
         value = call.node.inputs[index]
         if product is not None and value is not None:
-            cotangents.setdefault(value, []).append(product)
+            partials.setdefault(value, []).append(product)
 
 
-def _through_decomposition(
-    formula: Formula, call: Call, asked: Sequence[int]
+def _differentiate_formula(
+    formula: Formula, call: Call, indices: Sequence[int]
 ) -> list[Tensor | None]:
-    """Write the node once more in simpler operators, on leaves of its own, and walk back there."""
-    leaves = {index: call[index].cast(FLOAT).op("Identity") for index in asked}
+    """Append the node's decomposition into simpler operators and differentiate that."""
+    leaves = {index: call[index].cast(FLOAT).op("Identity") for index in indices}
     try:
         results = formula(DetachedNode(call.builder, call.node, leaves))
     except UnsupportedNodeError as reason:
-        raise _refused(call, str(reason)) from None
+        raise _unsupported(call, str(reason)) from None
     outputs = results if isinstance(results, list) else [results]
     seeds = {}
     for number, gradient in enumerate(call.gradients):
         result = outputs[number] if number < len(outputs) else None
         if gradient is not None and result is None:
-            raise _refused(call, f"the scores depend on its output number {number + 1}")
+            raise _unsupported(call, f"the scores depend on its output number {number + 1}")
         if gradient is not None and result is not None:
             seeds[result.value] = gradient
-    return _walk(call.builder, seeds, [leaf.value for leaf in leaves.values()])
+    return _backpropagate(call.builder, seeds, [leaf.value for leaf in leaves.values()])
 
 
 def _rule_for(call: Call) -> Rule:
     rule = find_rule(call.node.domain, call.node.op_type)
     if call.node.op_type in CONTROL_FLOW and not call.node.domain:
-        raise _refused(call, CONTROL_FLOW[call.node.op_type], ControlFlowError)
+        raise _unsupported(call, CONTROL_FLOW[call.node.op_type], ControlFlowError)
     if rule is None:
-        raise _refused(
+        raise _unsupported(
             call,
             "it has no gradient rule; methods that need no gradient (scorecam, fakecam) still run",
         )
     limit = len(call.node.outputs) if rule.outputs is None else rule.outputs
     if any(g is not None for g in call.gradients[limit:]):
-        raise _refused(call, f"the scores depend on its output number {limit + 1}")
+        raise _unsupported(call, f"the scores depend on its output number {limit + 1}")
     return rule
 
 
-def _product(rule: Rule, call: Call, index: int) -> Tensor:
-    product = rule.product(index)
-    if product is None:
-        raise _refused(call, f"it has no gradient with respect to its input number {index + 1}")
-    leading = next(g for g in call.gradients if g is not None)
+def _vector_jacobian_product(rule: Rule, call: Call, index: int) -> Tensor:
+    vjp = rule.vjp_of(index)
+    if vjp is None:
+        raise _unsupported(call, f"it has no gradient with respect to its input number {index + 1}")
+    g = next(gradient for gradient in call.gradients if gradient is not None)
     try:
-        gradient = product(leading, call)
+        gradient = vjp(g, call)
         return unbroadcast(gradient, call, index) if rule.broadcasts else gradient
     except UnsupportedNodeError as reason:
-        raise _refused(call, str(reason)) from None
+        raise _unsupported(call, str(reason)) from None
 
 
-def _refused(
-    call: Call, reason: str, kind: type[NoGradientRuleError] = NoGradientRuleError
+def _unsupported(
+    call: Call, reason: str, error: type[NoGradientRuleError] = NoGradientRuleError
 ) -> NoGradientRuleError:
-    text = f"operator {_describe(call.node)} cannot be differentiated: {reason}"
-    return kind(text, call.node.outputs[0].name or "")
+    message = f"operator {_describe(call.node)} cannot be differentiated: {reason}"
+    return error(message, call.node.outputs[0].name or "")
 
 
 def _describe(node: ir.Node) -> str:

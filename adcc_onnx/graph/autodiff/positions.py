@@ -1,7 +1,8 @@
-"""The transpose of every operator that only picks elements: scatter back to where they came from.
+"""The gradient of operators that select elements: a scatter-add to the selected positions.
 
-Run the operator on the positions 0, 1, 2, ... instead of the values, and it tells which element of
-its input each element of its output is; the gradient of the output is added up there.
+Such an operator is applied to the positions 0, 1, 2, ... of its input instead of the values. The
+result states which input element each output element is, so the output's gradient can be added
+there.
 """
 
 from __future__ import annotations
@@ -9,16 +10,32 @@ from __future__ import annotations
 from adcc_onnx.graph.autodiff.builder import INT64, Tensor
 
 
-def positions_of(x: Tensor) -> Tensor:
-    """An int64 tensor of x's shape that holds each element's place in row-major order."""
+def element_positions(x: Tensor) -> Tensor:
+    """Return the position of each element of x in row-major order.
+
+    Args:
+        x: Tensor of any shape.
+
+    Returns:
+        An int64 tensor of the shape of x with the values 0, 1, 2, ...
+    """
     builder = x.builder
-    # Scalars: Range takes rank 0 alone.
+    # Range accepts scalars only.
     start, step = builder.constant(0, INT64), builder.constant(1, INT64)
     return builder.op("Range", start, x.op("Size"), step).reshape(x.shape())
 
 
-def scatter_to(x: Tensor, positions: Tensor, g: Tensor) -> Tensor:
-    """A tensor of x's shape: each element of g added at its place; `positions` has g's shape."""
+def scatter_add(x: Tensor, positions: Tensor, g: Tensor) -> Tensor:
+    """Add each element of g at its position in a tensor of zeros.
+
+    Args:
+        x: Tensor of the result's shape.
+        positions: Row-major position in x of each element of g, of the shape of g.
+        g: Elements to add.
+
+    Returns:
+        A tensor of the shape of x.
+    """
     builder = x.builder
     size = x.op("Size").reshape([1])
     zeros = builder.zeros(size, g.dtype)

@@ -69,6 +69,9 @@ def _last_spatial_value(classifier: Classifier, layouts: dict[ir.Value, str]) ->
         raise ModelError(
             "the class scores depend on no feature map; choose a layer with --layer "
             "(`adcc-onnx inspect` lists them)"
+            if classifier.size
+            else "the model does not fix the image size, so there is no default layer; give "
+            "--size HxW"
         )
     return max(place, key=place.__getitem__)
 

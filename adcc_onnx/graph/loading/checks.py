@@ -83,7 +83,7 @@ def check_divisors(model: ir.Model) -> None:
     """Check that no integer division of a prepared model can end the process.
 
     Raises:
-        ModelError: naming the operator.
+        ModelError: A division can; the message names the operator.
     """
     for node in model.graph:
         wrong = find_impossible_divisor(node)

@@ -73,7 +73,7 @@ class Inliner:
         """Replace the control flow node: the results take over the names of its outputs."""
         for old, new in zip(self._node.outputs, results, strict=True):
             assert new is not None
-            # A value from outside the body keeps its own name, so an Identity carries the output's.
+            # A value from outside the body keeps its own name, so an Identity takes the output's.
             named = self._append("Identity", [new])
             old.replace_all_uses_with(named, replace_graph_outputs=True)
             named.name, old.name = old.name, None

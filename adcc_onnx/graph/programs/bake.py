@@ -16,12 +16,7 @@ from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layers import Layer, read_layer
 from adcc_onnx.graph.classifier.opening import open_classifier
 from adcc_onnx.graph.programs.cam_graph import MapFormula
-from adcc_onnx.graph.programs.endpoints import (
-    add_output,
-    class_scores,
-    one_hot,
-    prune_and_annotate,
-)
+from adcc_onnx.graph.programs.endpoints import add_output, class_scores, one_hot, prune_and_annotate
 from adcc_onnx.graph.programs.map_formulas import normalize_maps, to_feature_map, upsample_maps
 from adcc_onnx.graph.programs.tensor_names import HEATMAP, NAME_PREFIX
 
@@ -74,14 +69,11 @@ def bake_maps(
     found: Sequence[Tensor | None] = [None] * len(chosen)
     if needs_gradients:
         found = _gradients(builder, classifier, chosen, target)
-    maps = []
-    for layer, gradient in zip(chosen, found, strict=True):
-        raw_map = _raw_map(builder, formula, layer, gradient)
-        upsampled = upsample_maps(normalize_maps(raw_map), classifier.fixed_size)
-        maps.append(upsampled.op("Squeeze", builder.ints(1)))
-    heatmap = maps[0]
-    if len(maps) > 1:
-        heatmap = normalize_maps(builder.op("Max" if fuse == "max" else "Mean", *maps))
+    raw_maps = [
+        _raw_map(builder, formula, layer, gradient)
+        for layer, gradient in zip(chosen, found, strict=True)
+    ]
+    heatmap = _heatmap(builder, raw_maps, fuse, classifier.fixed_size)
     add_output(builder, heatmap, HEATMAP, (classifier.batch, *classifier.fixed_size))
     return prune_and_annotate(classifier.model, [layer.name for layer in chosen], "logits")
 
@@ -100,7 +92,20 @@ def _raw_map(
     builder: Builder, formula: MapFormula, layer: Layer, gradient: Tensor | None
 ) -> Tensor:
     """Append the raw map [batch, h, w] of one layer."""
-    activations = to_feature_map(builder.widened(layer.value), layer).cast(FLOAT)
+    activations = to_feature_map(builder.upcast(layer.value), layer).cast(FLOAT)
     if gradient is not None:
         gradient = to_feature_map(gradient, layer).cast(FLOAT)
     return formula(activations, gradient)
+
+
+def _heatmap(
+    builder: Builder, raw_maps: Sequence[Tensor], fuse: str, size: tuple[int, int]
+) -> Tensor:
+    """Append the heatmap [batch, H, W] of the raw maps of all layers."""
+    maps = [
+        upsample_maps(normalize_maps(raw_map), size).op("Squeeze", builder.ints(1))
+        for raw_map in raw_maps
+    ]
+    if len(maps) == 1:
+        return maps[0]
+    return normalize_maps(builder.op("Max" if fuse == "max" else "Mean", *maps))

@@ -35,7 +35,7 @@ def connect_image(builder: Builder, classifier: Classifier, images: Tensor) -> N
     Args:
         builder: Appends the conversion to the layout and the type of the classifier's input.
         classifier: The classifier.
-        images: float32 [batch, C, H, W].
+        images: The images, float32 [batch, C, H, W].
     """
     own = classifier.image
     adapted = images if classifier.layout == "NCHW" else images.transpose([0, 2, 3, 1])
@@ -72,7 +72,7 @@ def class_scores(builder: Builder, classifier: Classifier, scores: str = "logits
         classifier: The classifier.
         scores: The kind of scores, "logits" or "probabilities".
     """
-    logits = builder.widened(classifier.logits)
+    logits = builder.upcast(classifier.logits)
     if classifier.scores_kind == "probabilities" and classifier.logits is classifier.scores:
         # The graph has probabilities but no softmax: their logarithm serves as logits.
         logits = _log_odds(logits) if classifier.binary else logits.op("Log")

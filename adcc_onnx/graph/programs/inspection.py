@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import NoGradientRuleError
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, Builder, dims_of
-from adcc_onnx.graph.autodiff.gradient import gradients, missing_rules, reads
+from adcc_onnx.graph.autodiff.gradient import all_inputs, gradients, missing_rules
 from adcc_onnx.graph.classifier.default_layer import choose_default
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layer_lookup import module_paths
@@ -64,17 +64,8 @@ def inspect(
         "nodes": graph.num_nodes(),
         "inputs": [_describe_value(value) for value in graph.inputs],
         "outputs": [_describe_value(value) for value in graph.outputs],
-        "image": {
-            "name": classifier.image.name,
-            "layout": classifier.layout,
-            "size": None if classifier.size is None else list(classifier.size),
-        },
-        "scores": {
-            "output": classifier.scores.name,
-            "kind": classifier.scores_kind,
-            "logits": classifier.logits.name,
-            "classes": classifier.classes,
-        },
+        "image": _describe_image(classifier),
+        "scores": _describe_scores(classifier),
         "layers": [_describe_layer(layer, layer.value not in blocked) for layer in layers],
         "default": {"name": default.name, "reason": reason},
         "unsupported_operators": [
@@ -88,6 +79,23 @@ def _describe_value(value: ir.Value) -> dict[str, Any]:
     dims = dims_of(value)
     kind = "unknown" if value.dtype is None else value.dtype.name.lower()
     return {"name": value.name, "type": kind, "shape": None if dims is None else list(dims)}
+
+
+def _describe_image(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "name": classifier.image.name,
+        "layout": classifier.layout,
+        "size": None if classifier.size is None else list(classifier.size),
+    }
+
+
+def _describe_scores(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "output": classifier.scores.name,
+        "kind": classifier.scores_kind,
+        "logits": classifier.logits.name,
+        "classes": classifier.classes,
+    }
 
 
 def _describe_layer(layer: Layer, differentiable: bool) -> dict[str, Any]:
@@ -134,13 +142,13 @@ def _rejected_node(classifier: Classifier, layer: Layer) -> tuple[ir.Node, str] 
 def _upstream_values(nodes: Iterable[ir.Node]) -> set[ir.Value]:
     """Return all values that the nodes are computed from."""
     found: set[ir.Value] = set()
-    pending = [value for node in nodes for value in reads(node)]
+    pending = [value for node in nodes for value in all_inputs(node)]
     while pending:
         value = pending.pop()
         if value not in found:
             found.add(value)
             producer = value.producer()
-            pending.extend([] if producer is None else reads(producer))
+            pending.extend([] if producer is None else all_inputs(producer))
     return found
 
 

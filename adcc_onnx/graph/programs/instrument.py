@@ -63,7 +63,7 @@ def build_instrumented(
     score = class_scores(builder, clone)
     outputs: list[Output] = [(LOGITS, score.cast(FLOAT), (clone.batch, clone.classes))]
     # The Identity keeps a layer that is the image itself, which is replaced below.
-    activations = [builder.widened(layer.value).op("Identity") for layer in layers]
+    activations = [builder.upcast(layer.value).op("Identity") for layer in layers]
     outputs += _layer_outputs(ACTIVATIONS, activations, clone, layers)
     inputs: list[ir.Value] = []
     if with_gradients:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from adcc_onnx.graph.autodiff.gradient import reads
+from adcc_onnx.graph.autodiff.gradient import all_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.programs.clone_classifier import clone_classifier
 
@@ -19,7 +19,7 @@ def weight_names_from_top(classifier: Classifier) -> list[str]:
     """
     names: dict[str, None] = {}
     for node in reversed(classifier.forward_nodes()):
-        for value in reads(node):
+        for value in all_inputs(node):
             tensor = value.const_value
             if tensor is not None and tensor.dtype in _FLOAT_TYPES and len(tensor.shape) >= 2:
                 names[value.name or ""] = None

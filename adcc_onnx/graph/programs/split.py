@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.autodiff.builder import FLOAT, Builder, Tensor
-from adcc_onnx.graph.autodiff.gradient import reads
+from adcc_onnx.graph.autodiff.gradient import all_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layers import Layer
 from adcc_onnx.graph.programs.clone_classifier import clone_classifier
@@ -110,7 +110,7 @@ def _bypassing_values(nodes: Sequence[ir.Node], cut: ir.Value) -> list[ir.Value]
     bypassing = {
         value
         for node in nodes
-        for value in reads(node)
+        for value in all_inputs(node)
         if value not in computed and value is not cut and value.const_value is None
     }
     for value in bypassing:

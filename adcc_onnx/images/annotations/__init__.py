@@ -1,0 +1,1 @@
+"""Ground-truth masks of objects: boxes, polygons, mask images and COCO files."""

@@ -1,4 +1,4 @@
-"""Boxes and segmentations in COCO's JSON."""
+"""Boxes and segmentations in COCO's JSON format."""
 
 from __future__ import annotations
 
@@ -11,66 +11,80 @@ from typing import Any
 import numpy as np
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
-from adcc_onnx.images.annotations.boxes import Box, filled, require_size
-from adcc_onnx.images.annotations.polygons import from_runs, inside, unpacked_runs
-from adcc_onnx.images.sources.image_source import Draw, Mask
+from adcc_onnx.images.annotations.boxes import Box, box_mask, check_image_size
+from adcc_onnx.images.annotations.polygons import decode_runs, mask_from_runs, polygon_mask
+from adcc_onnx.images.pixel_arrays import Mask
+from adcc_onnx.images.sources.image_source import DrawMask
 
-# COCO's own largest file, of 118,000 images, has half of that.
-_MOST_BYTES = 2**30
+# The largest file of the COCO dataset, for 118,000 images, has half this size.
+_MAX_BYTES = 2**30
 
 
-class CocoFile:
-    """The annotations of a file, by its images' `file_name`: the union of all of an image.
+class CocoAnnotations:
+    """The annotations of a COCO file: the mask of an image is the union of its annotations.
 
-    An annotation's segmentation counts where it has one (outlines, or run lengths plain or
-    compressed), else its box [x, y, width, height], whose pixels are those with their centers
-    inside.
+    Of an annotation, the segmentation is used if there is one (polygons, or run-length encoding,
+    compressed or not), otherwise its box [x, y, width, height], which covers the pixels whose
+    centers lie inside.
+
+    Args:
+        path: The JSON file.
 
     Raises:
-        SourceError: the file cannot be read, or lacks what COCO's have.
+        SourceError: The file cannot be read, or lacks fields of the COCO format.
     """
 
     def __init__(self, path: Path) -> None:
-        content = _content(path)
+        content = _read_json(path)
         try:
-            self._images = _by_stem(content["images"])
-            self._annotations = _by_image(content["annotations"])
+            self._images = _images_by_stem(content["images"])
+            self._annotations = _annotations_by_image(content["annotations"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SourceError(
-                f"{path} is no COCO file: it needs images with id and file_name, and annotations "
-                f"with image_id ({first_line(error)})"
+                f"{path} is not a COCO file: it must hold images with id and file_name, and "
+                f"annotations with image_id ({first_line(error)})"
             ) from error
         self._path = path
 
-    def find(self, stem: str) -> Draw | None:
+    def find(self, stem: str) -> DrawMask | None:
+        """Look up an image by its file name without suffix.
+
+        Args:
+            stem: File name without suffix, with or without its folders.
+
+        Returns:
+            A function from the image's (height, width) to its mask; None without annotations.
+        """
         image = self._images.get(stem)
         found = self._annotations.get(image["id"]) if image else None
-        return partial(_draw, self._path.name, image, found) if image and found else None
+        return partial(_image_mask, self._path.name, image, found) if image and found else None
 
 
-def _content(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise SourceError(f"{path} has more than {_MOST_BYTES:,} bytes")
+        if path.stat().st_size > _MAX_BYTES:
+            raise SourceError(f"{path} has more than {_MAX_BYTES:,} bytes, the limit")
         with path.open(encoding="utf-8") as stream:
             return json.load(stream)
     except (OSError, ValueError, RecursionError) as error:
         raise SourceError(f"{path} cannot be read as JSON: {first_line(error)}") from error
 
 
-def _by_stem(images: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The images by their file names without suffix, with folders and, where unique, without."""
-    whole: dict[str, Mapping[str, Any]] = {}
-    bare: dict[str, Mapping[str, Any] | None] = {}
+def _images_by_stem(images: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Index the images by file name without suffix: with folders and, if unique, without."""
+    by_path: dict[str, Mapping[str, Any]] = {}
+    by_name: dict[str, Mapping[str, Any] | None] = {}
     for image in images:
-        place = PurePosixPath(image["file_name"])
+        path = PurePosixPath(image["file_name"])
         kept = {key: image.get(key) for key in ("id", "height", "width")}
-        whole[str(place.with_suffix(""))] = kept
-        bare[place.stem] = None if place.stem in bare else kept
-    return {**{stem: image for stem, image in bare.items() if image is not None}, **whole}
+        by_path[str(path.with_suffix(""))] = kept
+        by_name[path.stem] = None if path.stem in by_name else kept
+    return {**{stem: image for stem, image in by_name.items() if image is not None}, **by_path}
 
 
-def _by_image(annotations: Sequence[Mapping[str, Any]]) -> dict[Any, list[Mapping[str, Any]]]:
+def _annotations_by_image(
+    annotations: Sequence[Mapping[str, Any]],
+) -> dict[Any, list[Mapping[str, Any]]]:
     found: dict[Any, list[Mapping[str, Any]]] = {}
     for annotation in annotations:
         kept = {key: annotation.get(key) for key in ("bbox", "segmentation")}
@@ -78,33 +92,33 @@ def _by_image(annotations: Sequence[Mapping[str, Any]]) -> dict[Any, list[Mappin
     return found
 
 
-def _draw(
+def _image_mask(
     name: str,
     image: Mapping[str, Any],
     annotations: Sequence[Mapping[str, Any]],
     size: tuple[int, int],
 ) -> Mask:
-    of = f"{name}, image {image['id']}"
+    label = f"{name}, image {image['id']}"
     mask = np.zeros(size, bool)
     try:
         if image["height"] and image["width"]:
-            require_size(of, (image["height"], image["width"]), size)
+            check_image_size(label, (image["height"], image["width"]), size)
         for annotation in annotations:
-            mask |= _object(annotation, size, of)
+            mask |= _annotation_mask(annotation, size, label)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise ImageError(f"{of}: {first_line(error)}") from error
+        raise ImageError(f"{label}: {first_line(error)}") from error
     return mask
 
 
-def _object(annotation: Mapping[str, Any], size: tuple[int, int], name: str) -> Mask:
+def _annotation_mask(annotation: Mapping[str, Any], size: tuple[int, int], name: str) -> Mask:
     shape = annotation["segmentation"]
     if isinstance(shape, Mapping):
-        require_size(f"{name}: a segmentation", tuple(shape["size"]), size)
+        check_image_size(f"{name}: a segmentation", tuple(shape["size"]), size)
         counts = shape["counts"]
-        return from_runs(unpacked_runs(counts) if isinstance(counts, str) else counts, size)
+        return mask_from_runs(decode_runs(counts) if isinstance(counts, str) else counts, size)
     if shape:
-        return np.asarray(np.stack([inside(outline, size) for outline in shape]).any(axis=0))
+        return np.asarray(np.stack([polygon_mask(outline, size) for outline in shape]).any(axis=0))
     x, y, width, height = annotation["bbox"]
-    # The last pixel is the one whose center lies before the far end.
+    # The far end is exclusive: a pixel whose center lies on it does not belong to the box.
     right, bottom = np.nextafter([x + width - 0.5, y + height - 0.5], -np.inf)
-    return filled([Box(x - 0.5, y - 0.5, right, bottom)], size, name)
+    return box_mask([Box(x - 0.5, y - 0.5, right, bottom)], size, name)

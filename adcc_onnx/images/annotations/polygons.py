@@ -1,4 +1,4 @@
-"""Outlines and run lengths as masks, as COCO writes them."""
+"""Polygons and run-length encodings as masks, as COCO stores them."""
 
 from __future__ import annotations
 
@@ -7,31 +7,40 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adcc_onnx.images.sources.image_source import Mask
-
-_Pair = tuple[float, float]
+from adcc_onnx.images.pixel_arrays import Mask
 
 
-def inside(outline: Sequence[float], size: tuple[int, int]) -> Mask:
-    """The pixels whose centers lie inside an outline x0, y0, x1, y1, ... by the even-odd rule.
+def polygon_mask(outline: Sequence[float], size: tuple[int, int]) -> Mask:
+    """Mark the pixels whose centers lie inside a polygon, by the even-odd rule.
 
     The pixel in row r and column c covers [c, c + 1) x [r, r + 1).
 
+    Args:
+        outline: Coordinates x0, y0, x1, y1, ... in pixels.
+        size: (height, width) of the image in pixels.
+
+    Returns:
+        The mask, bool [H, W].
+
     Raises:
-        ValueError: fewer than three points, or a coordinate that is no finite number.
+        ValueError: There are fewer than three points, or a coordinate is not finite.
+
+    Example:
+        >>> polygon_mask([1, 0, 3, 0, 3, 2, 1, 2], (2, 4)).astype(int).tolist()
+        [[0, 1, 1, 0], [0, 1, 1, 0]]
     """
     points = np.asarray(outline, np.float64)
     if points.ndim != 1 or points.size % 2 or points.size < 6 or not np.isfinite(points).all():
-        raise ValueError("an outline needs three points or more")
+        raise ValueError("a polygon needs at least three points with finite coordinates")
     corners = points.reshape(-1, 2) - 0.5
     mask = np.zeros(size, bool)
     for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        _cross(mask, start, end)
+        _flip_right_of_edge(mask, start, end)
     return mask
 
 
-def _cross(mask: Mask, start: np.ndarray, end: np.ndarray) -> None:
-    """Turn over, in each row that an edge crosses, the pixels on its right."""
+def _flip_right_of_edge(mask: Mask, start: np.ndarray, end: np.ndarray) -> None:
+    """Invert the pixels to the right of an edge in each row that it crosses."""
     (x0, y0), (x1, y1) = sorted((tuple(start), tuple(end)), key=lambda p: p[1])
     first, last = max(0, math.ceil(y0)), min(mask.shape[0], math.ceil(y1))
     for row in range(first, last):
@@ -39,37 +48,60 @@ def _cross(mask: Mask, start: np.ndarray, end: np.ndarray) -> None:
         mask[row, max(0, math.ceil(x)) :] ^= True
 
 
-def from_runs(counts: Sequence[int], size: tuple[int, int]) -> Mask:
-    """A mask from the lengths of its runs of 0, 1, 0, ..., down the columns.
+def mask_from_runs(counts: Sequence[int], size: tuple[int, int]) -> Mask:
+    """Decode a run-length encoding: lengths of alternating runs of 0 and 1, column by column.
+
+    Args:
+        counts: Run lengths in pixels, the first of zeros.
+        size: (height, width) of the image in pixels.
+
+    Returns:
+        The mask, bool [H, W].
 
     Raises:
-        ValueError: they do not fill the size.
+        ValueError: The runs do not add up to the size of the image.
+
+    Example:
+        >>> mask_from_runs([1, 2, 1], (2, 2)).astype(int).tolist()
+        [[0, 1], [1, 0]]
     """
     runs = np.asarray(counts, np.int64)
     if runs.ndim != 1 or (runs < 0).any() or (runs > math.prod(size)).any():
-        raise ValueError("run lengths must be whole numbers within the picture")
+        raise ValueError("run lengths must be integers from 0 to the number of pixels")
     if int(runs.sum()) != math.prod(size):
-        raise ValueError(f"runs of {int(runs.sum())} pixels for {size[0]} x {size[1]}")
+        raise ValueError(
+            f"the runs have {int(runs.sum())} pixels, but the image has {size[0]} x {size[1]}"
+        )
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape(size[::-1]).T
 
 
-def unpacked_runs(text: str) -> list[int]:
-    """Run lengths from COCO's compressed text.
+def decode_runs(text: str) -> list[int]:
+    """Decode run lengths from COCO's compressed text.
 
-    A number is written in groups of five bits, the lowest first, each as a character from "0" on
-    whose sixth bit says that another follows; the fifth of the last is the sign. From the fourth
-    number on, what is written is the difference to the number two before.
+    A number is stored as groups of five bits, lowest first. Each group is the character of code
+    48 ("0") plus its value; bit 6 says that another group follows, and bit 5 of the last group is
+    the sign. From the fourth number on, the text stores the difference to the number two before.
+
+    Args:
+        text: The compressed text.
+
+    Returns:
+        The run lengths in pixels.
 
     Raises:
-        ValueError: a character is none of these, or the text ends within a number.
+        ValueError: A character is invalid, or the text ends within a number.
+
+    Example:
+        >>> decode_runs("12101")
+        [1, 2, 1, 2, 2]
     """
     runs: list[int] = []
     value = shift = 0
     for character in text:
         bits = ord(character) - 48
         if not 0 <= bits < 64 or shift > 30:
-            raise ValueError("no compressed run lengths")
+            raise ValueError("the compressed run lengths hold an invalid character")
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
@@ -79,5 +111,5 @@ def unpacked_runs(text: str) -> list[int]:
         runs.append(value + runs[-2] if len(runs) > 2 else value)
         value = shift = 0
     if shift:
-        raise ValueError("compressed run lengths that end within a number")
+        raise ValueError("the compressed run lengths end within a number")
     return runs

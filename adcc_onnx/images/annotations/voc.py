@@ -1,4 +1,4 @@
-"""Boxes in Pascal VOC's XML, which ImageNet's box files are written in too."""
+"""Bounding boxes in Pascal VOC's XML format, which ImageNet uses, too."""
 
 from __future__ import annotations
 
@@ -7,32 +7,40 @@ from pathlib import Path
 from xml.parsers import expat
 
 from adcc_onnx.errors import ImageError
-from adcc_onnx.images.annotations.boxes import Box, filled, require_size
-from adcc_onnx.images.decoding.files import read_bytes
-from adcc_onnx.images.sources.image_source import Mask
+from adcc_onnx.images.annotations.boxes import Box, box_mask, check_image_size
+from adcc_onnx.images.decoding.file_bytes import read_bytes
+from adcc_onnx.images.pixel_arrays import Mask
 
-# ImageNet's largest have some ten kilobytes.
-_MOST_BYTES = 2**20
+# The largest files of ImageNet have about ten kilobytes.
+_MAX_BYTES = 2**20
 
 
-def read_boxes(path: Path, size: tuple[int, int]) -> Mask:
-    """The union of the boxes of all objects in an XML, for a picture of (height, width).
+def read_voc_mask(path: Path, size: tuple[int, int]) -> Mask:
+    """Read the union of the boxes of all objects in an XML file.
 
-    Coordinates count pixels from 1 and include both ends, as VOC's own do: (1, 1, w, h) is the
-    whole picture. (Some of ImageNet's begin at 0; they are clipped.)
+    Coordinates count pixels from 1 and include both ends, as in Pascal VOC: (1, 1, w, h) is the
+    whole image. (Some boxes of ImageNet begin at 0 and are clipped.)
+
+    Args:
+        path: The XML file.
+        size: (height, width) of the annotated image in pixels.
+
+    Returns:
+        The mask, bool [H, W].
 
     Raises:
-        ImageError: no well-formed XML, of another size, or a box wholly outside.
+        ImageError: The XML is malformed, declares another image size, or has a box that lies
+            entirely outside the image.
     """
-    root = _parsed(read_bytes(path, path.name, most=_MOST_BYTES), path.name)
+    root = _parse_xml(read_bytes(path, path.name, max_bytes=_MAX_BYTES), path.name)
     try:
         declared = tuple(float(root.findtext(f"size/{key}") or 0) for key in ("height", "width"))
         boxes = [_box(element) for element in root.iterfind("object/bndbox")]
     except ValueError as error:
-        raise ImageError(f"{path.name}: a box or size is not of numbers") from error
+        raise ImageError(f"{path.name}: a box or size is not numeric") from error
     if all(declared):
-        require_size(path.name, declared, size)
-    return filled(boxes, size, path.name)
+        check_image_size(path.name, declared, size)
+    return box_mask(boxes, size, path.name)
 
 
 def _box(element: ET.Element) -> Box:
@@ -42,14 +50,14 @@ def _box(element: ET.Element) -> Box:
     return Box(left, top, right, bottom)
 
 
-def _parsed(data: bytes, name: str) -> ET.Element:
-    """The root of an XML; one that declares a document type, and with it entities, is refused."""
+def _parse_xml(data: bytes, name: str) -> ET.Element:
+    """Parse XML, rejecting document type declarations, which could define entities."""
     builder, parser = ET.TreeBuilder(), expat.ParserCreate()
 
-    def refuse(*declared: object) -> None:
-        raise ImageError(f"{name}: it declares a document type, which no box file needs")
+    def reject(*declared: object) -> None:
+        raise ImageError(f"{name}: document type declarations are not supported")
 
-    parser.StartDoctypeDeclHandler = refuse
+    parser.StartDoctypeDeclHandler = reject
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
@@ -57,4 +65,4 @@ def _parsed(data: bytes, name: str) -> ET.Element:
         parser.Parse(data, True)
         return builder.close()
     except (expat.ExpatError, ValueError, LookupError, AssertionError) as error:
-        raise ImageError(f"{name}: no well-formed XML ({error})") from error
+        raise ImageError(f"{name}: the XML is malformed ({error})") from error

@@ -1,0 +1,1 @@
+"""Decoding of untrusted image files: reading, completeness checks, reduced-size JPEG decoding."""

@@ -1,4 +1,4 @@
-"""What Pillow does not check: a PNG's checksums, a JPEG's end and what its few bytes ask for."""
+"""Checks that Pillow does not make: PNG checksums, end and number of scans of a JPEG."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import zlib
 
 from adcc_onnx.errors import ImageError
 
-# A progressive JPEG has some ten scans. Every one costs a walk over the whole picture, however few
-# bytes it has, so that a small file of thousands would be decoded for hours.
-_MOST_SCANS = 100
-# A code takes a bit at least, a block of 8 x 8 pixels a code, and of the odd samplings the finest
-# has a block for every second. What is missing would be filled with gray.
-_MOST_PIXELS_A_BYTE = 8 * 64 * 2
-# A marker is a byte after 0xFF; 0 and the restarts stand within a scan, more 0xFF only fill.
+# A progressive JPEG has about ten scans. Each costs a pass over the whole image, however few bytes
+# it has, so decoding a small file with thousands of scans would take hours.
+_MAX_SCANS = 100
+# Upper bound on the pixels per byte: 8 codes of one bit, each for a block of 8 x 8 pixels, and
+# at most every second block absent by subsampling. Decoders fill missing data with gray.
+_MAX_PIXELS_PER_BYTE = 8 * 64 * 2
+# A marker is a byte after 0xFF; 0 and restart markers occur within scans, repeated 0xFF is padding.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _START, _END, _SCAN, _PRIVATE = 0xD8, 0xD9, 0xDA, 0x01
 _PNG_SIGNATURE, _PNG_FRAME = 8, 12
 
 
 def check_complete(data: bytes, kind: str | None, pixels: int, name: str) -> None:
-    """An encoded picture must be sound in what its decoder does not look at.
+    """Check an encoded image for damage that Pillow's decoders overlook.
 
     Args:
-        data: the file.
-        kind: its format; of others than JPEG and PNG nothing can be said here.
-        pixels: how many its header promises.
-        name: of the image, for the message.
+        data: Content of the file.
+        kind: Pillow's name of the format; only JPEG, MPO and PNG are checked.
+        pixels: Number of pixels according to the header.
+        name: Name of the image, for error messages.
 
     Raises:
-        ImageError: it is not.
+        ImageError: The image is truncated, has a wrong checksum or has too many scans.
     """
     if kind in ("JPEG", "MPO"):
         _check_scans(data, pixels, name)
@@ -38,19 +38,19 @@ def check_complete(data: bytes, kind: str | None, pixels: int, name: str) -> Non
 
 
 def _check_scans(data: bytes, pixels: int, name: str) -> None:
-    """The length of a JPEG, the number of its scans and its end."""
-    if pixels > _MOST_PIXELS_A_BYTE * len(data):
-        raise ImageError(f"{name}: cut short ({len(data):,} bytes for {pixels:,} pixels)")
-    # The walk is slow, and hardly ever needed.
-    few = data.count(bytes((0xFF, _SCAN))) <= _MOST_SCANS
+    """Check the length, the number of scans and the end marker of a JPEG."""
+    if pixels > _MAX_PIXELS_PER_BYTE * len(data):
+        raise ImageError(f"{name}: truncated ({len(data):,} bytes for {pixels:,} pixels)")
+    # Counting by markers is slow and rarely needed.
+    few = data.count(bytes((0xFF, _SCAN))) <= _MAX_SCANS
     if few and data.endswith(bytes((0xFF, _END))):
         return
-    if _scans(data, name) > _MOST_SCANS:
-        raise ImageError(f"{name}: a JPEG of more than {_MOST_SCANS} scans")
+    if _count_scans(data, name) > _MAX_SCANS:
+        raise ImageError(f"{name}: the JPEG has more than {_MAX_SCANS} scans")
 
 
-def _scans(data: bytes, name: str) -> int:
-    """How many scans a JPEG has up to its end."""
+def _count_scans(data: bytes, name: str) -> int:
+    """Count the scans of a JPEG up to its end marker."""
     at = scans = 0
     while match := _MARKER.search(data, at):
         marker, at = match[1][0], match.end()
@@ -59,11 +59,11 @@ def _scans(data: bytes, name: str) -> int:
         if marker not in (_START, _PRIVATE):
             at += int.from_bytes(data[at : at + 2], "big")
         scans += marker == _SCAN
-    raise ImageError(f"{name}: cut short (the JPEG has no end)")
+    raise ImageError(f"{name}: truncated (the JPEG has no end marker)")
 
 
 def _check_chunks(data: bytes, name: str) -> None:
-    """The checksums of all chunks of a PNG that its picture depends on, up to its end."""
+    """Check the checksums of all critical chunks of a PNG, up to its end chunk."""
     at, view = _PNG_SIGNATURE, memoryview(data)
     while at + _PNG_FRAME <= len(data):
         kind = bytes(view[at + 4 : at + 8])
@@ -71,8 +71,8 @@ def _check_chunks(data: bytes, name: str) -> None:
         if kind[:1].isupper() and end <= len(data):
             wanted = int.from_bytes(view[end - 4 : end], "big")
             if zlib.crc32(view[at + 4 : end - 4]) != wanted:
-                raise ImageError(f"{name}: broken (the checksum of its {kind!r} is wrong)")
+                raise ImageError(f"{name}: damaged (the checksum of its {kind!r} chunk is wrong)")
             if kind == b"IEND":
                 return
         at = end
-    raise ImageError(f"{name}: cut short (the PNG has no end)")
+    raise ImageError(f"{name}: truncated (the PNG has no end chunk)")

@@ -1,4 +1,4 @@
-"""From files to pixels: only whole pictures of known formats come through."""
+"""Decoding of image files to RGB pixels; only complete images of known formats are accepted."""
 
 from __future__ import annotations
 
@@ -9,113 +9,167 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adcc_onnx.errors import ImageError, first_line
 from adcc_onnx.images.decoding.completeness import check_complete
-from adcc_onnx.images.decoding.files import read_bytes
-from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale, reduce
-
-Picture = NDArray[np.uint8]
+from adcc_onnx.images.decoding.file_bytes import read_bytes
+from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale, draft_jpeg
+from adcc_onnx.images.pixel_arrays import RGBImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
-# The only decoders that ever run: none of them interprets a program, as the one for EPS does.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-# Checked from the header, before anything is decoded: 8 times a 20-megapixel photo.
-MOST_PIXELS = 180_000_000
-# "I" is what Pillow makes of a 16-bit PPM, scaled to 16 bits whatever its white.
-_DEEP_GRAYS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-_IN_EIGHT_BITS = np.round(np.arange(2**16) / 257).astype(np.uint8)
+# The only decoders that ever run. Formats that hold programs, as EPS does, are excluded.
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+# Checked from the header before anything is decoded: 9 times a 20-megapixel photo.
+MAX_PIXELS = 180_000_000
+# Pillow gives 16-bit PPM files the mode "I", scaled to 16 bits.
+_GRAY_16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_16_TO_8_BITS = np.round(np.arange(2**16) / 257).astype(np.uint8)
 
 
-def read_image(path: Path, name: str = "") -> Picture:
-    """The pixels of a picture file, RGB [H, W, 3].
+def read_image(path: Path, name: str = "") -> RGBImage:
+    """Read and decode an image file.
 
     Args:
-        path: the file.
-        name: of the image, for messages; the file's if empty.
+        path: The file.
+        name: Name of the image, for error messages. Default: the file's name.
+
+    Returns:
+        RGB pixels, uint8 [H, W, 3].
 
     Raises:
-        ImageError: missing, empty, cut short, too large, or no picture of a known format.
+        ImageError: The file is missing, empty, truncated, damaged or too large, or is not an image
+            of a known format.
     """
     name = name or path.name
     return decode_image(read_bytes(path, name), name)
 
 
-def decode_image(data: bytes, name: str) -> Picture:
-    """The pixels of an encoded picture, RGB [H, W, 3], upright by its EXIF orientation.
+def decode_image(data: bytes, name: str) -> RGBImage:
+    """Decode an image, rotated upright by its EXIF orientation.
 
-    Gray, palette and CMYK pictures are converted, 16-bit ones scaled to 8 bits, an alpha channel
-    dropped (as torchvision's loader does), and the first frame of an animation taken.
-
-    Raises:
-        ImageError: as `read_image`.
-    """
-    picture, _ = decode_reduced(data, name, lambda size: 1)
-    return picture
-
-
-def decode_reduced(data: bytes, name: str, max_downscale: MaxDownscale) -> tuple[Picture, int]:
-    """The pixels of an encoded picture, those of a JPEG perhaps of a smaller one.
+    Grayscale, palette and CMYK images are converted to RGB, 16-bit images are scaled to 8 bits, an
+    alpha channel is dropped (as torchvision's loader does), and of an animation the first frame is
+    taken.
 
     Args:
-        data, name: as of `decode_image`.
-        spare: how many times smaller a picture of (height, width) may be.
+        data: Content of an image file.
+        name: Name of the image, for error messages.
 
     Returns:
-        The picture, RGB [H, W, 3], upright, and how many times smaller it is: 1, 2, 4 or 8.
+        RGB pixels, uint8 [H, W, 3].
 
     Raises:
-        ImageError: as `read_image`.
+        ImageError: The data are empty, truncated, damaged or too large, or not an image of a known
+            format.
     """
-    with opened(data, name) as image:
-        times = reduce(image, max_downscale)
+    image, _ = decode_downscaled(data, name, lambda size: 1)
+    return image
+
+
+def pixels_of(image: Image.Image, name: str) -> RGBImage:
+    """Convert a Pillow image exactly as an image file is converted.
+
+    Args:
+        image: A Pillow image of any mode; it is not changed.
+        name: Name of the image, for error messages.
+
+    Returns:
+        RGB pixels, uint8 [H, W, 3], upright by the image's EXIF orientation.
+
+    Raises:
+        ImageError: The image is too large, cannot be loaded, or has 32-bit pixels.
+
+    Example:
+        >>> pixels_of(Image.new("L", (2, 1), 7), "gray").tolist()
+        [[[7, 7, 7], [7, 7, 7]]]
+    """
+    _check_size(image, name)
+    try:
         image.load()
-        if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
-            raise ImageError(f"{name}: 32-bit pixels, of which nothing says how bright white is")
+        _check_depth(image, name)
+        return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except ImageError:
+        raise
+    except Exception as error:  # a lazily opened file may be damaged in any way
+        raise ImageError(f"{name}: truncated or damaged ({first_line(error)})") from error
+
+
+def decode_downscaled(data: bytes, name: str, max_downscale: MaxDownscale) -> tuple[RGBImage, int]:
+    """Decode an image like `decode_image`, JPEGs at a reduced size if they may be.
+
+    Args:
+        data: Content of an image file.
+        name: Name of the image, for error messages.
+        max_downscale: Function from (height, width) to the largest downscaling factor allowed.
+
+    Returns:
+        RGB pixels, uint8 [H, W, 3], and the downscaling factor: 1, 2, 4 or 8.
+
+    Raises:
+        ImageError: The image cannot be decoded; see `decode_image`.
+    """
+    with open_encoded(data, name) as image:
+        factor = draft_jpeg(image, max_downscale)
+        image.load()
+        _check_depth(image, name)
         ImageOps.exif_transpose(image, in_place=True)
-        return np.asarray(_to_rgb(image)), times
+        return np.asarray(_to_rgb(image)), factor
 
 
 @contextmanager
-def opened(
-    data: bytes, name: str, formats: tuple[str, ...] = FORMATS
+def open_encoded(
+    data: bytes, name: str, formats: tuple[str, ...] = IMAGE_FORMATS
 ) -> Generator[Image.Image, None, None]:
-    """An encoded picture, not decoded yet; what goes wrong within the block is an `ImageError`.
+    """Open an encoded image without decoding it; errors within the block become `ImageError`.
+
+    Args:
+        data: Content of an image file.
+        name: Name of the image, for error messages.
+        formats: Formats that are allowed, by Pillow's names.
+
+    Yields:
+        The opened image.
 
     Raises:
-        ImageError: as `read_image`.
+        ImageError: The image cannot be opened, or its decoding within the block fails.
     """
     if not data:
         raise ImageError(f"{name}: the file is empty")
     try:
         with warnings.catch_warnings():
-            # Our own limit is checked below, with a message of its own.
+            # `_check_size` applies the package's own limit.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 _check_size(image, name)
                 check_complete(data, image.format, image.width * image.height, name)
                 yield image
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: no picture of a known format ({', '.join(formats)})") from error
+        raise ImageError(
+            f"{name}: not an image of a known format ({', '.join(formats)})"
+        ) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: more than {MOST_PIXELS:,} pixels") from error
+        raise ImageError(f"{name}: more than {MAX_PIXELS:,} pixels") from error
     except ImageError:
         raise
-    except Exception as error:  # decoders raise whatever a broken file leads them to
-        raise ImageError(f"{name}: cut short or broken ({first_line(error)})") from error
+    except Exception as error:  # decoders raise all kinds of errors on damaged files
+        raise ImageError(f"{name}: truncated or damaged ({first_line(error)})") from error
 
 
 def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height > MOST_PIXELS:
+    if image.width * image.height > MAX_PIXELS:
         raise ImageError(
-            f"{name}: {image.width} x {image.height} are more than {MOST_PIXELS:,} pixels"
+            f"{name}: {image.width} x {image.height} are more than {MAX_PIXELS:,} pixels"
         )
 
 
+def _check_depth(image: Image.Image, name: str) -> None:
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
+        raise ImageError(f"{name}: 32-bit pixels have no defined white level")
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _DEEP_GRAYS:
-        # Pillow clips 16 bits to 8; they are scaled here.
-        image = Image.fromarray(_IN_EIGHT_BITS[np.asarray(image)])
+    if image.mode in _GRAY_16_BIT_MODES:
+        # Pillow clips 16-bit values to 255 instead of scaling them.
+        image = Image.fromarray(_16_TO_8_BITS[np.asarray(image)])
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,4 +1,4 @@
-"""JPEGs decoded at a half, a quarter or an eighth of their size, in less time."""
+"""Draft mode of JPEG decoding: a half, a quarter or an eighth of the size, in less time."""
 
 from __future__ import annotations
 
@@ -7,35 +7,39 @@ from collections.abc import Callable
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-# How many times smaller a picture of (height, width) may be decoded.
+# Maps the (height, width) of an upright image to the largest factor to downscale it by.
 MaxDownscale = Callable[[tuple[int, int]], int]
 
-# The orientations in which a picture is stored lying on its side.
+# EXIF orientations with height and width swapped.
 _SIDEWAYS = (5, 6, 7, 8)
 
 
-def reduce(image: Image.Image, max_downscale: MaxDownscale) -> int:
-    """Have a picture that is not decoded yet decoded at a part of its size, where that can be.
+def draft_jpeg(image: Image.Image, max_downscale: MaxDownscale) -> int:
+    """Choose the size at which an image will be decoded, where its format allows a choice.
 
-    Only a JPEG can, at a part that divides both its sides: so the small picture shows what the
-    whole one does, to the edge. `spare` is asked about the upright picture.
+    Only JPEGs can be decoded at a reduced size, and only by a factor that divides height and
+    width, so that the reduced image shows the same content up to the edges.
+
+    Args:
+        image: An opened image that is not decoded yet; its draft mode is set.
+        max_downscale: Function from the upright image's (height, width) to the largest factor.
 
     Returns:
-        How many times smaller it will be: 1, 2, 4 or 8.
+        The downscaling factor: 1, 2, 4 or 8.
     """
-    # Colors of half the width but the full height (4:2:2) would come out coarser than the rest.
-    if not isinstance(image, JpegImageFile) or not _evenly_sampled(image):
+    # With 4:2:2 chroma subsampling, chroma would be coarser than luma in one direction.
+    if not isinstance(image, JpegImageFile) or not _has_square_subsampling(image):
         return 1
     width, height = image.size
     sideways = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
-    most = max_downscale((width, height) if sideways else (height, width))
-    times = next((n for n in (8, 4, 2) if n <= most and width % n == height % n == 0), 1)
-    if times > 1:
-        image.draft(None, (width // times, height // times))
+    largest = max_downscale((width, height) if sideways else (height, width))
+    factor = next((n for n in (8, 4, 2) if n <= largest and width % n == height % n == 0), 1)
+    if factor > 1:
+        image.draft(None, (width // factor, height // factor))
     return width // image.width
 
 
-def _evenly_sampled(image: JpegImageFile) -> bool:
-    """Whether each of the colors is stored at one scale both ways."""
-    most = [max(layer[way] for layer in image.layer) for way in (1, 2)]
-    return all(layer[1] * most[1] == layer[2] * most[0] for layer in image.layer)
+def _has_square_subsampling(image: JpegImageFile) -> bool:
+    """Tell whether each channel is subsampled by the same factor in both directions."""
+    largest = [max(layer[axis] for layer in image.layer) for axis in (1, 2)]
+    return all(layer[1] * largest[1] == layer[2] * largest[0] for layer in image.layer)

@@ -1,4 +1,4 @@
-"""Pictures in a folder, by themselves or one folder a class, and in lists."""
+"""Image files: in a flat folder, in one folder per class, or listed in a text file."""
 
 from __future__ import annotations
 
@@ -9,55 +9,73 @@ from pathlib import Path
 
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.decoding.decode import SUFFIXES
-from adcc_onnx.images.decoding.files import read_bytes
-from adcc_onnx.images.sources.encoded import random_access
-from adcc_onnx.images.sources.image_source import Label, Source, label_of, unique
+from adcc_onnx.images.decoding.file_bytes import read_bytes
+from adcc_onnx.images.sources.encoded_images import random_access_source
+from adcc_onnx.images.sources.image_source import Label, Source, parse_label, unique_names
 
 _HEADERS = ("path", "file", "filename", "image", "name")
 
 
-def in_folder(folder: Path) -> Source:
-    """Pictures of the folder; if it has none, those of its folders, each labeled by its name.
+def folder_source(folder: Path) -> Source:
+    """Open the images in a folder, or in its subfolders if it holds none.
+
+    Args:
+        folder: A folder of images, or of one subfolder per class, whose name becomes the label.
+
+    Returns:
+        The images, sorted by name.
 
     Raises:
-        SourceError: there is none.
+        SourceError: There is no image, or the folder cannot be read.
     """
     try:
-        flat = _pictures(folder)
+        flat = _image_names(folder)
         if flat:
-            return files(folder, flat, [None] * len(flat))
+            return file_source(folder, flat, [None] * len(flat))
         classes = sorted(
             p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")
         )
-        found = [(f"{c}/{name}", c) for c in classes for name in _pictures(folder / c)]
+        found = [(f"{c}/{name}", c) for c in classes for name in _image_names(folder / c)]
     except OSError as error:
         raise SourceError(f"the folder {folder} cannot be read: {error.strerror}") from error
     if not found:
         raise SourceError(f"no image in {folder} (looked for {', '.join(SUFFIXES)})")
-    return files(folder, [name for name, _ in found], [label for _, label in found])
+    return file_source(folder, [name for name, _ in found], [label for _, label in found])
 
 
-def in_list(path: Path) -> Source:
-    """Lines `path[,label]`, with or without a header, relative to the list's folder.
+def list_source(path: Path) -> Source:
+    """Open the images that a text file lists, one `path[,label]` per line.
+
+    Args:
+        path: The list, with or without a header; paths in it are relative to its folder.
+
+    Returns:
+        The images in the order of the list.
 
     Raises:
-        SourceError: it cannot be read, or names no image.
+        SourceError: The list cannot be read, has a line without a path, or names no image.
     """
     rows = read_rows(path)
     for number, row in rows:
         if not row[0]:
-            raise SourceError(f"{path}, line {number}: no path")
+            raise SourceError(f"{path}, line {number}: the path is missing")
     if not rows:
         raise SourceError(f"the list {path} names no image")
-    labels = [label_of(row[1]) if len(row) > 1 else None for _, row in rows]
-    return files(path.parent, [row[0] for _, row in rows], labels)
+    labels = [parse_label(row[1]) if len(row) > 1 else None for _, row in rows]
+    return file_source(path.parent, [row[0] for _, row in rows], labels)
 
 
 def read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows of a CSV below its header, if it has one, each with the number of its line.
+    """Read the rows of a CSV file, without its header if it has one.
+
+    Args:
+        path: The file, in UTF-8.
+
+    Returns:
+        The line number and the cells of each row that is not empty.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: The file cannot be read.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -68,13 +86,24 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     return rows[1:] if rows and rows[0][1][0].lower() in _HEADERS else rows
 
 
-def files(folder: Path, paths: Sequence[str], labels: Sequence[Label | None]) -> Source:
-    """Pictures by their paths, relative to a folder."""
-    names = unique(paths)
-    return random_access(names, labels, lambda i: partial(read_bytes, folder / paths[i], names[i]))
+def file_source(folder: Path, paths: Sequence[str], labels: Sequence[Label | None]) -> Source:
+    """Open image files by their paths.
+
+    Args:
+        folder: Folder that the paths are relative to.
+        paths: Paths of the images.
+        labels: Labels of the images; None where unknown.
+
+    Returns:
+        The images in the given order, named by their paths.
+    """
+    names = unique_names(paths)
+    return random_access_source(
+        names, labels, lambda i: partial(read_bytes, folder / paths[i], names[i])
+    )
 
 
-def _pictures(folder: Path) -> list[str]:
+def _image_names(folder: Path) -> list[str]:
     return sorted(
         p.name
         for p in folder.iterdir()

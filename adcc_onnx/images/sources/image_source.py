@@ -1,4 +1,4 @@
-"""A sequence of images: an index in memory, each picture read only when it is asked for."""
+"""A source is a sequence of images: names and labels in memory, pixels loaded on demand."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
+from adcc_onnx.images.pixel_arrays import Mask
 
 Label = int | str
 Load = Callable[[], NDArray[Any]]
-LoadReduced = Callable[[MaxDownscale], tuple[NDArray[np.uint8], int]]
-Mask = NDArray[np.bool_]
-# Draws the mask of a picture of (height, width).
-Draw = Callable[[tuple[int, int]], Mask]
+LoadDownscaled = Callable[[MaxDownscale], tuple[NDArray[np.uint8], int]]
+# Returns the mask of an image of (height, width).
+DrawMask = Callable[[tuple[int, int]], Mask]
 
 
 @dataclass(frozen=True)
@@ -26,39 +26,40 @@ class Record:
     """One image of a source.
 
     Attributes:
-        name: unique in the source and the same on every machine.
-        label: a class number or name, if one is given.
-        load: the picture, uint8 [H, W, 3], or of a ready source the tensor, float32 [C, H, W];
-            raises `ImageError` where it cannot.
-        truth: the object's pixels in what `load` gives, bool [H, W], all False where it has none;
-            raises `ImageError` where the annotation is broken or does not fit the picture. None
-            where nothing is known.
-        reduced: the picture, perhaps as much smaller as it is told it may be, and how many times
-            smaller it is; raises as `load`. None where there is nothing to decode.
+        name: Name of the image, unique in the source and the same on every machine.
+        label: Class index or name; None if unknown.
+        load: Function that returns the image, uint8 [H, W, 3], or for a source of preprocessed
+            tensors the tensor, float32 [C, H, W]. Raises `ImageError` if the image cannot be
+            loaded.
+        truth: Function that returns the ground-truth mask of the object in what `load` returns,
+            bool [H, W], all False without an object. Raises `ImageError` if the annotation is
+            damaged or does not fit the image. None without an annotation.
+        load_downscaled: Function from the downscaling limit to the image and its downscaling
+            factor. Raises like `load`. None if there is nothing to decode.
     """
 
     name: str
     label: Label | None
     load: Load
     truth: Callable[[], Mask] | None = None
-    reduced: LoadReduced | None = None
+    load_downscaled: LoadDownscaled | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """A sequence of images, which can be walked more than once.
+    """A sequence of images that can be iterated repeatedly.
 
     Attributes:
-        names: of the images, in the order they are evaluated.
-        labels: of the images, where they are given.
-        read: gives the records of some positions, in rising order.
-        ready: the records load preprocessed tensors.
+        names: Unique names of the images, in the order of evaluation.
+        labels: Labels of the images; None where unknown.
+        read: Function from increasing positions to the records at these positions.
+        preprocessed: Whether the records load preprocessed tensors instead of images.
     """
 
     names: Sequence[str]
     labels: Sequence[Label | None]
     read: Callable[[Iterable[int]], Iterator[Record]]
-    ready: bool = False
+    preprocessed: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -67,12 +68,27 @@ class Source:
         return self.at(range(len(self)))
 
     def at(self, positions: Iterable[int]) -> Iterator[Record]:
-        """The records of some positions, in rising order; nothing of the others is decoded."""
+        """Read the records at some positions; other images are not decoded.
+
+        Args:
+            positions: Positions in the source, increasing.
+
+        Returns:
+            The records, in the order of the positions.
+        """
         return self.read(positions)
 
 
-def selected(source: Source, positions: Sequence[int]) -> Source:
-    """Some of a source's images, by their positions in rising order."""
+def select_images(source: Source, positions: Sequence[int]) -> Source:
+    """Select images of a source by position.
+
+    Args:
+        source: The source.
+        positions: Positions in the source, increasing.
+
+    Returns:
+        A source of the selected images.
+    """
 
     def read(chosen: Iterable[int]) -> Iterator[Record]:
         return source.at(positions[i] for i in chosen)
@@ -81,12 +97,20 @@ def selected(source: Source, positions: Sequence[int]) -> Source:
         [source.names[i] for i in positions],
         [source.labels[i] for i in positions],
         read,
-        source.ready,
+        source.preprocessed,
     )
 
 
-def relabeled(source: Source, labels: Sequence[Label | None]) -> Source:
-    """The same images under other labels."""
+def relabel(source: Source, labels: Sequence[Label | None]) -> Source:
+    """Replace the labels of a source.
+
+    Args:
+        source: The source.
+        labels: New labels, one per image; None where unknown.
+
+    Returns:
+        A source of the same images with the new labels.
+    """
 
     def read(positions: Iterable[int]) -> Iterator[Record]:
         chosen = list(positions)
@@ -96,45 +120,74 @@ def relabeled(source: Source, labels: Sequence[Label | None]) -> Source:
     return replace(source, labels=labels, read=read)
 
 
-def joined(sources: Sequence[Source]) -> Source:
-    """The images of several sources, all ready or none, one source after the other."""
+def concatenate_sources(sources: Sequence[Source]) -> Source:
+    """Concatenate sources; duplicate names get a `#2` suffix.
+
+    Args:
+        sources: The sources: all of images, or all of preprocessed tensors.
+
+    Returns:
+        A source of all images, one source after the other.
+    """
     starts = list(accumulate((len(source) for source in sources), initial=0))
-    names = unique(chain.from_iterable(source.names for source in sources))
+    names = unique_names(chain.from_iterable(source.names for source in sources))
     labels = list(chain.from_iterable(source.labels for source in sources))
 
     def read(positions: Iterable[int]) -> Iterator[Record]:
         for part, group in groupby(positions, lambda i: bisect_right(starts, i) - 1):
-            mine = list(group)
-            records = sources[part].at([i - starts[part] for i in mine])
-            for i, record in zip(mine, records, strict=True):
+            members = list(group)
+            records = sources[part].at([i - starts[part] for i in members])
+            for i, record in zip(members, records, strict=True):
                 yield replace(record, name=names[i])
 
-    return Source(names, labels, read, all(source.ready for source in sources))
+    return Source(names, labels, read, all(source.preprocessed for source in sources))
 
 
-def unique(names: Iterable[str]) -> list[str]:
-    """The names, each a second time met with "#2" behind it, and so on; all can be written."""
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Make names unique: duplicates get the suffix `#2`, `#3` and so on.
+
+    Args:
+        names: Names of images; bytes that are not valid UTF-8 are escaped.
+
+    Returns:
+        The unique names, in the same order.
+
+    Example:
+        >>> unique_names(["a.png", "b.png", "a.png"])
+        ['a.png', 'b.png', 'a.png#2']
+    """
     taken: set[str] = set()
     found = []
     for name in names:
-        plain = free = _writable(name)
+        base = candidate = _escape(name)
         number = 1
-        while free in taken:
+        while candidate in taken:
             number += 1
-            free = f"{plain}#{number}"
-        taken.add(free)
-        found.append(free)
+            candidate = f"{base}#{number}"
+        taken.add(candidate)
+        found.append(candidate)
     return found
 
 
-def label_of(text: str) -> Label | None:
-    """A label as written: a class number, a name, or nothing."""
+def parse_label(text: str) -> Label | None:
+    """Parse a label: a class index, a class name, or nothing.
+
+    Args:
+        text: The text of the label.
+
+    Returns:
+        An int for a decimal integer, None for an empty text, otherwise the stripped text.
+
+    Example:
+        >>> parse_label("12"), parse_label(" tabby "), parse_label("")
+        (12, 'tabby', None)
+    """
     text = text.strip()
     return int(text) if text.removeprefix("-").isdecimal() else text or None
 
 
-def _writable(name: str) -> str:
-    """Bytes of a file's name that are no text are shown by their numbers."""
+def _escape(name: str) -> str:
+    """Replace bytes of a file name that are not valid UTF-8 by escape sequences."""
     if name.isascii():
         return name
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Pictures in Parquet, as Hugging Face lays them out; needs the extra `[parquet]`."""
+"""Images in Parquet files with the layout of Hugging Face datasets; needs `[parquet]`."""
 
 from __future__ import annotations
 
@@ -11,74 +11,83 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
-from adcc_onnx.images.sources.encoded import encoded
-from adcc_onnx.images.sources.image_source import Label, Record, Source, label_of, unique
+from adcc_onnx.images.sources.encoded_images import encoded_record
+from adcc_onnx.images.sources.image_source import Label, Record, Source, parse_label, unique_names
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 _IMAGE, _LABEL = "image", "label"
-# Rows read at once: of the pictures themselves, and of their names and labels.
-_PICTURES, _NAMES = 4, 4096
-_BUFFER = 2**20
+# Rows per read: of images, and of names and labels.
+_IMAGE_ROWS, _NAME_ROWS = 4, 4096
+_BUFFER_BYTES = 2**20
 
 
-def in_parquet(path: Path, prefix: str = "") -> Source:
-    """The rows of a file with a column `image` (encoded bytes, or a struct {bytes, path}).
+def parquet_source(path: Path, prefix: str = "") -> Source:
+    """Open a Parquet file with a column `image` of encoded bytes or of structs {bytes, path}.
 
-    A column `label` gives the labels, whole numbers or text. Pictures are named by their `path`,
-    where every row has one that is relative and stays inside; else by the number of their row.
-    Row groups of which nothing is wanted are passed over.
+    A column `label`, of integers or text, gives the labels. Images are named by their `path` if
+    every row has a relative path without "..", otherwise by their row number. Row groups without
+    a requested row are skipped.
 
     Args:
-        path: the file.
-        prefix: put before names that are numbers.
+        path: The Parquet file.
+        prefix: Prefix of names that are row numbers.
+
+    Returns:
+        The images in the order of the rows.
 
     Raises:
-        SourceError: pyarrow is missing, or the file is broken or has no such column.
+        SourceError: The package pyarrow is not installed, or the file is damaged or has no such
+            column.
     """
     layout, rows = _index(path)
     labels = [label for _, label in rows]
     numbered = any(name is None for name, _ in rows)
-    names = unique(f"{prefix}{i}" if numbered else str(rows[i][0]) for i in range(len(rows)))
+    names = unique_names(f"{prefix}{i}" if numbered else str(rows[i][0]) for i in range(len(rows)))
 
     def read(positions: Iterable[int]) -> Iterator[Record]:
         chosen = list(positions)
         for i, data in zip(chosen, _cells(path, layout, chosen), strict=True):
-            yield encoded(names[i], labels[i], partial(_given, data, names[i]))
+            yield encoded_record(names[i], labels[i], partial(_bytes_or_raise, data, names[i]))
 
     return Source(names, labels, read)
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """The column of the bytes, and the first row of every row group."""
+    """Location of the images in a file.
+
+    Attributes:
+        column: Name of the column that holds the encoded bytes.
+        starts: First row of each row group.
+    """
 
     column: str
     starts: Sequence[int]
 
 
-def _opened(path: Path) -> ParquetFile:
+def _open_file(path: Path) -> ParquetFile:
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise SourceError(
-            f'{path} needs pyarrow to be read: pip install "adcc-onnx[parquet]"'
+            f'pyarrow is needed to read {path}: pip install "adcc-onnx[parquet]"'
         ) from error
-    return ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+    return ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
 
 
 def _index(path: Path) -> tuple[_Layout, list[tuple[str | None, Label | None]]]:
-    """(where the pictures lie, the name and the label of every row)."""
+    """Read the location of the images, and the name and label of each row."""
     try:
-        with _opened(path) as file:
+        with _open_file(path) as file:
             leaves = {file.schema.column(i).path for i in range(len(file.schema))}
             column = f"{_IMAGE}.bytes" if f"{_IMAGE}.bytes" in leaves else _IMAGE
             if column not in leaves:
                 raise SourceError(f"{path} has no column '{_IMAGE}' of bytes or {{bytes, path}}")
             wanted = [leaf for leaf in (f"{_IMAGE}.path", _LABEL) if leaf in leaves]
             sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
-            rows = [_named(row) for row in _rows(file, wanted)] if wanted else []
+            rows = [_name_and_label(row) for row in _rows(file, wanted)] if wanted else []
     except SourceError:
         raise
     except Exception as error:  # pyarrow's errors have no common base
@@ -90,58 +99,58 @@ def _index(path: Path) -> tuple[_Layout, list[tuple[str | None, Label | None]]]:
 
 
 def _rows(file: ParquetFile, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for batch in file.iter_batches(_NAMES, columns=list(columns)):
+    for batch in file.iter_batches(_NAME_ROWS, columns=list(columns)):
         yield from batch.to_pylist()
 
 
-def _named(row: dict[str, Any]) -> tuple[str | None, Label | None]:
+def _name_and_label(row: dict[str, Any]) -> tuple[str | None, Label | None]:
     name, label = (row.get(_IMAGE) or {}).get("path"), row.get(_LABEL)
-    place = PurePosixPath(name or "/")
-    inside = not place.is_absolute() and ".." not in place.parts
+    image_path = PurePosixPath(name or "/")
+    is_safe = not image_path.is_absolute() and ".." not in image_path.parts
     if isinstance(label, str):
-        label = label_of(label)
+        label = parse_label(label)
     if label is not None and (isinstance(label, bool) or not isinstance(label, int | str)):
-        raise ValueError(f"its column '{_LABEL}' holds neither whole numbers nor text")
-    return str(place) if inside else None, label
+        raise ValueError(f"its column '{_LABEL}' holds neither integers nor text")
+    return str(image_path) if is_safe else None, label
 
 
-def _cells(path: Path, layout: _Layout, chosen: Sequence[int]) -> Iterator[bytes | _Broken]:
-    """The bytes of some rows, or why there are none."""
+def _cells(path: Path, layout: _Layout, chosen: Sequence[int]) -> Iterator[bytes | _Unreadable]:
+    """Read the bytes of some rows, or the reason why they cannot be read."""
     for group, rows in groupby(chosen, lambda i: bisect_right(layout.starts, i) - 1):
-        wanted, given = [i - layout.starts[group] for i in rows], 0
+        wanted, done = [i - layout.starts[group] for i in rows], 0
         try:
-            with _opened(path) as file:
-                for data in _of_group(file, layout.column, group, wanted):
+            with _open_file(path) as file:
+                for data in _read_group(file, layout.column, group, wanted):
                     yield data
-                    given += 1
+                    done += 1
         except Exception as error:  # pyarrow's errors have no common base
-            for _ in wanted[given:]:
-                yield _Broken(f"{path.name} is broken ({first_line(error)})")
+            for _ in wanted[done:]:
+                yield _Unreadable(f"{path.name} is damaged ({first_line(error)})")
 
 
-def _of_group(
+def _read_group(
     file: ParquetFile, column: str, group: int, wanted: Sequence[int]
-) -> Iterator[bytes | _Broken]:
-    """The bytes of some rows of a row group, by their numbers in it."""
-    row, left = 0, list(reversed(wanted))
-    for batch in file.iter_batches(_PICTURES, row_groups=[group], columns=[column]):
+) -> Iterator[bytes | _Unreadable]:
+    """Read the bytes of some rows of a row group, by their index in the group."""
+    row, remaining = 0, list(reversed(wanted))
+    for batch in file.iter_batches(_IMAGE_ROWS, row_groups=[group], columns=[column]):
         cells = batch.column(0)
         if column != _IMAGE:
             cells = cells.field("bytes")
-        while left and left[-1] < row + len(cells):
-            data = cells[left.pop() - row].as_py()
-            yield data if isinstance(data, bytes) else _Broken("it holds no bytes")
-        if not left:
+        while remaining and remaining[-1] < row + len(cells):
+            data = cells[remaining.pop() - row].as_py()
+            yield data if isinstance(data, bytes) else _Unreadable("the row holds no bytes")
+        if not remaining:
             return
         row += len(cells)
     raise ValueError("it ends early")
 
 
-class _Broken(str):
-    """Why a row has no picture."""
+class _Unreadable(str):
+    """The reason why the image of a row cannot be read."""
 
 
-def _given(data: bytes | _Broken, name: str) -> bytes:
-    if isinstance(data, _Broken):
+def _bytes_or_raise(data: bytes | _Unreadable, name: str) -> bytes:
+    if isinstance(data, _Unreadable):
         raise ImageError(f"{name}: {data}")
     return data

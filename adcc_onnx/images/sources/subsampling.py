@@ -1,4 +1,4 @@
-"""Which of a source's images are taken: the first ones, a random sample, or a stratified one."""
+"""Subsampling of a source: the first images, a random sample, or a stratified sample."""
 
 from __future__ import annotations
 
@@ -6,61 +6,66 @@ import hashlib
 from collections import Counter
 
 from adcc_onnx.errors import OptionError, SourceError
-from adcc_onnx.images.sources.image_source import Source, selected
+from adcc_onnx.images.sources.image_source import Source, select_images
 
 
-def sampled(
+def subsample(
     source: Source, limit: int | None, seed: int | None = None, stratified: bool = False
 ) -> Source:
-    """At most `limit` images of a source, in its order.
+    """Take at most `limit` images of a source, in its order.
 
-    A random sample takes the images whose SHA-256 of seed and name are the least: the same on
-    every machine, whatever the order in which they lie, and a larger sample holds the smaller.
-    A stratified one shares the places among the labels in proportion to their images (by the
-    method of Webster and Sainte-Laguë), images without a label being one more stratum.
+    A random sample consists of the images with the smallest SHA-256 of seed and name. So it is the
+    same on every machine, independent of the order of the images, and larger samples contain
+    smaller ones. A stratified sample is divided among the labels in proportion to their numbers of
+    images (Webster/Sainte-Laguë method); images without a label form a stratum of their own.
 
     Args:
-        source: of any kind.
-        limit: how many; all where None.
-        seed: of a random sample; the first images where None.
-        stratified: by label.
+        source: The images.
+        limit: Largest number of images. Default: all.
+        seed: Seed of the random sample. Default: take the first images.
+        stratified: Whether to stratify the sample by label.
+
+    Returns:
+        A source of the selected images.
 
     Raises:
-        OptionError: the limit is not at least 1.
-        SourceError: stratified, but no image has a label.
+        OptionError: The limit is below 1.
+        SourceError: A stratified sample was requested, but no image has a label.
     """
     if limit is not None and limit < 1:
         raise OptionError(f"the number of images must be at least 1, not {limit}")
     if stratified and all(label is None for label in source.labels):
-        raise SourceError("a stratified sample needs labels, and no image has one")
+        raise SourceError("a stratified sample needs labels, but no image has one")
     if limit is None or limit >= len(source):
         return source
     if seed is None and not stratified:
-        return selected(source, range(limit))
+        return select_images(source, range(limit))
     order = _shuffled(source, seed)
-    chosen = _in_turn(source, order) if stratified else order
-    return selected(source, sorted(chosen[:limit]))
+    chosen = _stratified_order(source, order) if stratified else order
+    return select_images(source, sorted(chosen[:limit]))
 
 
 def _shuffled(source: Source, seed: int | None) -> list[int]:
     positions = range(len(source))
     if seed is None:
         return list(positions)
-    return sorted(positions, key=lambda i: _lot(f"{seed}:{source.names[i]}"))
+    return sorted(positions, key=lambda i: _hash_key(f"{seed}:{source.names[i]}"))
 
 
-def _lot(text: str) -> bytes:
+def _hash_key(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _in_turn(source: Source, order: list[int]) -> list[int]:
-    """Ordered so that any head of the list is stratified: the k-th of a label's n images stands at
-    (k + 1/2) / n."""
+def _stratified_order(source: Source, order: list[int]) -> list[int]:
+    """Reorder positions so that every prefix of the list is a stratified sample.
+
+    The k-th of the n images of a label (k from 0) has the priority (k + 1/2) / n.
+    """
     sizes = Counter(source.labels)
-    met: Counter[int | str | None] = Counter()
-    places = []
-    for turn, i in enumerate(order):
+    counts: Counter[int | str | None] = Counter()
+    priorities = []
+    for rank, i in enumerate(order):
         label = source.labels[i]
-        places.append(((met[label] + 0.5) / sizes[label], turn, i))
-        met[label] += 1
-    return [i for _, _, i in sorted(places)]
+        priorities.append(((counts[label] + 0.5) / sizes[label], rank, i))
+        counts[label] += 1
+    return [i for _, _, i in sorted(priorities)]

@@ -1,4 +1,4 @@
-"""Ready tensors: arrays in memory, and arrays in an `.npz` read image by image."""
+"""Preprocessed tensors: arrays in memory, and arrays in an `.npz` file, read image by image."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
-from adcc_onnx.images.decoding.files import MOST_BYTES, read_bytes
-from adcc_onnx.images.sources.image_source import Label, Load, Mask, Record, Source
+from adcc_onnx.images.decoding.file_bytes import MAX_BYTES, read_bytes
+from adcc_onnx.images.pixel_arrays import Mask
+from adcc_onnx.images.sources.image_source import Label, Load, Record, Source
 
-# A member's local header in a zip archive: its fixed part, and where the lengths of the rest stand.
+# Local header of a zip member: size of its fixed part, offsets of the lengths of name and extra.
 _LOCAL_HEADER, _LENGTHS = 30, (26, 28, 30)
 _CHUNK = 2**20
 _ZIP_ERRORS = (
@@ -38,33 +39,52 @@ _ZIP_ERRORS = (
 
 @dataclass(frozen=True)
 class _Rows:
-    """An array of which a row, along the first axis, is read when it is asked for."""
+    """An array whose rows, along the first axis, are read on demand.
+
+    Attributes:
+        shape: Shape of the array.
+        dtype: Type of its elements.
+        at: Function from increasing row indices to the functions that load these rows.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     at: Callable[[Sequence[int]], Iterator[Load]]
 
 
-def from_arrays(
+def array_source(
     tensors: NDArray[Any], labels: NDArray[Any] | None = None, masks: NDArray[Any] | None = None
 ) -> Source:
-    """Preprocessed tensors [N, C, H, W], with perhaps a label and a mask [N, H, W] each.
+    """Make a source of preprocessed tensors in memory.
+
+    Args:
+        tensors: Floating-point tensors, [N, C, H, W].
+        labels: Labels, integers or text, [N]. Default: none.
+        masks: Ground-truth masks, bool or integers, [N, H, W]. Default: none.
+
+    Returns:
+        The tensors, named "0", "1", ...
 
     Raises:
-        SourceError: another rank or type, or another number of labels or size of masks.
+        SourceError: An array has a wrong rank, size or type.
     """
     return _source(_rows(tensors), labels, None if masks is None else _rows(masks))
 
 
-def in_npz(path: Path) -> Source:
-    """The array `x` [N, C, H, W], and where given `label` [N] and `mask` [N, H, W].
+def npz_source(path: Path) -> Source:
+    """Open an `.npz` file with preprocessed tensors.
 
-    One image is in memory at a time. Those of a plain archive (`numpy.savez`) are reached each by
-    itself; a compressed one is read through in order. Only arrays in Fortran's order are held
-    whole.
+    One image is in memory at a time: an uncompressed file (`numpy.savez`) is read at random, a
+    compressed one in order. Only arrays in Fortran order are read as a whole.
+
+    Args:
+        path: File with the array `x` [N, C, H, W] and optionally `label` [N] and `mask` [N, H, W].
+
+    Returns:
+        The tensors, named "0", "1", ...
 
     Raises:
-        SourceError: it cannot be read, holds no `x`, or its arrays do not fit each other.
+        SourceError: The file cannot be read, holds no `x`, or its arrays do not fit each other.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -76,53 +96,55 @@ def in_npz(path: Path) -> Source:
                 for key in ("x", "label", "mask")
                 if f"{key}.npy" in names
             }
-        labels = _whole(path, "label") if "label" in found else None
+        labels = _load_array(path, "label") if "label" in found else None
     except SourceError:
         raise
-    except Exception as error:  # numpy raises whatever a broken header leads it to
+    except Exception as error:  # numpy raises all kinds of errors on damaged headers
         raise SourceError(f"{path} cannot be read as .npz: {first_line(error)}") from error
     return _source(found["x"], labels, found.get("mask"))
 
 
 def _source(x: _Rows, labels: NDArray[Any] | None, masks: _Rows | None) -> Source:
     _check_shapes(x, masks)
-    known = _known(labels, x.shape[0])
+    labels_or_none = _check_labels(labels, x.shape[0])
 
     def read(positions: Iterable[int]) -> Iterator[Record]:
         chosen = list(positions)
         truths = repeat(None) if masks is None else masks.at(chosen)
-        # Not strict: where there are no masks, None repeats without end.
+        # Not strict: without masks, None is repeated indefinitely.
         for i, load, truth in zip(chosen, x.at(chosen), truths, strict=False):
-            seen = None if truth is None else partial(_mask, truth)
-            yield Record(str(i), known[i], partial(_tensor, load), seen)
+            mask = None if truth is None else partial(_to_mask, truth)
+            yield Record(str(i), labels_or_none[i], partial(_to_tensor, load), mask)
 
-    return Source(_Numbers(x.shape[0]), known, read, ready=True)
+    return Source(_IndexNames(x.shape[0]), labels_or_none, read, preprocessed=True)
 
 
 def _check_shapes(x: _Rows, masks: _Rows | None) -> None:
     if len(x.shape) != 4 or x.dtype.kind != "f" or not x.shape[0]:
-        raise SourceError(f"ready tensors must be floating point [N, C, H, W], not {_kind(x)}")
+        raise SourceError(
+            f"preprocessed tensors must be floating-point [N, C, H, W], not {_describe(x)}"
+        )
     wanted = (x.shape[0], *x.shape[2:])
     if masks is not None and (masks.shape != wanted or masks.dtype.kind not in "biu"):
         raise SourceError(
-            f"masks of tensors [{_sizes(x.shape)}] must be bool [{_sizes(wanted)}], "
-            f"not {_kind(masks)}"
+            f"masks for tensors [{_format_shape(x.shape)}] must be bool "
+            f"[{_format_shape(wanted)}], not {_describe(masks)}"
         )
 
 
-def _known(labels: NDArray[Any] | None, count: int) -> Sequence[Label | None]:
+def _check_labels(labels: NDArray[Any] | None, count: int) -> Sequence[Label | None]:
     if labels is None:
         return [None] * count
     if labels.size != count:
         raise SourceError(f"there are {count} tensors but {labels.size} labels")
     if labels.dtype.kind not in "iuU":
-        raise SourceError(f"labels must be whole numbers or text, not {labels.dtype}")
-    known: list[Label | None] = labels.reshape(-1).tolist()
-    return known
+        raise SourceError(f"labels must be integers or text, not {labels.dtype}")
+    checked: list[Label | None] = labels.reshape(-1).tolist()
+    return checked
 
 
 def _rows(array: NDArray[Any]) -> _Rows:
-    """Of an array in memory."""
+    """Wrap an array in memory."""
     return _Rows(
         array.shape, array.dtype, lambda chosen: (partial(array.__getitem__, i) for i in chosen)
     )
@@ -135,70 +157,70 @@ def _in_archive(path: Path, archive: zipfile.ZipFile, name: str) -> _Rows:
         start = stream.tell()
     row = math.prod(shape[1:]) * dtype.itemsize
     if dtype.hasobject:
-        raise ValueError("an array of objects is a pickle, and none is read (allow_pickle=False)")
+        raise ValueError("arrays of Python objects are not read (allow_pickle=False)")
     if info.file_size != start + row * math.prod(shape[:1]):
-        raise ValueError(f"'{name}' holds less or more than its shape [{_sizes(shape)}]")
-    if row > MOST_BYTES:
-        raise ValueError(f"one row of '{name}' takes {row:,} bytes, more than {MOST_BYTES:,}")
+        raise ValueError(f"the size of '{name}' does not fit its shape [{_format_shape(shape)}]")
+    if row > MAX_BYTES:
+        raise ValueError(f"one row of '{name}' has {row:,} bytes, more than {MAX_BYTES:,}")
     if fortran and len(shape) > 1:
-        return _rows(_whole(path, name.removesuffix(".npy")))
-    shaped = partial(_shaped, dtype=dtype, shape=shape[1:])
+        return _rows(_load_array(path, name.removesuffix(".npy")))
+    decode = partial(_decode_row, dtype=dtype, shape=shape[1:])
     if info.compress_type == zipfile.ZIP_STORED:
         first = _data_offset(path, info) + start
 
-        def apart(chosen: Sequence[int]) -> Iterator[Load]:
+        def at_random(chosen: Sequence[int]) -> Iterator[Load]:
             reads = (partial(read_bytes, path, str(i), first + i * row, row) for i in chosen)
-            return (partial(shaped, read) for read in reads)
+            return (partial(decode, read) for read in reads)
 
-        return _Rows(shape, dtype, apart)
+        return _Rows(shape, dtype, at_random)
     if info.compress_type != zipfile.ZIP_DEFLATED:
-        raise ValueError(f"'{name}' is packed in a way that numpy does not use")
+        raise ValueError(f"the compression method of '{name}' is not one that numpy uses")
 
     def in_order(chosen: Sequence[int]) -> Iterator[Load]:
-        return (partial(shaped, read) for read in _unpacked(path, name, start, row, chosen))
+        return (partial(decode, read) for read in _decompress_rows(path, name, start, row, chosen))
 
     return _Rows(shape, dtype, in_order)
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """(shape, whether in Fortran's order, type) of a `.npy`."""
+    """Read the header of a `.npy` member: shape, whether in Fortran order, and type."""
     version = npy.read_magic(stream)
     if version == (1, 0):
         return npy.read_array_header_1_0(stream)
     if version == (2, 0):
         return npy.read_array_header_2_0(stream)
-    raise ValueError(f"an array of the format {version}, which no plain array has")
+    raise ValueError(f"unsupported .npy format version {version[0]}.{version[1]}")
 
 
 def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a member's data begin: the lengths in its local header may differ from the index's."""
+    """Find where the data of a member begin, from its local header (the index may differ)."""
     local = read_bytes(path, path.name, info.header_offset, _LOCAL_HEADER)
     name, extra = (int.from_bytes(local[a:b], "little") for a, b in pairwise(_LENGTHS))
     return info.header_offset + _LOCAL_HEADER + name + extra
 
 
-def _unpacked(
+def _decompress_rows(
     path: Path, name: str, start: int, row: int, chosen: Sequence[int]
 ) -> Iterator[Callable[[], bytes]]:
-    """Rows of a compressed member, read through in order; where it breaks, the rest fail."""
-    at, broken = -start, ""
+    """Read rows of a compressed member in order; after damage, all further rows fail."""
+    at, damage = -start, ""
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(zipfile.ZipFile(path))
             stream: IO[bytes] = stack.enter_context(archive.open(name))
         except _ZIP_ERRORS as error:
-            stream, broken = io.BytesIO(), first_line(error)
+            stream, damage = io.BytesIO(), first_line(error)
         for i in chosen:
             data = b""
             try:
                 _skip(stream, i * row - at)
                 data = stream.read(row)
             except _ZIP_ERRORS as error:
-                broken = broken or first_line(error)
+                damage = damage or first_line(error)
             at = (i + 1) * row
             if len(data) < row:
-                broken = broken or "it is cut short"
-            yield partial(_given, data, broken and f"{i}: {path.name} is broken ({broken})")
+                damage = damage or "it is truncated"
+            yield partial(_bytes_of_row, data, damage and f"{i}: {path.name} is damaged ({damage})")
 
 
 def _skip(stream: IO[bytes], count: int) -> None:
@@ -206,41 +228,41 @@ def _skip(stream: IO[bytes], count: int) -> None:
         count -= len(data)
 
 
-def _given(data: bytes, trouble: str) -> bytes:
-    if trouble:
-        raise ImageError(trouble)
+def _bytes_of_row(data: bytes, problem: str) -> bytes:
+    if problem:
+        raise ImageError(problem)
     return data
 
 
-def _whole(path: Path, name: str) -> NDArray[Any]:
+def _load_array(path: Path, name: str) -> NDArray[Any]:
     with np.load(path, allow_pickle=False) as archive:
         return np.asarray(archive[name])
 
 
-def _shaped(
+def _decode_row(
     read: Callable[[], bytes], dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> NDArray[Any]:
     return np.frombuffer(read(), dtype).reshape(shape)
 
 
-def _tensor(load: Load) -> NDArray[np.float32]:
+def _to_tensor(load: Load) -> NDArray[np.float32]:
     return np.ascontiguousarray(load(), dtype=np.float32)
 
 
-def _mask(load: Load) -> Mask:
+def _to_mask(load: Load) -> Mask:
     return np.asarray(load() != 0)
 
 
-def _kind(rows: _Rows) -> str:
-    return f"{rows.dtype} [{_sizes(rows.shape)}]"
+def _describe(rows: _Rows) -> str:
+    return f"{rows.dtype} [{_format_shape(rows.shape)}]"
 
 
-def _sizes(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
     return " x ".join(str(size) for size in shape)
 
 
-class _Numbers(Sequence[str]):
-    """ "0", "1", ...: the names of images that have none, taking no memory."""
+class _IndexNames(Sequence[str]):
+    """The names "0", "1", ... of unnamed images, computed on demand."""
 
     def __init__(self, count: int) -> None:
         self._count = count

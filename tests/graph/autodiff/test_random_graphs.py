@@ -1,4 +1,4 @@
-"""Random small graphs: branches, values used twice, broadcasts; against central differences."""
+"""Gradients of small random graphs (branches, reuse, broadcasts) against central differences."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 SHAPE = (2, 3, 4)
-# Smooth everywhere, and tame enough that a chain of them keeps its digits in float32.
+# Smooth everywhere, and bounded enough that a chain of them keeps its precision in float32.
 UNARY = ("Sigmoid", "Tanh", "Sin", "Cos", "Atan", "Softplus", "Softsign", "Mish", "Neg", "Identity")
 BINARY = ("Add", "Sub", "Mul")
-# Each keeps the rank; what changes the shape is undone by broadcasting in the next node.
+# These keep the rank; a reduced axis is broadcast by the next node.
 SHAPED = (
     "Softmax <axis = -1> ({x})",
     "LogSoftmax <axis = 1> ({x})",
@@ -38,7 +38,12 @@ CONSTANTS = {
 
 @dataclass
 class Graph:
-    """Nodes so far, and the values that a next node may read: name -> last axis is full."""
+    """A graph under construction.
+
+    Attributes:
+        nodes: ONNX text of the nodes.
+        values: Values that the next node may read: name -> whether the last axis is unreduced.
+    """
 
     nodes: list[str] = field(default_factory=list)
     values: dict[str, bool] = field(default_factory=lambda: {"x": True, "z": True})
@@ -51,7 +56,7 @@ class Graph:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> str:
-    """Up to ten nodes on two inputs; the output depends on every value that nothing else reads."""
+    """Draw up to ten nodes on two inputs; the output sums all values that no node reads."""
     graph, unread = Graph(), {"x", "z"}
     for _ in range(draw(st.integers(3, 10))):
         first = draw(st.sampled_from(sorted(graph.values)))
@@ -91,15 +96,14 @@ def graphs(draw: st.DrawFn) -> str:
 @given(graphs())
 def test_random_graphs_against_central_differences(nodes: str) -> None:
     inputs = {"x": SHAPE, "z": SHAPE} | CONSTANTS
-    case = Case(nodes, inputs, ("x", "z"))
     reads = {
         name
         for node in onnx.parser.parse_graph(f"g () => () {{ {nodes} }}").node
         for name in node.input
     }
     case = Case(nodes, inputs, tuple(name for name in ("x", "z") if name in reads))
-    found = differentiate(case)
+    result = differentiate(case)
     for name in case.wrt:
-        wanted = differences(case, name, found.seed)
-        scale = max(np.abs(wanted).max(), 1e-3)
-        assert np.abs(found.gradients[name] - wanted).max() < 1e-4 * scale
+        expected = differences(case, name, result.seed)
+        scale = max(np.abs(expected).max(), 1e-3)
+        assert np.abs(result.gradients[name] - expected).max() < 1e-4 * scale

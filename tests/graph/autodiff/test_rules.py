@@ -1,4 +1,4 @@
-"""Every gradient rule, one line a case: axes, broadcasting, groups, dilations, ties, odd pads."""
+"""Tests of every gradient rule, one line per case: axes, broadcasting, groups, dilations, ties."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from helpers.central_differences import Case, differences, differentiate, evaluator
 
 from adcc_onnx.errors import AdccWarning
-from adcc_onnx.graph.autodiff.rules import known_operators
+from adcc_onnx.graph.autodiff.rules.rule_registry import supported_operators
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-# float32 rounding through a few operators, relative to the largest gradient.
+# Float32 rounding errors of a few operators, relative to the largest gradient.
 TOLERANCE = 1e-4
 X = (2, 3, 4)
 IMAGE = (2, 4, 5, 6)
@@ -23,18 +23,18 @@ POSITIVE = np.linspace(0.3, 2.0, 24).reshape(X)
 AXES = partial(np.array, dtype=np.int64)
 
 
-def unary(op: str, values: Any = X, **rest: Any) -> Case:
-    return Case(f"y = {op} (x)", {"x": values}, **rest)
+def unary(op: str, values: Any = X, **options: Any) -> Case:
+    return Case(f"y = {op} (x)", {"x": values}, **options)
 
 
-def binary(op: str, a: Any, b: Any, **rest: Any) -> Case:
+def binary(op: str, a: Any, b: Any, **options: Any) -> Case:
     return Case(
-        f"y = {op} (x, z)", {"x": a, "z": b}, ("x", "z"), label=f"{op} {a} {b}"[:80], **rest
+        f"y = {op} (x, z)", {"x": a, "z": b}, ("x", "z"), label=f"{op} {a} {b}"[:80], **options
     )
 
 
-def conv(attributes: str, x: Any, w: Any, forward: Any, **rest: Any) -> Case:
-    return Case(f"y = Conv <{attributes}> (x, w)", {"x": x, "w": w}, forward=forward, **rest)
+def conv(attributes: str, x: Any, w: Any, forward: Any, **options: Any) -> Case:
+    return Case(f"y = Conv <{attributes}> (x, w)", {"x": x, "w": w}, forward=forward, **options)
 
 
 def transposed(attributes: str, x: Any, w: Any, forward: Any = None) -> Case:
@@ -339,7 +339,7 @@ NORMALIZATIONS = [
         deprecated=True,
     ),
     Case("y = LpNormalization <axis = 1> (x)", {"x": X}),
-    # onnx.reference forgets the absolute value.
+    # onnx.reference omits the absolute value.
     Case(
         "y = LpNormalization <axis = -1, p = 1> (x)",
         {"x": X},
@@ -504,11 +504,12 @@ HEADS = (2, 3, 4, 6)  # batch, heads, tokens, channels
 
 
 def heads_of(x: Any, heads: int) -> Any:
+    """Split [batch, tokens, heads * channels] into heads."""
     return x.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 def packed(forward: Any, heads: int) -> Any:
-    """Attention on [batch, tokens, heads * channels]."""
+    """Return attention on tensors [batch, tokens, heads * channels]."""
 
     def run(*parts: Any) -> Any:
         return forward(*(heads_of(part, heads) for part in parts)).transpose(1, 2).flatten(2)
@@ -527,7 +528,7 @@ def sampled(**options: Any) -> Any:
 GRID = np.random.default_rng(8).uniform(-1.4, 1.4, (2, 3, 4, 2))
 MASK = np.random.default_rng(9).random((4, 5)) < 0.7
 QKV, ALL = {"x": HEADS, "k": (2, 3, 5, 6), "v": (2, 3, 5, 7)}, ("x", "k", "v")
-FORMULAS = [
+DECOMPOSITIONS = [
     Case("y = Attention (x, k, v)", QKV, ALL, 23, SDPA),
     Case("y = Attention <scale = 0.3> (x, k, v)", QKV, ALL, 23, partial(SDPA, scale=0.3)),
     Case("y = Attention <is_causal = 1> (x, k, v)", QKV, ALL, 23, partial(SDPA, is_causal=True)),
@@ -616,7 +617,7 @@ MICROSOFT = [
               {"x": (2, 4, 6), "k": (2, 5, 6), "v": (2, 5, 6)}, packed(SDPA, 2), ALL),
 ]  # fmt: skip
 CASES = [
-    *FORMULAS, *MICROSOFT,
+    *DECOMPOSITIONS, *MICROSOFT,
     *ELEMENTWISE, *ACTIVATIONS, *LINEAR, *CONVOLUTIONS, *POOLS,
     *NORMALIZATIONS, *REDUCTIONS, *SHAPES, *SELECTION,
 ]  # fmt: skip
@@ -628,23 +629,20 @@ def pytest_id(case: Case) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=pytest_id)
 def test_rule_against_central_differences(case: Case) -> None:
-    found = differentiate(case)
-    values = {
-        n: v.astype(np.float64) if v.dtype.kind == "f" else v for n, v in case.values().items()
-    }
-    # The oracle's forward is the operator's: else its differences would prove another function.
-    oracle = evaluator(case)(values)
-    np.testing.assert_allclose(found.y, oracle, atol=1e-5 * max(1.0, np.abs(oracle).max()))
+    result = differentiate(case)
+    # The oracle must compute the same function; otherwise its differences prove nothing.
+    y = evaluator(case)(case.cast_values(np.float64))
+    np.testing.assert_allclose(result.y, y, atol=1e-5 * max(1.0, np.abs(y).max()))
     for name in case.wrt:
-        wanted = differences(case, name, found.seed)
-        assert found.gradients[name].shape == wanted.shape
-        scale = np.abs(wanted).max() or 1.0
-        error = np.abs(found.gradients[name] - wanted).max() / scale
+        expected = differences(case, name, result.seed)
+        assert result.gradients[name].shape == expected.shape
+        scale = np.abs(expected).max() or 1.0
+        error = np.abs(result.gradients[name] - expected).max() / scale
         assert error < TOLERANCE, f"gradient with respect to {name}: {error:.1e}"
 
 
-# What is known of shapes decides which nodes a rule writes: both ways must be right.
-SHAPELESS = [
+# The nodes that a rule builds depend on whether shapes are known; both variants must be right.
+WITHOUT_SHAPES = [
     *(c for c in ELEMENTWISE if "Cast" not in c.nodes),
     *ACTIVATIONS,
     *(
@@ -655,16 +653,16 @@ SHAPELESS = [
 ]
 
 
-@pytest.mark.parametrize("case", SHAPELESS, ids=pytest_id)
-def test_rule_without_known_shapes(case: Case) -> None:
-    known, unknown = differentiate(case), differentiate(case, forget_shapes=True)
+@pytest.mark.parametrize("case", WITHOUT_SHAPES, ids=pytest_id)
+def test_rule_with_unknown_shapes(case: Case) -> None:
+    known, unknown = differentiate(case), differentiate(case, infer_shapes=False)
     for name in case.wrt:
         np.testing.assert_allclose(unknown.gradients[name], known.gradients[name], rtol=1e-6)
 
 
 def test_every_rule_has_a_case() -> None:
     text = " ".join(case.nodes for case in CASES)
-    names = [f"{domain}.{op}" if domain else op for domain, op in known_operators()]
+    names = [f"{domain}.{op}" if domain else op for domain, op in supported_operators()]
     missing = [name for name in names if f" {name} " not in text]
     quantization = {"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
     recurrent = {"GRU", "LSTM", "RNN"}  # test_recurrent.py
@@ -700,25 +698,25 @@ TIES = {
 
 @pytest.mark.parametrize("operator", TIES)
 def test_ties_and_kinks_as_in_torch(operator: str) -> None:
-    """Whole numbers from -3 to 3: many equal neighbors, and every kink is hit."""
+    """Integers from -3 to 3 have many equal neighbors and hit every kink."""
     values = np.random.default_rng(0).integers(-3, 4, (2, 3, 6, 7)).astype(np.float64)
-    found = differentiate(unary(operator, values))
+    result = differentiate(unary(operator, values))
     x = torch.from_numpy(values).requires_grad_()
-    TIES[operator](x).backward(torch.from_numpy(found.seed).double())
-    np.testing.assert_allclose(found.gradients["x"], x.grad.numpy(), atol=1e-6)
+    TIES[operator](x).backward(torch.from_numpy(result.seed).double())
+    np.testing.assert_allclose(result.gradients["x"], x.grad.numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("y = ReduceMax <keepdims = 0> (x, a)", lambda x, a: torch.amax(x, 1)),
         ("y = ReduceMin <keepdims = 0> (x, a)", lambda x, a: torch.amin(x, 1)),
         ("h = Neg (x) y = Max (x, h)", lambda x, a: torch.maximum(x, -x)),
     ],
 )
-def test_ties_are_shared_as_in_torch(text: str, wanted: Any) -> None:
+def test_gradient_is_divided_among_ties_as_in_torch(text: str, expected: Any) -> None:
     values = np.random.default_rng(0).integers(-2, 3, (2, 5, 3)).astype(np.float64)
-    found = differentiate(Case(text, {"x": values, "a": AXES([1])}))
+    result = differentiate(Case(text, {"x": values, "a": AXES([1])}))
     x = torch.from_numpy(values).requires_grad_()
-    wanted(x, None).backward(torch.from_numpy(found.seed).double())
-    np.testing.assert_allclose(found.gradients["x"], x.grad.numpy(), atol=1e-6)
+    expected(x, None).backward(torch.from_numpy(result.seed).double())
+    np.testing.assert_allclose(result.gradients["x"], x.grad.numpy(), atol=1e-6)

@@ -1,4 +1,4 @@
-"""Gradients of the real models against central differences of their tails, in float64."""
+"""Gradients of published models against central differences of their last part, in float64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.images.decoding.decode import read_image
-from adcc_onnx.model import Model, Pass, load
+from adcc_onnx.model import Model, load
+from adcc_onnx.runtime.session_pool import Pass
 
 PRESETS = {
     "mobilenet_v2": "torch",
@@ -33,7 +34,7 @@ STEP, ELEMENTS = 1e-4, 50
 
 
 class Erf(OpRun):
-    """onnx's own evaluator rounds it to float32."""
+    """Erf in float64; that of onnx's reference evaluator rounds to float32."""
 
     op_domain = ""
 
@@ -42,6 +43,7 @@ class Erf(OpRun):
 
 
 def in_float64(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Convert the constants and casts of a model to float64, in place."""
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype.kind == "f":
@@ -53,14 +55,14 @@ def in_float64(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def tail_of(model: Model) -> tuple[list[str], str, ReferenceEvaluator]:
-    """(the layer and what else the rest reads, logits, the rest of the model in float64)."""
+def suffix_of(model: Model) -> tuple[list[str], str, ReferenceEvaluator]:
+    """Return the inputs of the part after the layer (the layer first), the logits and that part."""
     classifier, layer = model.classifier, default_layer(model.classifier)
     path = path_nodes([classifier.logits], [layer.value])
     made = {value for node in path for value in node.outputs}
     reads = {v for node in path for v in node.inputs if v is not None and v.const_value is None}
-    beside = sorted(v.name or "" for v in reads - made - {layer.value})
-    proto, starts = to_proto(classifier.model), [layer.value.name or "", *beside]
+    others = sorted(v.name or "" for v in reads - made - {layer.value})
+    proto, starts = to_proto(classifier.model), [layer.value.name or "", *others]
     end = classifier.logits.name or ""
     known = {value.name for value in proto.graph.value_info}
     for name in {*starts, end} - known:
@@ -75,54 +77,57 @@ def test_gradients_are_central_differences(name: str, data: Path) -> None:
     photo = sorted((data / "photos").iterdir())[42]
     assert model.preprocessing is not None
     images = model.preprocessing(read_image(photo))[None]
-    starts, end, tail = tail_of(model)
+    starts, end, suffix = suffix_of(model)
     (layer,) = model.layers
-    logits = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
+    logits = model.pool.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
     target = int(np.argsort(logits[0])[-2])
-    seen = model.session(Pass.GRADIENTS).run({IMAGE: images, TARGET: np.array([target])})
-    gradient = seen[GRADIENTS][0]
+    outputs = model.pool.session(Pass.GRADIENTS).run({IMAGE: images, TARGET: np.array([target])})
+    gradient = outputs[GRADIENTS][0]
 
-    inside = unfolded(model, images, starts)
-    values = inside[starts[0]]
+    inputs = intermediate_values(model, images, starts)
+    values = inputs[starts[0]]
 
     def score(value: np.ndarray) -> float:
-        return float(tail.run([end], inside | {starts[0]: value})[0].reshape(-1)[target])
+        return float(suffix.run([end], inputs | {starts[0]: value})[0].reshape(-1)[target])
 
     precision = 5e-3 if "fp16" in name else 1e-4
     assert score(values) == pytest.approx(float(logits[0, target]), rel=precision, abs=precision)
     rng = np.random.default_rng(0)
-    wanted, found = [], []
+    expected, actual = [], []
     for _ in range(ELEMENTS):
         k, i, j = (int(rng.integers(size)) for size in gradient.shape)
-        place = index_of(layer.layout, layer.prefix_tokens, layer.grid[1], k, i, j)
+        index = index_of(layer.layout, layer.prefix_tokens, layer.grid[1], k, i, j)
         ends = []
         for sign in (1, -1):
-            moved = values.copy()
-            moved[place] += sign * STEP
-            ends.append(score(moved))
-        wanted.append((ends[0] - ends[1]) / (2 * STEP))
-        found.append(gradient[k, i, j])
-    scale = np.abs(wanted).max()
-    np.testing.assert_allclose(found, wanted, atol=2e-4 * scale)
+            shifted = values.copy()
+            shifted[index] += sign * STEP
+            ends.append(score(shifted))
+        expected.append((ends[0] - ends[1]) / (2 * STEP))
+        actual.append(gradient[k, i, j])
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(actual, expected, atol=2e-4 * scale)
 
 
-def unfolded(model: Model, images: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
-    """Values as they stand in the model, real ones in float64."""
+def intermediate_values(
+    model: Model, images: np.ndarray, names: list[str]
+) -> dict[str, np.ndarray]:
+    """Return intermediate values of the model, in float64 if they are floating-point numbers."""
     proto = to_proto(model.classifier.model)
     del proto.graph.output[:]
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    own = session.get_inputs()[0]
+    image = session.get_inputs()[0]
     x = images if model.classifier.layout == "NCHW" else images.transpose(0, 2, 3, 1)
-    kind = np.float16 if "16" in own.type else np.float32
-    results = session.run(names, {own.name: x.astype(kind)})
-    wide = [r.astype(np.float64) if r.dtype.kind == "f" else r for r in results]
-    return dict(zip(names, wide, strict=True))
+    dtype = np.float16 if "16" in image.type else np.float32
+    results = session.run(names, {image.name: x.astype(dtype)})
+    converted = [r.astype(np.float64) if r.dtype.kind == "f" else r for r in results]
+    return dict(zip(names, converted, strict=True))
 
 
 def index_of(layout: str, prefix: int, width: int, k: int, i: int, j: int) -> tuple[int, ...]:
+    """Return the index of channel k at row i and column j in a tensor of that layout."""
     token = prefix + i * width + j
     return {
         "NCHW": (0, k, i, j),

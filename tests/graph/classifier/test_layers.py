@@ -1,4 +1,4 @@
-"""Names of layers, what kind of map each is, and the default layer of each family."""
+"""Names, kinds and grids of layers, and the default layer of each family of models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from adcc_onnx.graph.classifier.layers import read_layer
 from adcc_onnx.graph.loading.reading import read_model
 from adcc_onnx.graph.passes.prepare import prepare
 
-# name -> (kind, layout, channels, grid, prefix) of the default layer
+# The kind, layout, channels, grid and prefix tokens of each default layer.
 SHARED = {
     "mobilenet_v2": ("feature_map", "NCHW", 1280, (7, 7), 0),
     "bvlc_googlenet": ("feature_map", "NCHW", 1024, (7, 7), 0),
@@ -76,13 +76,13 @@ def test_default_layer_of_the_shared_models(name: str, data: Path) -> None:
     assert (found.grid, found.prefix_tokens) == (grid, prefix)
 
 
-def test_without_global_pooling_the_last_map_before_flattening(torchvision: ModuleType) -> None:
+def test_default_layer_without_global_pooling(torchvision: ModuleType) -> None:
     layer = default_layer(classifier(exported(torchvision.models.alexnet(), 224)))
     assert (layer.channels, layer.grid) == (256, (6, 6))
 
 
-def test_maps_whose_channels_are_the_classes_are_passed_over() -> None:
-    """Class maps, then pooling: the layer is the input of the convolution that makes them."""
+def test_default_layer_is_never_a_map_whose_channels_are_the_classes() -> None:
+    """If class maps are pooled, the default is the input of the convolution that makes them."""
     model = small(
         "maps = Conv (active, class_kernel) mean = GlobalAveragePool (maps) scores = Flatten (mean)"
     )
@@ -90,7 +90,7 @@ def test_maps_whose_channels_are_the_classes_are_passed_over() -> None:
     assert default_layer(classifier(model)).name == "active"
 
 
-def test_tokens_fold_to_the_patch_grid_and_lose_their_prefix() -> None:
+def test_token_layers_have_the_patch_grid_without_prefix_tokens() -> None:
     model = onnx.parser.parse_model(TOKENS)
     for name, shape in {"patch": (6, 3, 4, 4), "extra": (1, 2, 6), "head": (6, 5)}.items():
         add_weights(model, name, shape)
@@ -107,21 +107,21 @@ def test_module_paths_of_both_torch_exporters(dynamo: bool, torchvision: ModuleT
     assert find_value(found.model, "layer4") is default_layer(found).value
 
 
-def test_names_recorded_as_anything_else_are_no_module_paths() -> None:
+def test_malformed_metadata_gives_no_module_paths() -> None:
     for recorded in ("__import__('os')", "[1, 2", "[[], 3]"):
         node = ir.node("Relu", [None], metadata_props={"pkg.torch.onnx.name_scopes": recorded})
         assert list(module_paths(node)) == []
 
 
-def test_a_layer_that_folds_to_no_map_is_refused() -> None:
+def test_a_layer_that_is_no_map_is_an_error() -> None:
     with pytest.raises(LayerShapeError, match="layer 'flat' has shape"):
         read_layer(classifier(small()), "flat")
     with pytest.raises(UnknownLayerError, match="did you mean 'features'"):
         read_layer(classifier(small()), "feature")
 
 
-def test_shapes_that_hang_on_the_batch_are_settled(data: Path) -> None:
-    """The transformer's reshapes are arithmetic on its batch; none of it is left."""
+def test_shapes_that_depend_on_the_batch_are_resolved(data: Path) -> None:
+    """The sizes of the transformer's reshapes are computed from its batch; they become constant."""
     found = read_classifier(prepare(read_model(data / "models" / "deit_tiny_patch16_224.onnx")))
     reshapes = [node for node in found.model.graph if node.op_type == "Reshape"]
     assert all(node.inputs[1].const_value is not None for node in reshapes)

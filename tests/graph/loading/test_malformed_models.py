@@ -1,7 +1,7 @@
-"""Some three hundred broken and hostile models: each is refused in a line, or comes out right.
+"""About 300 broken and hostile models: each gives an error of one line, or a correct result.
 
-They are tried in processes of their own, with bounds on memory and time, so that a native crash, a
-hang or another exception than ours is seen as what it is; see `malformed_worker`.
+They are tried in separate processes with limits on memory and time, so that native crashes, hangs
+and foreign exceptions are detected; see `malformed_worker`.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import malformed_models as malformed
+from helpers.malformed_models.corpus import corpus, write
 
 WORKERS = 2
-SECONDS, STARTING = 30, 60  # on a busy machine; the slowest case takes about two
-MEMORY = 1536  # MiB, at any moment of all cases
+# In seconds, for a busy machine; the slowest case takes about two.
+TIMEOUT, STARTUP = 30, 60
+MAX_PEAK = 1536  # MiB, in any case
 WORKER = Path(__file__).parents[2] / "helpers" / "malformed_worker.py"
-CASES = dict(malformed.corpus())
+CASES = dict(corpus())
 STEPS = ("inspect", "expose", "explain")
 
 
 class Worker:
-    """A process that tries one model after another; a new one where the last has died."""
+    """Tries models one after another in a process, which is restarted after a crash."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def __call__(self, path: Path) -> dict[str, Any]:
         process = self._process or self._start()
-        late = threading.Event()
+        timed_out = threading.Event()
 
         def stop() -> None:
-            late.set()
+            timed_out.set()
             process.kill()
 
-        alarm = threading.Timer(SECONDS if self._process else SECONDS + STARTING, stop)
+        alarm = threading.Timer(TIMEOUT if self._process else TIMEOUT + STARTUP, stop)
         self._process = process
         alarm.start()
         try:
@@ -56,12 +57,13 @@ class Worker:
             found: dict[str, Any] = json.loads(answer)
             return found
         self._process = None
-        ended = f"exit status {process.wait()}"
-        return {"died": "it took too long" if late.is_set() else f"it crashed ({ended})"}
+        status = process.wait()
+        timeout = timed_out.is_set()
+        return {"died": "it took too long" if timeout else f"it crashed (exit status {status})"}
 
     def close(self) -> None:
         if self._process is not None:
-            self._process.communicate(timeout=SECONDS)
+            self._process.communicate(timeout=TIMEOUT)
 
     @staticmethod
     def _start() -> subprocess.Popen[str]:
@@ -79,11 +81,11 @@ class Worker:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What became of every case."""
+    """The outcome of every case."""
     if sys.platform != "linux":
-        pytest.skip("the bounds on memory are those of Linux")
+        pytest.skip("the memory limits work on Linux only")
     folder = tmp_path_factory.mktemp("malformed")
-    paths = {name: malformed.write(folder / name, made) for name, made in CASES.items()}
+    paths = {name: write(folder / name, content) for name, content in CASES.items()}
     shares = [list(paths)[i::WORKERS] for i in range(WORKERS)]
 
     def try_all(names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -98,7 +100,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_is_refused_in_a_line_or_comes_out_right(
+def test_every_case_gives_an_error_of_one_line_or_a_correct_result(
     outcomes: dict[str, dict[str, Any]], name: str
 ) -> None:
     outcome = outcomes[name]
@@ -109,11 +111,11 @@ def test_it_is_refused_in_a_line_or_comes_out_right(
 def test_the_memory_stays_bounded(outcomes: dict[str, dict[str, Any]]) -> None:
     peaks = {name: outcome.get("peak", 0) for name, outcome in outcomes.items()}
     worst = max(peaks, key=peaks.__getitem__)
-    assert peaks[worst] < MEMORY, f"{worst}: {peaks[worst]} MiB"
+    assert peaks[worst] < MAX_PEAK, f"{worst}: {peaks[worst]} MiB"
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "reason"),
     [
         ("no_models-text", "is not an ONNX model, or it is truncated"),
         ("structures-unknown_reference", "it reads a value that no node computes"),
@@ -141,10 +143,12 @@ def test_the_memory_stays_bounded(outcomes: dict[str, dict[str, Any]]) -> None:
         ("external-length_short", "its length is 8 bytes, but its shape needs 432 bytes"),
     ],
 )
-def test_the_reason_is_said(outcomes: dict[str, dict[str, Any]], name: str, said: str) -> None:
+def test_the_error_states_the_reason(
+    outcomes: dict[str, dict[str, Any]], name: str, reason: str
+) -> None:
     for step in STEPS:
         text = outcomes[name]["steps"][step]
-        assert text.startswith("refused: ") and re.search(said, text), text
+        assert text.startswith("refused: ") and re.search(reason, text), text
 
 
 @pytest.mark.parametrize(
@@ -160,5 +164,5 @@ def test_the_reason_is_said(outcomes: dict[str, dict[str, Any]], name: str, said
         "names-long",
     ],
 )
-def test_what_is_only_odd_still_works(outcomes: dict[str, dict[str, Any]], name: str) -> None:
+def test_unusual_but_valid_models_work(outcomes: dict[str, dict[str, Any]], name: str) -> None:
     assert outcomes[name]["steps"] == dict.fromkeys(STEPS, "ok")

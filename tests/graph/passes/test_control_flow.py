@@ -1,4 +1,4 @@
-"""Control flow that is known on load disappears; what depends on the image is refused by name."""
+"""Constant control flow is resolved on loading; control flow on the image is an error."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def run(model: onnx.ModelProto, **feeds: np.ndarray) -> list[np.ndarray]:
     return session.run(None, {"image": IMAGES, **feeds})
 
 
-# What each does to `layer` [N, 3, 4, 4], and the derivative of that.
-KNOWN = {
+# Each with its function of `layer` [N, 3, 4, 4] and the derivative of that function.
+RESOLVED = {
     "if": (CONSTANT_IF, lambda a: np.exp(2 * a), lambda a: 2 * np.exp(2 * a)),
     "if, an outer value": (OUTER_IF, lambda a: a, np.ones_like),
     "nested": (NESTED, np.sin, np.cos),
@@ -106,9 +106,9 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("name", [*KNOWN, "loop"])
-def test_it_is_resolved_and_computes_the_same(name: str) -> None:
-    model = network(LOOP if name == "loop" else KNOWN[name][0])
+@pytest.mark.parametrize("name", [*RESOLVED, "loop"])
+def test_constant_control_flow_is_resolved_to_equal_results(name: str) -> None:
+    model = network(LOOP if name == "loop" else RESOLVED[name][0])
     resolved = to_proto(prepare(ir.from_proto(model)))
     kinds = {node.op_type for node in resolved.graph.node}
     assert not kinds & {"If", "Loop", "Scan"}
@@ -116,9 +116,9 @@ def test_it_is_resolved_and_computes_the_same(name: str) -> None:
     np.testing.assert_allclose(run(resolved)[0], run(model)[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", KNOWN)
-def test_its_gradient_is_the_closed_form(name: str) -> None:
-    body, function, derivative = KNOWN[name]
+@pytest.mark.parametrize("name", RESOLVED)
+def test_gradient_is_the_closed_form(name: str) -> None:
+    body, function, derivative = RESOLVED[name]
     exposed = expose(network(body), ["layer"])
     onnx.checker.check_model(exposed, full_check=True)
     scores, layer, gradient = run(exposed, target=np.array([0, 2]))
@@ -128,7 +128,7 @@ def test_its_gradient_is_the_closed_form(name: str) -> None:
     np.testing.assert_allclose(gradient, derivative(wide) * chosen / 16, rtol=1e-5)
 
 
-def test_the_gradient_of_an_unrolled_loop() -> None:
+def test_gradient_of_an_unrolled_loop_is_torchs() -> None:
     torch = pytest.importorskip("torch")
     exposed = expose(network(LOOP), ["layer"])
     _, layer, gradient = run(exposed, target=np.array([1, 1]))
@@ -141,7 +141,7 @@ def test_the_gradient_of_an_unrolled_loop() -> None:
     np.testing.assert_allclose(gradient, x.grad.numpy(), rtol=1e-5, atol=1e-7)
 
 
-REFUSED = {
+DYNAMIC = {
     "If": """
       most = ReduceMax <keepdims = 0> (layer)
       half = Constant <value = float {0.5}> ()
@@ -157,15 +157,15 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
-def test_what_depends_on_the_image_is_refused(kind: str) -> None:
+@pytest.mark.parametrize("kind", DYNAMIC)
+def test_control_flow_on_the_image_is_an_error(kind: str) -> None:
     with pytest.raises(ControlFlowError) as caught:
-        expose(network(REFUSED[kind]), ["layer"])
+        expose(network(DYNAMIC[kind]), ["layer"])
     assert f"operator {kind} (node '" in str(caught.value)
     assert "not constant" in str(caught.value)
 
 
-def test_a_loop_too_long_to_unroll_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_loops_are_not_unrolled() -> None:
     long = network(LOOP.replace("int64 {3}", "int64 {1000000}"))
     with pytest.raises(ControlFlowError, match="too large to unroll"):
         expose(long, ["layer"])

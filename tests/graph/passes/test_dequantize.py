@@ -1,4 +1,4 @@
-"""Quantized models: rounding passes the gradient, saturation stops it, and layers are real."""
+"""Quantized models: rounding passes the gradient, saturation stops it; layers are floats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.passes.prepare import prepare
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.images.decoding.decode import read_image
-from adcc_onnx.model import Pass
+from adcc_onnx.runtime.session_pool import Pass
 
 torch = pytest.importorskip("torch")
 X = np.random.default_rng(0).normal(0, 3, (2, 3, 5))
@@ -28,7 +28,7 @@ SCALES = np.array([0.02, 0.01, 0.03])
 PAIR = "q = QuantizeLinear {a} (x, s, z) y = DequantizeLinear {a} (q, s, z)"
 
 
-def test_one_scale_is_torchs_fake_quantization() -> None:
+def test_per_tensor_gradients_are_those_of_torchs_fake_quantization() -> None:
     inputs = {"x": X, "s": np.array(0.02), "z": np.array(-20, np.int8)}
     found = differentiate(Case(PAIR.format(a=""), inputs))
     x = torch.from_numpy(X).float().requires_grad_()
@@ -39,7 +39,7 @@ def test_one_scale_is_torchs_fake_quantization() -> None:
     np.testing.assert_allclose(found.gradients["x"], x.grad.numpy(), rtol=1e-6)
 
 
-def test_a_scale_a_channel_is_torchs_fake_quantization() -> None:
+def test_per_channel_gradients_are_those_of_torchs_fake_quantization() -> None:
     zeros = np.array([3, 0, 128], np.uint8)
     found = differentiate(Case(PAIR.format(a="<axis = 1>"), {"x": X, "s": SCALES, "z": zeros}))
     x = torch.from_numpy(X).float().requires_grad_()
@@ -50,13 +50,13 @@ def test_a_scale_a_channel_is_torchs_fake_quantization() -> None:
     np.testing.assert_allclose(found.gradients["x"], x.grad.numpy(), rtol=1e-6)
 
 
-def test_dynamic_quantization_passes_everything() -> None:
+def test_dynamic_quantization_passes_the_whole_gradient() -> None:
     text = "q, s, z = DynamicQuantizeLinear (x) y = DequantizeLinear (q, s, z)"
     found = differentiate(Case(text, {"x": X}))
     np.testing.assert_allclose(found.gradients["x"], found.seed, rtol=1e-6)
 
 
-class Photos(quantizers.CalibrationDataReader):
+class CalibrationImages(quantizers.CalibrationDataReader):
     def __init__(self, name: str, batches: list[np.ndarray]) -> None:
         self._feeds = iter([{name: batch} for batch in batches])
 
@@ -69,7 +69,7 @@ def quantize(source: Path, target: Path, images: np.ndarray, style: str) -> Path
     quantizers.quantize_static(
         source,
         target,
-        Photos(name, [images[i : i + 1] for i in range(len(images))]),
+        CalibrationImages(name, [images[i : i + 1] for i in range(len(images))]),
         quant_format=getattr(quantizers.QuantFormat, style),
         per_channel=style == "QDQ",
         activation_type=quantizers.QuantType.QUInt8,
@@ -95,7 +95,7 @@ BRANCHES = """left = Conv (active, point) right = AveragePool <kernel_shape = [1
 @pytest.mark.parametrize(
     ("style", "layer"), [("QDQ", "bent_DequantizeLinear_Output"), ("QOperator", "bent_quantized")]
 )
-def test_a_quantized_model_explains_like_its_original(
+def test_a_quantized_model_has_the_maps_of_its_original(
     style: str, layer: str, tmp_path: Path
 ) -> None:
     model = small(BRANCHES)
@@ -110,11 +110,11 @@ def test_a_quantized_model_explains_like_its_original(
     rewritten = to_proto(prepare(ir.from_proto(quantized)))
     assert not any("QLinear" in node.op_type for node in rewritten.graph.node)
     scores = run(quantized, images)
-    # Real arithmetic instead of whole numbers: apart by one level of the last quantization or two.
+    # Floating-point instead of integer arithmetic: up to two levels of the last quantization apart.
     step = np.diff(np.unique(scores)).min()
     assert np.abs(run(rewritten, images) - scores).max() <= 2.01 * step
     maps = [
-        adcc.explain(adcc.load(p, layer=name, device="cpu"), images, "hirescam", target=2)
+        adcc.explain(adcc.load(p, layers=name, device="cpu"), images, "hirescam", target=2).maps
         for p, name in ((tmp_path / "net.onnx", "bent"), (path, layer))
     ]
     correlations = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(*maps, strict=True)]
@@ -140,7 +140,8 @@ def test_quantized_mobilenet_finds_the_same_regions(quantized_mobilenet: Any) ->
     logits = original.session(Pass.FORWARD).run({IMAGE: tensors})[LOGITS]
     targets = [int(c) for c in logits.argmax(axis=1)]
     one, other = (
-        adcc.explain(model, tensors, "gradcam", target=targets) for model in (original, quantized)
+        adcc.explain(model, tensors, "gradcam", target=targets).maps
+        for model in (original, quantized)
     )
     correlations = [
         np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(one, other, strict=True)

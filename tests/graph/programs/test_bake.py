@@ -1,4 +1,4 @@
-"""A baked heatmap is what `explain` gives, in a plain onnxruntime session."""
+"""A baked heatmap equals the map of `explain`, in a plain onnxruntime session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from helpers.small_models import small
 
 import adcc_onnx as adcc
 from adcc_onnx.cams.method_registry import get_method, method_names
-from adcc_onnx.errors import OptionError, UnknownLayerError
+from adcc_onnx.errors import ModelError, OptionError, UnknownLayerError
 from adcc_onnx.images.decoding.decode import read_image
 
 IMAGES = np.random.default_rng(6).standard_normal((4, 3, 8, 8)).astype(np.float32)
@@ -40,7 +40,7 @@ def run(model: onnx.ModelProto, images: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("method", BAKED)
 @pytest.mark.parametrize("target", [None, 2])
-def test_the_heatmap_is_what_explain_gives(method: str, target: int | None, tmp_path: Path) -> None:
+def test_the_heatmap_equals_explain(method: str, target: int | None, tmp_path: Path) -> None:
     onnx.save(deeper(), tmp_path / "net.onnx")
     baked = adcc.bake(tmp_path / "net.onnx", method, ["active"], target)
     onnx.checker.check_model(baked, full_check=True)
@@ -48,9 +48,9 @@ def test_the_heatmap_is_what_explain_gives(method: str, target: int | None, tmp_
     assert {opset.domain for opset in baked.opset_import} == {""}
     facts = {prop.key: prop.value for prop in baked.metadata_props}
     assert (facts["adcc_onnx.method"], facts["adcc_onnx.layers"]) == (method, "active")
-    model = adcc.load(tmp_path / "net.onnx", layer="active", device="cpu")
+    model = adcc.load(tmp_path / "net.onnx", layers="active", device="cpu")
     found = run(baked, IMAGES)
-    wanted = adcc.explain(model, IMAGES, method, target)
+    wanted = adcc.explain(model, IMAGES, method, target).maps
     assert 0.5 < wanted.max() <= 1
     np.testing.assert_allclose(found["heatmap"], wanted, atol=1e-5)
     np.testing.assert_array_equal(found["scores"], run(deeper(), IMAGES)["scores"])
@@ -60,12 +60,15 @@ def test_the_heatmap_is_what_explain_gives(method: str, target: int | None, tmp_
 def test_maps_of_several_layers_are_fused(fuse: str, tmp_path: Path) -> None:
     onnx.save(deeper(), tmp_path / "net.onnx")
     layers = ["active", "third"]
-    model = adcc.load(tmp_path / "net.onnx", layer=layers, fuse=fuse, device="cpu")
-    maps = adcc.explain(model, IMAGES, "hirescam", target=1)
+    model = adcc.load(tmp_path / "net.onnx", layers=layers, fuse=fuse, device="cpu")
+    maps = adcc.explain(model, IMAGES, "hirescam", target=1).maps
     alone = [
         adcc.explain(
-            adcc.load(tmp_path / "net.onnx", layer=name, device="cpu"), IMAGES, "hirescam", target=1
-        )
+            adcc.load(tmp_path / "net.onnx", layers=name, device="cpu"),
+            IMAGES,
+            "hirescam",
+            target=1,
+        ).maps
         for name in layers
     ]
     joined = np.mean(alone, axis=0) if fuse == "mean" else np.max(alone, axis=0)
@@ -81,7 +84,7 @@ def test_a_constant_map_is_zeros() -> None:
     np.testing.assert_array_equal(found["heatmap"], np.zeros((2, 8, 8)))
 
 
-def test_every_method_can_be_baked_or_says_why_not() -> None:
+def test_methods_that_cannot_be_baked_give_an_error() -> None:
     for name in method_names():
         if name in BAKED:
             continue
@@ -89,7 +92,7 @@ def test_every_method_can_be_baked_or_says_why_not() -> None:
             adcc.bake(small(), name)
 
 
-def test_wrong_wishes() -> None:
+def test_unknown_classes_and_layers_are_errors() -> None:
     with pytest.raises(OptionError, match="no class 5: the model has 5 classes"):
         adcc.bake(small(), target=5)
     with pytest.raises(UnknownLayerError):
@@ -108,4 +111,13 @@ def test_shared_models(method: str, name: str, preset: str, data: Path) -> None:
     assert model.preprocessing is not None
     images = np.stack([model.preprocessing(read_image(photo)) for photo in photos])
     found = run(adcc.bake(path, method), images)["heatmap"]
-    np.testing.assert_allclose(found, adcc.explain(model, images, method), atol=1e-5)
+    np.testing.assert_allclose(found, adcc.explain(model, images, method).maps, atol=1e-5)
+
+
+def test_an_open_image_size_is_an_error() -> None:
+    model = small()
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims[2].dim_param, dims[3].dim_param = "height", "width"
+    with pytest.raises(ModelError, match="--size HxW"):
+        adcc.bake(model, "gradcam")
+    assert adcc.bake(model, "gradcam", size=(8, 8)).graph.output[-1].name == "heatmap"

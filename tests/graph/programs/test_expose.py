@@ -1,4 +1,4 @@
-"""The contract of `expose`: outputs, order, target, precision, and nothing superfluous."""
+"""The contract of `expose`: outputs and their order, target, precision, and no unused nodes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def closed_form(model: onnx.ModelProto, targets: np.ndarray, pixels: int) -> np.ndarray:
-    """Behind global average pooling and a linear head, the gradient is w[target] / (h w)."""
+    """The gradient before global average pooling and a linear layer: w[target] / (h w)."""
     return weights_of(model)["weights"][targets] / pixels
 
 
@@ -107,7 +107,7 @@ def test_half_precision_models_have_float32_gradients() -> None:
     np.testing.assert_allclose(outputs["active.gradient"][:, :, 0, 0], wanted, rtol=1e-6)
 
 
-def test_nothing_dead_and_nothing_twice() -> None:
+def test_no_unused_nodes_and_no_duplicate_weights() -> None:
     exposed = expose(small("softmax"), ["features"])
     used = {name for node in exposed.graph.node for name in node.input}
     needed = used | {value.name for value in exposed.graph.output}
@@ -129,7 +129,7 @@ def test_a_saved_model_is_the_same(tmp_path: Path) -> None:
         np.testing.assert_array_equal(again[name], value)
 
 
-def test_wrong_wishes_are_answered_by_name() -> None:
+def test_wrong_arguments_are_errors_that_name_them() -> None:
     with pytest.raises(UnknownLayerError, match="did you mean 'active'"):
         expose(small(), ["activ"])
     with pytest.raises(OptionError, match="'logits' or 'probabilities'"):
@@ -161,6 +161,6 @@ def test_shared_models_keep_their_outputs_and_find_their_layer(name: str, data: 
     for optimize, bar in ((False, 0.0), (True, 1e-5)):
         plain = run(original, feeds, optimize)[own].astype(np.float64)
         kept = run(exposed, feeds | targets, optimize)[own].astype(np.float64)
-        # On a CPU float16 is emulated: where the runtime rounds depends on what is read where.
+        # CPUs emulate float16, and where onnxruntime rounds depends on which values are outputs.
         atol = 2**-10 if kind == np.float16 else bar * np.abs(plain).max()
         np.testing.assert_allclose(kept, plain, rtol=0, atol=atol)

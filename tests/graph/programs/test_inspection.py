@@ -1,4 +1,4 @@
-"""What `inspect` says of a model: its ends, its layers, the default, and what blocks gradients."""
+"""`inspect`: inputs and outputs, layers, the default layer, and unsupported operators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from helpers.small_models import small
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.graph.programs.inspection import inspect
 
 BLOCKED = """own = unknown.Blend (active) late = Conv <pads = [1, 1, 1, 1]> (own, second)
@@ -47,7 +47,7 @@ def test_layers_before_an_operator_without_a_rule_are_marked() -> None:
     model.graph.initializer.append(
         onnx.helper.make_tensor("second", onnx.TensorProto.FLOAT, [4, 4, 3, 3], [0.1] * 144)
     )
-    # What comes out of it only the file can tell.
+    # The output shape of a custom operator is known from the file only.
     model.graph.value_info.append(
         onnx.helper.make_tensor_value_info("own", onnx.TensorProto.FLOAT, ["batch", 4, 8, 8])
     )
@@ -59,7 +59,7 @@ def test_layers_before_an_operator_without_a_rule_are_marked() -> None:
     ]
 
 
-def test_a_rule_that_refuses_is_an_obstacle_too() -> None:
+def test_a_node_that_its_rule_rejects_is_unsupported() -> None:
     model = small(DIAGONAL)
     model.graph.initializer.append(
         onnx.helper.make_tensor("first", onnx.TensorProto.INT64, [1], [1])

@@ -1,4 +1,4 @@
-"""Weights drawn anew: the right ones, of the same mean and deviation, and no others."""
+"""Randomized weights: only the named ones, with the same mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adcc_onnx.model import Model
 def model(tmp_path: Path) -> Model:
     proto = small()
     rng = np.random.default_rng(3)
-    # Large enough for the statistics of what is drawn to be those of what it replaces.
+    # Large enough for the statistics of a sample to be close to those of the distribution.
     shapes = {"kernel": (64, 3, 3, 3), "weights": (5, 64)}
     for index, (name, shape) in enumerate(shapes.items()):
         values = (2 + 3 * rng.standard_normal(shape)).astype(np.float32)
@@ -32,7 +32,7 @@ def values(model: Model, name: str) -> np.ndarray:
     return model.classifier.model.graph.initializers[name].const_value.numpy()
 
 
-def test_the_last_weights_come_first(model: Model) -> None:
+def test_weights_are_listed_from_the_logits_on(model: Model) -> None:
     assert weight_names_from_top(model.classifier) == ["weights", "kernel"]
 
 
@@ -48,7 +48,7 @@ def test_only_the_named_weights_change(model: Model) -> None:
     assert drawn.std() == pytest.approx(before["weights"].std(), rel=0.15)
 
 
-def test_the_seed_says_what_is_drawn(model: Model) -> None:
+def test_the_seed_determines_the_weights(model: Model) -> None:
     first, again, other = (
         randomize_weights(model.classifier, ["kernel"], seed).model.graph.initializers["kernel"]
         for seed in (1, 1, 2)

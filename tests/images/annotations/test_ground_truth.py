@@ -1,4 +1,4 @@
-"""Boxes, outlines, run lengths and masks: the very pixels that their formats mean."""
+"""Boxes, polygons, run-length encodings and mask images give exactly the pixels they define."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image
 from skimage import draw
 
 from adcc_onnx.errors import ImageError, SourceError
-from adcc_onnx.images.annotations.ground_truth import with_truth
-from adcc_onnx.images.annotations.polygons import from_runs, inside, unpacked_runs
+from adcc_onnx.images.annotations.ground_truth import with_ground_truth
+from adcc_onnx.images.annotations.polygons import decode_runs, mask_from_runs, polygon_mask
 from adcc_onnx.images.sources.image_source import Record, Source
 from adcc_onnx.images.sources.open_images import open_arrays, open_source
 
@@ -60,7 +60,7 @@ def first(source: Source) -> Record:
 
 
 def mask_of(pictures: Path, spec: Path) -> np.ndarray:
-    record = first(with_truth(open_source(pictures), spec))
+    record = first(with_ground_truth(open_source(pictures), spec))
     assert record.truth is not None
     return record.truth()
 
@@ -85,7 +85,7 @@ def test_voc_counts_from_one_and_includes_both_ends(pictures: Path, tmp_path: Pa
     )
 
 
-def test_several_boxes_are_one_truth_and_are_clipped(pictures: Path, tmp_path: Path) -> None:
+def test_several_boxes_are_united_and_clipped(pictures: Path, tmp_path: Path) -> None:
     write(tmp_path / "a" / "1.xml", voc((0, 0, 4, 4), (30, 25, 500, 500), (3.4, 3.4, 6.9, 6.9)))
     wanted = painted(
         (slice(0, 4), slice(0, 4)), (slice(24, 30), slice(29, 40)), (slice(3, 6), slice(3, 6))
@@ -93,23 +93,23 @@ def test_several_boxes_are_one_truth_and_are_clipped(pictures: Path, tmp_path: P
     np.testing.assert_array_equal(mask_of(pictures, tmp_path / "a"), wanted)
 
 
-def test_names_with_folders_without_and_missing(pictures: Path, tmp_path: Path) -> None:
+def test_annotations_by_path_by_name_and_missing(pictures: Path, tmp_path: Path) -> None:
     write(tmp_path / "a" / "dog" / "2.xml", voc((1, 1, 2, 2)))
-    cat, dog = with_truth(open_source(pictures), tmp_path / "a")
+    cat, dog = with_ground_truth(open_source(pictures), tmp_path / "a")
     assert cat.truth is None and dog.truth is not None and dog.truth().sum() == 4
     write(tmp_path / "b" / "1.xml", voc((1, 1, 3, 3)))
-    cat, dog = with_truth(open_source(pictures), tmp_path / "b")
+    cat, dog = with_ground_truth(open_source(pictures), tmp_path / "b")
     assert dog.truth is None and cat.truth is not None and cat.truth().sum() == 9
 
 
-def test_a_bare_name_that_two_images_share_is_neither(tmp_path: Path) -> None:
+def test_an_ambiguous_file_name_matches_no_image(tmp_path: Path) -> None:
     for name in ("cat/1.png", "dog/1.png", "dog/2.png"):
         path = tmp_path / "pictures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (WIDTH, HEIGHT)).save(path)
     write(tmp_path / "a" / "1.xml", voc((1, 1, 2, 2)))
     write(tmp_path / "a" / "2.xml", voc((1, 1, 2, 2)))
-    source = with_truth(open_source(tmp_path / "pictures"), tmp_path / "a")
+    source = with_ground_truth(open_source(tmp_path / "pictures"), tmp_path / "a")
     assert [record.truth is not None for record in source] == [False, False, True]
 
 
@@ -119,22 +119,22 @@ def test_no_annotation_is_read_outside_its_folder(tmp_path: Path) -> None:
     write(tmp_path / "1.xml", voc((1, 1, 2, 2)))
     write(tmp_path / "a" / "other.xml", voc((1, 1, 2, 2)))
     with pytest.raises(SourceError, match="annotates no image"):
-        with_truth(open_source(tmp_path / "lists" / "list.csv"), tmp_path / "a")
+        with_ground_truth(open_source(tmp_path / "lists" / "list.csv"), tmp_path / "a")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (voc((1, 1, 2, 2), size=(WIDTH + 1, HEIGHT)), "30 x 41 pixels .* not 30 x 40"),
-        (voc((41, 1, 50, 5)), "turned round or outside"),
-        (voc((10, 1, 9, 5)), "turned round or outside"),
-        (voc((1, 1, float("nan"), 5)), "not of numbers"),
-        (voc((1, 1, 2, 2)).replace("<xmax>2</xmax>", ""), "not of numbers"),
-        (voc((1, 1, 2, 2)).replace("</annotation>", ""), "no well-formed XML"),
-        ("", "no well-formed XML"),
+        (voc((41, 1, 50, 5)), "reverse order or is outside"),
+        (voc((10, 1, 9, 5)), "reverse order or is outside"),
+        (voc((1, 1, float("nan"), 5)), "not a finite number"),
+        (voc((1, 1, 2, 2)).replace("<xmax>2</xmax>", ""), "is not numeric"),
+        (voc((1, 1, 2, 2)).replace("</annotation>", ""), "the XML is malformed"),
+        ("", "the XML is malformed"),
         ("<!DOCTYPE a [<!ENTITY b 'bbbb'>]>" + voc((1, 1, 2, 2)), "document type"),
         ("<!DOCTYPE a SYSTEM 'file:///etc/passwd'>" + voc((1, 1, 2, 2)), "document type"),
-        ("<a>" * 200_000, "no well-formed XML"),
+        ("<a>" * 200_000, "the XML is malformed"),
         ("<a>" * 100_000 + "</a>" * 100_000 + " " * 2**20, "more than"),
     ],
 )
@@ -147,13 +147,13 @@ def test_a_broken_box_file_fails_its_image_by_name(
     assert "1.xml" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_box_file_of_no_boxes_shows_no_object(pictures: Path, tmp_path: Path) -> None:
+def test_a_box_file_without_boxes_gives_an_empty_mask(pictures: Path, tmp_path: Path) -> None:
     for text in (voc(), "<a>" * 50_000 + "</a>" * 50_000):
         write(tmp_path / "a" / "1.xml", text)
         assert not mask_of(pictures, tmp_path / "a").any()
 
 
-def test_masks_by_any_pixel_that_is_not_zero(pictures: Path, tmp_path: Path) -> None:
+def test_nonzero_pixels_form_the_mask(pictures: Path, tmp_path: Path) -> None:
     truth = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.3
     folder = tmp_path / "m"
     folder.mkdir()
@@ -172,18 +172,20 @@ def test_masks_by_any_pixel_that_is_not_zero(pictures: Path, tmp_path: Path) -> 
         np.testing.assert_array_equal(mask_of(pictures, folder), truth)
 
 
-def test_a_mask_of_another_size_or_broken_fails_its_image(pictures: Path, tmp_path: Path) -> None:
+def test_a_damaged_mask_or_one_of_another_size_fails_its_image(
+    pictures: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "m"
     folder.mkdir()
     Image.new("L", (HEIGHT, WIDTH)).save(folder / "1.png")
     with pytest.raises(ImageError, match=r"40 x 30 pixels .* not 30 x 40"):
         mask_of(pictures, folder)
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:50])
-    with pytest.raises(ImageError, match=r"1\.png: cut short"):
+    with pytest.raises(ImageError, match=r"1\.png: truncated"):
         mask_of(pictures, folder)
 
 
-def test_a_turned_picture_has_the_truth_of_the_upright_one(tmp_path: Path) -> None:
+def test_a_rotated_image_has_the_mask_of_the_upright_one(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "pictures").mkdir()
@@ -196,7 +198,7 @@ def test_a_turned_picture_has_the_truth_of_the_upright_one(tmp_path: Path) -> No
         mask_of(tmp_path / "pictures", tmp_path / "a")
 
 
-def test_coco_boxes_hold_the_pixels_whose_centers_they_hold(pictures: Path, tmp_path: Path) -> None:
+def test_coco_boxes_cover_pixels_whose_centers_lie_inside(pictures: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
     for _ in range(50):
@@ -216,10 +218,10 @@ def test_outlines_against_scikit_image() -> None:
     for corners in (3, 4, 5, 9, 30):
         for _ in range(20):
             x, y = rng.uniform(-5, 45, corners), rng.uniform(-5, 35, corners)
-            found = inside(np.stack([x, y], 1).ravel().tolist(), (HEIGHT, WIDTH))
+            found = polygon_mask(np.stack([x, y], 1).ravel().tolist(), (HEIGHT, WIDTH))
             wanted = draw.polygon2mask((HEIGHT, WIDTH), np.stack([y - 0.5, x - 0.5], 1))
             np.testing.assert_array_equal(found, wanted)
-    square = inside([3, 4, 13, 4, 13, 24, 3, 24], (HEIGHT, WIDTH))
+    square = polygon_mask([3, 4, 13, 4, 13, 24, 3, 24], (HEIGHT, WIDTH))
     np.testing.assert_array_equal(square, painted((slice(4, 24), slice(3, 13))))
 
 
@@ -233,15 +235,15 @@ def test_outlines_and_run_lengths_against_cocos_own() -> None:
         x, y = 20 + radius * np.cos(angles), 15 + radius * np.sin(angles)
         outline = np.stack([x, y], 1).ravel().tolist()
         theirs = masks.decode(masks.frPyObjects([outline], HEIGHT, WIDTH))[:, :, 0].astype(bool)
-        off += np.sum(theirs != inside(outline, (HEIGHT, WIDTH)))
+        off += np.sum(theirs != polygon_mask(outline, (HEIGHT, WIDTH)))
         size += theirs.sum()
         noise = np.asfortranarray(rng.random((HEIGHT, WIDTH)) < rng.uniform(0.01, 0.99))
         packed = masks.encode(noise.astype(np.uint8))["counts"].decode()
-        np.testing.assert_array_equal(from_runs(unpacked_runs(packed), (HEIGHT, WIDTH)), noise)
+        np.testing.assert_array_equal(mask_from_runs(decode_runs(packed), (HEIGHT, WIDTH)), noise)
     assert off / size < 0.03
 
 
-def test_segmentations_of_every_form(pictures: Path, tmp_path: Path) -> None:
+def test_every_kind_of_segmentation(pictures: Path, tmp_path: Path) -> None:
     square, other = [3, 4, 13, 4, 13, 24, 3, 24], [20, 1, 22, 1, 22, 3, 20, 3]
     two = painted((slice(4, 24), slice(3, 13)), (slice(1, 3), slice(20, 22)))
     path = tmp_path / "c.json"
@@ -262,15 +264,15 @@ def test_segmentations_of_every_form(pictures: Path, tmp_path: Path) -> None:
         ({"segmentation": [[1, 2, 3, 4, 5, 1e999]]}, "three points"),
         ({"segmentation": [[1, 2, 3, 4, 5, "x"]]}, ""),
         ({"segmentation": {"size": [3, 4], "counts": [12]}}, "3 x 4 pixels"),
-        ({"segmentation": {"size": [30, 40], "counts": [12]}}, "runs of 12 pixels"),
+        ({"segmentation": {"size": [30, 40], "counts": [12]}}, "the runs have 12 pixels"),
         ({"segmentation": {"size": [30, 40], "counts": [10**30]}}, ""),
-        ({"segmentation": {"size": [30, 40], "counts": [-1, 1201]}}, "whole numbers"),
-        ({"segmentation": {"size": [30, 40], "counts": "zzz"}}, "no compressed"),
+        ({"segmentation": {"size": [30, 40], "counts": [-1, 1201]}}, "integers from 0"),
+        ({"segmentation": {"size": [30, 40], "counts": "zzz"}}, "an invalid character"),
         ({"segmentation": {"size": [30, 40], "counts": "P"}}, "within a number"),
         ({"segmentation": {}}, ""),
         ({"bbox": [1, 2, 3]}, ""),
         ({"bbox": None}, ""),
-        ({"bbox": [100, 100, 3, 3]}, "outside the picture"),
+        ({"bbox": [100, 100, 3, 3]}, "outside the image"),
         ({"bbox": [1, 1, "2", 2]}, ""),
     ],
 )
@@ -282,14 +284,14 @@ def test_a_broken_annotation_fails_its_image(
     assert "\n" not in str(caught.value)
 
 
-def test_coco_of_another_size_fails_and_images_without_annotations_have_no_truth(
+def test_coco_sizes_must_match_and_images_may_lack_annotations(
     pictures: Path, tmp_path: Path
 ) -> None:
     path = coco(tmp_path / "c.json", {"bbox": [0, 0, 2, 2]}, height=31)
     with pytest.raises(ImageError, match="31 x 40 pixels"):
         mask_of(pictures, path)
     path = coco(tmp_path / "c.json", {"bbox": [0, 0, 2, 2]}, height=None)
-    cat, dog = with_truth(open_source(pictures), path)
+    cat, dog = with_ground_truth(open_source(pictures), path)
     assert cat.truth is not None and cat.truth().sum() == 4 and dog.truth is None
 
 
@@ -303,8 +305,8 @@ def test_coco_of_another_size_fails_and_images_without_annotations_have_no_truth
         ({"a.txt": "x"}, "a.txt", "neither a folder"),
         ({"a.json": "{"}, "a.json", "cannot be read as JSON"),
         ({"a.json": "[" * 100_000}, "a.json", "cannot be read as JSON"),
-        ({"a.json": "[]"}, "a.json", "no COCO file"),
-        ({"a.json": '{"images": [{"id": 1}], "annotations": []}'}, "a.json", "no COCO file"),
+        ({"a.json": "[]"}, "a.json", "not a COCO file"),
+        ({"a.json": '{"images": [{"id": 1}], "annotations": []}'}, "a.json", "not a COCO file"),
         ({"a.json": '{"images": [], "annotations": []}'}, "a.json", "annotates no image"),
     ],
 )
@@ -314,11 +316,11 @@ def test_mistakes_are_named(
     for name, text in files.items():
         write(tmp_path / name, text)
     with pytest.raises(SourceError, match=words) as caught:
-        with_truth(open_source(pictures), tmp_path / spec)
+        with_ground_truth(open_source(pictures), tmp_path / spec)
     assert "\n" not in str(caught.value)
 
 
-def test_the_picture_is_decoded_once(pictures: Path, tmp_path: Path) -> None:
+def test_the_image_is_decoded_once(pictures: Path, tmp_path: Path) -> None:
     write(tmp_path / "a" / "1.xml", voc((1, 1, 2, 2)))
     source = open_source(pictures)
     loads = []
@@ -328,7 +330,7 @@ def test_the_picture_is_decoded_once(pictures: Path, tmp_path: Path) -> None:
             load = record.load
             yield Record(record.name, None, lambda load=load: loads.append(1) or load())
 
-    record = first(with_truth(Source(source.names, source.labels, counted), tmp_path / "a"))
+    record = first(with_ground_truth(Source(source.names, source.labels, counted), tmp_path / "a"))
     assert record.truth is not None
     record.load()
     record.truth()
@@ -337,7 +339,7 @@ def test_the_picture_is_decoded_once(pictures: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_masks_of_ready_tensors(tmp_path: Path, save: Any) -> None:
+def test_masks_of_preprocessed_tensors(tmp_path: Path, save: Any) -> None:
     rng = np.random.default_rng(4)
     x, mask = rng.standard_normal((5, 3, 6, 7)).astype(np.float32), rng.random((5, 6, 7)) < 0.5
     save(tmp_path / "x.npz", x=x, mask=mask, label=np.arange(5))

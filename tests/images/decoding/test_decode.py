@@ -1,4 +1,4 @@
-"""Pictures come through whole or not at all, whatever their kind."""
+"""Images of every format are decoded completely or rejected."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_other_colors_become_rgb() -> None:
     assert np.abs(found.astype(int) - PIXELS).mean() < 3
 
 
-def test_pictures_are_turned_upright() -> None:
+def test_images_are_rotated_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
     data = encoded(Image.fromarray(PIXELS), "PNG", exif=exif)
@@ -76,16 +76,16 @@ def test_the_first_frame_of_an_animation_is_taken() -> None:
 
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.98])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_a_picture_cut_short_is_refused(kind: str, kept: float) -> None:
+def test_a_truncated_image_is_rejected(kind: str, kept: float) -> None:
     data = PHOTO if kind == "JPEG" else encoded(Image.fromarray(PIXELS), kind)
     with pytest.raises(ImageError, match=r"^cut\.x: ") as caught:
         decode_image(data[: int(len(data) * kept)], "cut.x")
     assert "\n" not in str(caught.value)
 
 
-def test_half_a_photo_is_refused(data: Path) -> None:
+def test_half_a_photo_is_rejected(data: Path) -> None:
     photo = sorted((data / "photos").iterdir())[0].read_bytes()
-    with pytest.raises(ImageError, match="cut short"):
+    with pytest.raises(ImageError, match="truncated"):
         decode_image(photo[: len(photo) // 2], "half.jpg")
 
 
@@ -103,15 +103,15 @@ def huge_png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(30_000, 30_000), (2**31 - 1, 2**31 - 1)])
-def test_a_picture_too_large_is_refused_by_its_header(size: tuple[int, int]) -> None:
+def test_an_oversized_image_is_rejected_by_its_header(size: tuple[int, int]) -> None:
     with pytest.raises(ImageError, match="pixels"):
         decode_image(huge_png(*size), "huge.png")
 
 
-def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+def test_files_of_unknown_formats_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="empty"):
         decode_image(b"", "none.jpg")
-    with pytest.raises(ImageError, match="no picture of a known format"):
+    with pytest.raises(ImageError, match="not an image of a known format"):
         decode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n" * 10, "program.eps")
     with pytest.raises(ImageError, match=r"gone\.jpg: cannot be read"):
         read_image(tmp_path / "gone.jpg")

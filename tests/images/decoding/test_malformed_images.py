@@ -1,7 +1,7 @@
-"""Some six hundred damaged pictures: each is refused cleanly or comes out right; none ends a run.
+"""About 600 damaged images: each is rejected cleanly or decoded correctly; none ends a run.
 
-They are decoded in a process of its own with bounds on memory and time, so that a crash, a hang or
-another exception than `ImageError` is seen as what it is.
+They are decoded in a separate process with limits on memory and time, so that a crash, a hang or
+an exception other than `ImageError` is detected.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pytest
 from PIL import Image
 
 from adcc_onnx.errors import ImageError
-from adcc_onnx.images.decoding import files
+from adcc_onnx.images.decoding import file_bytes
 from adcc_onnx.images.decoding.decode import decode_image, read_image
 from adcc_onnx.images.sources.open_images import open_source
 
@@ -63,7 +63,7 @@ def animated(kind: str) -> bytes:
     return encoded(kind, frames[0], save_all=True, append_images=frames[1:])
 
 
-SOUND = {
+VALID = {
     "baseline.jpg": encoded("JPEG", quality=90),
     "progressive.jpg": encoded("JPEG", progressive=True),
     "cmyk.jpg": encoded("JPEG", Image.fromarray(PIXELS).convert("CMYK")),
@@ -156,9 +156,9 @@ def verdicts(folder: Path) -> tuple[dict[str, Any], int]:
     return report["found"], report["peak"] // 1024
 
 
-def test_every_damage_is_refused_or_harmless(tmp_path: Path) -> None:
+def test_every_damage_is_rejected_or_harmless(tmp_path: Path) -> None:
     rng, right = np.random.default_rng(6), {}
-    for name, data in SOUND.items():
+    for name, data in VALID.items():
         right[name] = decode_image(data, name)
         for damage, broken in damages(data, rng):
             (tmp_path / f"{damage}-{name}").write_bytes(broken)
@@ -190,24 +190,24 @@ def test_a_bomb_is_refused_by_its_header() -> None:
 
 
 @pytest.mark.parametrize("name", ["baseline.jpg", "progressive.jpg", "cmyk.jpg"])
-def test_a_jpeg_is_refused_wherever_it_is_cut(name: str) -> None:
+def test_a_jpeg_truncated_anywhere_is_rejected(name: str) -> None:
     """Also where only the mark of its end is lost, or half of it."""
-    for kept in [*range(1, len(SOUND[name]), 7), *range(len(SOUND[name]) - 20, len(SOUND[name]))]:
+    for kept in [*range(1, len(VALID[name]), 7), *range(len(VALID[name]) - 20, len(VALID[name]))]:
         with pytest.raises(ImageError):
-            decode_image(SOUND[name][:kept], name)
+            decode_image(VALID[name][:kept], name)
 
 
-def test_photos_are_refused_if_their_tail_is_lost(data: Path) -> None:
+def test_photos_without_their_end_are_rejected(data: Path) -> None:
     for path in sorted((data / "photos").iterdir())[:20]:
         photo = path.read_bytes()
         for lost in (1, 2, 3, 10, 100, 1000):
-            with pytest.raises(ImageError, match=r"cut short"):
+            with pytest.raises(ImageError, match="truncated"):
                 decode_image(photo[:-lost], "photo.jpg")
 
 
-def test_what_is_not_of_the_picture_may_be_damaged() -> None:
+def test_damage_outside_the_image_data_is_harmless() -> None:
     """Bytes behind the end, comments, foreign metadata: the picture is the untouched one."""
-    photo, drawing = SOUND["baseline.jpg"], SOUND["color.png"]
+    photo, drawing = VALID["baseline.jpg"], VALID["color.png"]
     comment = b"\xff\xfe" + struct.pack(">H", 102) + RNG.bytes(100)
     private = b"\xff\xe9" + struct.pack(">H", 52) + b"\xff\xd9\xff\xda" + RNG.bytes(46)
     wanted = decode_image(photo, "x")
@@ -227,9 +227,9 @@ def test_what_is_not_of_the_picture_may_be_damaged() -> None:
 
 
 @pytest.mark.parametrize("lost", ["IDAT", "IHDR", "IEND"])
-def test_a_png_of_a_wrong_checksum_is_refused(lost: str) -> None:
+def test_a_png_with_a_wrong_checksum_is_rejected(lost: str) -> None:
     """Pillow does not look at the sums of the pixels' chunks."""
-    broken = bytearray(SOUND["color.png"])
+    broken = bytearray(VALID["color.png"])
     at = broken.index(lost.encode())
     length = int.from_bytes(broken[at - 4 : at], "big")
     broken[at + 4 + length] ^= 1
@@ -237,9 +237,9 @@ def test_a_png_of_a_wrong_checksum_is_refused(lost: str) -> None:
         decode_image(bytes(broken), "x.png")
 
 
-def test_a_jpeg_of_too_many_scans_is_refused() -> None:
+def test_a_jpeg_with_too_many_scans_is_rejected() -> None:
     """A small file that would be walked through for hours."""
-    data = SOUND["progressive.jpg"]
+    data = VALID["progressive.jpg"]
     last = data.rindex(b"\xff\xda")
     scan = data[last:-2]
     with pytest.raises(ImageError, match="scans"):
@@ -250,7 +250,7 @@ def test_a_jpeg_of_too_many_scans_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_all_eight_ways_to_hold_a_camera(kind: str) -> None:
+def test_all_eight_exif_orientations(kind: str) -> None:
     """The group of the square: what is stored turned comes out as numpy turns it."""
     stored = decode_image(encoded(kind), "x")
     upright = {
@@ -270,7 +270,7 @@ def test_all_eight_ways_to_hold_a_camera(kind: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_orientation_that_is_none_leaves_the_picture(orientation: int) -> None:
+def test_an_invalid_orientation_is_ignored(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     np.testing.assert_array_equal(decode_image(encoded("PNG", exif=exif), "x"), PIXELS)
@@ -286,7 +286,7 @@ def test_an_orientation_that_is_none_leaves_the_picture(orientation: int) -> Non
         (np.int32, "TIFF"),
     ],
 )
-def test_deep_pixels_are_scaled_or_refused(deep: Any, kind: str) -> None:
+def test_pixels_of_more_than_8_bits_are_scaled_or_rejected(deep: Any, kind: str) -> None:
     values = np.arange(65536).reshape(256, 256)
     data = encoded(kind, Image.fromarray(values.astype(deep)))
     if deep is np.uint16:
@@ -297,26 +297,36 @@ def test_deep_pixels_are_scaled_or_refused(deep: Any, kind: str) -> None:
             decode_image(data, "x")
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_than_regular_files_are_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("path,label\n" * 100)
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
-    (tmp_path / "big.png").write_bytes(SOUND["color.png"])
+    (tmp_path / "big.png").write_bytes(VALID["color.png"])
     names = ["folder", "empty", "text", "pipe", "loop", "gone", "nul\0"]
-    words = ["no regular file", "empty", "no picture", "no regular file", "", "No such file", ""]
+    words = [
+        "not a regular file",
+        "empty",
+        "not an image",
+        "not a regular file",
+        "",
+        "No such file",
+        "",
+    ]
     for name, said in zip(names, words, strict=True):
         with pytest.raises(ImageError) as caught:
             read_image(tmp_path / f"{name}.png")
         assert said in str(caught.value) and str(caught.value).startswith(f"{name}.png: ")
-    monkeypatch.setattr(files.read_bytes, "__defaults__", (0, None, 100))
+    monkeypatch.setattr(file_bytes.read_bytes, "__defaults__", (0, None, 100))
     with pytest.raises(ImageError, match="bytes are more than 100"):
         read_image(tmp_path / "big.png")
 
 
-def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "mine.png").write_bytes(SOUND["color.png"])
+def test_an_unreadable_file_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "mine.png").write_bytes(VALID["color.png"])
     (tmp_path / "mine.png").chmod(0)
     root = os.geteuid() == 0
     if root:  # to root every file is readable
@@ -329,8 +339,8 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
             os.seteuid(0)
 
 
-def test_a_source_goes_on_behind_a_bad_picture(tmp_path: Path) -> None:
-    for name, data in SOUND.items():
+def test_a_source_continues_after_an_invalid_image(tmp_path: Path) -> None:
+    for name, data in VALID.items():
         (tmp_path / name).write_bytes(data)
     source = open_source(tmp_path)
     (tmp_path / "cmyk.jpg").unlink()

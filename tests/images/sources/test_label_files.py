@@ -1,4 +1,4 @@
-"""Labels from files of their own: ImageNet's ground truth is mapped or refused, never guessed."""
+"""Labels from separate files: ImageNet's ground truth is mapped or rejected, never guessed."""
 
 from __future__ import annotations
 
@@ -48,9 +48,11 @@ def test_ilsvrc_identifiers_through_the_development_kit(validation: Path, tmp_pa
     assert list(open_source(validation, 2, labels=truth).labels) == [SYNSETS[170], SYNSETS[489]]
 
 
-def test_identifiers_without_the_kit_are_refused(validation: Path, tmp_path: Path) -> None:
+def test_identifiers_without_the_development_kit_are_rejected(
+    validation: Path, tmp_path: Path
+) -> None:
     truth = write(tmp_path / "ground_truth.txt", [490, 361, 171, 1000])
-    with pytest.raises(SourceError, match=r"not class numbers: put meta\.mat"):
+    with pytest.raises(SourceError, match=r"not class indices: put the file meta\.mat"):
         open_source(validation, labels=truth)
     (tmp_path / "meta.mat").write_bytes(b"MATLAB 5.0 nothing")
     with pytest.raises(SourceError, match=r"meta\.mat cannot be read"):
@@ -60,7 +62,7 @@ def test_identifiers_without_the_kit_are_refused(validation: Path, tmp_path: Pat
         open_source(validation, labels=truth)
 
 
-def test_numbers_from_zero_and_synsets_line_by_line(validation: Path, tmp_path: Path) -> None:
+def test_class_indices_and_synsets_line_by_line(validation: Path, tmp_path: Path) -> None:
     classes = write(tmp_path / "val.txt", [65, 0, 999, 5])
     assert list(open_source(validation, labels=classes).labels) == [999, 65, 0, 5]
     synsets = write(tmp_path / "synsets.txt", SYNSETS[:4])
@@ -80,18 +82,18 @@ def test_a_csv_by_names_with_and_without_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ([1, 2, 3, 4], "classes from 0 or ILSVRC2012 identifiers from 1"),
-        ([0, 1000, 3, 4], "classes from 0 or ILSVRC2012 identifiers from 1"),
-        ([0, 1, 2], "3 lines, none for ILSVRC2012_val_00000004"),
-        ([0, 1, 2, 1001], "neither synsets nor class numbers"),
-        (["cat", "dog", "cat", "dog"], "neither synsets nor class numbers"),
+        ([1, 2, 3, 4], "class indices from 0 or ILSVRC2012 identifiers from 1"),
+        ([0, 1000, 3, 4], "class indices from 0 or ILSVRC2012 identifiers from 1"),
+        ([0, 1, 2], "only 3 lines, so none for ILSVRC2012_val_00000004"),
+        ([0, 1, 2, 1001], "one synset or class index per line"),
+        (["cat", "dog", "cat", "dog"], "one synset or class index per line"),
         (["a.png,1"], "labels no image of the source"),
-        (["a.png,1", "b.png"], "line 2: not path,label"),
-        (["a.png,1", "a.png,2"], "line 2: a second label for a.png"),
+        (["a.png,1", "b.png"], "line 2: expected path,label"),
+        (["a.png,1", "a.png,2"], "line 2: a.png has another label above"),
         ([], "holds no labels"),
     ],
 )
-def test_what_is_not_certain_is_refused(
+def test_ambiguous_labels_are_rejected(
     validation: Path, tmp_path: Path, lines: list[object], words: str
 ) -> None:
     with pytest.raises(SourceError, match=words) as caught:
@@ -99,7 +101,7 @@ def test_what_is_not_certain_is_refused(
     assert "l.txt" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_lines_are_only_for_names_that_say_which(tmp_path: Path) -> None:
+def test_labels_by_line_need_numbered_names(tmp_path: Path) -> None:
     path = tar(tmp_path / "x.tar", [("a.png", png(0)), ("b.png", png(0))])
-    with pytest.raises(SourceError, match=r"which is that of a\.png"):
+    with pytest.raises(SourceError, match=r"the name a\.png contains no line number"):
         open_source(path, labels=write(tmp_path / "l.txt", [0, 1]))

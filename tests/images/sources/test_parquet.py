@@ -1,4 +1,4 @@
-"""Parquet as Hugging Face lays it out, row group by row group."""
+"""Parquet files with the layout of Hugging Face, read by row group."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_rows_without_a_name_are_numbered(tmp_path: Path, path: str | None) -> N
     assert list(open_source(file).names) == ["0", "1"]
 
 
-def test_plain_bytes_and_labels_as_text(tmp_path: Path) -> None:
+def test_a_column_of_bytes_and_text_labels(tmp_path: Path) -> None:
     columns = {"image": [png(1), png(2)], "label": pa.array(["cat", "7"]).dictionary_encode()}
     source = open_source(write(tmp_path / "x.parquet", columns))
     assert list(source.labels) == ["cat", 7] and list(source.names) == ["0", "1"]
@@ -63,7 +63,7 @@ def test_shards(tmp_path: Path) -> None:
     assert [shade(record.load()) for record in source] == [0, 1, 2, 3]
 
 
-def test_row_groups_of_which_nothing_is_wanted_are_not_read(
+def test_row_groups_without_requested_rows_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = open_source(write(tmp_path / "x.parquet", {"image": [png(i) for i in range(12)]}))
@@ -79,7 +79,7 @@ def test_row_groups_of_which_nothing_is_wanted_are_not_read(
     assert read == [0, 2]
 
 
-def test_a_row_or_a_row_group_that_is_broken_fails_alone(tmp_path: Path) -> None:
+def test_a_damaged_row_or_row_group_fails_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = [None, b"no picture", *(png(i) for i in range(2, 12))]
     path = tmp_path / "x.parquet"
@@ -115,7 +115,7 @@ def test_mistakes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     wanted = {
         "none": "has no column 'image'",
         "empty": "has no rows",
-        "floats": "neither whole numbers nor text",
+        "floats": "neither integers nor text",
         "broken": "cannot be read as Parquet",
     }
     for name, words in wanted.items():

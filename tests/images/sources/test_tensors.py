@@ -1,4 +1,4 @@
-"""Ready tensors row by row: what numpy wrote comes back, whatever the packing."""
+"""Preprocessed tensors are read row by row from every kind of .npz file that numpy writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_every_kind_of_array(tmp_path: Path, save: Any, kind: str, order: Any) -
     x = np.asarray(RNG.standard_normal((7, 3, 4, 5)).astype(kind), order=order)
     save(tmp_path / "x.npz", other=np.arange(9), label=np.arange(7)[:, None], x=x)
     source = open_source(tmp_path / "x.npz")
-    assert source.ready and len(source) == 7 and list(source.names) == list("0123456")
+    assert source.preprocessed and len(source) == 7 and list(source.names) == list("0123456")
     for _ in range(2):
         loads = [record.load() for record in source]
         assert all(load.dtype == np.float32 and load.flags.c_contiguous for load in loads)
@@ -56,7 +56,7 @@ def test_one_image_is_in_memory_at_a_time(tmp_path: Path, save: Any) -> None:
 
 
 @pytest.mark.parametrize("save", SAVES)
-def test_what_is_cut_or_gone_later_fails_its_images(tmp_path: Path, save: Any) -> None:
+def test_later_damage_fails_the_images(tmp_path: Path, save: Any) -> None:
     path = tmp_path / "x.npz"
     save(path, x=RNG.standard_normal((40, 3, 8, 8)))
     source, data = open_source(path), path.read_bytes()
@@ -70,7 +70,7 @@ def test_what_is_cut_or_gone_later_fails_its_images(tmp_path: Path, save: Any) -
 
 
 @pytest.mark.parametrize("save", SAVES)
-def test_archives_changed_anywhere_give_a_clean_error_or_tensors(tmp_path: Path, save: Any) -> None:
+def test_damaged_archives_give_a_clean_error_or_tensors(tmp_path: Path, save: Any) -> None:
     path = tmp_path / "x.npz"
     save(path, x=RNG.standard_normal((3, 1, 4, 4)), label=np.arange(3))
     data = path.read_bytes()
@@ -96,22 +96,28 @@ def with_header(path: Path, header: str, body: bytes = b"") -> Path:
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        ("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999, 3, 9, 9)}", "less or more"),
-        ("{'descr': '<f4', 'fortran_order': True, 'shape': (99999999, 3, 9, 9)}", "less or more"),
+        (
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999, 3, 9, 9)}",
+            "does not fit",
+        ),
+        (
+            "{'descr': '<f4', 'fortran_order': True, 'shape': (99999999, 3, 9, 9)}",
+            "does not fit",
+        ),
         ("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 3, 9, 9)}", "cannot be read"),
         ("{'descr': '|O', 'fortran_order': False, 'shape': (0, 3, 9, 9)}", "allow_pickle"),
-        ("{'descr': '<f4', 'fortran_order': False, 'shape': ()}", "less or more"),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': ()}", "does not fit"),
         ("__import__('os').system('true')", "cannot be read"),
         ("{", "cannot be read"),
     ],
 )
-def test_headers_that_lie(tmp_path: Path, header: str, words: str) -> None:
+def test_headers_that_contradict_the_data(tmp_path: Path, header: str, words: str) -> None:
     with pytest.raises(SourceError, match=words) as caught:
         open_source(with_header(tmp_path / "x.npz", header))
     assert "\n" not in str(caught.value)
 
 
-def test_a_row_too_large_is_refused_unread(tmp_path: Path) -> None:
+def test_an_oversized_row_is_rejected_before_reading(tmp_path: Path) -> None:
     """A small file that unpacks to a gigabyte."""
     with (
         zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
@@ -127,6 +133,6 @@ def test_a_row_too_large_is_refused_unread(tmp_path: Path) -> None:
         open_source(tmp_path / "x.npz")
 
 
-def test_labels_of_another_kind_are_refused() -> None:
-    with pytest.raises(SourceError, match="whole numbers or text"):
+def test_labels_of_other_types_are_rejected() -> None:
+    with pytest.raises(SourceError, match="integers or text"):
         open_arrays(np.zeros((2, 1, 2, 2)), labels=np.array([0.5, 1.5]))

@@ -1,9 +1,12 @@
-"""Gradient rules: one vector-Jacobian product an operator and argument, a file a family.
+"""Gradient rules: one vector-Jacobian product per operator and input, one file per operator family.
 
 A rule is a function ``(g, n) -> Tensor``: `g` is the gradient of the score with respect to the
-operator's output, `n` the `Call` it belongs to (``n[0]`` its first input, ``n.y`` its output); it
-returns the gradient with respect to one input, of that input's shape. For an operator that
-broadcasts, it may return the output's shape: un-broadcasting is done by the engine, once for all.
+operator's output, and `n` is the `Call` of the forward node (``n[0]`` is its first input, ``n.y``
+its output). It returns the gradient with respect to one input, of the shape of that input. The rule
+of an operator that broadcasts may return the shape of the output: the gradient of broadcasting is
+computed in `broadcast` for all operators.
+
+In the docstrings of the rules, dx is the gradient of the score with respect to x.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from adcc_onnx.graph.autodiff.rules.rule_registry import (
     NO_GRADIENT,
     STRAIGHT_THROUGH,
     find_rule,
-    known_operators,
+    supported_operators,
 )
 
-__all__ = ["NO_GRADIENT", "STRAIGHT_THROUGH", "find_rule", "known_operators"]
+__all__ = ["NO_GRADIENT", "STRAIGHT_THROUGH", "find_rule", "supported_operators"]

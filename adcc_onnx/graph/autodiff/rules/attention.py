@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, written in simpler operators."""
+"""Decomposition of scaled dot-product attention into simpler operators."""
 
 from __future__ import annotations
 
@@ -10,15 +10,28 @@ from adcc_onnx.graph.autodiff.builder import BOOL, FLOAT, Tensor
 from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.rules.rule_registry import decomposition
 
-_MASKED = -1e30  # its exponential is 0, and it stays finite where a whole row is masked
+# Bias of masked tokens: its exponential is 0, and unlike -inf it gives no NaN in a row that is
+# masked completely.
+_MASKED = -1e30
 
 
 def attend(
     query: Tensor, key: Tensor, value: Tensor, scale: float, bias: Tensor | None, softcap: float = 0
 ) -> Tensor:
-    """softmax(scale Q K^T + bias) V of tensors [batch, heads, tokens, channels].
+    """Build softmax(scale Q K^T + bias) V on tensors [batch, heads, tokens, channels].
 
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, equation 1.
+
+    Args:
+        query: Queries Q.
+        key: Keys K.
+        value: Values V.
+        scale: Factor of the queries.
+        bias: Bias of the scores, broadcast to [batch, heads, query tokens, key tokens], or None.
+        softcap: Bound of the scores, softcap tanh(scores / softcap); 0 for none.
+
+    Returns:
+        The attended values [batch, heads, query tokens, value channels].
     """
     scores = (query * scale).op("MatMul", key.transpose([0, 1, 3, 2]))
     if bias is not None:
@@ -29,72 +42,68 @@ def attend(
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """[batch, tokens, heads channels] -> [batch, heads, tokens, channels]."""
+    """Reshape [batch, tokens, heads * channels] to [batch, heads, tokens, channels]."""
     return x.reshape([0, 0, heads, -1]).transpose([0, 2, 1, 3])
 
 
 def join_heads(x: Tensor) -> Tensor:
-    """[batch, heads, tokens, channels] -> [batch, tokens, heads channels]."""
+    """Reshape [batch, heads, tokens, channels] to [batch, tokens, heads * channels]."""
     return x.transpose([0, 2, 1, 3]).reshape([0, 0, -1])
 
 
 def causal_bias(query: Tensor, key: Tensor) -> Tensor:
-    """0 up to the query's own token, far below 0 after it; [query tokens, key tokens]."""
+    """Build the bias [query tokens, key tokens] that masks the tokens after the query token."""
     builder = query.builder
     shape = builder.op(
         "Concat", query.op("Shape", start=2, end=3), key.op("Shape", start=2, end=3), axis=0
     )
-    later = builder.op("Expand", builder.constant(_MASKED, FLOAT), shape)
-    return later.op("Trilu", builder.constant(np.array(1, np.int64)), upper=1)
+    masked = builder.op("Expand", builder.constant(_MASKED, FLOAT), shape)
+    return masked.op("Trilu", builder.constant(np.array(1, np.int64)), upper=1)
 
 
 def channels_of(x: Tensor) -> int:
-    """The size of the last axis."""
+    """Return the fixed size of the last axis.
+
+    Raises:
+        UnsupportedNodeError: The size is symbolic or unknown.
+    """
     size = None if x.dims is None else x.dims[-1]
     if not isinstance(size, int):
-        raise UnsupportedNodeError("the number of its channels is not known")
+        raise UnsupportedNodeError("the number of its channels is not fixed")
     return size
 
 
-def _repeated(x: Tensor, times: int) -> Tensor:
-    """Heads shared by several queries, [batch, heads, ...] -> [batch, heads times, ...]."""
+def _repeat_heads(x: Tensor, times: int) -> Tensor:
+    """Repeat each head, for queries that share keys: [batch, heads * times, ...]."""
     if times == 1:
         return x
     builder, channels = x.builder, channels_of(x)
-    wide = builder.op(
+    shape = builder.op(
         "Concat", x.op("Shape", end=2), builder.ints(times), x.op("Shape", start=2), axis=0
     )
-    copies = x.op("Unsqueeze", builder.ints(2)).op("Expand", wide)
+    copies = x.op("Unsqueeze", builder.ints(2)).op("Expand", shape)
     dims = x.dims or ()
     assert isinstance(dims[1], int)
-    flat = builder.op(
-        "Concat",
-        x.op("Shape", end=1),
-        builder.ints([dims[1] * times, -1, channels]),
-        axis=0,
-    )
-    return copies.reshape(flat)
+    sizes = builder.ints([dims[1] * times, -1, channels])
+    return copies.reshape(builder.op("Concat", x.op("Shape", end=1), sizes, axis=0))
 
 
 def attention(n: Call) -> Tensor:
-    """The standard operator of opset 23"""
+    """Attention of opset 23: softmax(scale Q K^T + bias) V."""
     if n.has(4) or n.has(5):
-        raise UnsupportedNodeError("it takes past keys and values")
+        raise UnsupportedNodeError("it reads past keys and values")
     query, key, value = n[0], n[1], n[2]
-    flat = n.rank(0) == 3
-    if flat:
-        heads, shared = int(n.attribute("q_num_heads")), int(n.attribute("kv_num_heads"))
-        query, key, value = (
-            split_heads(query, heads),
-            split_heads(key, shared),
-            split_heads(value, shared),
-        )
+    joined = n.rank(0) == 3
+    if joined:
+        heads, kv_heads = int(n.attribute("q_num_heads")), int(n.attribute("kv_num_heads"))
+        query = split_heads(query, heads)
+        key, value = split_heads(key, kv_heads), split_heads(value, kv_heads)
     else:
-        heads, shared = n.size(1, 0), n.size(1, 1)
-    key, value = _repeated(key, heads // shared), _repeated(value, heads // shared)
+        heads, kv_heads = n.size(1, 0), n.size(1, 1)
+    key, value = _repeat_heads(key, heads // kv_heads), _repeat_heads(value, heads // kv_heads)
     scale = n.attribute("scale") or 1 / math.sqrt(channels_of(query))
     result = attend(query, key, value, scale, _bias(n, query, key), n.attribute("softcap", 0.0))
-    return join_heads(result) if flat else result
+    return join_heads(result) if joined else result
 
 
 def _bias(n: Call, query: Tensor, key: Tensor) -> Tensor | None:

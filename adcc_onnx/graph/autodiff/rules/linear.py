@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Gradient rules of matrix products."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adcc_onnx.graph.autodiff.rules.rule_registry import vjp
 
 
 def gemm_a(g: Tensor, n: Call) -> Tensor:
-    """Y = alpha op(A) op(B) + beta C: dA = alpha g op(B)^T, transposed where A is"""
+    """Gemm, Y = alpha A' B' + beta C (' an optional transpose): dA' = alpha g B'^T."""
     alpha, trans_b = n.attribute("alpha", 1.0), n.attribute("transB", 0)
     if n.attribute("transA", 0):
         return n.builder.op("Gemm", n[1], g, alpha=alpha, transA=trans_b, transB=1)
@@ -17,7 +17,7 @@ def gemm_a(g: Tensor, n: Call) -> Tensor:
 
 
 def gemm_b(g: Tensor, n: Call) -> Tensor:
-    """dB = alpha op(A)^T g, transposed where B is"""
+    """Gemm: dB' = alpha A'^T g."""
     alpha, trans_a = n.attribute("alpha", 1.0), n.attribute("transA", 0)
     if n.attribute("transB", 0):
         return n.builder.op("Gemm", g, n[0], alpha=alpha, transA=1, transB=trans_a)
@@ -25,25 +25,25 @@ def gemm_b(g: Tensor, n: Call) -> Tensor:
 
 
 def gemm_c(g: Tensor, n: Call) -> Tensor:
-    """dC = beta g, summed to C's shape"""
+    """Gemm: dC = beta g, summed to the shape of C."""
     beta = n.attribute("beta", 1.0)
     return unbroadcast(g if beta == 1.0 else g * beta, n, 2)
 
 
 def matmul_a(g: Tensor, n: Call) -> Tensor:
-    """Y = A B: dA = g B^T; a vector counts as a row of A, a column of B"""
+    """MatMul, Y = A B: dA = g B^T; a vector A is a row, a vector B is a column."""
     g, _, b = _as_matrices(g, n)
-    return _fit(g.op("MatMul", _swap_last(b, max(n.rank(1), 2))), n, 0)
+    return _to_input_shape(g.op("MatMul", _transpose_last(b, max(n.rank(1), 2))), n, 0)
 
 
 def matmul_b(g: Tensor, n: Call) -> Tensor:
-    """dB = A^T g"""
+    """MatMul: dB = A^T g."""
     g, a, _ = _as_matrices(g, n)
-    return _fit(_swap_last(a, max(n.rank(0), 2)).op("MatMul", g), n, 1)
+    return _to_input_shape(_transpose_last(a, max(n.rank(0), 2)).op("MatMul", g), n, 1)
 
 
 def _as_matrices(g: Tensor, n: Call) -> tuple[Tensor, Tensor, Tensor]:
-    """g, A and B with the axes that MatMul adds to vectors and takes away again."""
+    """The gradient g, A and B with the axes that MatMul temporarily adds to vectors."""
     a, b = n[0], n[1]
     ints = n.builder.ints
     if n.rank(1) == 1:
@@ -53,35 +53,35 @@ def _as_matrices(g: Tensor, n: Call) -> tuple[Tensor, Tensor, Tensor]:
     return g, a, b
 
 
-def _swap_last(x: Tensor, rank: int) -> Tensor:
+def _transpose_last(x: Tensor, rank: int) -> Tensor:
     return x.transpose([*range(rank - 2), rank - 1, rank - 2])
 
 
-def _fit(product: Tensor, n: Call, index: int) -> Tensor:
-    """Sum over the batch axes that were broadcast, and drop the axis that a vector was given."""
+def _to_input_shape(product: Tensor, n: Call, index: int) -> Tensor:
+    """Sum over the broadcast batch axes, and remove the axis that was added to a vector."""
     dims, other = n.dims(index) or (), n.dims(1 - index) or ()
     if len(dims) == 1:
-        full: tuple[Dim, ...] = (*other[:-2], dims[0])
+        squeezed_dims: tuple[Dim, ...] = (*other[:-2], dims[0])
         squeezed = product.op("Squeeze", n.builder.ints(-2 if index == 0 else -1))
-        return sum_to(squeezed, full, n[index], dims)
+        return sum_to(squeezed, squeezed_dims, n[index], dims)
     batch = _broadcast_batch(dims[:-2], other[:-2])
     return sum_to(product, None if batch is None else (*batch, *dims[-2:]), n[index], dims)
 
 
 def _broadcast_batch(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> tuple[Dim, ...] | None:
-    """The broadcast shape of two batch shapes, None where it is not known."""
+    """The broadcast shape of two batch shapes; None if it is unknown."""
     rank = max(len(a), len(b))
-    wide: list[Dim] = []
+    result: list[Dim] = []
     for left, right in zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True):
         if left == 1 or left == right:
-            wide.append(right)
+            result.append(right)
         elif right == 1 or isinstance(left, int):
-            wide.append(left)
+            result.append(left)
         elif isinstance(right, int):
-            wide.append(right)
+            result.append(right)
         else:
             return None
-    return tuple(wide)
+    return tuple(result)
 
 
 vjp("Gemm", gemm_a, gemm_b, gemm_c)

@@ -1,4 +1,4 @@
-"""Pools: a maximum sends its gradient to the winner, an average spreads it over the window."""
+"""Gradient rules of pooling: a maximum passes its gradient to one pixel, a mean to its window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from adcc_onnx.graph.autodiff.builder import Tensor
 from adcc_onnx.graph.autodiff.call import Call
-from adcc_onnx.graph.autodiff.positions import scatter_to
+from adcc_onnx.graph.autodiff.positions import scatter_add
 from adcc_onnx.graph.autodiff.rules.rule_registry import vjp
 from adcc_onnx.graph.autodiff.rules.windows import (
     output_sizes,
@@ -19,9 +19,10 @@ from adcc_onnx.graph.autodiff.rules.windows import (
 
 
 def max_pool(g: Tensor, n: Call) -> Tensor:
-    """The first maximum of each window takes all, as in torch; overlapping windows add up.
+    """MaxPool: g goes to the first maximum of each window, as in PyTorch.
 
-    A second MaxPool gives the winners' positions: the plain one is far faster without them.
+    A second MaxPool returns the positions of the maxima, because a MaxPool without that output is
+    much faster in the forward pass.
     """
     window = window_of(n, tuple(n.attribute("kernel_shape")))
     _, positions = n.builder.op_outputs(
@@ -31,11 +32,11 @@ def max_pool(g: Tensor, n: Call) -> Tensor:
         ceil_mode=n.attribute("ceil_mode", 0),
         **window.attributes(),
     )
-    return scatter_to(n.x, positions, g)
+    return scatter_add(n.x, positions, g)
 
 
 def average_pool(g: Tensor, n: Call) -> Tensor:
-    """Each output's share, g / count, goes back to every pixel of its window"""
+    """AveragePool: each output passes g / count to every pixel of its window."""
     kernel = tuple(n.attribute("kernel_shape"))
     window = window_of(n, kernel)
     rank = len(kernel)
@@ -44,28 +45,29 @@ def average_pool(g: Tensor, n: Call) -> Tensor:
     if math.prod(outputs) == 1 and sizes == kernel and not any(window.pads):
         return (g / float(counts.item())).op("Expand", n.x.shape())
     share = g / n.builder.constant(counts, g.dtype)
-    # One channel at a time: [N, C, *out] -> [N C, 1, *out] needs no weight a channel.
+    # Channels become images, [N, C, *out] -> [N C, 1, *out], so that a single kernel serves all.
     flat = share.reshape([-1, 1, *outputs])
-    reached = [
-        (out - 1) * stride + extent
-        for out, stride, extent in zip(outputs, window.strides, window.extent, strict=True)
+    covered = [
+        (output - 1) * stride + extent
+        for output, stride, extent in zip(outputs, window.strides, window.extent, strict=True)
     ]
     ones = n.builder.constant(np.ones((1, 1, *kernel)), g.dtype)
     spread = flat.op("ConvTranspose", ones, strides=window.strides, dilations=window.dilations)
-    # From the padded plane back to the image: cut the pads, add what no window reached.
+    # From the padded image to the image: remove the padding, add the pixels outside all windows.
     ends = [
-        size + begin - reach
-        for size, begin, reach in zip(sizes, window.begin, reached, strict=True)
+        size + begin - length
+        for size, begin, length in zip(sizes, window.begin, covered, strict=True)
     ]
     pads = [0, 0, *(-begin for begin in window.begin), 0, 0, *ends]
     return spread.op("Pad", n.builder.ints(pads)).reshape(n.x.shape())
 
 
 def global_average_pool(g: Tensor, n: Call) -> Tensor:
+    """GlobalAveragePool: each pixel of a channel receives g / (number of pixels)."""
     dims = n.dims(0)
     space = None if dims is None else [d for d in dims[2:] if isinstance(d, int)]
     if dims is not None and space is not None and len(space) == len(dims) - 2:
-        # One product spreads and divides: half the time of a division and an Expand.
+        # One Mul broadcasts and divides, in half the time of a Div and an Expand.
         share = np.full((1, 1, *space), 1.0 / math.prod(space))
         return g * n.builder.constant(share, g.dtype)
     count = n.x.op("Shape", start=2).op("ReduceProd", keepdims=0).cast(g.dtype)
@@ -73,12 +75,12 @@ def global_average_pool(g: Tensor, n: Call) -> Tensor:
 
 
 def global_max_pool(g: Tensor, n: Call) -> Tensor:
-    """The first maximum of each channel takes all"""
+    """GlobalMaxPool: g goes to the first maximum of each channel."""
     builder = n.builder
     flat = n.x.reshape([0, 0, -1])
-    winner = flat.op("ArgMax", axis=2, keepdims=1)
+    position = flat.op("ArgMax", axis=2, keepdims=1)
     zeros = builder.zeros(flat.shape(), g.dtype)
-    scattered = builder.op("ScatterElements", zeros, winner, g.reshape([0, 0, 1]), axis=2)
+    scattered = builder.op("ScatterElements", zeros, position, g.reshape([0, 0, 1]), axis=2)
     return scattered.reshape(n.x.shape())
 
 

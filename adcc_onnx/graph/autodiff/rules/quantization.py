@@ -1,7 +1,7 @@
-"""Quantization: rounding counts as the identity, saturation as the clipping it is.
+"""Gradient rules of quantization: rounding counts as the identity, saturation as clipping.
 
-Exporters drop a ReLU whose work the saturation of the next QuantizeLinear does: the derivative of
-that ReLU is the derivative of the clipping here.
+Exporters omit a ReLU that the saturation of the following QuantizeLinear makes redundant; the
+derivative of the clipping is then the derivative of that ReLU.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ _RANGES = {
 
 
 def quantize(g: Tensor, n: Call) -> Tensor:
-    """y = clip(round(x / scale) + zero): dx = g / scale where nothing is clipped"""
-    scale = _along_axis(n[1], n)
+    """QuantizeLinear, y = clip(round(x / scale) + zero): dx = g / scale, 0 where clipped."""
+    scale = _per_channel(n[1], n)
     level = n.x / scale
     if n.has(2):
-        level = level + _along_axis(n[2].cast(FLOAT), n)
-    return _inside(level.op("Round"), n).where(g / scale, 0.0)
+        level = level + _per_channel(n[2].cast(FLOAT), n)
+    return _in_range(level.op("Round"), n).where(g / scale, 0.0)
 
 
 def dynamic_quantize(g: Tensor, n: Call) -> Tensor:
-    """The scale is chosen so that nothing is clipped, and counts as constant"""
+    """DynamicQuantizeLinear: dx = g / scale; the scale counts as constant and clips nothing."""
     return g / n.output(1)
 
 
 def dequantize(g: Tensor, n: Call) -> Tensor:
-    """y = (x - zero) scale"""
-    return g * _along_axis(n[1], n)
+    """DequantizeLinear, y = (x - zero) scale: dx = g scale."""
+    return g * _per_channel(n[1], n)
 
 
-def _along_axis(factor: Tensor, n: Call) -> Tensor:
-    """A scale or zero point a channel, shaped to multiply along its axis."""
+def _per_channel(factor: Tensor, n: Call) -> Tensor:
+    """A scale or zero point, reshaped to broadcast along the quantization axis."""
     if n.attribute("block_size", 0):
-        raise UnsupportedNodeError("it quantizes in blocks")
+        raise UnsupportedNodeError("blockwise quantization is not supported")
     if factor.dims is None:
         raise UnsupportedNodeError("the shape of its scale is unknown")
     if len(factor.dims) == 0:
@@ -52,12 +52,12 @@ def _along_axis(factor: Tensor, n: Call) -> Tensor:
     return factor.reshape([-1, *[1] * (n.rank() - 1 - n.axis(1))])
 
 
-def _inside(level: Tensor, n: Call) -> Tensor:
-    """Where the level lies in the range of the quantized type."""
-    kind = n.node.outputs[0].dtype
-    if kind not in _RANGES:
-        raise UnsupportedNodeError(f"it quantizes to {kind}")
-    low, high = _RANGES[kind]
+def _in_range(level: Tensor, n: Call) -> Tensor:
+    """Whether the level is within the range of the quantized type."""
+    dtype = n.node.outputs[0].dtype
+    if dtype not in _RANGES:
+        raise UnsupportedNodeError(f"quantization to {dtype} is not supported")
+    low, high = _RANGES[dtype]
     return (level >= float(low)) & (level <= float(high))
 
 

@@ -57,7 +57,7 @@ Cell = Callable[[Direction, int, State], State]
 
 
 def lstm_cell(weights: Direction, step: int, state: State) -> State:
-    """c' = f c + i g and h' = o tanh(c'), gates in the order i, o, f, g.
+    """Compute c' = f c + i g and h' = o tanh(c'), gates in the order i, o, f, g.
 
     Hochreiter and Schmidhuber 1997; the order of the gates is that of ONNX's LSTM.
     """
@@ -68,7 +68,7 @@ def lstm_cell(weights: Direction, step: int, state: State) -> State:
 
 
 def gru_cell(weights: Direction, step: int, state: State) -> State:
-    """h' = (1 - z) n + z h with n = tanh(W x + r (R h + b)), gates in the order z, r, n.
+    """Compute h' = (1 - z) n + z h with n = tanh(W x + r (R h + b)), gates in the order z, r, n.
 
     Cho et al. 2014, https://arxiv.org/abs/1406.1078; `linear_before_reset = 1`, as exporters write.
     """
@@ -94,7 +94,7 @@ def gru_cell_reset_first(weights: Direction, step: int, state: State) -> State:
 
 
 def rnn_cell(weights: Direction, step: int, state: State) -> State:
-    """h' = tanh(W x + R h + b)."""
+    """Compute h' = tanh(W x + R h + b)."""
     return (weights.gates(step, state[0])[0].op("Tanh"),)
 
 
@@ -199,18 +199,18 @@ def _stack(tensors: list[Tensor], axis: int) -> Tensor:
 
 
 def lstm(n: Call) -> list[Tensor | None]:
-    """Long short-term memory"""
+    """Write a long short-term memory in simpler operators."""
     return unroll(n, lstm_cell, gates=4, states=2)
 
 
 def gru(n: Call) -> list[Tensor | None]:
-    """Gated recurrent unit"""
+    """Write a gated recurrent unit in simpler operators."""
     cell = gru_cell if n.attribute("linear_before_reset", 0) else gru_cell_reset_first
     return unroll(n, cell, gates=3, states=1)
 
 
 def rnn(n: Call) -> list[Tensor | None]:
-    """Elman network"""
+    """Write an Elman network in simpler operators."""
     return unroll(n, rnn_cell, gates=1, states=1)
 
 

@@ -1,4 +1,4 @@
-"""The table from operator to gradient rule, and how the rule files fill it."""
+"""The table from operators to gradient rules, and the functions that add rules to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VariadicVjp = Callable[[Tensor, Call, int], Tensor]
 Formula = Callable[[Call], Tensor | list[Tensor | None]]
 MICROSOFT = "com.microsoft"
 
-_FAMILIES = (
+_RULE_MODULES = (
     "elementwise",
     "activations",
     "linear",
@@ -34,8 +34,8 @@ _FAMILIES = (
     "microsoft",
 )
 
-# Operators through which no gradient flows: their output is of whole numbers, of truth values,
-# of shapes, or does not depend on the values of their input.
+# Operators without a gradient: their outputs are integers, booleans or shapes, or do not depend on
+# the values of their inputs.
 NO_GRADIENT = frozenset(
     (
         "And",
@@ -75,36 +75,37 @@ NO_GRADIENT = frozenset(
 )
 
 
-# Operators whose first output is of whole numbers and yet carries a gradient: rounding counts as
-# the identity (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
+# Operators with a gradient although their first output is an integer: the straight-through
+# estimator treats rounding as the identity (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
 STRAIGHT_THROUGH = frozenset(("QuantizeLinear", "DynamicQuantizeLinear"))
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How the gradient passes one operator.
+    """Gradient rule of one operator.
 
     Attributes:
-        arguments: one product an input, None where an input has none (axes, shapes).
-        each: the product of any input of a variadic operator, instead of `arguments`.
-        broadcasts: the inputs are broadcast against each other.
-        outputs: how many leading outputs may carry a gradient; None for all of them.
-        formula: the operator written in simpler ones, which the engine differentiates, instead of
-            products; a list gives several outputs, None those that carry no gradient.
+        vjps: Vector-Jacobian product of each input, None for inputs without a gradient (axes,
+            shapes).
+        variadic: Vector-Jacobian product of any input of a variadic operator, instead of `vjps`.
+        broadcasts: Whether the operator broadcasts its inputs against each other.
+        outputs: Number of leading outputs that may have a gradient; None for all outputs.
+        formula: Decomposition of the operator into simpler ones, which is differentiated instead
+            of using `vjps`. It returns the outputs, None for those without a gradient.
     """
 
-    arguments: tuple[Vjp | None, ...] = ()
-    each: VariadicVjp | None = None
+    vjps: tuple[Vjp | None, ...] = ()
+    variadic: VariadicVjp | None = None
     broadcasts: bool = False
     outputs: int | None = 1
     formula: Formula | None = None
 
-    def product(self, argument: int) -> Vjp | None:
-        """The vector-Jacobian product with respect to input number `argument`."""
-        if self.each is not None:
-            each = self.each
-            return lambda g, n: each(g, n, argument)
-        return self.arguments[argument] if argument < len(self.arguments) else None
+    def vjp_of(self, index: int) -> Vjp | None:
+        """Return the vector-Jacobian product of input number `index`, None without a gradient."""
+        if self.variadic is not None:
+            variadic = self.variadic
+            return lambda g, n: variadic(g, n, index)
+        return self.vjps[index] if index < len(self.vjps) else None
 
 
 _RULES: dict[tuple[str, str], Rule] = {}
@@ -112,36 +113,64 @@ _RULES: dict[tuple[str, str], Rule] = {}
 
 def vjp(
     op_type: str,
-    *arguments: Vjp | None,
-    each: VariadicVjp | None = None,
+    *vjps: Vjp | None,
+    variadic: VariadicVjp | None = None,
     broadcasts: bool = False,
     outputs: int | None = 1,
     domain: str = "",
 ) -> None:
-    """Enter the rule of one operator: one product an input, in the order of the inputs."""
+    """Register the gradient rule of an operator.
+
+    Args:
+        op_type: Operator.
+        *vjps: Vector-Jacobian product of each input, in the order of the inputs, None for inputs
+            without a gradient.
+        variadic: Vector-Jacobian product of any input of a variadic operator, instead of `vjps`.
+        broadcasts: Whether the operator broadcasts its inputs against each other.
+        outputs: Number of leading outputs that may have a gradient; None for all outputs.
+        domain: Operator domain.
+    """
     assert (domain, op_type) not in _RULES, f"{op_type} has two rules"
-    _RULES[domain, op_type] = Rule(arguments, each, broadcasts, outputs)
+    _RULES[domain, op_type] = Rule(vjps, variadic, broadcasts, outputs)
 
 
 def decomposition(op_type: str, formula: Formula, domain: str = "") -> None:
-    """Enter the rule of an operator that is made of simpler ones."""
+    """Register the decomposition of an operator into simpler ones as its gradient rule.
+
+    Args:
+        op_type: Operator.
+        formula: Function that builds the operator's outputs from its inputs in simpler operators.
+        domain: Operator domain.
+    """
     assert (domain, op_type) not in _RULES, f"{op_type} has two rules"
     _RULES[domain, op_type] = Rule(formula=formula, outputs=None)
 
 
 @cache
-def _load_families() -> None:
-    for family in _FAMILIES:
-        importlib.import_module(f"adcc_onnx.graph.autodiff.rules.{family}")
+def _load_rules() -> None:
+    for module in _RULE_MODULES:
+        importlib.import_module(f"adcc_onnx.graph.autodiff.rules.{module}")
 
 
 def find_rule(domain: str, op_type: str) -> Rule | None:
-    """The rule of an operator, or None where there is none."""
-    _load_families()
+    """Return the gradient rule of an operator.
+
+    Args:
+        domain: Operator domain.
+        op_type: Operator.
+
+    Returns:
+        The rule, or None if there is none.
+
+    Example:
+        >>> find_rule("", "Relu") is not None, find_rule("", "NoSuchOperator")
+        (True, None)
+    """
+    _load_rules()
     return _RULES.get(("" if domain == "ai.onnx" else domain, op_type))
 
 
-def known_operators() -> list[tuple[str, str]]:
-    """(domain, operator) of every rule, sorted."""
-    _load_families()
+def supported_operators() -> list[tuple[str, str]]:
+    """Return (domain, operator) of every rule, sorted."""
+    _load_rules()
     return sorted(_RULES)

@@ -1,4 +1,4 @@
-"""Operators that only rearrange: the gradient is rearranged back."""
+"""Gradient rules of operators that rearrange elements: the gradient is rearranged back."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from adcc_onnx.graph.autodiff.builder import Tensor
 from adcc_onnx.graph.autodiff.call import Call
-from adcc_onnx.graph.autodiff.positions import positions_of, scatter_to
+from adcc_onnx.graph.autodiff.positions import element_positions, scatter_add
 from adcc_onnx.graph.autodiff.rules.rule_registry import vjp
 
 
 def reshape_back(g: Tensor, n: Call) -> Tensor:
+    """Reshape and its like: dx = g in the shape of x."""
     dims = n.dims(0)
     if dims is None or 0 in dims or sum(not isinstance(size, int) for size in dims) > 1:
         return g.reshape(n.x.shape())
@@ -22,12 +23,13 @@ def reshape_back(g: Tensor, n: Call) -> Tensor:
 
 
 def transpose(g: Tensor, n: Call) -> Tensor:
+    """Transpose: dx = g with the axes permuted back."""
     perm = n.attribute("perm") or list(range(n.rank()))[::-1]
     return g.transpose([int(axis) for axis in np.argsort(perm)])
 
 
 def concat(g: Tensor, n: Call, index: int) -> Tensor:
-    """The slice of g that this input became"""
+    """Concat: dx = the slice of g at the position of this input."""
     axis, ints = n.axis(0), n.builder.ints
     lengths = [None if (d := n.dims(i)) is None else d[axis] for i in range(index + 1)]
     fixed = [length for length in lengths if isinstance(length, int)]
@@ -40,7 +42,7 @@ def concat(g: Tensor, n: Call, index: int) -> Tensor:
 
 
 def split(g: Tensor, n: Call) -> Tensor:
-    """The gradients of all parts side by side, zeros for those the score does not depend on"""
+    """Split: dx = the concatenated gradients of the outputs, zeros for unused outputs."""
     parts = [
         n.builder.zeros(n.output(i).shape(), g.dtype) if part is None else part
         for i, part in enumerate(n.gradients)
@@ -49,26 +51,36 @@ def split(g: Tensor, n: Call) -> Tensor:
 
 
 def pad_axis(g: Tensor, rank: int, begins: dict[int, int], ends: dict[int, int]) -> Tensor:
-    """Zeros before and after along some axes; negative counts cut away."""
+    """Pad some axes with zeros; negative numbers crop.
+
+    Args:
+        g: Tensor to pad.
+        rank: Rank of the tensor.
+        begins: Number of zeros before the elements, by axis.
+        ends: Number of zeros after the elements, by axis.
+
+    Returns:
+        The padded tensor.
+    """
     pads = [begins.get(a, 0) for a in range(rank)] + [ends.get(a, 0) for a in range(rank)]
     return g.op("Pad", g.builder.ints(pads))
 
 
 def slice_back(g: Tensor, n: Call) -> Tensor:
-    """Zeros around g; where the slice has steps or unknown bounds, scattered by position"""
+    """Slice: zeros around g, or a scatter-add if the slice has steps or unknown bounds."""
     bounds = _fixed_bounds(n)
     if bounds is None:
         inputs = [n[i] if n.has(i) else None for i in range(1, len(n))]
-        return scatter_to(n.x, positions_of(n.x).op("Slice", *inputs), g)
+        return scatter_add(n.x, element_positions(n.x).op("Slice", *inputs), g)
     begins = {axis: start for axis, (start, _) in bounds.items()}
     ends = {axis: n.size(axis) - end for axis, (_, end) in bounds.items()}
     return pad_axis(g, n.rank(), begins, ends)
 
 
 def _fixed_bounds(n: Call) -> dict[int, tuple[int, int]] | None:
-    """axis -> (start, end) of a slice of step 1 whose bounds and sizes are known now."""
+    """The (start, end) by axis of a slice of step 1 with known bounds; None for other slices."""
     constants = [
-        None if not n.has(i) or n[i].value.const_value is None else n.static(i).reshape(-1)
+        None if not n.has(i) or n[i].value.const_value is None else n.constant_value(i).reshape(-1)
         for i in range(1, 5)
     ]
     starts, ends, axes, steps = constants
@@ -78,8 +90,8 @@ def _fixed_bounds(n: Call) -> dict[int, tuple[int, int]] | None:
     if n.has(4) and (steps is None or np.any(steps != 1)):
         return None
     bounds = {}
-    for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        axis = int(axes[place]) % len(dims) if axes is not None else place
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis = int(axes[i]) % len(dims) if axes is not None else i
         size = dims[axis]
         if not isinstance(size, int):
             return None
@@ -89,19 +101,21 @@ def _fixed_bounds(n: Call) -> dict[int, tuple[int, int]] | None:
 
 
 def pad_back(g: Tensor, n: Call) -> Tensor:
-    """Cut what was added; the other modes copy pixels, whose gradients come back by position"""
+    """Pad: crops g; modes that copy pixels scatter-add the gradients of the copies."""
     axes = n[3] if n.has(3) else None
     if n.attribute("mode", "constant") == "constant":
         return g.op("Pad", n[1].op("Neg"), None, axes)
-    picked = positions_of(n.x).op("Pad", n[1], None, axes, mode=n.attribute("mode"))
-    return scatter_to(n.x, picked, g)
+    positions = element_positions(n.x).op("Pad", n[1], None, axes, mode=n.attribute("mode"))
+    return scatter_add(n.x, positions, g)
 
 
 def tile_back(g: Tensor, n: Call) -> Tensor:
-    return scatter_to(n.x, positions_of(n.x).op("Tile", n[1]), g)
+    """Tile: a scatter-add of the gradients of the copies."""
+    return scatter_add(n.x, element_positions(n.x).op("Tile", n[1]), g)
 
 
 def depth_to_space_back(g: Tensor, n: Call) -> Tensor:
+    """DepthToSpace: SpaceToDepth of g, or its equivalent for the mode CRD."""
     block = int(n.attribute("blocksize"))
     if n.attribute("mode", "DCR") == "DCR":
         return g.op("SpaceToDepth", blocksize=block)
@@ -111,7 +125,7 @@ def depth_to_space_back(g: Tensor, n: Call) -> Tensor:
 
 
 def cumulative_sum(g: Tensor, n: Call) -> Tensor:
-    """The sum that runs the other way"""
+    """CumSum: the cumulative sum of g in the opposite direction."""
     return g.op(
         "CumSum",
         n[1],
@@ -121,6 +135,7 @@ def cumulative_sum(g: Tensor, n: Call) -> Tensor:
 
 
 def triangle(g: Tensor, n: Call) -> Tensor:
+    """Trilu: the same triangle of g."""
     return g.op("Trilu", n[1] if n.has(1) else None, upper=n.attribute("upper", 1))
 
 
@@ -128,7 +143,7 @@ for same_elements in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
     vjp(same_elements, reshape_back, None)
 vjp("Transpose", transpose)
 vjp("Expand", lambda g, n: g, None, broadcasts=True)
-vjp("Concat", each=concat)
+vjp("Concat", variadic=concat)
 vjp("Split", split, None, outputs=None)
 vjp("Slice", slice_back)
 vjp("Pad", pad_back)

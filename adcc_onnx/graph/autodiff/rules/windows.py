@@ -1,4 +1,4 @@
-"""The sliding window that convolutions and pools share: its sizes, strides, dilations and pads."""
+"""The sliding window of convolutions and pooling: kernel, strides, dilations and padding."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
 
 @dataclass(frozen=True)
 class Window:
-    """One window geometry, a number an axis of space.
+    """Geometry of a sliding window, in pixels, with one number per spatial axis.
 
     Attributes:
-        kernel, strides, dilations: in pixels.
-        begin, end: the padding before and after, in pixels.
+        kernel: Sizes of the kernel.
+        strides: Strides of the window.
+        dilations: Distances between kernel elements.
+        begin: Padding before the first pixel.
+        end: Padding after the last pixel.
     """
 
     kernel: tuple[int, ...]
@@ -28,15 +31,16 @@ class Window:
 
     @property
     def pads(self) -> list[int]:
-        """ONNX order: all begins, then all ends."""
+        """The padding in the order of ONNX: all begins, then all ends."""
         return [*self.begin, *self.end]
 
     @property
     def extent(self) -> tuple[int, ...]:
-        """How far one dilated window reaches."""
+        """The sizes of the dilated kernel."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
     def attributes(self) -> dict[str, Any]:
+        """Return the attributes of an ONNX convolution or pooling operator."""
         return {
             "kernel_shape": list(self.kernel),
             "strides": list(self.strides),
@@ -46,7 +50,15 @@ class Window:
 
 
 def explicit_window(n: Call, kernel: tuple[int, ...]) -> Window:
-    """The window as the attributes give it, `auto_pad` left out of account."""
+    """Return the window as the attributes state it, without regard to `auto_pad`.
+
+    Args:
+        n: Convolution or pooling node.
+        kernel: Sizes of the kernel.
+
+    Returns:
+        The window.
+    """
     rank = len(kernel)
     pads = n.attribute("pads", [0] * (2 * rank))
     return Window(
@@ -59,10 +71,17 @@ def explicit_window(n: Call, kernel: tuple[int, ...]) -> Window:
 
 
 def window_of(n: Call, kernel: tuple[int, ...]) -> Window:
-    """The window of a convolution or pool, `auto_pad` resolved to explicit pads.
+    """Return the window of a convolution or pooling node, with `auto_pad` resolved to pads.
+
+    Args:
+        n: Convolution or pooling node.
+        kernel: Sizes of the kernel.
+
+    Returns:
+        The window.
 
     Raises:
-        RefusalError: `auto_pad` is SAME and the spatial size is not fixed.
+        UnsupportedNodeError: `auto_pad` is SAME and the spatial size is not fixed.
     """
     window = explicit_window(n, kernel)
     mode = n.attribute("auto_pad", "NOTSET")
@@ -74,7 +93,7 @@ def window_of(n: Call, kernel: tuple[int, ...]) -> Window:
 
 
 def _same_pads(n: Call, window: Window, upper: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The padding with which the output is ceil(input / stride) long, the odd pixel at one end."""
+    """The padding for an output of ceil(input / stride), with an odd pixel at one end."""
     begin, end = [], []
     for axis, (stride, extent) in enumerate(zip(window.strides, window.extent, strict=True)):
         size = n.size(axis + 2)
@@ -86,12 +105,34 @@ def _same_pads(n: Call, window: Window, upper: bool) -> tuple[tuple[int, ...], t
 
 
 def spatial_sizes(n: Call, rank: int) -> tuple[int, ...]:
-    """The fixed spatial sizes of the first input [N, C, *space]."""
+    """Return the fixed spatial sizes of the first input [N, C, *space].
+
+    Args:
+        n: Convolution or pooling node.
+        rank: Number of spatial axes.
+
+    Returns:
+        One size per spatial axis.
+
+    Raises:
+        UnsupportedNodeError: A size is not fixed.
+    """
     return tuple(n.size(axis + 2) for axis in range(rank))
 
 
 def output_sizes(n: Call, rank: int) -> tuple[int, ...]:
-    """The fixed spatial sizes of the output."""
+    """Return the fixed spatial sizes of the output [N, C, *space].
+
+    Args:
+        n: Convolution or pooling node.
+        rank: Number of spatial axes.
+
+    Returns:
+        One size per spatial axis.
+
+    Raises:
+        UnsupportedNodeError: A size is not fixed.
+    """
     dims = n.y.dims
     sizes = [] if dims is None else [d for d in dims[2:] if isinstance(d, int)]
     if len(sizes) != rank:
@@ -102,16 +143,24 @@ def output_sizes(n: Call, rank: int) -> tuple[int, ...]:
 def valid_counts(
     sizes: tuple[int, ...], outputs: tuple[int, ...], window: Window, count_pads: bool
 ) -> NDArray[Any]:
-    """How many pixels each output of an average pool divides by, shape `outputs`.
+    """Count the pixels in the window of each output of an average pool: its divisors.
 
-    With `count_pads` the padding counts, but never what ceil mode reaches beyond it.
+    Args:
+        sizes: Spatial sizes of the input.
+        outputs: Spatial sizes of the output.
+        window: Window of the pool.
+        count_pads: Whether padding counts. Pixels beyond the padding, which ceil mode covers,
+            never count.
+
+    Returns:
+        Array of counts of the shape `outputs`.
     """
     total = np.ones(())
-    for axis, (size, out) in enumerate(zip(sizes, outputs, strict=True)):
+    for axis, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
         low = -window.begin[axis] if count_pads else 0
         high = size + window.end[axis] if count_pads else size
-        starts = np.arange(out) * window.strides[axis] - window.begin[axis]
-        taps = starts[:, None] + np.arange(window.kernel[axis]) * window.dilations[axis]
-        count = ((taps >= low) & (taps < high)).sum(axis=1)
+        starts = np.arange(output) * window.strides[axis] - window.begin[axis]
+        pixels = starts[:, None] + np.arange(window.kernel[axis]) * window.dilations[axis]
+        count = ((pixels >= low) & (pixels < high)).sum(axis=1)
         total = np.multiply.outer(total, count)
     return total

@@ -1,0 +1,223 @@
+"""Evaluation of methods: the scores of their maps on a set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Unpack
+
+from adcc_onnx.api.checked_arguments import as_list, checked_arguments
+from adcc_onnx.api.models import ModelLike, as_model
+from adcc_onnx.cams.method import Method
+from adcc_onnx.errors import OptionError
+from adcc_onnx.evaluation.pipeline import Begin
+from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions, load_with
+from adcc_onnx.evaluation.stored_evaluation import (
+    Notify,
+    Placed,
+    ProgressBar,
+    evaluate_and_store,
+    in_this_process,
+    no_bar,
+    quiet,
+)
+from adcc_onnx.images.sources.given_images import Images, describe_source
+from adcc_onnx.images.sources.image_source import Label, Source
+from adcc_onnx.metrics.metric import Metric
+from adcc_onnx.model import Model
+from adcc_onnx.results.evaluation_result import EvaluationResult
+
+# From this number of images on, the seconds that autotuning takes are regained.
+_IMAGES_WORTH_TUNING = 200
+
+
+@checked_arguments
+def evaluate(
+    model: ModelLike,
+    images: Images,
+    methods: str | Method | Sequence[str | Method] = (),
+    metrics: str | Metric | Sequence[str | Metric] = (),
+    *,
+    target: str | int = "predicted",
+    protocol: str = "poppi2021",
+    fill: str | None = None,
+    baseline: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    labels: str | Path | Sequence[Label] | None = None,
+    truth: str | Path | None = None,
+    limit: int | None = None,
+    sample: str = "first",
+    maps: str | Path | Sequence[str | Path] = (),
+    second_maps: str | Path | Sequence[str | Path] = (),
+    out: str | Path | None = None,
+    resume: bool = False,
+    cluster: str | None = None,
+    autotune: bool | None = None,
+    progress: Callable[[int], None] | None = None,
+    notify: Notify = quiet,
+    **load_options: Unpack[ModelOptions],
+) -> EvaluationResult:
+    """Score methods on images.
+
+    Args:
+        model: A model's file, an `onnx.ModelProto`, or a model from `load`.
+        images: A folder, list, archive or image by its path; a PIL image; a uint8 array [H, W, 3];
+            a list of these; or a floating-point array [N, C, H, W] of preprocessed images.
+        methods: One or several methods, as names with options or as instances; the six methods of
+            the paper if neither methods nor maps are given.
+        metrics: One or several metrics, as names with options or as instances; the ADCC family if
+            empty.
+        target: The explained class: "predicted", "label", a class index or a class name.
+        protocol: "poppi2021" or "openvino".
+        fill: "zero" or "black", the values of masked pixels; the protocol's own fill if None.
+        baseline: "zero", "blur" or "mean", the baseline of insertion and deletion.
+        steps: Number of steps of insertion and deletion; 224 if None.
+        seed: Seed of all random numbers.
+        labels: A file of image labels, or one label per image.
+        truth: Ground truth of the object's location: a folder of Pascal VOC files or of masks, or
+            a COCO file.
+        limit: Largest number of images; all images if None.
+        sample: Which images are taken under a limit: "first", "random" or "stratified".
+        maps: Folders of maps that another tool made, one `.npy` file per image.
+        second_maps: Folders of the maps of the explanation maps x * M, one for each of `maps`.
+        out: SQLite file that keeps the run; the run is not kept if None.
+        resume: Whether to continue the run in `out`.
+        cluster: Address "HOST:PORT" of a Ray cluster, or "local" or "local:N" for N processes on
+            this machine; the model and the images must be given by their paths.
+        autotune: Whether to search for the fastest run settings first. None searches for a model
+            that is not loaded and has no `batch_size`, for 200 and more images.
+        progress: Function that is called with the number of images just finished.
+        notify: Function that receives messages about the device and the run settings.
+        **load_options: Options of `load` for a model that is not loaded.
+
+    Returns:
+        The scores on the whole dataset by method. A failed image is counted, not raised.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        AdccError: The evaluation cannot run.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> result = adcc.evaluate(classifier_path(), "drawings:4", ["gradcam", "fakecam"])
+        >>> round(result.methods["fakecam"].scores["coherency"], 3)
+        1.0
+    """
+    source = SourceOptions(images, labels, truth, limit, sample)
+    plan = PlanOptions(
+        as_list(methods), as_list(metrics), target, protocol, fill, baseline, steps,
+        as_list(maps), as_list(second_maps), seed,
+    )  # fmt: skip
+    bar = no_bar if progress is None else partial(_plain_bar, progress)
+    (result,) = evaluate_models(
+        [model], source, plan, load_options,
+        out=out, resume=resume, cluster=cluster, autotune=autotune, bar=bar, notify=notify,
+    )  # fmt: skip
+    return result
+
+
+def evaluate_models(
+    models: Sequence[ModelLike],
+    source: SourceOptions,
+    plan: PlanOptions,
+    load_options: ModelOptions,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    cluster: str | None = None,
+    autotune: bool | None = None,
+    bar: ProgressBar = no_bar,
+    notify: Notify = quiet,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[EvaluationResult]:
+    """Score methods on the same images for several models; see `evaluate`.
+
+    Args:
+        models: The models.
+        source: The images.
+        plan: The methods and metrics.
+        load_options: The options of `load` for models that are not loaded.
+        out: The SQLite file of the runs.
+        resume: Whether to continue the runs in `out`.
+        cluster: The address of a Ray cluster.
+        autotune: Whether to search for the fastest run settings first.
+        bar: Opens the progress bar of a model.
+        notify: Receives messages.
+        stop: Called after each method of a batch; the run stops if it returns True.
+
+    Returns:
+        The results in the order of the models.
+    """
+    if resume and out is None:
+        raise OptionError("resume needs the file of the run to continue: give out")
+    opened, planned = source.open(plan.seed), plan.plan()
+    if cluster is None:
+        loaded = [as_model(model, load_options, notify) for model in models]
+    else:
+        # On a cluster this process runs no model.
+        idle: ModelOptions = {**load_options, "cuda_graph": False, "device": "cpu"}
+        loaded = [as_model(_path(model, source), idle) for model in models]
+    if autotune is None:
+        fixed = load_options.get("batch_size") or any(isinstance(one, Model) for one in models)
+        autotune = not fixed and len(opened) >= _IMAGES_WORTH_TUNING
+    with ExitStack() as stack:
+        placed: Placed = in_this_process
+        if cluster is not None:
+            joined = _on_cluster(cluster, models, opened, source, plan, load_options, notify)
+            placed = stack.enter_context(joined)
+        results = evaluate_and_store(
+            loaded, opened, planned, describe_source(source.images),
+            out=out, resume=resume, autotune=autotune and cluster is None,
+            bar=bar, notify=notify, stop=stop, placed=placed,
+        )  # fmt: skip
+    return [one.result for one in results]
+
+
+@contextmanager
+def _on_cluster(
+    address: str,
+    models: Sequence[ModelLike],
+    opened: Source,
+    source: SourceOptions,
+    plan: PlanOptions,
+    load_options: ModelOptions,
+    notify: Notify,
+) -> Iterator[Placed]:
+    """Connect to a cluster; yields what places a model on it."""
+    from adcc_onnx.cluster.connection import connected
+    from adcc_onnx.cluster.job import Job
+
+    with connected(address, load_options.get("device", "auto"), notify) as joined:
+
+        def placed(
+            number: int, model: Model, own: Plan
+        ) -> AbstractContextManager[tuple[Model, Begin | None]]:
+            job = Job(
+                partial(load_with, _path(models[number], source), load_options),
+                partial(source.open, plan.seed),
+                replace(plan, target=own.target).plan,
+                Path.cwd(),
+            )
+            return joined.worker_pool(job, model, opened, own)
+
+        yield placed
+
+
+def _path(model: ModelLike, source: SourceOptions) -> str | Path:
+    """Return a model's path; other machines open the model and the images by their paths."""
+    if not isinstance(model, str | Path) or not isinstance(source.images, str | Path):
+        raise OptionError("cluster needs the model and the images by their paths")
+    return model
+
+
+@contextmanager
+def _plain_bar(
+    progress: Callable[[int], None], title: str, total: int
+) -> Iterator[Callable[[int], None]]:
+    yield progress

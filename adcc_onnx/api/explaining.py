@@ -1,0 +1,162 @@
+"""Explanation of single images: maps in memory, and maps and pictures in files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+
+from adcc_onnx.api.checked_arguments import as_list, checked_arguments
+from adcc_onnx.api.models import ModelLike, as_model, with_class_names
+from adcc_onnx.api.pictures import PictureFolder
+from adcc_onnx.cams.method import Method
+from adcc_onnx.errors import SourceError
+from adcc_onnx.evaluation.plan import named_method
+from adcc_onnx.evaluation.run_options import ModelOptions
+from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
+from adcc_onnx.explanation.batch_explanations import Targets, collect, explain_batches
+from adcc_onnx.explanation.explanations import Explanations
+from adcc_onnx.explanation.targets import parse_target, resolve_target
+from adcc_onnx.images.sources.given_images import Images, as_source
+from adcc_onnx.images.sources.image_source import Source, concatenate_sources
+from adcc_onnx.model import Model
+
+
+@dataclass(frozen=True)
+class SavedExplanations:
+    """The files that `save_explanations` wrote.
+
+    Attributes:
+        files: The paths of the pictures (`.png`) and of the maps (`.npy`).
+        failures: The reasons of images that could not be explained, by the image's name.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+@checked_arguments
+def explain(
+    model: ModelLike,
+    images: Images,
+    method: str | Method = "gradcam",
+    target: str | int | Sequence[str | int] | None = None,
+    *,
+    labels: str | Path | Sequence[str] | None = None,
+    seed: int = 0,
+    **load_options: Unpack[ModelOptions],
+) -> Explanations:
+    """Compute the class activation maps of some images.
+
+    Args:
+        model: A model's file, an `onnx.ModelProto`, or a model from `load`.
+        images: A folder, list, archive or image by its path; a PIL image; a uint8 array [H, W, 3];
+            a list of these; or a floating-point array [N, C, H, W] of preprocessed images.
+        method: A name with options, such as "smoothgradcam++(n=4)", or a `Method`.
+        target: The explained class, one for all images or one per image: "predicted", "label", a
+            class index or a class name. None explains the predicted classes.
+        labels: A text file with one class name per line, or the class names; the names in the
+            model's card if None.
+        seed: Seed of all random numbers.
+        **load_options: Options of `load` for a model that is not loaded.
+
+    Returns:
+        The maps, float32 [N, H, W] in [0, 1], with the names, classes and probabilities of the
+        images. Images that failed are listed in `failures`.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        ImageError: No image could be explained.
+        AdccError: The method or the class does not exist, or the model cannot be explained.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> found = adcc.explain(classifier_path(), "drawings:2", "gradcam")
+        >>> found.maps.shape, found.names
+        ((2, 112, 112), ['2026-0', '2026-1'])
+    """
+    loaded = with_class_names(as_model(model, load_options), labels)
+    name, chosen = named_method(method)
+    targets = _targets(target, loaded)
+    found = explain_batches(loaded, as_source(images), {name: chosen}, targets, seed)
+    return collect(name, found, loaded)
+
+
+@checked_arguments
+def save_explanations(
+    model: ModelLike,
+    images: Images,
+    methods: str | Method | Sequence[str | Method] = "gradcam",
+    *,
+    out: str | Path,
+    target: str | int | Sequence[str | int] | None = None,
+    labels: str | Path | Sequence[str] | None = None,
+    seed: int = 0,
+    notify: Notify = quiet,
+    **load_options: Unpack[ModelOptions],
+) -> SavedExplanations:
+    """Write an overlay (PNG) and the raw map (NPY) of every image and method.
+
+    Args:
+        model: A model's file, an `onnx.ModelProto`, or a model from `load`.
+        images: The images as for `explain`, but not preprocessed ones, which have no pixels.
+        methods: One or several methods, as names with options or as instances.
+        out: Folder of the files; it is created if it does not exist.
+        target: The explained class as for `explain`.
+        labels: The class names as for `explain`.
+        seed: Seed of all random numbers.
+        notify: Function that receives the most probable classes of each image, the written files
+            and the failures, one line each.
+        **load_options: Options of `load` for a model that is not loaded.
+
+    Returns:
+        The written files and the images that failed; a failed image stops no other.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        AdccError: A method or class does not exist, or a file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     saved = adcc.save_explanations(classifier_path(), "drawings:1", out=folder)
+        >>> [path.name for path in saved.files]
+        ['0000_2026-0.gradcam.png', '0000_2026-0.gradcam.npy']
+    """
+    loaded = with_class_names(as_model(model, load_options, notify), labels)
+    chosen = dict(named_method(method) for method in as_list(methods))
+    source = _pictures(images)
+    if source.preprocessed:
+        raise SourceError("preprocessed images have no pixels to draw on: give pictures")
+    targets = _targets(target, loaded)
+    folder = PictureFolder(Path(out), loaded, source, notify)
+    saved = SavedExplanations()
+    for batch in explain_batches(loaded, source, chosen, targets, seed):
+        saved.files.extend(folder.write(batch))
+        saved.failures.update(batch.failures)
+    return saved
+
+
+def _pictures(images: Images) -> Source:
+    """Open images; each item of a list is a source of its own, such as a folder."""
+    if isinstance(images, Sequence) and not isinstance(images, str):
+        return concatenate_sources([as_source(image) for image in images])
+    return as_source(images)
+
+
+def _targets(target: str | int | Sequence[str | int] | None, model: Model) -> Targets:
+    """Find the class indices of the explained classes."""
+    if target is None:
+        return "predicted"
+    if isinstance(target, str) or not isinstance(target, Sequence | np.ndarray):
+        return resolve_target(parse_target(target), model)
+    found = [resolve_target(parse_target(one), model) for one in target]
+    if not all(isinstance(one, int) for one in found):
+        raise TypeError("target: a list must hold one class index or class name per image")
+    return np.array(found, np.int64)

@@ -1,0 +1,163 @@
+"""Reports of runs, merging of runs, and overlays of maps on images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import adcc_onnx.report.overlay
+from adcc_onnx.api.checked_arguments import as_list, checked_arguments
+from adcc_onnx.errors import OptionError
+from adcc_onnx.images.sources.given_images import as_source
+from adcc_onnx.report.rendering import (
+    render,
+    render_comparison,
+    render_failures,
+    render_per_image,
+    render_results,
+)
+from adcc_onnx.results.evaluation_result import EvaluationResult
+from adcc_onnx.results.merging import merge_stores
+from adcc_onnx.results.store import Store
+from adcc_onnx.statistics.resampling import Resampling
+
+Run = str | Path | EvaluationResult
+
+
+@checked_arguments
+def render_report(
+    runs: Run | Sequence[Run],
+    *,
+    format: str = "table",
+    compare: bool = False,
+    by: str | None = None,
+    failures: bool = False,
+    per_image: bool = False,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> str:
+    """Write a report of one or several runs.
+
+    Args:
+        runs: The SQLite files of runs, or results of `evaluate` (for the ranked report only).
+        format: "table", "csv", "json", "html" or "latex"; comparisons and failures have "table",
+            "csv" and "json", and per-image values "csv" and "json".
+        compare: Whether to compare all methods with the best one.
+        by: Metric of the comparison; ADCC if None.
+        failures: Whether to list all failures.
+        per_image: Whether to list the values of every image.
+        confidence: Confidence level of the intervals and tests, from 0.5 to 0.99.
+        seed: Random seed of the bootstrap and the permutation tests.
+
+    Returns:
+        The report, which ends with a newline.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        OptionError: A format or metric does not exist, or options exclude each other.
+        StoreError: A file cannot be read.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> result = adcc.evaluate(classifier_path(), "drawings:4", ["gradcam", "fakecam"])
+        >>> print(adcc.render_report(result, format="csv").splitlines()[0][:40])
+        model,protocol,method,average_drop,avera
+    """
+    if sum((compare, failures, per_image)) > 1:
+        raise OptionError("compare, failures and per_image are different reports: choose one")
+    if by is not None and not compare:
+        raise OptionError("by is the metric of a comparison: set compare, too")
+    if not 0.5 <= confidence <= 0.99:
+        raise OptionError(f"confidence must be from 0.5 to 0.99, not {confidence}")
+    given = as_list(runs)
+    results = [run for run in given if isinstance(run, EvaluationResult)]
+    settings = Resampling(confidence, seed)
+    if results:
+        if len(results) < len(given) or compare or failures or per_image:
+            raise OptionError("this report needs files: evaluate with out, and give the files")
+        return render_results(results, format)
+    with ExitStack() as opened:
+        stores = [opened.enter_context(Store.open(Path(path))) for path in given]
+        if compare:
+            return render_comparison(stores, format, by, settings)
+        if failures:
+            return render_failures(stores, format)
+        if per_image:
+            return render_per_image(stores, format, settings)
+        return render(stores, format, settings)
+
+
+@checked_arguments
+def merge(runs: Sequence[str | Path], out: str | Path) -> Path:
+    """Join runs of the same models on other images or with other methods.
+
+    Args:
+        runs: The SQLite files of the runs, in the order of the joined images.
+        out: The new SQLite file.
+
+    Returns:
+        The new file.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        StoreError: A file cannot be read, two runs contradict each other, or `out` exists.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     parts = [Path(folder, f"{name}.sqlite") for name in ("center", "random")]
+        ...     for part in parts:
+        ...         _ = adcc.evaluate(classifier_path(), "drawings:2", part.stem, out=part)
+        ...     print(adcc.merge(parts, Path(folder, "both.sqlite")).name)
+        both.sqlite
+    """
+    merge_stores([Path(run) for run in runs], Path(out))
+    return Path(out)
+
+
+@checked_arguments
+def overlay(
+    image: str | Path | Image.Image | NDArray[Any], heatmap: NDArray[Any]
+) -> NDArray[np.uint8]:
+    """Draw a map over its image.
+
+    Args:
+        image: The image that the model was given, cropped to the model's input size: a path, a PIL
+            image or a uint8 array [H, W, 3]. `model.preprocessing.crop_image` crops an image.
+        heatmap: The map [H, W] in [0, 1].
+
+    Returns:
+        The overlay, uint8 RGB [H, W, 3], in the perceptually uniform colors of "inferno".
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        ValueError: The map and the image do not have the same size.
+
+    Example:
+        >>> import numpy as np
+        >>> import adcc_onnx as adcc
+        >>> image = np.zeros((8, 8, 3), np.uint8)
+        >>> adcc.overlay(image, np.linspace(0, 1, 64).reshape(8, 8)).shape
+        (8, 8, 3)
+    """
+    source = as_source(image)
+    if source.preprocessed or len(source) != 1:
+        raise ValueError("image must be a single image: a path, a PIL image or uint8 [H, W, 3]")
+    pixels = next(iter(source)).load()
+    if heatmap.ndim != 2 or heatmap.dtype.kind not in "fiu" or heatmap.shape != pixels.shape[:2]:
+        size = " x ".join(map(str, pixels.shape[:2]))
+        raise ValueError(
+            f"heatmap must be numbers [H, W] of the image's size {size}, not {heatmap.dtype} "
+            f"{list(heatmap.shape)}"
+        )
+    return adcc_onnx.report.overlay.overlay(pixels, heatmap.astype(np.float32))

@@ -1,0 +1,59 @@
+"""The command `adcc-onnx bake`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.shared_options import (
+    fuse_option,
+    layer_option,
+    out_option,
+    scores_output_option,
+    size_option,
+    target_option,
+)
+
+_EXAMPLE = """
+adcc-onnx bake resnet50.onnx --method layercam -o explained.onnx
+"""
+
+
+@new_command("bake", _EXAMPLE)
+@click.argument("model")
+@option(
+    "--method",
+    heading="Methods and metrics",
+    default="gradcam",
+    metavar="NAME",
+    help="Method of one forward and at most one backward pass.",
+)
+@target_option(labels=False, aliases=["--class"])
+@layer_option
+@fuse_option
+@scores_output_option
+@size_option
+@out_option("ONNX file for the new model.", required=True)
+def command(
+    model: str,
+    method: str,
+    target: str,
+    layers: list[str] | None,
+    fuse: str,
+    scores_output: str | None,
+    size: tuple[int, int] | None,
+    out: Path,
+) -> None:
+    """Add the heatmap of a method to a model's outputs.
+
+    The new model has one more output, `heatmap` [batch, H, W] in [0, 1]. It consists of standard
+    operators and runs in any onnxruntime.
+    """
+    from adcc_onnx.api.graphs import save_baked
+
+    save_baked(
+        model, out, method, layers, target, fuse=fuse, size=size, scores_output=scores_output
+    )
+    click.echo(f"{out}: heatmap of {method}")

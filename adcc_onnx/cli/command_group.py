@@ -1,0 +1,84 @@
+"""The group of all commands, which imports a command only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from adcc_onnx import __version__
+from adcc_onnx.cli.messages import printed_warnings, stop
+from adcc_onnx.errors import AdccError, did_you_mean
+
+# Each command's summary; its module is NAME_command.py, which defines the function `command`.
+_SUMMARIES = {
+    "evaluate": "Score methods on images and print the ranked table.",
+    "report": "Print the results of kept runs.",
+    "merge": "Join runs on other images or with other methods.",
+    "explain": "Write overlays and maps of images.",
+    "inspect": "Show the input, scores and layers of a model.",
+    "expose": "Add activations and gradients to a model's outputs.",
+    "bake": "Add the heatmap of a method to a model's outputs.",
+    "export": "Export a network of torchvision or Keras to ONNX.",
+    "methods": "List the methods.",
+    "metrics": "List the metrics.",
+    "validate-metrics": "Test the metrics on images with known ground truth.",
+    "randomize": "Check that maps depend on the weights of a model.",
+    "benchmark": "Measure the speed of an evaluation.",
+    "doctor": "Check the installation and suggest fixes.",
+    "demo": "Run a demonstration on a built-in model and images.",
+}
+
+
+class CommandGroup(click.Group):
+    """A group that imports its commands lazily and prints our errors on one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands in the order of the help page."""
+        return list(_SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command by its name.
+
+        Args:
+            ctx: The context of the group.
+            cmd_name: The command's name.
+        """
+        if cmd_name not in _SUMMARIES:
+            return None
+        module = f"adcc_onnx.cli.{cmd_name.replace('-', '_')}_command"
+        found: click.Command = importlib.import_module(module).command
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of an invocation; a misspelled name gets a suggestion."""
+        if args and args[0] not in _SUMMARIES and not args[0].startswith("-"):
+            ctx.fail(f"there is no command '{args[0]}'{did_you_mean(args[0], _SUMMARIES)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands with their whole summaries."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_SUMMARIES.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; print errors on one line of standard error."""
+        try:
+            with printed_warnings():
+                return super().invoke(ctx)
+        except AdccError as error:
+            stop(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            stop("interrupted", 130)
+
+
+@click.group(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.version_option(__version__, prog_name="adcc-onnx", message="%(prog)s %(version)s")
+def main() -> None:
+    """Find out which class activation map explains your ONNX image classifier faithfully."""

@@ -1,0 +1,32 @@
+"""The command `adcc-onnx demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from adcc_onnx.cli.grouped_command import new_command
+from adcc_onnx.cli.progress import progress_bar
+from adcc_onnx.cli.shared_options import FOLDER, out_option
+
+_EXAMPLE = """
+adcc-onnx demo
+"""
+
+
+@new_command("demo", _EXAMPLE)
+@out_option("Folder for the overlay pictures.", FOLDER, default="adcc-demo")
+def command(out: Path) -> None:
+    """Run a demonstration on a built-in model and images.
+
+    The paper's six methods are evaluated offline on 32 drawings, the ranked table is printed, and
+    overlay pictures are written.
+    """
+    from adcc_onnx.api.demonstration import demo
+    from adcc_onnx.api.reports import render_report
+
+    found = demo(out, bar=progress_bar)
+    click.echo(render_report(found.result))
+    click.echo(f"Pictures: {found.folder}")
+    click.echo(found.verdict)

@@ -1,0 +1,82 @@
+"""The command `adcc-onnx evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.messages import notice, stop
+from adcc_onnx.cli.progress import progress_bar
+from adcc_onnx.cli.shared_options import model_options, out_option, plan_options, source_options
+from adcc_onnx.errors import InterruptedRunError
+from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions
+
+_EXAMPLE = """
+adcc-onnx evaluate net.onnx --images photos/ --preprocess torch -o run.sqlite
+adcc-onnx evaluate net.onnx --images photos/ --method gradcam --metric adcc
+"""
+
+
+@new_command("evaluate", _EXAMPLE)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@source_options()
+@plan_options
+@model_options
+@option(
+    "--cluster",
+    heading="Device",
+    metavar="HOST:PORT|local[:N]",
+    help="Ray cluster whose machines run the model, or N processes of this machine.",
+)
+@out_option("SQLite file that keeps the run.  [default: the run is not kept]")
+@option("--resume", heading="Output", is_flag=True, help="Continue the run in the --out file.")
+@option("--strict", heading="Output", is_flag=True, help="Exit with status 1 if any image failed.")
+def command(
+    models: tuple[str, ...],
+    source: SourceOptions,
+    plan: PlanOptions,
+    model_options: ModelOptions,
+    cluster: str | None,
+    out: Path | None,
+    resume: bool,
+    strict: bool,
+) -> None:
+    """Score methods on images and print the ranked table.
+
+    Every method explains every image, and every metric scores every map. The table ranks the
+    methods by ADCC with confidence intervals. With --out, an interrupted run can be continued by
+    --resume, and `adcc-onnx report` prints it in other formats.
+    """
+    from adcc_onnx.api.evaluating import evaluate_models
+    from adcc_onnx.api.reports import render_report
+    from adcc_onnx.evaluation.interruption import interruptible
+
+    if resume and out is None:
+        raise click.UsageError("--resume needs the file of the run to continue: -o RUN.sqlite")
+    with _resume_hint(out), interruptible() as stopping:
+        results = evaluate_models(
+            models, source, plan, model_options,
+            out=out, resume=resume, cluster=cluster, bar=progress_bar, notify=notice, stop=stopping,
+        )  # fmt: skip
+    click.echo(render_report(results))
+    if out is not None:
+        notice(f"kept in {out}: adcc-onnx report {out} --format table|csv|json|html|latex")
+    failures = sum(len(result.failures) for result in results)
+    if strict and failures:
+        stop(f"{failures} failures, and --strict allows none: report --failures lists them", 1)
+
+
+@contextmanager
+def _resume_hint(out: Path | None) -> Iterator[None]:
+    """Add to the message of an interrupted run how to continue it."""
+    try:
+        yield
+    except InterruptedRunError as error:
+        hint = "nothing is kept without -o RUN.sqlite"
+        if out is not None:
+            hint = f"what was finished is kept in {out}: the same command with --resume continues"
+        raise InterruptedRunError(f"{error}; {hint}") from None

@@ -1,0 +1,72 @@
+"""The command `adcc-onnx explain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.messages import notice
+from adcc_onnx.cli.shared_options import (
+    FILE,
+    FOLDER,
+    methods_option,
+    model_options,
+    out_option,
+    seed_option,
+    target_option,
+)
+from adcc_onnx.evaluation.run_options import ModelOptions
+
+_EXAMPLE = """
+adcc-onnx explain net.onnx dog.jpg --preprocess torch -o maps/
+"""
+
+
+@new_command("explain", _EXAMPLE)
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@methods_option(
+    default=["gradcam"],
+    help="Method with its options, such as gradcam or 'smoothgradcam++(n=4)'; repeat it for "
+    "several.",
+)
+@target_option(aliases=["--class"])
+@option(
+    "--labels",
+    heading="Methods and metrics",
+    type=FILE,
+    metavar="FILE",
+    help="Text file of class names, one per line.  [default: the names in the model's card]",
+)
+@seed_option
+@model_options
+@out_option("Folder for the overlays (PNG) and the maps (NPY).", FOLDER, required=True)
+def command(
+    model: str,
+    images: tuple[str, ...],
+    methods: tuple[str, ...],
+    target: str,
+    labels: Path | None,
+    seed: int,
+    model_options: ModelOptions,
+    out: Path,
+) -> None:
+    """Write overlays and maps of images.
+
+    Each IMAGE is a file or a folder. For every image, the five most probable classes are printed,
+    and for every method an overlay (PNG) and the raw map (NPY) are written. The exit status is 1
+    if any image failed.
+    """
+    from adcc_onnx.api.explaining import save_explanations
+    from adcc_onnx.api.models import as_model
+
+    loaded = as_model(model, model_options, notice)
+    saved = save_explanations(
+        loaded, images, methods,
+        out=out, target=target, labels=labels, seed=seed, notify=click.echo,
+    )  # fmt: skip
+    if saved.failures:
+        sys.exit(1)

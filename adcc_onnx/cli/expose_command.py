@@ -1,0 +1,47 @@
+"""The command `adcc-onnx expose`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.shared_options import layer_option, out_option, scores_output_option, size_option
+
+_EXAMPLE = """
+adcc-onnx expose resnet50.onnx --layer layer4 -o exposed.onnx
+"""
+
+
+@new_command("expose", _EXAMPLE)
+@click.argument("model")
+@layer_option
+@option(
+    "--scores",
+    heading="Model",
+    default="logits",
+    type=click.Choice(["logits", "probabilities"]),
+    help="Scores that are differentiated.",
+)
+@scores_output_option
+@size_option
+@out_option("ONNX file for the new model.", required=True)
+def command(
+    model: str,
+    layers: list[str] | None,
+    scores: str,
+    scores_output: str | None,
+    size: tuple[int, int] | None,
+    out: Path,
+) -> None:
+    """Add activations and gradients to a model's outputs.
+
+    The new model has one more input, `target` (int64 [batch]; -1 is the predicted class), and two
+    more outputs per layer, `LAYER.activation` and `LAYER.gradient`. It consists of standard
+    operators and runs in any onnxruntime.
+    """
+    from adcc_onnx.api.graphs import save_exposed
+
+    added = save_exposed(model, out, layers, scores, size=size, scores_output=scores_output)
+    click.echo(f"{out}: {', '.join(added)}")

@@ -1,0 +1,102 @@
+"""A Click command whose help groups the options under headings and ends with an example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+_OTHER = "Other"
+
+
+class GroupedOption(click.Option):
+    """An option that belongs under a heading of the help page.
+
+    Args:
+        *args: The arguments of `click.Option`.
+        heading: The heading.
+        aliases: Further names of the option, which the help page does not show.
+        **kwargs: The keywords of `click.Option`.
+    """
+
+    def __init__(
+        self, *args: Any, heading: str = _OTHER, aliases: Sequence[str] = (), **kwargs: Any
+    ) -> None:
+        super().__init__([*args[0], *aliases], *args[1:], **kwargs)
+        self.heading, self._aliases = heading, aliases
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option's line of the help page, without its aliases.
+
+        Args:
+            ctx: The context of the command.
+        """
+        names = self.opts
+        self.opts = [name for name in names if name not in self._aliases]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = names
+
+
+class GroupedCommand(click.Command):
+    """A command with grouped options and an example.
+
+    Args:
+        *args: The arguments of `click.Command`.
+        example: The lines of the example.
+        **kwargs: The keywords of `click.Command`.
+    """
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings, in the order of their definition."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                heading = getattr(parameter, "heading", _OTHER)
+                groups.setdefault(heading, []).append(record)
+        for heading, records in sorted(groups.items(), key=lambda group: group[0] == _OTHER):
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example as it is, without wrapping its lines."""
+        if self.example:
+            with formatter.section("Example"):
+                for line in self.example.strip().splitlines():
+                    formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def new_command(name: str, example: str) -> Callable[[Callable[..., Any]], GroupedCommand]:
+    """Make a function a command; its docstring is the help text.
+
+    Args:
+        name: The command's name.
+        example: The lines of the example.
+
+    Returns:
+        The decorator.
+    """
+    return click.command(
+        name, cls=GroupedCommand, example=example, context_settings={"show_default": True}
+    )
+
+
+def option(*names: str, heading: str, **settings: Any) -> Callable[[Any], Any]:
+    """Add an option under a heading.
+
+    Args:
+        *names: The option's names.
+        heading: The heading.
+        **settings: The settings of `click.option`.
+
+    Returns:
+        The decorator.
+    """
+    return click.option(*names, cls=GroupedOption, heading=heading, **settings)

@@ -1,0 +1,36 @@
+"""The command `adcc-onnx inspect`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from adcc_onnx.cli.grouped_command import new_command
+from adcc_onnx.cli.shared_options import json_option, scores_output_option, size_option
+
+_EXAMPLE = """
+adcc-onnx inspect resnet50.onnx
+"""
+
+
+@new_command("inspect", _EXAMPLE)
+@click.argument("model")
+@scores_output_option
+@size_option
+@json_option
+def command(
+    model: str, scores_output: str | None, size: tuple[int, int] | None, as_json: bool
+) -> None:
+    """Show the input, scores and layers of a model.
+
+    The list names every layer that can be explained, the default layer and the reason for it, and
+    the operators that cannot be differentiated.
+    """
+    from adcc_onnx.api.graphs import inspect
+    from adcc_onnx.report.inspection_report import inspection_to_text
+
+    found = inspect(model, size=size, scores_output=scores_output)
+    click.echo(
+        json.dumps(found, indent=2) + "\n" if as_json else inspection_to_text(found), nl=False
+    )

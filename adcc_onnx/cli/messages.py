@@ -1,0 +1,51 @@
+"""Messages on standard error: notices, warnings and errors."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+
+from adcc_onnx.errors import AdccWarning
+
+
+def notice(text: str) -> None:
+    """Print a line on standard error; control characters in it are escaped.
+
+    Args:
+        text: The line, which may hold names from untrusted files.
+    """
+    from adcc_onnx.report.text_table import safe
+
+    click.echo(safe(text), err=True)
+
+
+def stop(message: str, code: int) -> NoReturn:
+    """Print an error and exit.
+
+    Args:
+        message: The error.
+        code: The exit status.
+    """
+    notice(f"adcc-onnx: {message}")
+    sys.exit(code)
+
+
+@contextmanager
+def printed_warnings() -> Iterator[None]:
+    """Print our own warnings on one line, without the place in the code."""
+    with warnings.catch_warnings():
+        original = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, AdccWarning):
+                notice(f"adcc-onnx: {message}")
+            else:
+                original(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,86 @@
+"""The command `adcc-onnx report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.shared_options import FILE, out_option
+
+_EXAMPLE = """
+adcc-onnx report run.sqlite --format csv -o table.csv
+adcc-onnx report vit.sqlite resnet.sqlite --compare --by insertion
+"""
+
+
+@new_command("report", _EXAMPLE)
+@click.argument("runs", nargs=-1, required=True, type=FILE, metavar="RUN.sqlite...")
+@option("--compare", heading="Report", is_flag=True, help="Compare all methods with the best one.")
+@option("--by", heading="Report", metavar="METRIC", help="Metric of --compare.  [default: adcc]")
+@option("--failures", heading="Report", is_flag=True, help="List all failures with their reasons.")
+@option(
+    "--per-image",
+    heading="Report",
+    is_flag=True,
+    help="Print the values of every image (formats csv and json).",
+)
+@option(
+    "--confidence",
+    heading="Statistics",
+    default=0.95,
+    type=click.FloatRange(0.5, 0.99),
+    help="Confidence level of intervals and tests.",
+)
+@option(
+    "--seed",
+    heading="Statistics",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Random seed for the bootstrap.",
+)
+@option(
+    "--format",
+    heading="Output",
+    default="table",
+    type=click.Choice(["table", "csv", "json", "html", "latex"]),
+    help="Format of the report; comparisons and failures have table, csv and json.",
+)
+@out_option("File for the report.  [default: standard output]")
+def command(
+    runs: tuple[Path, ...],
+    compare: bool,
+    by: str | None,
+    failures: bool,
+    per_image: bool,
+    confidence: float,
+    seed: int,
+    format: str,
+    out: Path | None,
+) -> None:
+    """Print the results of kept runs.
+
+    Every score has a bootstrap confidence interval, and methods that are not significantly
+    different from the best one are marked. One of --compare, --failures and --per-image prints
+    another report instead.
+    """
+    from adcc_onnx.api.reports import render_report
+    from adcc_onnx.errors import StoreError
+
+    if sum((compare, failures, per_image)) > 1:
+        raise click.UsageError("--compare, --failures and --per-image exclude each other")
+    if by is not None and not compare:
+        raise click.UsageError("--by is the metric of --compare: give both")
+    text = render_report(
+        runs, format=format, compare=compare, by=by, failures=failures, per_image=per_image,
+        confidence=confidence, seed=seed,
+    )  # fmt: skip
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise StoreError(f"cannot write {out}: {error.strerror}") from error

@@ -1,0 +1,374 @@
+"""The options that several commands share, collected into typed groups."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from adcc_onnx.cli.grouped_command import option
+from adcc_onnx.evaluation.run_options import SAMPLES, ModelOptions, PlanOptions, SourceOptions
+
+_Callback = Callable[..., Any]
+_Decorator = Callable[[_Callback], _Callback]
+
+# `click.ParamType` is generic from Click 8.2 on; subscripting an older one is an error.
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType
+
+_MEASURE = "Methods and metrics"
+FILE = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+COUNT = click.IntRange(min=1)
+
+
+class _Size(_ParamType):
+    """The text `224` or `224x320` (height x width) as a pair of integers."""
+
+    name = "HxW"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        parts = str(value).lower().split("x")
+        if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"the size must be HxW in pixels, such as 224x224, not '{value}'", param, ctx)
+        return int(parts[0]), int(parts[-1])
+
+
+class _BatchSize(_ParamType):
+    """The text `auto` or an integer; None stands for `auto`."""
+
+    name = "auto|N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if value in (None, "auto"):
+            return None
+        if isinstance(value, int):
+            return value
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"the batch size must be 'auto' or an integer, not '{value}'", param, ctx)
+        return int(value)
+
+
+def _or_none(context: click.Context, parameter: click.Parameter, value: Sequence[Any]) -> Any:
+    """Return None for an option that may be repeated and was not given."""
+    return list(value) or None
+
+
+seed_option = option(
+    "--seed",
+    heading=_MEASURE,
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Seed of all random numbers.",
+)
+json_option = option(
+    "--json", "as_json", heading="Output", is_flag=True, help="Print JSON instead of text."
+)
+layer_option = option(
+    "--layer",
+    "layers",
+    heading="Model",
+    multiple=True,
+    metavar="NAME",
+    callback=_or_none,
+    help="Layer to explain: a tensor, a node, a module path, or `input`; repeat it to fuse the "
+    "maps of several layers.  [default: the last feature map]",
+)
+fuse_option = option(
+    "--fuse",
+    heading="Model",
+    default="mean",
+    type=click.Choice(["mean", "max"]),
+    help="How the maps of several layers are fused.",
+)
+scores_output_option = option(
+    "--scores-output",
+    heading="Model",
+    metavar="NAME",
+    help="Model output with the class scores.  [default: found automatically]",
+)
+size_option = option(
+    "--size",
+    heading="Model",
+    type=_Size(),
+    metavar="HxW",
+    help="Input size in pixels, for a model that leaves it open.",
+)
+
+
+def out_option(text: str, kind: click.Path = FILE, **settings: Any) -> _Decorator:
+    """Make the option `-o, --out` of a command.
+
+    Args:
+        text: The help text.
+        kind: `FILE` or `FOLDER`.
+        **settings: Further settings of the option.
+    """
+    return option("-o", "--out", heading="Output", type=kind, help=text, **settings)
+
+
+def methods_option(**settings: Any) -> _Decorator:
+    """Make the option `--method`, which may be repeated.
+
+    Args:
+        **settings: Further settings of the option, such as the default and the help text.
+    """
+    return option(
+        "--method",
+        "methods",
+        heading=_MEASURE,
+        multiple=True,
+        metavar="NAME",
+        **settings,
+    )
+
+
+def metrics_option(text: str) -> _Decorator:
+    """Make the option `--metric`, which may be repeated.
+
+    Args:
+        text: The help text.
+    """
+    return option(
+        "--metric",
+        "metrics",
+        heading=_MEASURE,
+        multiple=True,
+        metavar="NAME",
+        help=text,
+    )
+
+
+def target_option(labels: bool = True, aliases: Sequence[str] = ()) -> _Decorator:
+    """Make the option `--target`.
+
+    Args:
+        labels: Whether the images may have labels.
+        aliases: Hidden names of the option.
+    """
+    words = "predicted|label|INDEX|NAME" if labels else "predicted|INDEX|NAME"
+    return option(
+        "--target",
+        "target",
+        heading=_MEASURE,
+        default="predicted",
+        metavar=words,
+        aliases=aliases,
+        help="Class to explain: the predicted class, "
+        + ("the image's label, " if labels else "")
+        + "or a class by its index or name.",
+    )
+
+
+_MODEL_OPTIONS = [
+    layer_option,
+    fuse_option,
+    option(
+        "--preprocess",
+        "preprocessing",
+        heading="Model",
+        metavar="torch|tf|caffe|unit|CARD.toml",
+        help="Preset or card of the preprocessing.  [default: the card beside the model]",
+    ),
+    option(
+        "--decode",
+        heading="Model",
+        type=click.Choice(["full", "reduced"]),
+        help="Whether large JPEG files are decoded in full, or faster at a reduced size.  "
+        "[default: as in the card, or full]",
+    ),
+    size_option,
+    scores_output_option,
+    option(
+        "--custom-ops",
+        heading="Model",
+        multiple=True,
+        metavar="LIBRARY",
+        help="Library of custom operators; its code is run, so it must be trusted.",
+    ),
+    option(
+        "--device",
+        heading="Device",
+        default="auto",
+        metavar="NAME",
+        help="Device: auto, cpu, cuda, cuda:1, tensorrt, openvino, ...",
+    ),
+    option(
+        "--precision",
+        heading="Device",
+        default="auto",
+        metavar="auto|fp32|fp16",
+        help="Precision: auto is the model's own, with TF32 products on CUDA.",
+    ),
+    option(
+        "--batch-size",
+        heading="Device",
+        default="auto",
+        type=_BatchSize(),
+        metavar="auto|N",
+        help="Number of images per run; auto searches for the fastest for many images.",
+    ),
+    option(
+        "--cuda-graph",
+        heading="Device",
+        is_flag=True,
+        help="Record the runs of full batches as CUDA graphs and replay them.",
+    ),
+]
+
+
+def model_options(callback: _Callback) -> _Callback:
+    """Add the options of commands that run a model; the callback gets them as `model_options`."""
+    names = ModelOptions.__annotations__
+    return _collected(callback, "model_options", ModelOptions, names, _MODEL_OPTIONS)
+
+
+def source_options(default: str | None = None) -> _Decorator:
+    """Add the options of the images; the callback gets them as `source`.
+
+    Args:
+        default: The images if `--images` is not given; it is required if None.
+    """
+    options = [
+        option(
+            "--images",
+            heading="Images",
+            required=default is None,
+            default=default,
+            metavar="SOURCE",
+            help="Folder, image, CSV file `path[,label]`, .npz, .tar, .parquet, shards such as "
+            "{00..49}.tar, or drawings:COUNT@SEED.",
+        ),
+        option(
+            "--labels",
+            heading="Images",
+            type=FILE,
+            metavar="FILE",
+            help="File of image labels; see docs/sources.md.",
+        ),
+        option(
+            "--truth",
+            heading="Images",
+            type=FILE,
+            metavar="PATH",
+            help="Boxes or masks of the objects: a folder of Pascal VOC or PNG files, or a COCO "
+            "JSON file.",
+        ),
+        option(
+            "--limit",
+            heading="Images",
+            type=COUNT,
+            metavar="N",
+            show_default="all images",
+            help="Largest number of images.",
+        ),
+        option(
+            "--sample",
+            heading="Images",
+            default="first",
+            type=click.Choice(SAMPLES),
+            help="Images that are taken under --limit; stratified samples are drawn by label.",
+        ),
+    ]
+    names = [field.name for field in fields(SourceOptions)]
+    return lambda callback: _collected(callback, "source", SourceOptions, names, options)
+
+
+_PLAN_OPTIONS = [
+    methods_option(
+        help="Method with its options, such as gradcam or 'smoothgradcam++(n=4)'; repeat it "
+        "for several.  [default: the paper's six methods]"
+    ),
+    metrics_option(
+        "Metric with its options, such as adcc or 'deletion(steps=56)'; repeat it for "
+        "several.  [default: ADCC and its parts]"
+    ),
+    option(
+        "--maps",
+        heading=_MEASURE,
+        multiple=True,
+        type=FOLDER,
+        metavar="DIR",
+        help="Maps that another tool made, one .npy file per image.",
+    ),
+    option(
+        "--second-maps",
+        heading=_MEASURE,
+        multiple=True,
+        type=FOLDER,
+        metavar="DIR",
+        help="Maps of the explanation maps x * M (needed for coherency and ADCC).",
+    ),
+    option(
+        "--protocol",
+        heading=_MEASURE,
+        default="poppi2021",
+        metavar="poppi2021|openvino",
+        help="Protocol: whether masks multiply the input tensor or the raw image.",
+    ),
+    option(
+        "--fill",
+        heading=_MEASURE,
+        metavar="zero|black",
+        help="Values of masked pixels.  [default: as in the protocol]",
+    ),
+    option(
+        "--baseline",
+        heading=_MEASURE,
+        metavar="zero|blur|mean",
+        help="Baseline of insertion and deletion.  [default: blur for insertion, zero for "
+        "deletion]",
+    ),
+    option(
+        "--steps",
+        heading=_MEASURE,
+        type=COUNT,
+        metavar="N",
+        show_default="224",
+        help="Number of steps of insertion and deletion.",
+    ),
+    target_option(),
+    seed_option,
+]
+
+
+def plan_options(callback: _Callback) -> _Callback:
+    """Add the options of methods and metrics; the callback gets them as `plan`."""
+    names = [field.name for field in fields(PlanOptions)]
+    return _collected(callback, "plan", PlanOptions, names, _PLAN_OPTIONS)
+
+
+def _collected(
+    callback: _Callback,
+    group: str,
+    kind: Callable[..., Any],
+    names: Iterable[str],
+    options: Sequence[_Decorator],
+) -> _Callback:
+    """Add options to a command, whose values the callback gets as one object.
+
+    Args:
+        callback: The command's function.
+        group: The name of the callback's argument.
+        kind: The class of the object.
+        names: The names of the options that belong to it.
+        options: The options.
+    """
+
+    @functools.wraps(callback)
+    def collecting(**given: Any) -> Any:
+        values = {name: given.pop(name) for name in list(names) if name in given}
+        return callback(**given, **{group: kind(**values)})
+
+    return functools.reduce(lambda f, add: add(f), reversed(options), cast(_Callback, collecting))

@@ -1,0 +1,148 @@
+"""The one way to an evaluation: check every model, open the store, run, and summarize."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from adcc_onnx.evaluation.pipeline import Begin, check, evaluate_into
+from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.explanation.autotuned_model import autotuned
+from adcc_onnx.images.sources.image_source import Source
+from adcc_onnx.model import Model
+from adcc_onnx.results.evaluation_result import EvaluationResult, evaluation_result
+from adcc_onnx.results.rows import StoredRun
+from adcc_onnx.results.store import Store
+
+# Opens a progress bar with a title and a number of steps; it is called with the finished steps.
+ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+# Receives one-line messages for the user.
+Notify = Callable[[str], None]
+# Given a model's number, the model and its plan: provides the model as it is recorded, and the
+# function that starts its work (None: in this process).
+Placed = Callable[[int, Model, Plan], AbstractContextManager[tuple[Model, Begin | None]]]
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """One evaluated model.
+
+    Attributes:
+        stored: The values of every image.
+        result: The scores on the whole dataset.
+    """
+
+    stored: StoredRun
+    result: EvaluationResult
+
+
+def quiet(message: str) -> None:
+    """Ignore a message; the default of `Notify` arguments."""
+
+
+@contextmanager
+def no_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show no progress; the default of `ProgressBar` arguments.
+
+    Args:
+        title: The title of the bar.
+        total: The number of steps.
+    """
+    yield lambda finished: None
+
+
+def in_this_process(
+    number: int, model: Model, plan: Plan
+) -> AbstractContextManager[tuple[Model, Begin | None]]:
+    """Run a model in this process; the default of `Placed` arguments.
+
+    Args:
+        number: The model's number.
+        model: The model.
+        plan: The plan.
+    """
+    return nullcontext((model, None))
+
+
+def evaluate_and_store(
+    models: Sequence[Model],
+    source: Source,
+    plan: Plan,
+    described_as: str,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    autotune: bool = False,
+    bar: ProgressBar = no_bar,
+    notify: Notify = quiet,
+    stop: Callable[[], bool] = lambda: False,
+    placed: Placed = in_this_process,
+) -> list[EvaluatedModel]:
+    """Evaluate models on the same images.
+
+    Args:
+        models: The models.
+        source: The images.
+        plan: The plan for all models.
+        described_as: The description of the images for the record.
+        out: The SQLite file of the runs; None keeps them in memory.
+        resume: Whether to continue the runs in `out`.
+        autotune: Whether to search for the fastest run settings of each model first.
+        bar: Opens the progress bar of a model.
+        notify: Receives messages about the run settings.
+        stop: Called after each method of a batch; the run stops if it returns True.
+        placed: Provides where a model runs.
+
+    Returns:
+        The results in the order of the models.
+
+    Raises:
+        InterruptedRunError: `stop` returned True; the finished results are kept.
+        AdccError: The evaluation cannot run; nothing was written.
+    """
+    plans = [plan.for_model(model) for model in models]
+    for model, own in zip(models, plans, strict=True):
+        check(model, source, own)
+    if autotune:
+        models = [tuned(model, plan, notify) for model in models]
+    found = []
+    with open_store(out, resume) as store:
+        for number, (model, own) in enumerate(zip(models, plans, strict=True)):
+            with (
+                placed(number, model, own) as (recorded, begin),
+                bar(model.name, len(source)) as progress,
+            ):
+                run = evaluate_into(
+                    store, recorded, source, own, described_as, progress, stop, begin
+                )
+            stored = store.run(run)
+            found.append(EvaluatedModel(stored, evaluation_result(store, stored)))
+    return found
+
+
+def tuned(model: Model, plan: Plan, notify: Notify = quiet) -> Model:
+    """Return a model with the fastest run settings for the first pass of a plan.
+
+    Args:
+        model: The model.
+        plan: The plan.
+        notify: Receives the settings in one line.
+    """
+    return autotuned(model, plan.needs, notify)
+
+
+def open_store(out: str | Path | None, resume: bool) -> Store:
+    """Open the store of a run.
+
+    Args:
+        out: The SQLite file; None for a store in memory.
+        resume: Whether the file may exist already, to be continued.
+
+    Raises:
+        StoreError: The file exists and `resume` is False, or it cannot be opened.
+    """
+    if out is None:
+        return Store.create(None)
+    return Store.resume(Path(out)) if resume else Store.create(Path(out))

@@ -1,0 +1,101 @@
+"""The text that the formats for people share: headline, table rows and notes of a run."""
+
+from __future__ import annotations
+
+from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
+from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
+from adcc_onnx.results.ranking import Ranking
+from adcc_onnx.results.rows import FailureRow
+from adcc_onnx.results.score_definitions import Score
+
+_NOT_SIGNIFICANT = "≈"
+_LISTED_FAILURES = 10
+
+
+def headline(result: EvaluationResult) -> str:
+    """Return one line with the settings of a run."""
+    parts = [
+        result.model,
+        f"{result.images} images",
+        f"layer {result.layer}",
+        f"target {result.target}",
+        f"protocol {result.protocol}",
+    ]
+    if result.failed:
+        parts.append(f"{result.failed} failed")
+    if result.top1 is not None:
+        parts.append(f"top-1 {100.0 * result.top1:.1f} %")
+    return " · ".join(parts)
+
+
+def table_rows(result: EvaluationResult) -> list[list[str]]:
+    """Return the cells of the header and of one row per method, the best first."""
+    methods = result.methods.values()
+    order = result.ranking.order if result.ranking else list(result.methods)
+    scores = [
+        score
+        for name, score in result.score_definitions.items()
+        if any(name in method.scores for method in methods)
+    ]
+    counts = [c for c in ("degenerate", "failed") if any(getattr(m, c) for m in methods)]
+    header = ["method", *(column_heading(score) for score in scores), *counts, "time"]
+    return [header, *(_row(result, name, scores, counts) for name in order)]
+
+
+def notes(result: EvaluationResult) -> list[str]:
+    """Return the legend of the table, and lines about what failed."""
+    lines = [] if result.ranking is None else _legend(result, result.ranking)
+    lines += [f"failed: {_failure_text(f)}" for f in result.failures[:_LISTED_FAILURES]]
+    if len(result.failures) > _LISTED_FAILURES:
+        more = len(result.failures) - _LISTED_FAILURES
+        lines.append(f"failed: {more} more, which `adcc-onnx report --failures` lists")
+    if not result.complete:
+        lines.append("The run is not complete: `adcc-onnx evaluate ... --resume` continues it.")
+    return lines
+
+
+def _failure_text(failure: FailureRow) -> str:
+    method = "" if failure.method is None else f" ({failure.method})"
+    return f"{failure.image}{method}: {failure.reason}"
+
+
+def _row(result: EvaluationResult, name: str, scores: list[Score], counts: list[str]) -> list[str]:
+    method = result.methods[name]
+    cells = [_cell(result, name, score) for score in scores]
+    return [name, *cells, *(str(getattr(method, count)) for count in counts), _time(method)]
+
+
+def _cell(result: EvaluationResult, name: str, score: Score) -> str:
+    """Format a score; the ranking score also has its interval and mark."""
+    method, ranking = result.methods[name], result.ranking
+    value = format_score(score, method.scores.get(score.name))
+    if ranking is None or ranking.score.name != score.name:
+        return value
+    close = name in ranking.not_significantly_worse(result.resampling.confidence)
+    interval = format_interval(score, method.intervals.get(score.name))
+    return " ".join(part for part in (value, interval, _NOT_SIGNIFICANT if close else " ") if part)
+
+
+def _time(method: MethodResult) -> str:
+    if method.seconds is None:
+        return "-"
+    if method.seconds < 1:
+        return f"{1000 * method.seconds:.3g} ms"
+    return f"{method.seconds:.3g} s"
+
+
+def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
+    title, confidence = score_title(ranking.score), result.resampling.confidence
+    if ranking.score.name not in result.methods[ranking.best].intervals:
+        return [
+            f"Fewer than two images count in {title}: no confidence intervals, and no "
+            "significance tests."
+        ]
+    percent = f"{100 * confidence:.3g} %"
+    lines = [f"[ ]: {percent} confidence interval of {title}; time: per image, metrics included"]
+    if ranking.not_significantly_worse(confidence):
+        lines.append(
+            f"{_NOT_SIGNIFICANT}: not significantly different from the best, {ranking.best} "
+            f"(Holm-corrected permutation test, {percent})"
+        )
+    return lines

@@ -1,0 +1,267 @@
+"""The result of an evaluation: scores, confidence intervals, ranking and per-image values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, overload
+
+import numpy as np
+
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.metrics.metric_registry import get_metrics
+from adcc_onnx.metrics.scoring import Metrics, dataset_scores
+from adcc_onnx.results.per_image_records import per_image_records, to_dataframe
+from adcc_onnx.results.ranking import MethodValues, Ranking, align_images, method_values, rank
+from adcc_onnx.results.rows import FailureRow, ImageRow, MethodColumns, StoredRun
+from adcc_onnx.results.score_definitions import Score, main_score, scores_of, value_columns
+from adcc_onnx.results.store import Store
+from adcc_onnx.statistics.intervals import Estimates, Interval, estimate
+from adcc_onnx.statistics.resampling import Resampling
+
+Curves = Mapping[str, Float64Array]
+
+_REPR_METHODS, _REPR_SCORES = 5, 6
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """The result of one method on a dataset.
+
+    Attributes:
+        scores: Score of each metric by name; a fraction in [0, 1] unless the metric defines
+            another range. A score that no image counts for is absent.
+        intervals: Confidence interval (low, high) of each score by name; empty if fewer than two
+            images count.
+        degenerate: Number of images whose map was constant; they count in the scores.
+        failed: Number of images that the method failed on; they do not count in the scores.
+        seconds: Mean time per image in seconds; None without images.
+        curves: Mean over the images of each curve that a metric recorded, by metric name.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> model = adcc.load(classifier_path(), device="cpu")
+        >>> result = adcc.evaluate(model, "drawings:4", ["fakecam"], ["coherency"])
+        >>> fakecam = result.methods["fakecam"]
+        >>> fakecam.scores
+        {'coherency': 1.0}
+        >>> fakecam.degenerate, fakecam.failed
+        (0, 0)
+    """
+
+    scores: dict[str, float]
+    intervals: dict[str, Interval] = field(repr=False)
+    degenerate: int
+    failed: int
+    seconds: float | None = field(repr=False)
+    curves: dict[str, list[float]] = field(repr=False)
+
+
+@dataclass(frozen=True, repr=False)
+class EvaluationResult:
+    """The result of evaluating methods on one model and one dataset.
+
+    Attributes:
+        model: Name of the model.
+        protocol: Name of the evaluation protocol, such as "poppi2021".
+        layer: Name of the target layer; several are joined by the fuse mode, as in "a mean b".
+        target: ExplainedBatch class: "predicted", "label" or a class index.
+        images: Number of evaluated images, failed ones included.
+        failed: Number of images that could not be read or scored at all.
+        top1: Top-1 accuracy on the labeled images, in [0, 1]; None without labels.
+        complete: Whether the run has finished.
+        methods: Result of each method, by name, in the order requested.
+        failures: All failures, those of whole images first, in source order.
+        score_definitions: Definition of each score, by name.
+        ranking: Methods ranked by ADCC, or by the first score if ADCC was not requested; None if
+            no method has that score.
+        resampling: Settings of the confidence intervals and tests.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> model = adcc.load(classifier_path(), device="cpu")
+        >>> result = adcc.evaluate(model, "drawings:4", ["gradcam", "fakecam"])
+        >>> result.images
+        4
+        >>> result.ranking.order
+        ['gradcam', 'fakecam']
+        >>> result.methods["fakecam"].scores["coherency"]
+        1.0
+        >>> rows = result.per_image(as_dataframe=False)
+        >>> rows[1]["image"], rows[1]["method"], rows[1]["coherency"]
+        ('2026-0', 'fakecam', 1.0)
+    """
+
+    model: str
+    protocol: str
+    layer: str
+    target: str | int
+    images: int
+    failed: int
+    top1: float | None
+    complete: bool
+    methods: dict[str, MethodResult]
+    failures: list[FailureRow]
+    score_definitions: dict[str, Score]
+    ranking: Ranking | None
+    resampling: Resampling
+    _run: StoredRun = field(compare=False)
+    _image_rows: Sequence[ImageRow] = field(compare=False)
+
+    @overload
+    def per_image(self, as_dataframe: Literal[False]) -> list[dict[str, Any]]: ...
+
+    @overload
+    def per_image(self, as_dataframe: bool | None = None) -> Any: ...
+
+    def per_image(self, as_dataframe: bool | None = None) -> Any:
+        """Return the values of every image under every method.
+
+        Args:
+            as_dataframe: Whether to return a pandas DataFrame. The default returns one if pandas
+                is installed, and a list of dictionaries otherwise.
+
+        Returns:
+            One row per image and method, with the keys image, label, target, predicted,
+            probability (of the explained class), method, one key per metric, degenerate and
+            failure. A value that does not exist is None (missing in a DataFrame).
+
+        Raises:
+            OptionError: A DataFrame was requested, and pandas is not installed.
+
+        Example:
+            >>> import adcc_onnx as adcc
+            >>> from adcc_onnx.drawings import classifier_path
+            >>> model = adcc.load(classifier_path(), device="cpu")
+            >>> result = adcc.evaluate(model, "drawings:2", ["fakecam"], ["coherency"])
+            >>> for row in result.per_image(as_dataframe=False):
+            ...     print(row["image"], row["method"], row["coherency"])
+            2026-0 fakecam 1.0
+            2026-1 fakecam 1.0
+        """
+        metrics = {score.spec: score.metric for score in self.score_definitions.values()}
+        columns = value_columns(metrics)
+        records = per_image_records(self._run, self._image_rows, columns)
+        return records if as_dataframe is False else to_dataframe(records, columns, as_dataframe)
+
+    def __repr__(self) -> str:
+        order = list(self.methods) if self.ranking is None else self.ranking.order
+        head = f"{self.model}, {self.images} images"
+        if self.ranking is not None:
+            head += f", best method by {self.ranking.score.name}: {self.ranking.best}"
+        lines = [f"<EvaluationResult: {head}", *map(self._repr_line, order[:_REPR_METHODS])]
+        if len(order) > _REPR_METHODS:
+            lines.append(f"  and {len(order) - _REPR_METHODS} more methods")
+        return "\n".join(lines) + ">"
+
+    def _repr_line(self, name: str) -> str:
+        scores = list(self.methods[name].scores.items())
+        texts = [f"{score} {value:.4g}" for score, value in scores[:_REPR_SCORES]]
+        more = ", ..." if len(scores) > _REPR_SCORES else ""
+        return f"  {name}: {', '.join(texts) or 'no scores'}{more}"
+
+
+def evaluation_results(
+    store: Store, resampling: Resampling | None = None
+) -> list[EvaluationResult]:
+    """Return the results of all runs of a store."""
+    return [evaluation_result(store, run, resampling) for run in store.runs()]
+
+
+def evaluation_result(
+    store: Store, run: StoredRun, resampling: Resampling | None = None
+) -> EvaluationResult:
+    """Compute the result of one run.
+
+    Args:
+        store: Store that holds the run.
+        run: The run, as read from the store.
+        resampling: Settings of the confidence intervals and tests.
+
+    Returns:
+        The result, which does not need the store any more.
+    """
+    curves = {name: store.mean_curves(run.number, name) for name in run.methods}
+    return summarize_run(run, store.images(run.number), curves, resampling)
+
+
+def summarize_run(
+    run: StoredRun,
+    image_rows: Sequence[ImageRow] = (),
+    curves: Mapping[str, Curves] | None = None,
+    resampling: Resampling | None = None,
+) -> EvaluationResult:
+    """Compute the result of one run from what a store holds of it.
+
+    Args:
+        run: The run.
+        image_rows: Its images, which the per-image values need.
+        curves: Mean curves of each method, by method name.
+        resampling: Settings of the confidence intervals and tests.
+
+    Returns:
+        The result.
+    """
+    config, settings = run.config, resampling or Resampling()
+    metrics = get_metrics(config["metrics"])
+    scores = scores_of(metrics)
+    failed = Counter(failure.method for failure in run.failures)
+    values = method_values(run)
+    estimates = _estimates(values, metrics, settings)
+    return EvaluationResult(
+        model=config["model"],
+        protocol=config["protocol"],
+        layer=config["layer"],
+        target=config["target"],
+        images=run.images,
+        failed=run.failed,
+        top1=run.top1,
+        complete=run.complete,
+        methods={
+            name: _method_result(
+                columns, list(scores), found, failed[name], (curves or {}).get(name, {})
+            )
+            for (name, columns), found in zip(run.methods.items(), estimates, strict=True)
+        },
+        failures=run.failures,
+        score_definitions=scores,
+        ranking=rank(values, main_score(scores), settings),
+        resampling=settings,
+        _run=run,
+        _image_rows=image_rows,
+    )
+
+
+def _method_result(
+    columns: MethodColumns, names: Sequence[str], found: Estimates, failed: int, curves: Curves
+) -> MethodResult:
+    rows = zip(names, found.point.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+    known = [row for row in rows if not np.isnan(row[1])]
+    return MethodResult(
+        scores={name: score for name, score, _, _ in known},
+        intervals={name: (low, high) for name, _, low, high in known if not np.isnan(low)},
+        degenerate=int(columns.degenerate.sum()),
+        failed=failed,
+        seconds=float(columns.seconds.mean()) if len(columns.seconds) else None,
+        curves={name: curve.tolist() for name, curve in curves.items()},
+    )
+
+
+def _estimates(
+    methods: Sequence[MethodValues], metrics: Metrics, resampling: Resampling
+) -> list[Estimates]:
+    """Estimate every score of every method, all on the same resampled images."""
+    names = value_columns(metrics)
+
+    def scores(means: Float64Array) -> Float64Array:
+        by_method = np.split(means, len(methods))
+        found = [dataset_scores(metrics, dict(zip(names, part, strict=True))) for part in by_method]
+        return np.stack([row for one in found for row in one.values()])
+
+    values = align_images(methods, names)
+    found = estimate(np.concatenate(values), scores, resampling)
+    parts = [np.split(ends, len(methods)) for ends in (found.point, found.low, found.high)]
+    return [Estimates(*part) for part in zip(*parts, strict=True)]

@@ -1,0 +1,127 @@
+"""The records that a store of runs holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcc_onnx.kernels.arrays import Float64Array
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """One image of a run.
+
+    Attributes:
+        position: Index of the image in its source.
+        name: Name of the image, unique in the run.
+        label: Class index of the label; None if the image has no label that the model knows.
+        target: Index of the explained class; None if the image failed.
+        predicted: Index of the predicted class; None if the image failed.
+        probability: Probability of the explained class, in [0, 1]; None if the image failed.
+        failure: Reason why the image has no scores; None if it was evaluated.
+    """
+
+    position: int
+    name: str
+    label: int | None
+    target: int | None
+    predicted: int | None
+    probability: float | None
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """The metric values of one image under one method.
+
+    Attributes:
+        position: Index of the image in its source.
+        method: Name of the method.
+        degenerate: Whether the attribution map was constant.
+        failure: Reason why there are no values; None if the method was scored.
+        values: Value of each metric, by name.
+        seconds: The image's share of the time that its batch took.
+        curves: Curves that metrics recorded for the image, by name.
+    """
+
+    position: int
+    method: str
+    degenerate: bool
+    failure: str | None
+    values: dict[str, float]
+    seconds: float = 0.0
+    curves: dict[str, Float64Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MethodColumns:
+    """The values of one method on the n images that it did not fail on, in source order.
+
+    Attributes:
+        positions: Indices of the images in their source, [n].
+        values: Values of each metric, [n]; NaN where an image has none.
+        degenerate: Whether the attribution map was constant, [n].
+        seconds: Time that each image took, [n].
+    """
+
+    positions: NDArray[np.int64]
+    values: dict[str, Float64Array]
+    degenerate: NDArray[np.bool_]
+    seconds: Float64Array
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """A failure of an image, or of one method on an image.
+
+    Attributes:
+        image: Name of the image.
+        method: Name of the method; None if the whole image failed.
+        reason: Cause of the failure in one line.
+    """
+
+    image: str
+    method: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as the store holds it.
+
+    Attributes:
+        number: Number of the run in its store.
+        config: Record of everything that changes a number.
+        complete: Whether the run has finished.
+        images: Number of evaluated images, failed ones included.
+        failed: Number of images that could not be read or scored at all.
+        top1: Share of labeled images whose predicted class is the label; None without labels.
+        failures: All failures, those of whole images first, in source order.
+        methods: Values of each method, by name.
+    """
+
+    number: int
+    config: dict[str, Any]
+    complete: bool
+    images: int
+    failed: int
+    top1: float | None
+    failures: list[FailureRow]
+    methods: dict[str, MethodColumns]
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """The part of a run that is finished.
+
+    Attributes:
+        finished: Positions of the images that need no more work.
+        partial: Finished methods of each image that still needs work, by position.
+    """
+
+    finished: set[int]
+    partial: dict[int, frozenset[str]]

@@ -1,0 +1,138 @@
+"""Paired comparison of methods: difference with interval, permutation test, Holm correction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from adcc_onnx.statistics.intervals import ROUNDING_TOLERANCE, Interval, estimate
+from adcc_onnx.statistics.resampling import RealArray, Resampling, block_sizes
+
+# Maps means [K, R] to one statistic of each of the R datasets, [R].
+StatisticFunction = Callable[[RealArray], RealArray]
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Difference between the scores of two methods on the same images.
+
+    Attributes:
+        images: Number of images that both methods have values for.
+        value: Score of the first method minus that of the second; NaN without images.
+        interval: Confidence interval of the difference; None with fewer than two images.
+    """
+
+    images: int
+    value: float
+    interval: Interval | None
+
+
+def paired_difference(
+    first: RealArray, second: RealArray, statistic: StatisticFunction, resampling: Resampling
+) -> PairedDifference:
+    """Estimate the difference of two methods' scores, resampling whole images.
+
+    Args:
+        first: Values of the first method, [K, n], without NaN.
+        second: Values of the second method on the same images in the same order, [K, n].
+        statistic: Function from means [K, R] to scores [R].
+        resampling: Confidence level, seed and number of replicates.
+
+    Returns:
+        The difference with its BCa interval.
+
+    Example:
+        >>> better, worse = np.array([[0.8, 0.9, 0.7]]), np.array([[0.5, 0.6, 0.4]])
+        >>> found = paired_difference(better, worse, lambda means: means[0], Resampling())
+        >>> found.images, round(found.value, 6)
+        (3, 0.3)
+    """
+    count, images = first.shape
+
+    def differences(pair_means: RealArray) -> RealArray:
+        return (statistic(pair_means[:count]) - statistic(pair_means[count:]))[None]
+
+    found = estimate(np.concatenate([first, second]), differences, resampling)
+    interval = None if images < 2 else (float(found.low[0]), float(found.high[0]))
+    return PairedDifference(images, float(found.point[0]), interval)
+
+
+def permutation_p_values(
+    first: RealArray, others: RealArray, statistic: StatisticFunction, resampling: Resampling
+) -> RealArray:
+    """Test with paired permutations whether a method differs from each of several others.
+
+    Each permutation swaps all values of the two methods on a random half of the images, and the
+    statistic is computed on the swapped datasets. The test is two-sided (Ernst, Permutation
+    Methods, Statistical Science 19(4), 2004). p = (1 + extreme) / (1 + permutations), where the 1
+    stands for the observed data (Phipson and Smyth, SAGMB 9(1), 2010).
+
+    Args:
+        first: Values of the method on n images, [K, n]; NaN where an image has no value.
+        others: Values of the M other methods on the same images, [M, K, n]. A pair is compared on
+            the images for which both methods have all K values.
+        statistic: Function from means [K, R] to scores [R].
+        resampling: Seed and number of permutations.
+
+    Returns:
+        The p-value of the null hypothesis "the two methods are exchangeable" for each other
+        method, [M]; 1 where a pair has no image in common.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> first = rng.random((1, 60))
+        >>> others = np.stack([first + 0.2, first])
+        >>> permutation_p_values(first, others, lambda means: means[0], Resampling()).tolist()
+        [0.0001, 1.0]
+    """
+    if not len(others):
+        return np.empty(0)
+    paired = ~np.isnan(others - first).any(axis=1, keepdims=True)
+    images = paired.sum(axis=2)
+    per_image = 1.0 / np.maximum(images, 1)
+    first_means = (np.where(paired, first, 0.0).sum(axis=2) * per_image)[:, :, None]
+    other_means = (np.where(paired, others, 0.0).sum(axis=2) * per_image)[:, :, None]
+    gaps = np.where(paired, others - first, 0.0) * per_image[:, :, None]
+
+    def differences(shift: RealArray) -> RealArray:
+        """Compute the absolute difference of each pair after the swaps shifted both means."""
+        rows = zip(first_means + shift, other_means - shift, strict=True)
+        return np.array([np.abs(statistic(one) - statistic(other)) for one, other in rows])
+
+    observed = differences(np.zeros_like(first_means))
+    threshold = observed - ROUNDING_TOLERANCE * np.maximum(1.0, observed)
+    extreme = np.zeros(len(others))
+    rng = np.random.default_rng(resampling.seed)
+    for rows in block_sizes(resampling.permutations, first.shape[1]):
+        swapped = rng.integers(2, size=(rows, first.shape[1]), dtype=np.int8).astype(np.float64)
+        extreme += (differences(gaps @ swapped.T) >= threshold).sum(axis=1)
+    p: RealArray = np.where(images[:, 0] > 0, (1 + extreme) / (1 + resampling.permutations), 1.0)
+    return p
+
+
+def holm_correction(p: RealArray, hypotheses: int | None = None) -> RealArray:
+    """Adjust p-values for multiple testing: Holm's step-down control of the family-wise error.
+
+    Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of
+    Statistics 6, 1979.
+
+    Args:
+        p: The p-values, [m].
+        hypotheses: Size of the family of hypotheses. Default: m. It is larger than m where the data
+            decided which hypotheses are tested.
+
+    Returns:
+        The adjusted p-values, [m], in the order of `p`.
+
+    Example:
+        >>> holm_correction(np.array([0.04, 0.01, 0.03])).tolist()
+        [0.06, 0.03, 0.06]
+    """
+    count = len(p) if hypotheses is None else hypotheses
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * (count - np.arange(len(p))))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
