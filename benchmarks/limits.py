@@ -27,10 +27,10 @@ import onnx
 import adcc_onnx as adcc
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import pass_for
+from adcc_onnx.explanation.required_passes import pass_for
 from adcc_onnx.images.sources.open_images import open_source
 from adcc_onnx.results.store import Store
-from adcc_onnx.runtime.autotuning import RunSettings, search, with_run_settings
+from adcc_onnx.runtime.autotuning import search
 from adcc_onnx.studies.throughput import measure_throughput, random_images
 
 GRADIENT_METHODS = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
@@ -103,7 +103,7 @@ def peak() -> int:
 def tuned_settings(name: str, path: str) -> list[int]:
     """Autotune batch size, threads and concurrent runs for the passes of a case."""
     plan = make_plan(CASES[name].methods, CASES[name].metrics)
-    settings = search(adcc.load(path, device="cpu"), pass_for(plan.needs))
+    settings = search(adcc.load(path, device="cpu").pool, pass_for(plan.needs)).settings
     return [settings.batch, settings.threads, settings.concurrent_runs]
 
 
@@ -112,9 +112,8 @@ def measure(
 ) -> dict[str, float]:
     """Measure one case in this process: its throughput, or with 0 rounds its peak memory."""
     case = CASES[name]
-    model = with_run_settings(
-        adcc.load(path, preprocessing="torch", device="cpu"), RunSettings(*settings)
-    )
+    loaded = adcc.load(path, preprocessing="torch", device="cpu")
+    model = loaded.with_settings(*settings)
     images = case.images
     source = open_source(photos, images) if case.photos else random_images(model, images)
     plan = make_plan(case.methods, case.metrics)

@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,9 @@ import torch
 
 import adcc_onnx as adcc
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import pass_for
+from adcc_onnx.explanation.required_passes import pass_for
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.autotuning import search, with_run_settings
+from adcc_onnx.runtime.autotuning import search
 
 # torchvision registers these operators; CPU builds of it may lack them.
 _DECLARED = torch.library.Library("torchvision", "DEF")
@@ -214,13 +214,10 @@ def network_of(name: str, folder: Path) -> tuple[Any, Path]:
 
 def tuned_model(path: Path, layer: str, methods: Sequence[str], threads: int) -> Model:
     """Load our model with autotuned run settings, on as many cores as the peers have threads."""
-    model = adcc.load(path, device="cpu", layer=layer)
-    settings = search(model, pass_for(make_plan(methods).needs))
+    model = adcc.load(path, device="cpu", layers=layer)
+    settings = search(model.pool, pass_for(make_plan(methods).needs)).settings
     concurrent_runs = min(settings.concurrent_runs, threads)
-    return with_run_settings(
-        model,
-        replace(settings, threads=threads // concurrent_runs, concurrent_runs=concurrent_runs),
-    )
+    return model.with_settings(settings.batch, threads // concurrent_runs, concurrent_runs)
 
 
 def seconds(run: Run) -> float:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.drawings.generate import CLASSES, draw_many
+from adcc_onnx.drawings.generate import draw_many
+from adcc_onnx.drawings.outlines import CLASSES
 
 SIZE, MEAN, STD, SCALE = 112, 0.5, 0.25, 255
 TRAINING_SEED, TEST_SEED = 0, 1
@@ -30,7 +31,7 @@ BATCH, PEAK_LEARNING_RATE, WEIGHT_DECAY, LABEL_SMOOTHING = 32, 3e-3, 1e-3, 0.0
 THREADS = 2
 
 
-class Block(nn.Module):  # type: ignore[misc]  # torch is untyped here
+class Block(nn.Module):
     """Residual block: relu(x + bn(conv(relu(bn(conv(x)))))).
 
     Args:

@@ -1,4 +1,4 @@
-"""What tests share: the photos and models given by ADCC_TEST_DATA, and the oracles."""
+"""Fixtures of several tests: the photos and models in ADCC_TEST_DATA, and torchvision."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _KEPT: list[Any] = []
 
 
 def shared_data() -> Path | None:
-    """The folder of real photos and models, None where the environment names none."""
+    """The folder of real photos and models, or None if ADCC_TEST_DATA is not set."""
     given = os.environ.get("ADCC_TEST_DATA")
     return Path(given) if given and Path(given).is_dir() else None
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """Real photos and models; the test is skipped without them."""
+    """The folder of real photos and models; the test is skipped without it."""
     folder = shared_data()
     if folder is None:
-        pytest.skip("ADCC_TEST_DATA names no folder of photos and models")
+        pytest.skip("ADCC_TEST_DATA is not the path of a folder")
     return folder
 
 
 @pytest.fixture(scope="session")
 def torchvision() -> ModuleType:
-    """torchvision, whose compiled operators a CPU build of torch may lack: declare them first."""
+    """torchvision; declares its compiled operators, which may be missing in a CPU build."""
     torch = pytest.importorskip("torch")
     if not _KEPT:
         library = torch.library.Library("torchvision", "DEF")

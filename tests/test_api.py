@@ -17,7 +17,7 @@ from helpers.small_models import small
 from PIL import Image
 
 import adcc_onnx as adcc
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.images.sources.given_images import as_source
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import adcc_onnx as adcc
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.errors import ModelError, OptionError
 from adcc_onnx.exporting import export, load_recipe
 

@@ -1,10 +1,12 @@
-"""A model as the evaluator holds it: any batch or its own, any layout, folded layers."""
+"""Loading and deriving models: any batch or a fixed one, any layout, folded layers."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +17,8 @@ from onnx import numpy_helper
 from PIL import Image
 
 import adcc_onnx as adcc
-from adcc_onnx.errors import ModelError, OptionError, PreprocessingError
+from adcc_onnx.drawings import classifier_path
+from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, UnknownLayerError
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.graph.programs.tensor_names import (
     ACTIVATIONS,
@@ -27,7 +30,9 @@ from adcc_onnx.graph.programs.tensor_names import (
 )
 from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.kernels.upsample import upsample
-from adcc_onnx.model import Model, Pass, load
+from adcc_onnx.model import Model, load
+from adcc_onnx.runtime.run_settings import RunSettings
+from adcc_onnx.runtime.session_pool import Pass
 
 IMAGES = np.random.default_rng(4).standard_normal((5, 3, 8, 8)).astype(np.float32)
 NHWC = """
@@ -60,21 +65,21 @@ def plain(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("head", ["logits", "reshape_to_one", "reshape_with_minus_one"])
-def test_a_fixed_batch_is_freed(head: str, tmp_path: Path) -> None:
+def test_a_fixed_batch_becomes_dynamic(head: str, tmp_path: Path) -> None:
     path = saved(small(head, batch=1), tmp_path)
     model = load(path, device="cpu", batch_size=3)
     assert model.any_batch and model.batch == 3
-    found = model.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
+    found = model.pool.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
     np.testing.assert_allclose(found, plain(path, IMAGES), rtol=1e-5, atol=1e-6)
 
 
-def test_a_batch_that_cannot_be_freed_is_kept(tmp_path: Path) -> None:
+def test_a_batch_that_cannot_become_dynamic_is_kept(tmp_path: Path) -> None:
     proto = small(STUCK, batch=1)
     proto.graph.initializer.append(numpy_helper.from_array(np.array([0]), "zero"))
     path = saved(proto, tmp_path)
     model = load(path, device="cpu", batch_size=3)
     assert not model.any_batch and model.batch == 1
-    found = model.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
+    found = model.pool.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
     np.testing.assert_allclose(found, plain(path, IMAGES), rtol=1e-5, atol=1e-6)
     result = adcc.evaluate(model, IMAGES, methods=["gradcam", "scorecam"])
     assert result.images == 5 and not result.failures
@@ -88,9 +93,11 @@ def test_channels_last_are_turned_inside_the_graph(tmp_path: Path) -> None:
     for name, value in {"kernel": kernel, "weights": weights, "space": np.array([1, 2])}.items():
         proto.graph.initializer.append(numpy_helper.from_array(value, name))
     path = saved(proto, tmp_path)
-    model = load(path, device="cpu", layer="active")
+    model = load(path, device="cpu", layers="active")
     assert (model.classifier.layout, model.any_batch) == ("NHWC", True)
-    seen = model.session(Pass.GRADIENTS).run({IMAGE: IMAGES, TARGET: np.array([0, 1, 2, 3, 4])})
+    seen = model.pool.session(Pass.GRADIENTS).run(
+        {IMAGE: IMAGES, TARGET: np.array([0, 1, 2, 3, 4])}
+    )
     np.testing.assert_allclose(
         seen[LOGITS], plain(path, IMAGES.transpose(0, 2, 3, 1)), rtol=1e-4, atol=1e-6
     )
@@ -103,9 +110,9 @@ def test_channels_last_are_turned_inside_the_graph(tmp_path: Path) -> None:
 def test_masks_inside_the_graph_are_masks_outside(tmp_path: Path) -> None:
     model = load(saved(small(), tmp_path), device="cpu", batch_size=4)
     masks = np.random.default_rng(1).random((6, 3, 5)).astype(np.float32)
-    found = model.session(Pass.MASKED).run({MASKS: masks}, {IMAGE: IMAGES[:1]})[LOGITS]
+    found = model.pool.session(Pass.MASKED).run({MASKS: masks}, {IMAGE: IMAGES[:1]})[LOGITS]
     outside = IMAGES[:1] * upsample(masks, (8, 8))[:, None]
-    wanted = model.session(Pass.FORWARD).run({IMAGE: outside})[LOGITS]
+    wanted = model.pool.session(Pass.FORWARD).run({IMAGE: outside})[LOGITS]
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
@@ -202,7 +209,7 @@ def test_a_pad_of_zeros_before_a_max_pool_stays_zeros(tmp_path: Path) -> None:
       }"""
     model = load(saved(onnx.parser.parse_model(body), tmp_path), device="cpu")
     images = -np.ones((2, 3, 4, 4), np.float32)
-    found = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
+    found = model.pool.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
     np.testing.assert_array_equal(found, np.zeros((2, 3)))
 
 
@@ -211,7 +218,9 @@ def test_half_precision(tmp_path: Path) -> None:
     onnx.save(small(), tmp_path / "net.onnx")
     half, whole = (load(tmp_path / "net.onnx", device="cpu", precision=p) for p in ("fp16", "fp32"))
     images = np.random.default_rng(2).standard_normal((5, 3, 8, 8)).astype(np.float32)
-    found, expected = (m.probe(Pass.FORWARD).run({IMAGE: images})[LOGITS] for m in (half, whole))
+    found, expected = (
+        m.pool.session(Pass.FORWARD).run({IMAGE: images})[LOGITS] for m in (half, whole)
+    )
     assert 0 < np.abs(found - expected).max() < 5e-3 * np.abs(expected).max()
     assert half.describe()["precision"] == "float16" and whole.describe()["precision"] == "float"
     assert [layer.name for layer in half.layers] == [layer.name for layer in whole.layers]
@@ -223,3 +232,118 @@ def test_no_such_precision(tmp_path: Path) -> None:
     onnx.save(small(), tmp_path / "net.onnx")
     with pytest.raises(OptionError, match="no precision 'fp61'; did you mean 'fp16'"):
         load(tmp_path / "net.onnx", device="cpu", precision="fp61")
+
+
+@pytest.fixture
+def model() -> Model:
+    return load(classifier_path(), device="cpu", batch_size=2)
+
+
+DRAWINGS = np.random.default_rng(1).standard_normal((2, 3, 112, 112)).astype(np.float32)
+
+
+def test_a_model_with_other_layers_gives_their_maps(model: Model) -> None:
+    first = adcc.explain(model, DRAWINGS, "layercam").maps
+    expected = adcc.explain(
+        load(classifier_path(), device="cpu", batch_size=2, layers="3"), DRAWINGS, "layercam"
+    ).maps
+    assert np.abs(first - expected).max() > 0.1
+    derived = model.with_layers("3")
+    other = replace(model, layers=derived.layers)
+    for one in (derived, other):
+        assert one.pool is not model.pool and [layer.name for layer in one.layers] == ["3"]
+        np.testing.assert_array_equal(adcc.explain(one, DRAWINGS, "layercam").maps, expected)
+    np.testing.assert_array_equal(adcc.explain(model, DRAWINGS, "layercam").maps, first)
+
+
+def test_maps_of_several_layers_are_fused_as_the_model_says(model: Model) -> None:
+    layers = ["3", "5"]
+    by_max = model.with_layers(layers, fuse="max")
+    by_mean = replace(by_max, fuse="mean")
+    found = [adcc.explain(one, DRAWINGS, "layercam").maps for one in (by_max, by_mean)]
+    assert np.abs(found[0] - found[1]).max() > 0.01
+    loaded = load(classifier_path(), device="cpu", batch_size=2, layers=layers, fuse="max")
+    np.testing.assert_array_equal(found[0], adcc.explain(loaded, DRAWINGS, "layercam").maps)
+
+
+def test_a_model_cannot_be_changed(model: Model) -> None:
+    for name, value in {"layers": (), "fuse": "nonsense", "settings": None, "pool": None}.items():
+        with pytest.raises(FrozenInstanceError):
+            setattr(model, name, value)
+    with pytest.raises((TypeError, ValueError)):
+        replace(model, pool=model.pool)
+
+
+def test_impossible_models_are_errors(model: Model) -> None:
+    with pytest.raises(OptionError, match="fuse must be mean or max, not 'nonsense'"):
+        replace(model, fuse="nonsense")
+    with pytest.raises(OptionError, match="fuse must be mean or max, not 'nonsense'"):
+        model.with_layers("3", fuse="nonsense")
+    with pytest.raises(OptionError, match="fuse must be mean or max"):
+        load(classifier_path(), device="cpu", fuse="nonsense")
+    with pytest.raises(TypeError, match="layer_names"):
+        replace(model, layer_names=("3",))
+    with pytest.raises(TypeError, match=r"use model\.with_layers"):
+        replace(model, layers=("3",))
+    with pytest.raises(OptionError, match="at least one layer"):
+        model.with_layers([])
+    with pytest.raises(UnknownLayerError, match="no layer 'absent'"):
+        model.with_layers("absent")
+    with pytest.raises(OptionError, match="belongs to another model's graph"):
+        replace(model, layers=load(classifier_path(), device="cpu").layers)
+    with pytest.raises(TypeError, match="sequence of class names"):
+        model.with_labels("cat")
+    with pytest.raises(TypeError, match=r"a path or an onnx\.ModelProto, not int"):
+        load(3)
+
+
+def test_settings_of_a_derived_model(model: Model) -> None:
+    derived = model.with_settings(batch=4, threads=1, concurrent_runs=2)
+    assert derived.settings == RunSettings(4, 1, 2) and model.settings == RunSettings(2, 0, 1)
+    assert derived.with_settings(threads=2).settings == RunSettings(4, 2, 2)
+    assert derived.pool is not model.pool
+    with pytest.raises(OptionError, match="batch must be at least 1, not 0"):
+        model.with_settings(batch=0)
+    fixed = replace(model, any_batch=False)
+    with pytest.raises(OptionError, match=r"takes exactly 2 image\(s\) per run, not 3"):
+        fixed.with_settings(batch=3)
+
+
+def test_labels_of_a_derived_model(model: Model) -> None:
+    assert model.with_labels(["a", "b"]).labels == ("a", "b")
+
+
+def test_a_model_in_memory(model: Model) -> None:
+    loaded = load(onnx.load(classifier_path()), device="cpu", batch_size=2)
+    assert loaded.name == onnx.load(classifier_path()).graph.name
+    assert len(loaded.sha256) == 64
+    np.testing.assert_array_equal(
+        adcc.explain(loaded, DRAWINGS, "gradcam").maps,
+        adcc.explain(model, DRAWINGS, "gradcam").maps,
+    )
+
+
+def test_repr_fits_on_a_few_lines(model: Model) -> None:
+    text = repr(model.with_layers(["3", "5"]))
+    assert text == (
+        "Model('classifier', input 3 x 112 x 112, 10 classes,\n"
+        "      layers ['3', '5'] fused by mean, device cpu, 2 images per run)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layers": 3}, "layers must be a name or a sequence of names, not 3"),
+        ({"layers": ["3", 4]}, "layers must be a name or a sequence of names"),
+        ({"size": 112}, r"size must be \(height, width\) in pixels, not 112"),
+        ({"size": (112,)}, "size must be"),
+        ({"device": 0}, "device must be a text, not int"),
+        ({"precision": 16}, "precision must be a text, not int"),
+        ({"batch_size": "8"}, "batch must be an integer, not str"),
+        ({"threads": 1.5}, "threads must be an integer, not float"),
+    ],
+)
+def test_arguments_of_wrong_types(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        load(classifier_path(), **{"device": "cpu", **arguments})

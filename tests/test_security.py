@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.errors import ExternalDataError, ModelError, OptionError
 
 PACKAGE = Path(adcc.__file__).parent

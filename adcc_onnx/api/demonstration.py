@@ -13,7 +13,7 @@ from adcc_onnx.api.models import load
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.drawings.generate import draw_many
 from adcc_onnx.errors import StoreError
-from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.plan import make_plan, named_method
 from adcc_onnx.evaluation.stored_evaluation import ProgressBar, evaluate_and_store, no_bar
 from adcc_onnx.explanation.batch_explanations import explain_batches
 from adcc_onnx.images.sources.open_images import open_arrays
@@ -65,7 +65,8 @@ def demo(out: str | Path = "adcc-demo", *, bar: ProgressBar = no_bar) -> Demonst
     except OSError as error:
         raise StoreError(f"cannot create the folder {folder}: {error.strerror}") from error
     pictured = open_arrays(tensors[:_PICTURES])
-    for batch in explain_batches(model, pictured, plan.methods, plan.target, plan.seed):
+    methods = dict(named_method(name) for name in plan.methods)
+    for batch in explain_batches(model, pictured, methods, plan.target, plan.seed):
         for i, sample in enumerate(batch.samples):
             drawing = drawn[sample.position]
             maps = {name: maps.maps[i] for name, maps in batch.maps.items()}

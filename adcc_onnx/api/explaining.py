@@ -14,7 +14,7 @@ from adcc_onnx.api.models import ModelLike, as_model, with_class_names
 from adcc_onnx.api.pictures import PictureFolder
 from adcc_onnx.cams.method import Method
 from adcc_onnx.errors import SourceError
-from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.plan import named_method
 from adcc_onnx.evaluation.run_options import ModelOptions
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
 from adcc_onnx.explanation.batch_explanations import Targets, collect, explain_batches
@@ -80,7 +80,7 @@ def explain(
         ((2, 112, 112), ['2026-0', '2026-1'])
     """
     loaded = with_class_names(as_model(model, load_options), labels)
-    ((name, chosen),) = make_plan([method], seed=seed).methods.items()
+    name, chosen = named_method(method)
     targets = _targets(target, loaded)
     found = explain_batches(loaded, as_source(images), {name: chosen}, targets, seed)
     return collect(name, found, loaded)
@@ -130,14 +130,14 @@ def save_explanations(
         ['0000_2026-0.gradcam.png', '0000_2026-0.gradcam.npy']
     """
     loaded = with_class_names(as_model(model, load_options, notify), labels)
-    plan = make_plan(as_list(methods), seed=seed)
+    chosen = dict(named_method(method) for method in as_list(methods))
     source = _pictures(images)
     if source.preprocessed:
         raise SourceError("preprocessed images have no pixels to draw on: give pictures")
     targets = _targets(target, loaded)
     folder = PictureFolder(Path(out), loaded, source, notify)
     saved = SavedExplanations()
-    for batch in explain_batches(loaded, source, plan.methods, targets, seed):
+    for batch in explain_batches(loaded, source, chosen, targets, seed):
         saved.files.extend(folder.write(batch))
         saved.failures.update(batch.failures)
     return saved

@@ -13,7 +13,7 @@ from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.api.models import Graph, ModelLike, as_graph
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.errors import OptionError
-from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.plan import named_method
 from adcc_onnx.explanation.targets import PREDICTED, class_index, parse_target
 from adcc_onnx.graph.loading.saving import save, to_proto, with_weights
 from adcc_onnx.graph.programs import inspection
@@ -226,7 +226,7 @@ def _baked(
 ) -> ir.Model:
     if fuse not in _FUSIONS:
         raise OptionError(f"fuse must be {' or '.join(_FUSIONS)}, not '{fuse}'")
-    ((name, chosen),) = make_plan([method]).methods.items()
+    name, chosen = named_method(method)
     baked = bake_maps(
         as_graph(model),
         chosen.graph_maps,

@@ -7,12 +7,7 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.shared_options import (
-    layer_option,
-    out_option,
-    scores_output_option,
-    size_option,
-)
+from adcc_onnx.cli.shared_options import layer_option, out_option, scores_output_option, size_option
 
 _EXAMPLE = """
 adcc-onnx expose resnet50.onnx --layer layer4 -o exposed.onnx

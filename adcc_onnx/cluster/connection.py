@@ -76,9 +76,10 @@ class Cluster:
         try:
             ready = pool.first_ready()
             device = replace(model.device, name=ready.device, tf32=ready.tf32)
+            settings = replace(model.settings, batch=ready.batch)
             # Ray prints long messages about every lost worker; its logs hold them, too.
             with Path(os.devnull).open("w") as devnull, redirect_stdout(devnull):
-                yield replace(model, device=device, batch=ready.batch), pool.begin
+                yield replace(model, device=device, settings=settings), pool.begin
         finally:
             pool.shut_down()
 

@@ -15,7 +15,7 @@ from adcc_onnx.cluster.worker import Ready, Worker
 from adcc_onnx.errors import AdccError, ClusterError, first_line
 from adcc_onnx.evaluation.pipeline import Rows, Work, failed_rows
 from adcc_onnx.evaluation.plan import Plan
-from adcc_onnx.explanation.samples import Sample, label_index
+from adcc_onnx.explanation.samples import Sample, labeled_class
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import RunProgress
@@ -255,7 +255,7 @@ class WorkerPool:
         """Return rows that mark images, or their unfinished methods, as failed."""
         images, scores = [], []
         for i in chunk.positions:
-            label = label_index(self._source.labels[i], self._model)
+            label = labeled_class(self._source.labels[i], self._model)
             done = self._done.partial.get(i)
             sample = Sample(i, self._source.names[i], label, None, _LOST, done=done)
             rows = failed_rows(self._plan, sample, _LOST)

@@ -15,41 +15,43 @@ from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.errors import AdccError
-from adcc_onnx.evaluation.plan import LABEL, PREDICTED, Plan
-from adcc_onnx.explanation.batch_context import BatchContext
-from adcc_onnx.explanation.maps import Maps, maps_of
+from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.explanation.map_sources import MapSource, first_maps, second_maps
+from adcc_onnx.explanation.maps import Maps
+from adcc_onnx.explanation.memory_strategy import memory_strategy
 from adcc_onnx.explanation.metric_context import BatchMetricContext
 from adcc_onnx.explanation.probability import probabilities
-from adcc_onnx.explanation.ready_maps import ReadyMaps
+from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.explanation.samples import Sample
+from adcc_onnx.explanation.targets import LABEL, PREDICTED
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 from adcc_onnx.metrics.metric import ExplainedBatch, Metric, MetricNeed
 from adcc_onnx.metrics.scoring import score_all
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import ImageRow, ScoreRow
-from adcc_onnx.runtime.pinned_memory import host_array
 
-_BROKEN_EXPLANATION = "the scores of the explanation map are NaN or infinite"
+_BAD_SCORES = "the model's scores are NaN or infinite"
+_BAD_EXPLANATION_SCORES = "the scores of the explanation map are NaN or infinite"
 
 
 @dataclass
-class Mapped:
-    """One method's maps of a batch.
+class MappedBatch:
+    """One method's maps of a batch, on their way to the metrics.
 
     Attributes:
-        name: of the method, as asked for.
-        metrics: those that can be had of it.
-        needs: what the run on the explanation maps shows; None where no metric needs that run.
-        first: what the method saw.
-        failures: why images failed, by their numbers.
-        seconds: taken so far.
+        name: The name of the method with its options.
+        source: The source of the maps.
+        metrics: The metrics that can be computed for it, by name.
+        needs: What the run on the explanation maps must provide; None if no metric needs that run.
+        maps: The maps.
+        failures: Why images failed, by the image's index.
+        seconds: The time spent so far.
     """
 
     name: str
-    method: Method
+    source: MapSource
     metrics: dict[str, Metric]
     needs: frozenset[Need] | None
-    first: BatchContext
     maps: Maps
     failures: dict[int, str]
     seconds: float
@@ -57,50 +59,72 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Batch:
-    """One observed batch: what all methods share."""
+    """One batch after the pass that all methods share.
+
+    Attributes:
+        model: The classifier.
+        plan: The plan of the evaluation.
+        samples: The N images.
+        outputs: The outputs of the shared pass.
+        probability: The probability of each target class, float64 [N].
+    """
 
     model: Model
     plan: Plan
     samples: Sequence[Sample]
-    first: BatchContext
+    outputs: RunOutputs
     probability: NDArray[np.float64]
 
     @classmethod
     def observe(cls, model: Model, plan: Plan, group: Sequence[Sample]) -> Batch:
-        """Run the shared first pass."""
+        """Run the pass that all methods share.
+
+        Args:
+            model: The classifier.
+            plan: The plan of the evaluation.
+            group: The images; each has a tensor.
+        """
         tensors = [sample.tensor for sample in group if sample.tensor is not None]
-        room = host_array((len(tensors), *tensors[0].shape), model.device)
+        room = memory_strategy(model).empty((len(tensors), *tensors[0].shape))
         images = np.stack(tensors, out=room)
-        keys = [plan.key(sample.name) for sample in group]
-        targets, methods = _targets(plan, group), plan.methods.values()
-        first = BatchContext(model, images, targets, plan.needs, keys, methods)
-        probability = probabilities(first.logits, first.targets, model.classifier.scores_kind)
-        return cls(model, plan, group, first, probability)
+        seeds = [plan.key(sample.name) for sample in group]
+        methods = [source for source in plan.methods.values() if isinstance(source, Method)]
+        outputs = run_images(model, images, _targets(plan, group), plan.needs, seeds, methods)
+        kind = model.classifier.scores_kind
+        probability = probabilities(outputs.logits, outputs.targets, kind)
+        return cls(model, plan, group, outputs, probability)
 
     def image_rows(self) -> list[ImageRow]:
+        """Return the row of each image."""
         return [
             ImageRow(
                 position=sample.position,
                 name=sample.name,
                 label=sample.label,
-                target=int(self.first.targets[i]),
-                predicted=int(self.first.predicted[i]),
-                probability=float(self.probability[i]) if self._sound(i) else None,
-                failure=None if self._sound(i) else "the model's scores are NaN or infinite",
+                target=int(self.outputs.targets[i]),
+                predicted=int(self.outputs.predicted[i]),
+                probability=float(self.probability[i]) if self._has_scores(i) else None,
+                failure=None if self._has_scores(i) else _BAD_SCORES,
             )
             for i, sample in enumerate(self.samples)
         ]
 
-    def score(self, methods: Mapping[str, Method]) -> Iterator[list[ScoreRow]]:
-        """The rows of one method after the other; its failure on this batch ends no run.
+    def score(self, methods: Mapping[str, MapSource]) -> Iterator[list[ScoreRow]]:
+        """Compute the rows of methods; a method that fails on this batch does not stop the others.
 
-        A batch smaller than a run takes leaves room in it for several methods' explanation maps.
+        If the batch is smaller than a run, the explanation maps of several methods share a run.
+
+        Args:
+            methods: The sources of maps by the name of the method.
+
+        Yields:
+            The rows of one method after the other.
         """
         room = self.model.batch // len(self.samples) if self.model.any_batch else 1
-        waiting: list[Mapped] = []
-        for name, method in methods.items():
+        waiting: list[MappedBatch] = []
+        for name, source in methods.items():
             try:
-                mapped = self._map(name, method)
+                mapped = self._map(name, source)
             except AdccError as error:
                 yield self._all_failed(name, error)
                 continue
@@ -113,57 +137,56 @@ class Batch:
                 waiting = []
         yield from self._scored(waiting)
 
-    def _map(self, name: str, method: Method) -> Mapped:
-        """The method's maps."""
+    def _map(self, name: str, source: MapSource) -> MappedBatch:
         start = time.perf_counter()
-        metrics = self.plan.metrics_of(method)
-        needs = self.plan.needs_again(method)
-        first = self.first.anew()
-        maps = self._maps(method, first)
+        metrics = self.plan.metrics_of(source)
+        needs = self.plan.needs_again(source)
+        maps = first_maps(source, self.outputs, self._names)
         failures = {int(i): maps.reason(int(i)) for i in np.flatnonzero(maps.failed)}
         seconds = time.perf_counter() - start
-        return Mapped(name, method, metrics, needs, first, maps, failures, seconds)
+        return MappedBatch(name, source, metrics, needs, maps, failures, seconds)
 
-    def _scored(self, group: Sequence[Mapped]) -> Iterator[list[ScoreRow]]:
-        """The rows of methods whose explanation maps share a run."""
+    def _scored(self, group: Sequence[MappedBatch]) -> Iterator[list[ScoreRow]]:
+        """Iterate over the rows of methods whose explanation maps share a run."""
         start = time.perf_counter()
         try:
-            seen = self._seen_again(group)
+            reruns = self._run_on_explanation_maps(group)
         except AdccError as error:
             yield from (self._all_failed(mapped.name, error) for mapped in group)
             return
         share = (time.perf_counter() - start) / max(len(group), 1)
-        for mapped, again in zip(group, seen, strict=True):
+        for mapped, rerun in zip(group, reruns, strict=True):
             mapped.seconds += share
             try:
-                yield self._measured(mapped, again)
+                yield self._measured(mapped, rerun)
             except AdccError as error:
                 yield self._all_failed(mapped.name, error)
 
-    def _seen_again(self, group: Sequence[Mapped]) -> Sequence[BatchContext | None]:
-        """What the model shows of each method's explanation maps."""
+    def _run_on_explanation_maps(
+        self, group: Sequence[MappedBatch]
+    ) -> Sequence[RunOutputs] | Sequence[None]:
         if not group or group[0].needs is None:
             return [None] * len(group)
         maps = [mapped.maps.small for mapped in group]
-        return self.first.on_explanation_maps(maps, self._fill, group[0].needs)
+        return self.outputs.on_explanation_maps(maps, self._fill, group[0].needs)
 
-    def _measured(self, mapped: Mapped, seen: BatchContext | None) -> list[ScoreRow]:
-        """The value of every metric that the method can have."""
+    def _measured(self, mapped: MappedBatch, rerun: RunOutputs | None) -> list[ScoreRow]:
+        """Return the rows with the value of every metric of one method."""
         start = time.perf_counter()
-        masked, second = (None, None) if seen is None else self._second(mapped, seen)
-        view = BatchMetricContext(self.model, mapped.method, mapped.first)
+        masked, second = (None, None) if rerun is None else self._second(mapped, rerun)
+        context = BatchMetricContext(mapped.source, self.outputs)
         explained = ExplainedBatch(
             self.probability,
             masked,
             mapped.maps.small,
             second,
             self._truth(),
-            mapped.first.passes,
-            view,
+            mapped.maps.passes,
+            context,
             self.model.size,
         )
         values = score_all(mapped.metrics, explained)
-        failures = {**view.failures, **mapped.failures}
+        failures = {**context.failures, **mapped.failures}
         seconds = (mapped.seconds + time.perf_counter() - start) / len(self.samples)
         return [
             self._failed(i, mapped.name, failures[i])
@@ -175,56 +198,53 @@ class Batch:
                 None,
                 {m: float(of[i]) for m, of in values.items() if not np.isnan(of[i])},
                 seconds,
-                view.curves[i],
+                context.curves[i],
             )
             for i in range(len(self.samples))
-            if self._sound(i)
+            if self._has_scores(i)
         ]
 
     def _second(
-        self, mapped: Mapped, seen: BatchContext
+        self, mapped: MappedBatch, rerun: RunOutputs
     ) -> tuple[Float64Array, Float32Array | None]:
-        """(p(e), CAM_c(e)), the latter None where no metric needs it; adds to the failures."""
-        masked = probabilities(seen.logits, seen.targets, self.model.classifier.scores_kind)
+        """Return p(e) and the second maps (None if no metric needs them), and add failures."""
+        masked = probabilities(rerun.logits, rerun.targets, self.model.classifier.scores_kind)
         broken = np.logical_not(np.isfinite(masked))
         second = None
         if any(MetricNeed.SECOND_MAP in metric.needs for metric in mapped.metrics.values()):
-            found = self._maps(mapped.method, seen, second=True)
+            found = second_maps(mapped.source, rerun, self._names)
             second = found.small
             for image, reason in found.reasons.items():
                 mapped.failures.setdefault(image, reason)
             broken = np.logical_or(broken, found.failed)
         for i in np.flatnonzero(broken):
-            mapped.failures.setdefault(int(i), _BROKEN_EXPLANATION)
+            mapped.failures.setdefault(int(i), _BAD_EXPLANATION_SCORES)
         return masked, second
 
     @property
+    def _names(self) -> list[str]:
+        return [sample.name for sample in self.samples]
+
+    @property
     def _fill(self) -> Float32Array:
-        """What shows where a map is 0, a value a channel."""
+        """The normalized values of fully masked pixels, [C]."""
         if self.plan.fill != "black":
             return np.zeros(self.model.classifier.channels, np.float32)
-        assert self.model.preprocessing is not None
-        return self.model.preprocessing.normalize(np.zeros((1, 1, 3), np.uint8)).reshape(-1)
-
-    def _maps(self, method: Method, seen: BatchContext, second: bool = False) -> Maps:
-        if isinstance(method, ReadyMaps):
-            names = [sample.name for sample in self.samples]
-            return method.read(names, self.model.size, second)
-        return maps_of(method, seen, self.model.fuse)
+        black = np.zeros((1, 1, 3), np.uint8)
+        return self.model.require_preprocessing().normalize(black).reshape(-1)
 
     def _truth(self) -> NDArray[np.bool_] | None:
         if not self.plan.truth:
             return None
         nowhere = np.zeros(self.model.size, bool)
-        places = [nowhere if s.truth is None else s.truth for s in self.samples]
-        return np.stack(places)
+        return np.stack([nowhere if s.truth is None else s.truth for s in self.samples])
 
-    def _sound(self, i: int) -> bool:
+    def _has_scores(self, i: int) -> bool:
         return bool(np.isfinite(self.probability[i]))
 
     def _all_failed(self, method: str, error: AdccError) -> list[ScoreRow]:
-        sound = [i for i in range(len(self.samples)) if self._sound(i)]
-        return [self._failed(i, method, str(error)) for i in sound]
+        images = [i for i in range(len(self.samples)) if self._has_scores(i)]
+        return [self._failed(i, method, str(error)) for i in images]
 
     def _failed(self, i: int, method: str, reason: str) -> ScoreRow:
         return ScoreRow(self.samples[i].position, method, False, reason, {})

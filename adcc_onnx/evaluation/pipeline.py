@@ -11,10 +11,11 @@ from typing import Protocol
 from adcc_onnx.errors import InterruptedRunError, OptionError, OutOfMemoryError, PreprocessingError
 from adcc_onnx.evaluation.batch import Batch
 from adcc_onnx.evaluation.concurrent_runs import ConcurrentRuns
-from adcc_onnx.evaluation.plan import LABEL, Plan
-from adcc_onnx.explanation.batch_context import open_sessions, pass_for
+from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.explanation.memory_strategy import memory_strategy
 from adcc_onnx.explanation.metric_context import PASSES
 from adcc_onnx.explanation.ready_maps import ReadyMaps
+from adcc_onnx.explanation.required_passes import open_sessions, pass_for
 from adcc_onnx.explanation.samples import (
     Sample,
     batches,
@@ -23,7 +24,8 @@ from adcc_onnx.explanation.samples import (
     require_preprocessing,
     tensor_of,
 )
-from adcc_onnx.images.sources.open_images import Source
+from adcc_onnx.explanation.targets import LABEL
+from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
 from adcc_onnx.results.store import Store
@@ -112,7 +114,7 @@ def work_here(model: Model, source: Source, plan: Plan, done: RunProgress) -> It
         _open_sessions(model, plan)
     with prefetch(source, model, done, plan.truth) as stream:
         size = even_batch(left, model)
-        yield ConcurrentRuns(batches(stream, size), evaluated, model.concurrent_runs)
+        yield ConcurrentRuns(batches(stream, size), evaluated, model.settings.concurrent_runs)
 
 
 def _keep(writer: _Writer, work: Work, progress: Progress, stop: Callable[[], bool]) -> None:
@@ -161,7 +163,7 @@ def check(model: Model, source: Source, plan: Plan) -> None:
     for method in plan.methods.values():
         if isinstance(method, ReadyMaps):
             method.require(len(source))
-    model.session(pass_for(plan.needs))
+    model.pool.session(pass_for(plan.needs))
 
 
 def _open_sessions(model: Model, plan: Plan) -> None:
@@ -170,10 +172,10 @@ def _open_sessions(model: Model, plan: Plan) -> None:
     for method in plan.methods.values():
         again = plan.needs_again(method)
         if again is not None:
-            open_sessions(model, again, masked=model.device.remote)  # see `Explanations`
+            open_sessions(model, again, masked=memory_strategy(model).masks_in_graph)
     required = {need for metric in plan.metrics.values() for need in metric.needs}
     for need in required & PASSES.keys():
-        model.session(PASSES[need])
+        model.pool.session(PASSES[need])
 
 
 def evaluate_batch(model: Model, plan: Plan, group: Sequence[Sample]) -> Iterator[Rows]:

@@ -11,6 +11,7 @@ from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.cams.method_registry import PAPER_METHODS, get_method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.protocols import Fill, fill_of
+from adcc_onnx.explanation.map_sources import MapSource
 from adcc_onnx.explanation.ready_maps import ReadyMaps
 from adcc_onnx.explanation.seeds import image_seed
 from adcc_onnx.explanation.targets import LABEL, PREDICTED, parse_target, resolve_target
@@ -35,7 +36,7 @@ class Plan:
         seed: The seed of all random numbers.
     """
 
-    methods: dict[str, Method]
+    methods: dict[str, MapSource]
     metrics: dict[str, Metric]
     target: str | int
     protocol: str
@@ -47,7 +48,7 @@ class Plan:
         """The outputs of the first pass, which all methods share."""
         return frozenset().union(*(method.needs for method in self.methods.values()))
 
-    def needs_again(self, method: Method) -> frozenset[Need] | None:
+    def needs_again(self, method: MapSource) -> frozenset[Need] | None:
         """Return the outputs that the pass on a method's explanation maps must have.
 
         Args:
@@ -71,7 +72,7 @@ class Plan:
         """The names of the metrics that need the ground truth of the object's location."""
         return [name for name, metric in self.metrics.items() if MetricNeed.TRUTH in metric.needs]
 
-    def metrics_of(self, method: Method) -> dict[str, Metric]:
+    def metrics_of(self, method: MapSource) -> dict[str, Metric]:
         """Return the metrics that can be computed for a method.
 
         Args:
@@ -162,7 +163,9 @@ def make_plan(
         >>> list(make_plan(["gradcam", "scorecam"], ["insertion"], steps=56).metrics)
         ['insertion(steps=56)']
     """
-    chosen = dict(_named_method(method) for method in methods or (() if maps else PAPER_METHODS))
+    chosen: dict[str, MapSource] = dict(
+        named_method(method) for method in methods or (() if maps else PAPER_METHODS)
+    )
     for ready in maps:
         name = ready.folder.resolve().name
         if name in chosen:
@@ -173,7 +176,16 @@ def make_plan(
     return Plan(chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed)
 
 
-def _named_method(method: str | Method) -> tuple[str, Method]:
+def named_method(method: str | Method) -> tuple[str, Method]:
+    """Return a method with its name and options.
+
+    Args:
+        method: A name with options, or an instance.
+
+    Raises:
+        OptionError: There is no such method or option.
+        TypeError: The argument is neither text nor a method.
+    """
     if isinstance(method, str):
         return method, get_method(method)
     if isinstance(method, Method):

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from adcc_onnx.evaluation.pipeline import Begin, check, evaluate_into
 from adcc_onnx.evaluation.plan import Plan
-from adcc_onnx.explanation.batch_context import pass_for
+from adcc_onnx.explanation.autotuned_model import autotuned
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
 from adcc_onnx.results.evaluation_result import EvaluationResult, evaluation_result
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.store import Store
-from adcc_onnx.runtime.autotuning import autotuned
 
 # Opens a progress bar with a title and a number of steps; it is called with the finished steps.
 ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -131,7 +130,7 @@ def tuned(model: Model, plan: Plan, notify: Notify = quiet) -> Model:
         plan: The plan.
         notify: Receives the settings in one line.
     """
-    return autotuned(model, pass_for(plan.needs), notify)
+    return autotuned(model, plan.needs, notify)
 
 
 def open_store(out: str | Path | None, resume: bool) -> Store:

@@ -1,19 +1,18 @@
-"""What a model shows of one batch of images: the `Evidence` that methods read."""
+"""The `MethodContext` of one method on one batch of images."""
 
 from __future__ import annotations
 
-import copy
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.cams.method import GradientMapMethod, Method, Need
-from adcc_onnx.errors import AdccError, OptionError
-from adcc_onnx.explanation.inputs import ModelInput, PlainInput
+from adcc_onnx.cams.method import GradientMapMethod, Need
+from adcc_onnx.errors import OptionError
 from adcc_onnx.explanation.probability import probabilities
+from adcc_onnx.explanation.required_passes import OWN_PASSES
+from adcc_onnx.explanation.run_outputs import RunOutputs
 from adcc_onnx.graph.programs.tensor_names import (
     ACTIVATIONS,
     BASELINE,
@@ -26,294 +25,247 @@ from adcc_onnx.graph.programs.tensor_names import (
     layer_output,
 )
 from adcc_onnx.kernels.arrays import Float32Array
-from adcc_onnx.kernels.gradient_maps import gradient_maps
-from adcc_onnx.model import Model, Pass
-from adcc_onnx.runtime.device_array import DeviceArray
 from adcc_onnx.runtime.session import Arrays
+from adcc_onnx.runtime.session_pool import Pass
 
-_PREDICTED = -1
-# What methods are shown beside the run of the whole model.
-_OWN_PASSES = {
-    Need.MASKED_SCORES: Pass.MASKED,
-    Need.BLENDED_SCORES: Pass.BLENDED,
-    Need.SUFFIX_SCORES: Pass.SUFFIX,
-    Need.IMAGE_GRADIENT: Pass.IMAGE_GRADIENTS,
-    Need.IMAGE_GRADIENTS: Pass.IMAGE_GRADIENTS,
-    Need.SHARE_GRADIENTS: Pass.SHARE_GRADIENTS,
-}
+
+@dataclass
+class MethodLog:
+    """What one method reports about a batch, over all layers.
+
+    Attributes:
+        passes: The number of runs of the model on each image, int64 [N]; a forward run with its
+            backward run counts as one.
+        notes: The method's remarks by the image's index.
+    """
+
+    passes: NDArray[np.int64]
+    notes: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def for_images(cls, count: int) -> MethodLog:
+        """Return the log of a method that has only used the shared run.
+
+        Args:
+            count: The number of images N.
+        """
+        return cls(np.ones(count, np.int64))
 
 
 class BatchContext:
-    """One run of the model on one batch, showing what `needs` names; see `cams.method.Evidence`.
+    """What one method reads from the model; see `cams.method.MethodContext`.
 
     Args:
-        model: the classifier.
-        images: normalized tensors [N, C, H, W].
-        targets: the explained classes [N]; the predicted ones if None.
-        needs: what will be read; reading anything else is an error.
-        keys: one whole number an image, from which its noise is drawn.
-        together: methods of which those that can are assembled in one read of A and g.
+        outputs: The outputs of the run that all methods share.
+        layer: The index of the explained layer.
+        log: The log of the method; a new one if None.
 
     Attributes:
-        notes: what methods tell about the maps of images, by the images' numbers.
-        passes: how often the model was run on each image, [N]; one with its backward half is one.
+        log: The log of the method.
+
+    Example:
+        >>> import adcc_onnx
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> from adcc_onnx.explanation.run_outputs import run_images
+        >>> model = adcc_onnx.load(classifier_path(), device="cpu")
+        >>> images = np.zeros((2, 3, 112, 112), np.float32)
+        >>> outputs = run_images(model, images, None, frozenset({Need.ACTIVATIONS}), [0, 1])
+        >>> BatchContext(outputs).activations.shape
+        (2, 64, 14, 14)
     """
 
-    def __init__(
-        self,
-        model: Model,
-        images: Float32Array,
-        targets: NDArray[np.int64] | None,
-        needs: frozenset[Need],
-        keys: Sequence[int],
-        together: Iterable[Method] = (),
-    ) -> None:
-        self._model, self._needs, self.keys = model, needs, keys
-        self._layer = 0
-        self._together = [m for m in together if isinstance(m, GradientMapMethod)]
-        self._clean = PlainInput(model, images)
-        self._look(self._clean, targets)
-
-    def _look(self, model_input: ModelInput, targets: NDArray[np.int64] | None) -> None:
-        """Run the model."""
-        self._input = model_input
-        self.notes: dict[int, str] = {}
-        self.passes = np.ones(len(self.keys), np.int64)
-        self._gradient_maps: dict[tuple[int, GradientMapMethod], Float32Array] = {}
-        self._kind = pass_for(self._needs)
-        feeds, shared = model_input.feeds()
-        session = self._model.probe(self._kind, masked=MASKS in feeds)
-        if self._kind in (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS):
-            feeds[TARGET] = np.full(len(self.keys), _PREDICTED) if targets is None else targets
-        scores, self._seen = session.run_keeping(set(session.outputs) - {LOGITS}, feeds, shared)
-        self.logits: Float32Array = scores[LOGITS]
-        self.predicted: NDArray[np.int64] = self.logits.argmax(axis=1)
-        self.targets: NDArray[np.int64] = self.predicted if targets is None else targets
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) of the images."""
-        return self._model.size
-
-    def anew(self) -> BatchContext:
-        """The same run for another method, with passes and notes of its own."""
-        view = copy.copy(self)
-        view.notes, view.passes = {}, np.ones(len(self.keys), np.int64)
-        return view
-
-    def on_images(self, images: Float32Array, needs: frozenset[Need]) -> BatchContext:
-        """A run on changed versions of the images, [N, C, H, W]: the same classes and noise."""
-        return self._again(PlainInput(self._model, images), needs)
-
-    def on_explanation_maps(
-        self, maps: Sequence[Float32Array], fill: Float32Array, needs: frozenset[Need]
-    ) -> list[BatchContext]:
-        """Runs on e = x * M + fill (1 - M), shared by several methods' maps.
-
-        Args:
-            maps: M of each method, [N, h, w] of any h and w.
-            fill: [C].
-            needs: what will be read.
-
-        Returns:
-            An observation for each method.
-        """
-        model_input = [self._clean.behind(of_method, fill) for of_method in maps]
-        if len(maps) == 1:
-            return [self._again(model_input[0], needs)]
-        whole = copy.copy(self)
-        whole.keys, whole._needs, whole._together = [*self.keys] * len(maps), needs, []
-        joined = PlainInput(self._model, np.concatenate([e.array for e in model_input]))
-        whole._look(joined, np.tile(self.targets, len(maps)))
-        return [whole._part(self, e, index) for index, e in enumerate(model_input)]
-
-    def _part(self, first: BatchContext, model_input: ModelInput, index: int) -> BatchContext:
-        """The share of this run that is number `index` of those on the images of the first."""
-        count = len(first.keys)
-        here = slice(index * count, (index + 1) * count)
-        device, batch = self._model.device, self._model.batch
-        view = copy.copy(self)
-        view.keys, view._input, view._gradient_maps, view.notes = first.keys, model_input, {}, {}
-        view._seen = {
-            n: DeviceArray.put(k.array[here], device, batch) for n, k in self._seen.items()
-        }
-        view.logits, view.targets = self.logits[here], self.targets[here]
-        view.predicted, view.passes = self.predicted[here], self.passes[here]
-        return view
-
-    def _again(self, model_input: ModelInput, needs: frozenset[Need]) -> BatchContext:
-        view = copy.copy(self)
-        view._needs, view._together = needs, []
-        view._look(model_input, self.targets)
-        return view
-
-    def layers(self) -> Iterator[BatchContext]:
-        """The same run as each of the model's layers shows it."""
-        for index in range(len(self._model.layers)):
-            view = copy.copy(self)
-            view._layer = index
-            yield view
+    def __init__(self, outputs: RunOutputs, layer: int = 0, log: MethodLog | None = None) -> None:
+        self._outputs, self._layer = outputs, layer
+        self._pool = outputs.model.pool
+        self.log = MethodLog.for_images(len(outputs.seeds)) if log is None else log
 
     @property
     def images(self) -> Float32Array:
-        return self._input.array
+        """The normalized input tensors, [N, C, H, W]."""
+        return self._outputs.input.array
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The explained class of each image, [N]."""
+        return self._outputs.targets
 
     @property
     def activations(self) -> Float32Array:
+        """The activations A of the layer, [N, K, h, w]."""
         return self._read(ACTIVATIONS, Need.ACTIVATIONS)
 
     @property
     def tokens(self) -> bool:
-        return self._model.layers[self._layer].kind == "tokens"
+        """Whether the layer's values are tokens, as in transformers."""
+        return self._outputs.model.layers[self._layer].kind == "tokens"
 
     @property
     def gradients(self) -> Float32Array:
+        """The gradients g of the target's logit with respect to A, [N, K, h, w]."""
         return self._read(GRADIENTS, Need.GRADIENTS)
 
     def gradient_map(self, method: GradientMapMethod) -> Float32Array:
-        key = (self._layer, method)
-        if key not in self._gradient_maps:
-            self._declared(Need.ACTIVATIONS)
-            self._declared(Need.GRADIENTS)
-            methods = list(dict.fromkeys([*self._together, method]))
-            maps = self._assemble(methods)
-            self._gradient_maps.update({(self._layer, m): maps[i] for i, m in enumerate(methods)})
-        return self._gradient_maps[key]
+        """Return a gradient method's raw maps, [N, h, w].
 
-    def _assemble(self, methods: Sequence[GradientMapMethod]) -> list[Float32Array]:
-        if not self._model.device.remote:
-            wanted = [method.formula for method in methods]
-            made = gradient_maps(self.activations, self.gradients, wanted)
-            return [made[formula] for formula in wanted]
-        formulas = tuple(method.graph_maps for method in methods)
-        session = self._model.cam_session(formulas, self._layer)
-        found = session.run(
-            {name: self._seen[layer_output(name, self._layer)] for name in (ACTIVATIONS, GRADIENTS)}
-        )
-        return [found[name] for name in session.outputs]
+        Args:
+            method: The method.
+        """
+        self._require_declared(Need.ACTIVATIONS)
+        self._require_declared(Need.GRADIENTS)
+        return self._outputs.gradient_maps.get(method, self._layer)
 
     def noisy_gradients(self, copies: int, sigma: float) -> Iterator[Float32Array]:
-        self._declared(Need.NOISY_GRADIENTS)
+        """Iterate over the gradients g on noisy copies of the images, [N, K, h, w] each.
+
+        Args:
+            copies: The number of copies.
+            sigma: The standard deviation of the noise, relative to the range of the image.
+        """
+        self._require_declared(Need.NOISY_GRADIENTS)
         for noise in self.noise(copies, sigma):
-            self.passes += 1
+            self.log.passes += 1
             feeds = {IMAGE: self.images + noise, TARGET: self.targets}
-            seen = self._model.session(Pass.GRADIENTS).run(feeds)
-            yield seen[layer_output(GRADIENTS, self._layer)]
+            yield self._pool.session(Pass.GRADIENTS).run(feeds)[
+                layer_output(GRADIENTS, self._layer)
+            ]
 
     def noise(self, copies: int, sigma: float) -> Iterator[Float32Array]:
-        clean = self._clean.array
-        spread = np.ptp(clean.reshape(len(clean), -1), axis=1)
+        """Iterate over arrays of noise, [N, C, H, W] each, scaled from the original images.
+
+        Args:
+            copies: The number of arrays.
+            sigma: The standard deviation of the noise, relative to the range of the image.
+        """
+        original = self._outputs.images.array
+        spread = np.ptp(original.reshape(len(original), -1), axis=1)
         scale = (sigma * spread).astype(np.float32)[:, None, None, None]
-        sources = [np.random.default_rng(key) for key in self.keys]
+        sources = [np.random.default_rng(seed) for seed in self._outputs.seeds]
         for _ in range(copies):
-            drawn = [rng.standard_normal(self.images.shape[1:], np.float32) for rng in sources]
+            drawn = [rng.standard_normal(original.shape[1:], np.float32) for rng in sources]
             yield scale * np.stack(drawn)
 
     def note(self, image: int, text: str) -> None:
-        self.notes[image] = text
+        """Record a remark for the user.
+
+        Args:
+            image: The index of the image.
+            text: The remark.
+        """
+        self.log.notes[image] = text
 
     def rngs(self, resample: bool = False) -> list[np.random.Generator]:
-        number = int(resample and self._input is not self._clean)
-        return [np.random.default_rng([key, number]) for key in self.keys]
+        """Return a random generator per image, the same in any batch, order or process.
+
+        Args:
+            resample: Whether the run on explanation maps draws other numbers than the run on
+                the images.
+        """
+        stream = int(resample and not self._outputs.on_original_images)
+        return [np.random.default_rng([seed, stream]) for seed in self._outputs.seeds]
 
     def probability(self, image: int, logits: Float32Array) -> NDArray[np.float64]:
+        """Return the probability of an image's target class, float64 [M].
+
+        Args:
+            image: The index of the image.
+            logits: The class scores, [M, classes].
+        """
         targets = np.full(len(logits), self.targets[image])
-        return probabilities(logits, targets, self._model.classifier.scores_kind)
+        return probabilities(logits, targets, self._outputs.model.classifier.scores_kind)
 
     def masked_scores(
         self, image: int, masks: Float32Array, baseline: Float32Array | None = None
     ) -> Float32Array:
+        """Return the logits of one image under many masks, [M, classes].
+
+        Args:
+            image: The index of the image.
+            masks: The masks, [M, h, w]; the model upsamples them.
+            baseline: The image that shows where a mask is 0, [C, H, W]; zeros if None.
+        """
         need = Need.MASKED_SCORES if baseline is None else Need.BLENDED_SCORES
-        self._declared(need)
-        self.passes[image] += len(masks)
+        self._require_declared(need)
+        self.log.passes[image] += len(masks)
         shared = {IMAGE: self.images[image : image + 1]}
         if baseline is not None:
             shared[BASELINE] = baseline[None]
-        logits: Float32Array = self._model.session(_OWN_PASSES[need]).run({MASKS: masks}, shared)[
-            LOGITS
-        ]
+        outputs = self._pool.session(OWN_PASSES[need]).run({MASKS: masks}, shared)
+        logits: Float32Array = outputs[LOGITS]
         return logits
 
+    def blank_scores(self) -> Float32Array:
+        """Return the logits of the zero image, [classes]."""
+        self._require_declared(Need.MASKED_SCORES)
+        return self._pool.zero_image_logits
+
     def suffix_scores(self, image: int, masks: Float32Array) -> Float32Array:
-        self._declared(Need.SUFFIX_SCORES)
-        self.passes[image] += len(masks)
-        shared = {IMAGE: self.images[image : image + 1]}
-        tail = self._model.tail(self._layer)
-        if (
-            tail.single_cut
-            and ACTIVATIONS in self._seen
-            and self._model.layers[self._layer].is_nchw_float32
-        ):
-            known = self._seen[layer_output(ACTIVATIONS, self._layer)].array[image : image + 1]
-            seen = tail.run_from({MASKS: masks}, known)
+        """Return the logits of one image with masks on its activations, [M, classes].
+
+        Args:
+            image: The index of the image.
+            masks: The masks, [M, K or 1, h or 1, w or 1].
+        """
+        self._require_declared(Need.SUFFIX_SCORES)
+        self.log.passes[image] += len(masks)
+        session = self._pool.split_session(self._layer)
+        known = self._outputs.values.get(layer_output(ACTIVATIONS, self._layer))
+        is_nchw_float32 = self._outputs.model.layers[self._layer].is_nchw_float32
+        if session.single_cut and is_nchw_float32 and known is not None:
+            outputs = session.run_from({MASKS: masks}, known.array[image : image + 1])
         else:
-            seen = tail.run({MASKS: masks}, shared)
-        logits: Float32Array = seen[LOGITS]
+            outputs = session.run({MASKS: masks}, {IMAGE: self.images[image : image + 1]})
+        logits: Float32Array = outputs[LOGITS]
         return logits
 
     @property
     def image_gradient(self) -> Float32Array:
-        self._declared(Need.IMAGE_GRADIENT)
-        if self._kind is Pass.IMAGE_GRADIENTS:
-            found: Float32Array = self._seen[GRADIENTS].array
-            return found
-        return self._image_gradients(self.images)
+        """The gradients of the target's logit with respect to the images, [N, C, H, W]."""
+        self._require_declared(Need.IMAGE_GRADIENT)
+        if self._outputs.kind is Pass.IMAGE_GRADIENTS:
+            gradients: Float32Array = self._outputs.values[GRADIENTS].array
+            return gradients
+        return self._run_image_gradients(self.images)
 
     def image_gradients(self, images: Float32Array) -> Float32Array:
-        self._declared(Need.IMAGE_GRADIENTS)
-        return self._image_gradients(images)
+        """Return the gradients of the target's logit with respect to other images.
 
-    def _image_gradients(self, images: Float32Array) -> Float32Array:
-        self.passes += 1
-        session = self._model.session(Pass.IMAGE_GRADIENTS)
-        found: Float32Array = session.run({IMAGE: images, TARGET: self.targets})[GRADIENTS]
-        return found
+        Args:
+            images: The other images, [N, C, H, W].
+        """
+        self._require_declared(Need.IMAGE_GRADIENTS)
+        return self._run_image_gradients(images)
 
     def share_gradients(self, shares: Float32Array) -> tuple[Float32Array, Float32Array]:
-        self._declared(Need.SHARE_GRADIENTS)
-        self.passes += 1
+        """Run the images under a mixture of their channels.
+
+        Args:
+            shares: The weights u of the channels before the softmax, [N, K].
+
+        Returns:
+            The logits, [N, classes], and the gradients of the target's logit with respect to u.
+        """
+        self._require_declared(Need.SHARE_GRADIENTS)
+        self.log.passes += 1
         feeds: Arrays = {
             IMAGE: self.images,
             ACTIVATIONS: self.activations,
             CHANNEL_LOGITS: shares,
             TARGET: self.targets,
         }
-        seen = self._model.session(Pass.SHARE_GRADIENTS, self._layer).run(feeds)
-        return seen[LOGITS], seen[GRADIENTS]
+        outputs = self._pool.session(Pass.SHARE_GRADIENTS, self._layer).run(feeds)
+        return outputs[LOGITS], outputs[GRADIENTS]
 
-    def blank_scores(self) -> Float32Array:
-        self._declared(Need.MASKED_SCORES)
-        return self._model.blank_logits
+    def _run_image_gradients(self, images: Float32Array) -> Float32Array:
+        self.log.passes += 1
+        session = self._pool.session(Pass.IMAGE_GRADIENTS)
+        gradients: Float32Array = session.run({IMAGE: images, TARGET: self.targets})[GRADIENTS]
+        return gradients
 
     def _read(self, output: str, need: Need) -> Float32Array:
-        self._declared(need)
-        values: Float32Array = self._seen[layer_output(output, self._layer)].array
+        self._require_declared(need)
+        values: Float32Array = self._outputs.values[layer_output(output, self._layer)].array
         return values
 
-    def _declared(self, need: Need) -> None:
-        if need not in self._needs:
+    def _require_declared(self, need: Need) -> None:
+        if need not in self._outputs.needs:
             raise OptionError(f"a method reads {need.value} without declaring it in its `needs`")
-
-
-def open_sessions(model: Model, needs: frozenset[Need], masked: bool = False) -> None:
-    """Open the sessions that show `needs`; one that cannot be opened says so where it is read.
-
-    Args:
-        model: the classifier.
-        needs: of one run and what comes with it.
-        masked: whether the run is one through maps.
-    """
-    own = (_OWN_PASSES[need] for need in needs & _OWN_PASSES.keys())
-    model.session(pass_for(needs), masked=masked)
-    for kind, layer in itertools.product(own, range(len(model.layers))):
-        with suppress(AdccError):
-            model.session(kind, layer)
-
-
-def pass_for(needs: frozenset[Need]) -> Pass:
-    """The cheapest pass that shows all of `needs`."""
-    if needs & {Need.GRADIENTS, Need.NOISY_GRADIENTS}:
-        return Pass.GRADIENTS
-    if Need.ACTIVATIONS in needs:
-        return Pass.ACTIVATIONS
-    return Pass.IMAGE_GRADIENTS if Need.IMAGE_GRADIENT in needs else Pass.FORWARD

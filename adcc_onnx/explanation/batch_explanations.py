@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.errors import AdccError, ImageError, OptionError
-from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.explanations import Explanations
 from adcc_onnx.explanation.maps import Maps, maps_of
 from adcc_onnx.explanation.probability import probabilities
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
 from adcc_onnx.explanation.seeds import image_seed
 from adcc_onnx.explanation.targets import LABEL, PREDICTED
@@ -148,16 +148,15 @@ def _explained(
     tensors = np.stack([sample.tensor for sample in usable if sample.tensor is not None])
     seeds = [image_seed(seed, sample.name) for sample in usable]
     chosen = _classes(usable, targets)
-    context = BatchContext(model, tensors, chosen, needs, seeds, methods.values())
-    batch = BatchExplanations(usable, context.logits, context.targets, failures=failures)
+    outputs = run_images(model, tensors, chosen, needs, seeds, methods.values())
+    batch = BatchExplanations(usable, outputs.logits, outputs.targets, failures=failures)
     for name, method in methods.items():
         try:
-            batch.maps[name] = maps_of(method, context, model.fuse)
+            batch.maps[name] = maps_of(method, outputs)
         except AdccError as error:
             batch.errors[name] = error
             continue
-        batch.notes[name] = dict(context.notes)
-        context.notes.clear()
+        batch.notes[name] = dict(batch.maps[name].notes)
     for i, sample in enumerate(usable):
         if not batch.has_scores(i):
             failures[sample.name] = _BAD_SCORES

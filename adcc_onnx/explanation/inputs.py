@@ -1,8 +1,4 @@
-"""What a run of the model is shown: images, or images seen through their maps.
-
-A device with a memory of its own is sent every image once; explanation maps are made there, from
-maps of the layer's resolution. Elsewhere one kernel makes them.
-"""
+"""The inputs of a run: images as they are, or images multiplied by their maps."""
 
 from __future__ import annotations
 
@@ -11,65 +7,81 @@ from typing import Protocol
 
 import numpy as np
 
+from adcc_onnx.explanation.memory_strategy import MemoryStrategy
 from adcc_onnx.graph.programs.tensor_names import BASELINE, IMAGE, MASKS
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.upsample import explanation_maps
-from adcc_onnx.model import Model
 from adcc_onnx.runtime.session import Arrays, Batched
 
-Feeds = tuple[dict[str, Batched], Arrays]  # what goes in by the batch, and what all runs share
+# The inputs that are split into batches, and the inputs that all runs share.
+Feeds = tuple[dict[str, Batched], Arrays]
 
 
 class ModelInput(Protocol):
-    """N images as they go into a run."""
+    """N images as the input of a run."""
 
     @property
     def array(self) -> Float32Array:
-        """The tensors, [N, C, H, W], in the host's memory."""
+        """The tensors in the host's memory, [N, C, H, W]."""
 
     def feeds(self) -> Feeds:
-        """What the run is given."""
+        """Return the inputs of the session."""
 
 
 class PlainInput:
     """Images as they are.
 
     Args:
-        model: that is to see them.
-        array: normalized tensors, [N, C, H, W].
+        memory: The strategy of the model's device.
+        array: The normalized tensors, float32 [N, C, H, W].
+
+    Attributes:
+        memory: The strategy.
+        array: The tensors.
     """
 
-    def __init__(self, model: Model, array: Float32Array) -> None:
-        self._model, self.array = model, array
+    def __init__(self, memory: MemoryStrategy, array: Float32Array) -> None:
+        self.memory, self.array = memory, array
 
     @cached_property
-    def held(self) -> Batched:
+    def on_device(self) -> Batched:
         """The tensors where the model runs."""
-        return self._model.to_device(self.array)
+        return self.memory.to_device(self.array)
 
     def feeds(self) -> Feeds:
-        return {IMAGE: self.held}, {}
+        """Return the inputs of the session."""
+        return {IMAGE: self.on_device}, {}
 
-    def behind(self, maps: Float32Array, fill: Float32Array) -> MaskedInput:
-        """e = x * M + fill (1 - M), for maps M [N, h, w] and a fill [C]."""
-        return MaskedInput(self._model, self, maps, fill)
+    def masked(self, maps: Float32Array, fill: Float32Array) -> MaskedInput:
+        """Return the explanation maps e = x * M + fill * (1 - M).
+
+        Args:
+            maps: The maps M in [0, 1], [N, h, w] of any h and w.
+            fill: The value of fully masked pixels, [C].
+        """
+        return MaskedInput(self, maps, fill)
 
 
 class MaskedInput:
-    """Explanation maps of images."""
+    """Explanation maps of images.
 
-    def __init__(
-        self, model: Model, clean: PlainInput, maps: Float32Array, fill: Float32Array
-    ) -> None:
-        self._model, self._clean, self._maps, self._fill = model, clean, maps, fill
+    Args:
+        images: The images x.
+        maps: The maps M, [N, h, w].
+        fill: The value of fully masked pixels, [C].
+    """
+
+    def __init__(self, images: PlainInput, maps: Float32Array, fill: Float32Array) -> None:
+        self._images, self._maps, self._fill = images, maps, fill
 
     @cached_property
     def array(self) -> Float32Array:
-        """e, made when first read."""
-        return explanation_maps(self._clean.array, self._maps, self._fill)
+        """The explanation maps e in the host's memory, [N, C, H, W]; computed on first use."""
+        return explanation_maps(self._images.array, self._maps, self._fill)
 
     def feeds(self) -> Feeds:
-        if not self._model.device.remote:
+        """Return the inputs of the session."""
+        if not self._images.memory.masks_in_graph:
             return {IMAGE: self.array}, {}
         fill = np.asarray(self._fill, np.float32).reshape(1, -1, 1, 1)
-        return {IMAGE: self._clean.held, MASKS: self._maps}, {BASELINE: fill}
+        return {IMAGE: self._images.on_device, MASKS: self._maps}, {BASELINE: fill}

@@ -11,17 +11,27 @@ from adcc_onnx.kernels.arrays import Float32Array
 def probabilities(
     logits: Float32Array, targets: NDArray[np.int64], kind: str
 ) -> NDArray[np.float64]:
-    """p of each target [N] in float64: softmax of the logits, sigmoid for a multi-label model.
+    """Compute the probability of each target class in float64.
 
-    NaN where any logit is NaN or infinite.
+    Args:
+        logits: The class scores, [N, classes].
+        targets: The target classes, [N].
+        kind: "sigmoid" for a multi-label model; the softmax is used for any other kind.
+
+    Returns:
+        The probabilities, float64 [N]; NaN where any logit of the image is NaN or infinite.
+
+    Example:
+        >>> probabilities(np.zeros((1, 4), np.float32), np.array([2]), "logits").tolist()
+        [0.25]
     """
     wide = logits.astype(np.float64)
     chosen = np.arange(len(wide)), targets
-    sound = np.asarray(np.isfinite(wide).all(axis=1))
-    wide = np.where(sound[:, None], wide, 0.0)
+    finite = np.asarray(np.isfinite(wide).all(axis=1))
+    wide = np.where(finite[:, None], wide, 0.0)
     if kind == "sigmoid":
         p: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-wide[chosen]))
     else:
         powers = np.exp(wide - wide.max(axis=1, keepdims=True))
         p = powers[chosen] / powers.sum(axis=1)
-    return np.where(sound, p, np.nan)
+    return np.where(finite, p, np.nan)

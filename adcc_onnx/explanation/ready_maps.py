@@ -1,42 +1,41 @@
-"""Maps that another tool made, one `.npy` an image, scored as a method's are."""
+"""Ready-made maps: made by another tool, one `.npy` file per image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 import numpy as np
 
-from adcc_onnx.cams.method import Method, MethodContext
+from adcc_onnx.cams.method import Need
 from adcc_onnx.errors import ImageError, OptionError, SourceError
 from adcc_onnx.explanation.maps import Maps
 from adcc_onnx.kernels.arrays import Float32Array
 
 
 @dataclass(frozen=True)
-class ReadyMaps(Method):
-    """A folder of maps M, and perhaps one of the second maps CAM_c(x * M).
+class ReadyMaps:
+    """A folder of maps M, and optionally one of the second maps CAM_c(x * M).
 
-    The map of the image `dog.jpg` is `dog.npy` or `dog.jpg.npy`, that of `cat/1.png` in `cat/`; of
-    the images of an `.npz`, `0.npy`, `1.npy`, ... Each is [H, W] at the model's input size, real
-    numbers in [0, 1].
+    The map of the image `dog.jpg` is `dog.npy` or `dog.jpg.npy`, the map of `cat/1.png` is in
+    `cat/`, and the maps of the images of an `.npz` are `0.npy`, `1.npy`, ... Each map is [H, W] at
+    the model's input size, with real numbers in [0, 1].
 
     Attributes:
-        folder: of M.
-        second_folder: of CAM_c(x * M), for coherency and ADCC; None if there is none.
+        folder: The folder of the maps M.
+        second_folder: The folder of the maps CAM_c(x * M), which coherency and ADCC need; None if
+            there is none.
+        needs: What the maps need from the model: nothing.
 
     Raises:
-        SourceError: a folder is missing or holds no map.
+        SourceError: A folder does not exist.
     """
-
-    name = "maps"
-    family = "ready"
-    summary = "maps made by another tool"
-    needs = frozenset()
 
     folder: Path
     second_folder: Path | None = None
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def __post_init__(self) -> None:
         for folder in (self.folder, self.second_folder):
@@ -44,10 +43,13 @@ class ReadyMaps(Method):
                 raise SourceError(f"no such folder of maps: {folder}")
 
     def require(self, images: int) -> None:
-        """Whether there are maps for so many images.
+        """Check that there are enough maps.
+
+        Args:
+            images: The number of images.
 
         Raises:
-            SourceError: there are fewer.
+            SourceError: A folder holds fewer maps than there are images.
         """
         for folder in (self.folder, self.second_folder):
             found = 0 if folder is None else sum(1 for _ in folder.rglob("*.npy"))
@@ -56,30 +58,40 @@ class ReadyMaps(Method):
                     f"{folder} holds {found} maps (.npy), but there are {images} images"
                 )
 
-    def raw_maps(self, context: MethodContext) -> Float32Array:
-        raise OptionError("ready maps are of the images they were made of, and of no others")
+    def first(self, names: Sequence[str], size: tuple[int, int]) -> Maps:
+        """Read the maps M of images.
 
-    def read(self, names: Sequence[str], size: tuple[int, int], second: bool = False) -> Maps:
-        """The maps of the images of these names, or their second maps."""
-        folder = self.second_folder if second else self.folder
-        assert folder is not None
-        maps = np.zeros((len(names), *size), np.float32)
-        reasons: dict[int, str] = {}
-        for i, name in enumerate(names):
-            try:
-                maps[i] = _read(_path_of(folder, name), size)
-            except ImageError as error:
-                reasons[i] = str(error)
-        flat = maps.reshape(len(maps), -1)
-        failed = np.isin(np.arange(len(names)), list(reasons))
-        return Maps(maps, size, (np.ptp(flat, axis=1) == 0) & ~failed, failed, reasons)
+        Args:
+            names: The names of the images.
+            size: The size (H, W) of the images.
+        """
+        return _read_maps(self.folder, names, size)
+
+    def second(self, names: Sequence[str], size: tuple[int, int]) -> Maps:
+        """Read the second maps CAM_c(x * M) of images.
+
+        Args:
+            names: The names of the images.
+            size: The size (H, W) of the images.
+
+        Raises:
+            OptionError: There is no folder of second maps.
+        """
+        if self.second_folder is None:
+            raise OptionError(f"{self.folder} has no second maps: give their folder, too")
+        return _read_maps(self.second_folder, names, size)
 
 
 def pair(folders: Sequence[str | Path], second: Sequence[str | Path]) -> list[ReadyMaps]:
-    """Folders of maps with their folders of second maps, if there are any.
+    """Pair folders of maps with their folders of second maps, if there are any.
+
+    Args:
+        folders: The folders of maps.
+        second: The folders of second maps: none, or one for each folder of maps.
 
     Raises:
-        OptionError: there are second maps, but not one folder for each folder of maps.
+        OptionError: The numbers of folders differ.
+        SourceError: A folder does not exist.
     """
     if second and len(second) != len(folders):
         raise OptionError(
@@ -90,11 +102,25 @@ def pair(folders: Sequence[str | Path], second: Sequence[str | Path]) -> list[Re
     return [ReadyMaps(Path(f), Path(s)) for f, s in zip(folders, second, strict=True)]
 
 
+def _read_maps(folder: Path, names: Sequence[str], size: tuple[int, int]) -> Maps:
+    maps = np.zeros((len(names), *size), np.float32)
+    reasons: dict[int, str] = {}
+    for i, name in enumerate(names):
+        try:
+            maps[i] = _read(_path_of(folder, name), size)
+        except ImageError as error:
+            reasons[i] = str(error)
+    flat = maps.reshape(len(maps), -1)
+    failed = np.isin(np.arange(len(names)), list(reasons))
+    degenerate = (np.ptp(flat, axis=1) == 0) & ~failed
+    return Maps(maps, size, degenerate, failed, np.ones(len(names), np.int64), reasons)
+
+
 def _path_of(folder: Path, name: str) -> Path:
-    """The file of an image's map, which never lies outside the folder."""
+    """Return the file of an image's map, which is never outside the folder."""
     parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part != "/"]
     root = folder.resolve()
-    # An image given by its path has its map under its file's name alone.
+    # For an image given by its whole path, the map has the name of the file alone.
     for whole in dict.fromkeys((folder.joinpath(*parts), folder / parts[-1])):
         for path in (whole.with_name(f"{whole.name}.npy"), whole.with_suffix(".npy")):
             if path.is_file() and path.resolve().is_relative_to(root):
@@ -118,7 +144,7 @@ def _read(path: Path, size: tuple[int, int]) -> Float32Array:
         raise ImageError(f"the map {path.name} holds NaN or infinite values")
     if values.min() < 0 or values.max() > 1:
         raise ImageError(
-            f"the map {path.name} runs from {values.min():.3g} to {values.max():.3g}: normalize it "
-            "to [0, 1]"
+            f"the map {path.name} has values from {values.min():.3g} to {values.max():.3g}: "
+            "normalize it to [0, 1]"
         )
     return values

@@ -1,4 +1,4 @@
-"""Images on their way to the model: read, preprocessed and gathered into batches."""
+"""Reads, preprocesses and batches images, prefetching ahead of the model."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from numpy.typing import NDArray
 
 from adcc_onnx.errors import ImageError, PreprocessingError
 from adcc_onnx.images.class_names import find_class
-from adcc_onnx.images.sources.open_images import Record, Source
+from adcc_onnx.images.sources.image_source import Record, Source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import RunProgress
 
-# ImageNet models of the TensorFlow line put a background class first.
-_WITH_BACKGROUND = 1001
+# ImageNet models of the TensorFlow line have a background class first.
+_CLASSES_WITH_BACKGROUND = 1001
 
 _DECODERS = min(8, os.cpu_count() or 1)
-_AHEAD = 2  # batches that are decoded before they are wanted
+_PREFETCHED_BATCHES = 2  # per concurrent run
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image.
+    """One image, ready for the model.
 
     Attributes:
-        position: its place in the source.
-        name: unique in the source.
-        label: the class that its label means in the model's scores.
-        tensor: [C, H, W], or None if there is none.
-        failure: why there is none.
-        truth: where the object is, bool [H, W]; None where that is not known or not asked.
-        done: the methods that are finished, where the image's row is kept from an earlier run.
+        position: The image's position in the source.
+        name: The image's name, unique in the source.
+        label: The index of the labeled class in the model's scores; None if there is none.
+        tensor: The normalized tensor, float32 [C, H, W]; None if the image cannot be decoded.
+        failure: Why there is no tensor.
+        truth: Where the object is, bool [H, W]; None if that is not known or not needed.
+        done: The methods that an earlier run has finished; None if it has not started the image.
     """
 
     position: int
@@ -51,10 +51,22 @@ class Sample:
 
 
 def samples(source: Source, model: Model) -> Iterator[Sample]:
-    """Every image of the source; an undecodable one carries its reason.
+    """Iterate over every image of a source; an image that cannot be decoded has a failure.
+
+    Args:
+        source: The images.
+        model: The model that they are prepared for.
 
     Raises:
-        PreprocessingError: ready tensors of another shape than the model takes.
+        PreprocessingError: Ready tensors have another shape than the model takes.
+
+    Example:
+        >>> import adcc_onnx
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> from adcc_onnx.images.sources.open_images import open_source
+        >>> model = adcc_onnx.load(classifier_path(), device="cpu")
+        >>> [sample.tensor.shape for sample in samples(open_source("drawings:2"), model)]
+        [(3, 112, 112), (3, 112, 112)]
     """
     with prefetch(source, model, RunProgress(set(), {})) as stream:
         yield from stream
@@ -64,22 +76,26 @@ def samples(source: Source, model: Model) -> Iterator[Sample]:
 def prefetch(
     source: Source, model: Model, done: RunProgress, truth: bool = False
 ) -> Iterator[Iterator[Sample]]:
-    """The images that are not finished, in their order, decoded in threads ahead of the reader.
+    """Decode the unfinished images of a source in threads, ahead of their use.
 
     Args:
-        source, model: whose tensors are wanted.
-        done: how far the run has come.
-        truth: whether to say where the object is.
+        source: The images.
+        model: The model that they are prepared for.
+        done: The progress of an earlier run.
+        truth: Whether to read where the objects are.
+
+    Yields:
+        An iterator over the samples, in the order of the source.
 
     Raises:
-        PreprocessingError: ready tensors of another shape than the model takes.
+        PreprocessingError: Ready tensors have another shape than the model takes.
     """
     left = [position for position in range(len(source)) if position not in done.finished]
     pool = ThreadPoolExecutor(_DECODERS, thread_name_prefix="adcc-decode")
 
     def stream() -> Iterator[Sample]:
         pending: deque[Future[Sample]] = deque()
-        most = _AHEAD * model.batch * model.concurrent_runs
+        most = _PREFETCHED_BATCHES * model.batch * model.settings.concurrent_runs
         for position, record in zip(left, source.at(left), strict=True):
             pending.append(
                 pool.submit(_sample, position, record, source.preprocessed, model, truth)
@@ -96,9 +112,15 @@ def prefetch(
 
 
 def batches(stream: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
-    """Groups of `size` samples that have a tensor, each with the failed ones met on the way.
+    """Group samples into batches.
 
-    All of a group have the same methods left to do.
+    Args:
+        stream: The samples.
+        size: The number of samples with a tensor per batch.
+
+    Yields:
+        Batches whose samples have the same methods left to do. The failed samples between them
+        are included.
     """
     group: list[Sample] = []
     for sample in stream:
@@ -114,33 +136,49 @@ def batches(stream: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
 
 
 def even_batch(images: int, model: Model) -> int:
-    """The size of batches under which all lanes end at about the same time."""
-    turns = max(1, math.ceil(images / (model.batch * model.concurrent_runs)))
-    even = math.ceil(images / (turns * model.concurrent_runs))
-    # A recorded run is one of a full batch.
+    """Return the batch size with which all concurrent runs end at about the same time.
+
+    Args:
+        images: The number of images.
+        model: The model; its batch size is the upper limit.
+    """
+    runs = model.settings.concurrent_runs
+    turns = max(1, math.ceil(images / (model.batch * runs)))
+    even = math.ceil(images / (turns * runs))
+    # A CUDA graph is recorded for a full batch only.
     free = model.any_batch and not model.device.captures
     return max(1, even) if free else model.batch
 
 
 def require_preprocessing(source: Source, model: Model) -> None:
-    """Photos need preprocessing; say how to give it."""
-    if not source.preprocessed and model.preprocessing is None:
-        raise PreprocessingError(
-            "how the photos become tensors is not known: give --preprocess "
-            f"torch|tf|caffe|unit|CARD.toml, or put a card {model.name}.toml beside the model"
-        )
+    """Check that the images of a source can be converted to tensors.
+
+    Args:
+        source: The images.
+        model: The model that they are prepared for.
+
+    Raises:
+        PreprocessingError: The source has images, but the model has no preprocessing.
+    """
+    if not source.preprocessed:
+        model.require_preprocessing()
 
 
 def tensor_of(record: Record, ready: bool, model: Model) -> Float32Array:
-    """The normalized tensor [C, H, W] of one record.
+    """Return the normalized tensor of one record, float32 [C, H, W].
+
+    Args:
+        record: The record.
+        ready: Whether the record is a preprocessed tensor.
+        model: The model that it is prepared for.
 
     Raises:
-        ImageError: it cannot be decoded.
-        PreprocessingError: a ready tensor has another shape than the model takes.
+        ImageError: The image cannot be decoded.
+        PreprocessingError: A ready tensor has another shape than the model takes.
     """
     if not ready:
-        assert model.preprocessing is not None
-        return model.preprocessing.normalize(model.preprocessing.load_cropped(record))
+        preprocessing = model.require_preprocessing()
+        return preprocessing.normalize(preprocessing.load_cropped(record))
     loaded = record.load()
     wanted = (model.classifier.channels, *model.size)
     if loaded.shape != wanted:
@@ -153,40 +191,49 @@ def tensor_of(record: Record, ready: bool, model: Model) -> Float32Array:
 
 
 def truth_of(record: Record, ready: bool, model: Model) -> NDArray[np.bool_] | None:
-    """Where the object of one record is in its tensor, bool [H, W]; None where not known.
+    """Return where the object of one record is, bool [H, W]; None if that is not known.
+
+    Args:
+        record: The record.
+        ready: Whether the record is a preprocessed tensor.
+        model: The model that it is prepared for.
 
     Raises:
-        ImageError: the truth does not fit the picture.
+        ImageError: The ground truth has another size than the image.
     """
     if record.truth is None:
         return None
-    place = record.truth()
+    truth = record.truth()
     if not ready:
-        assert model.preprocessing is not None
-        place = model.preprocessing.crop_mask(place)
-    if place.shape != model.size:
+        truth = model.require_preprocessing().crop_mask(truth)
+    if truth.shape != model.size:
         raise ImageError(
-            f"{record.name}: its mask is {_sizes(place.shape)}, the image {_sizes(model.size)}"
+            f"{record.name}: its mask is {_sizes(truth.shape)}, the image {_sizes(model.size)}"
         )
-    return place
+    return truth
 
 
-def label_index(label: int | str | None, model: Model) -> int | None:
-    """The class a label means in this model's scores."""
+def labeled_class(label: int | str | None, model: Model) -> int | None:
+    """Return the index of a labeled class in the model's scores; None if it has none.
+
+    Args:
+        label: The label: a class index, a class name, or None.
+        model: The model.
+    """
     classes = model.classifier.classes
-    if isinstance(label, int) and classes == _WITH_BACKGROUND:
+    if isinstance(label, int) and classes == _CLASSES_WITH_BACKGROUND:
         return label + 1 if 0 <= label < classes - 1 else None
     return None if label is None else find_class(label, model.labels, classes)
 
 
 def _sample(position: int, record: Record, ready: bool, model: Model, truth: bool) -> Sample:
-    label = label_index(record.label, model)
+    label = labeled_class(record.label, model)
     try:
         tensor = tensor_of(record, ready, model)
-        place = truth_of(record, ready, model) if truth else None
+        mask = truth_of(record, ready, model) if truth else None
     except ImageError as error:
         return Sample(position, record.name, label, None, str(error))
-    return Sample(position, record.name, label, tensor, None, place)
+    return Sample(position, record.name, label, tensor, None, mask)
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

@@ -9,12 +9,7 @@ from typing import Any
 from adcc_onnx.report.csv_format import csv_text
 from adcc_onnx.report.json_format import json_text, resampling_record
 from adcc_onnx.report.rounding import rounded, rounded_all
-from adcc_onnx.report.score_text import (
-    column_heading,
-    format_interval,
-    format_score,
-    score_title,
-)
+from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.text_table import aligned_rows, printable_lines
 from adcc_onnx.results.comparison import Comparison
 

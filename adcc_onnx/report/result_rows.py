@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from adcc_onnx.report.score_text import (
-    column_heading,
-    format_interval,
-    format_score,
-    score_title,
-)
+from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 from adcc_onnx.results.ranking import Ranking
 from adcc_onnx.results.rows import FailureRow

@@ -13,13 +13,7 @@ from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.metrics.scoring import Metrics, dataset_scores
 from adcc_onnx.results.per_image_records import per_image_records, to_dataframe
-from adcc_onnx.results.ranking import (
-    MethodValues,
-    Ranking,
-    align_images,
-    method_values,
-    rank,
-)
+from adcc_onnx.results.ranking import MethodValues, Ranking, align_images, method_values, rank
 from adcc_onnx.results.rows import FailureRow, ImageRow, MethodColumns, StoredRun
 from adcc_onnx.results.score_definitions import Score, main_score, scores_of, value_columns
 from adcc_onnx.results.store import Store

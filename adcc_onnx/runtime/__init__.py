@@ -1,1 +1,1 @@
-"""Running models under onnxruntime: devices, sessions, batches."""
+"""Runs ONNX models with onnxruntime: devices, sessions, memory, run settings and autotuning."""

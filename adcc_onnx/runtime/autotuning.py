@@ -1,6 +1,6 @@
-"""How many images a run, threads a run and runs side by side are fastest: measured, and remembered.
+"""Autotuning: measures which run settings are the fastest, and caches them on disk.
 
-None of the three changes a result, only the time it takes.
+The settings (batch size, threads, concurrent runs) change the speed of a model, but no result.
 """
 
 from __future__ import annotations
@@ -9,161 +9,100 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from adcc_onnx.errors import ModelError
+from adcc_onnx.errors import ModelError, OptionError
 from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
-from adcc_onnx.model import Model, Pass
-from adcc_onnx.runtime.session import Arrays, Session, SplitSession
+from adcc_onnx.runtime.run_settings import RunSettings
+from adcc_onnx.runtime.session import Arrays, Session
+from adcc_onnx.runtime.session_pool import Pass, SessionPool
 
 _BATCHES = {"cpu": (1, 4, 8, 16), "cuda": (8, 16, 32, 64, 128)}
-_LEAST_TIME = 0.25  # seconds that a turn takes, at least
-_TURNS = 2
-_LONG = 1.0  # seconds of a run, against which its start and noise count for nothing
-_LEAST_GAIN = 1.03  # what is less is noise, and a larger batch must be worth its memory
+_MIN_SECONDS = 0.25  # of one repetition
+_REPEATS = 2
+_LONG_RUN_SECONDS = 1.0  # a longer run gains nothing: its overhead and noise are negligible
+_MIN_SPEEDUP = 1.03  # less is noise, and a larger batch must be worth its memory
 
 
 @dataclass(frozen=True)
-class RunSettings:
-    """How a model is run.
+class AutotuneResult:
+    """The fastest settings that were found.
 
     Attributes:
-        batch: images a run.
-        threads: of one run; 0 for one a core.
-        lanes: runs side by side.
-        speed: images a second through one pass.
+        settings: The settings.
+        speed: Their speed in images per second through one pass.
     """
 
-    batch: int
-    threads: int
-    concurrent_runs: int
-    speed: float = 0.0
+    settings: RunSettings
+    speed: float
 
     def __str__(self) -> str:
-        """One line for a person."""
-        concurrent_runs = (
-            f", {self.concurrent_runs} runs side by side" if self.concurrent_runs > 1 else ""
-        )
-        return f"{self.batch} images a run{concurrent_runs} ({self.speed:.0f} images/s a pass)"
+        return f"autotuned: {self.settings} ({self.speed:.0f} images/s per pass)"
 
 
-def autotuned(model: Model, kind: Pass, say: Callable[[str], None] = lambda text: None) -> Model:
-    """The same model at its fastest pace for one kind of pass, found once and then remembered.
+def autotune(pool: SessionPool, kind: Pass, model_id: str) -> AutotuneResult:
+    """Find the fastest settings for one kind of pass, or read them from the cache on disk.
 
     Args:
-        model: from `load`.
-        kind: what most of the time will go to.
-        say: told the pace in one line.
-    """
-    key = _key(model, kind)
-    known = _remembered()
-    pace = known.get(key)
-    if pace is None:
-        pace = search(model, kind)
-        _remember({**known, key: pace})
-    say(f"{model.name}: {pace}")
-    return with_run_settings(model, pace)
-
-
-def with_run_settings(model: Model, pace: RunSettings) -> Model:
-    """The same model run at another pace."""
-    return replace(
-        model,
-        batch=pace.batch,
-        threads=pace.threads,
-        concurrent_runs=pace.concurrent_runs,
-        _sessions={},
-    )
-
-
-def search(model: Model, kind: Pass) -> RunSettings:
-    """The fastest pace: first the threads and lanes, at the model's batch, then the batch."""
-    pairs = [replace(pace, batch=model.batch) for pace in _pairs(model)]
-    best = _fastest(model, kind, pairs)
-    if not model.any_batch:
-        return best
-    batches = sorted({model.batch, *_BATCHES.get(model.device.kind, _BATCHES["cuda"])})
-    quick = (
-        best.speed * _LONG / best.concurrent_runs
-    )  # images of a run that gains nothing by being longer
-    tried = [batch for batch in batches if batch <= max(quick, model.batch)]
-    return _fastest(model, kind, [replace(best, batch=batch) for batch in tried])
-
-
-def _pairs(model: Model) -> list[RunSettings]:
-    """Runs side by side, and the threads of each; the preferred first.
-
-    The device does not wait for maps and metrics where another run is under way: a single run at a
-    time must be faster by more than noise to be worth that. On a CPU, runs share the cores.
-    """
-    if model.device.kind != "cpu":
-        return [RunSettings(0, 0, 2), RunSettings(0, 0, 1)]
-    cores = _cores()
-    if cores == 1:
-        return [RunSettings(0, 0, 1)]
-    return list(
-        dict.fromkeys(
-            [RunSettings(0, cores // 2, 2), RunSettings(0, 0, 1), RunSettings(0, 1, cores)]
-        )
-    )
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _fastest(model: Model, kind: Pass, paces: Sequence[RunSettings]) -> RunSettings:
-    """The first, unless a later one is faster by more than noise.
+        pool: The sessions of the model at its present settings.
+        kind: The kind of pass that takes most of the time.
+        model_id: A text that identifies the model file, such as its SHA-256.
 
     Raises:
-        ModelError: the model runs at none of them.
+        ModelError: The model does not run at any batch size.
     """
-    best: RunSettings | None = None
-    trouble: ModelError | None = None
-    for pace in paces:
-        try:
-            measured = replace(pace, speed=_speed(with_run_settings(model, pace), kind))
-        except ModelError as error:  # of memory, most likely
-            trouble = error
-            continue
-        if best is None or measured.speed > best.speed * _LEAST_GAIN:
-            best = measured
-    if best is None:
-        raise ModelError(f"the model runs at no batch size: {trouble}") from trouble
-    return best
+    key = _cache_key(pool, kind, model_id)
+    cache = _read_cache()
+    found = cache.get(key)
+    if found is None:
+        found = search(pool, kind)
+        _write_cache({**cache, key: found})
+    return found
 
 
-def _speed(model: Model, kind: Pass) -> float:
-    """Images a second, all lanes together, in the quickest of a few turns."""
-    session, feeds = model.session(kind), feeds_of(model, kind)
-    session.run(feeds)
-    turns = [back_to_back(session, feeds, 1, model.concurrent_runs)]
-    if turns[0] <= _LONG:
-        runs = max(1, round(_LEAST_TIME / turns[0]))
-        turns += [
-            back_to_back(session, feeds, runs, model.concurrent_runs) / runs for _ in range(_TURNS)
-        ]
-    return model.concurrent_runs * model.batch / min(turns)
+def search(pool: SessionPool, kind: Pass) -> AutotuneResult:
+    """Measure settings: first threads and concurrent runs at the pool's batch, then batch sizes.
+
+    Args:
+        pool: The sessions of the model at its present settings.
+        kind: The kind of pass.
+
+    Raises:
+        ModelError: The model does not run at any batch size.
+    """
+    batch = pool.settings.batch
+    best = _fastest(pool, kind, _parallel_settings(batch, pool.device.kind))
+    if not pool.any_batch:
+        return best
+    sizes = sorted({batch, *_BATCHES.get(pool.device.kind, _BATCHES["cuda"])})
+    longest = best.speed * _LONG_RUN_SECONDS / best.settings.concurrent_runs
+    candidates = [size for size in sizes if size <= max(longest, batch)]
+    return _fastest(pool, kind, [replace(best.settings, batch=size) for size in candidates])
 
 
-def back_to_back(
-    session: Session | SplitSession, feeds: Arrays, runs: int, concurrent_runs: int
-) -> float:
-    """Seconds that each of some threads takes for its runs of a session, one after another."""
+def back_to_back(session: Session, feeds: Arrays, runs: int, concurrent_runs: int) -> float:
+    """Run a session several times in each of several threads.
 
-    def lane() -> None:
+    Args:
+        session: The session.
+        feeds: The inputs of every run.
+        runs: The number of runs per thread, one after the other.
+        concurrent_runs: The number of threads.
+
+    Returns:
+        The elapsed time in seconds.
+    """
+
+    def repeat() -> None:
         for _ in range(runs):
             session.run(feeds)
 
-    threads = [threading.Thread(target=lane) for _ in range(concurrent_runs)]
+    threads = [threading.Thread(target=repeat) for _ in range(concurrent_runs)]
     start = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -172,44 +111,106 @@ def back_to_back(
     return time.perf_counter() - start
 
 
-def feeds_of(model: Model, kind: Pass) -> Arrays:
-    """Random images of one run of a pass."""
-    shape = (model.batch, model.classifier.channels, *model.size)
+def random_feeds(pool: SessionPool, kind: Pass) -> Arrays:
+    """Return random images for one run of a pass on whole images.
+
+    Args:
+        pool: The sessions of the model.
+        kind: The kind of pass.
+    """
+    batch, classifier = pool.settings.batch, pool.classifier
+    shape = (batch, classifier.channels, *classifier.fixed_size)
     feeds: Arrays = {IMAGE: np.random.default_rng(0).standard_normal(shape, np.float32)}
     if kind in (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS):
-        feeds[TARGET] = np.zeros(model.batch, np.int64)
+        feeds[TARGET] = np.zeros(batch, np.int64)
     return feeds
 
 
-def _key(model: Model, kind: Pass) -> str:
-    layers = "+".join(layer.name for layer in model.layers)
-    size = "x".join(map(str, model.size))
-    parts = (model.sha256, layers, size, kind.name, model.device.name, _cores())
+def _parallel_settings(batch: int, device: str) -> list[RunSettings]:
+    """Return combinations of threads and concurrent runs, the preferred one first.
+
+    With two concurrent runs the device does not wait for maps and metrics, so a single run must
+    be faster by more than noise. On a CPU the concurrent runs share the cores.
+    """
+    if device != "cpu":
+        return [RunSettings(batch, 0, 2), RunSettings(batch, 0, 1)]
+    cores = _cores()
+    if cores == 1:
+        return [RunSettings(batch, 0, 1)]
+    pairs = ((cores // 2, 2), (0, 1), (1, cores))
+    return [RunSettings(batch, *pair) for pair in dict.fromkeys(pairs)]
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _fastest(pool: SessionPool, kind: Pass, candidates: Sequence[RunSettings]) -> AutotuneResult:
+    """Return the first candidate, unless a later one is faster by more than noise."""
+    best: AutotuneResult | None = None
+    failure: ModelError | None = None
+    for settings in candidates:
+        try:
+            speed = _speed(pool.with_settings(settings), kind)
+        except ModelError as error:  # most likely out of memory
+            failure = error
+            continue
+        if best is None or speed > best.speed * _MIN_SPEEDUP:
+            best = AutotuneResult(settings, speed)
+    if best is None:
+        raise ModelError(f"the model does not run at any batch size: {failure}") from failure
+    return best
+
+
+def _speed(pool: SessionPool, kind: Pass) -> float:
+    """Return the images per second of all concurrent runs, in the fastest of some repetitions."""
+    session, feeds, settings = pool.session(kind), random_feeds(pool, kind), pool.settings
+    session.run(feeds)
+    times = [back_to_back(session, feeds, 1, settings.concurrent_runs)]
+    if times[0] <= _LONG_RUN_SECONDS:
+        runs = max(1, round(_MIN_SECONDS / times[0]))
+        times += [
+            back_to_back(session, feeds, runs, settings.concurrent_runs) / runs
+            for _ in range(_REPEATS)
+        ]
+    return settings.concurrent_runs * settings.batch / min(times)
+
+
+def _cache_key(pool: SessionPool, kind: Pass, model_id: str) -> str:
+    layers = "+".join(layer.name for layer in pool.layers)
+    size = "x".join(map(str, pool.classifier.fixed_size))
+    parts = (model_id, layers, size, kind.name, pool.device.name, _cores())
     return " ".join(map(str, (*parts, onnxruntime.__version__)))
 
 
-def _cache() -> Path:
+def _cache_file() -> Path:
     folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder) / "adcc-onnx" / "pace.json"
+    return Path(folder) / "adcc-onnx" / "autotune.json"
 
 
-def _remembered() -> dict[str, RunSettings]:
-    """Nothing where the file is missing or not as we write it."""
+def _read_cache() -> dict[str, AutotuneResult]:
+    """Read the cache; a missing or damaged file is an empty one."""
     try:
-        known = json.loads(_cache().read_text(encoding="utf-8"))
-        return {key: RunSettings(**pace) for key, pace in known.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        known = json.loads(_cache_file().read_text(encoding="utf-8"))
+        return {
+            key: AutotuneResult(RunSettings(**entry["settings"]), float(entry["speed"]))
+            for key, entry in known.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OptionError):
         return {}
 
 
-def _remember(known: Mapping[str, RunSettings]) -> None:
-    """Where nothing can be written, nothing is remembered."""
-    path = _cache()
-    text = json.dumps({key: asdict(pace) for key, pace in known.items()}, indent=1)
-    written = path.with_name(f"{path.name}.{os.getpid()}")
+def _write_cache(results: Mapping[str, AutotuneResult]) -> None:
+    """Write the cache, where the folder is writable."""
+    path = _cache_file()
+    text = json.dumps({key: asdict(result) for key, result in results.items()}, indent=1)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        written.write_text(text, encoding="utf-8")
-        written.replace(path)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
     except OSError:
         return

@@ -1,4 +1,4 @@
-"""Whether a model made to take any batch still computes the same."""
+"""Checks that a model with a dynamic batch still computes the same scores."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.session import Session
 
-# Kernels may sum in another order for another batch: rounding, not a mistake.
+# Kernels may sum in another order for another batch size, which rounds differently.
 _TOLERANCE = 1e-3
 
 
 def takes_any_batch(classifier: Classifier, device: Device) -> bool:
-    """Run a batch of two different images, and each of them alone: are the logits the same?"""
+    """Return whether a batch of two images gives the same logits as each image alone.
+
+    Args:
+        classifier: A classifier with a dynamic batch.
+        device: The device to run it on.
+    """
     shape = (2, classifier.channels, *classifier.fixed_size)
     images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     try:
-        probe = build_instrumented(classifier)
-        together = Session(probe, device, batch=2).run({IMAGE: images})[LOGITS]
-        alone = Session(probe, device, batch=1).run({IMAGE: images})[LOGITS]
+        graph = build_instrumented(classifier)
+        together = Session(graph, device, batch=2).run({IMAGE: images})[LOGITS]
+        alone = Session(graph, device, batch=1).run({IMAGE: images})[LOGITS]
     except ModelError:
         return False
     if together.shape != alone.shape:

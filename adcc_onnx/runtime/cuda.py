@@ -1,4 +1,4 @@
-"""What NVIDIA's driver and CUDA's libraries are on this machine, by asking them."""
+"""NVIDIA's driver and CUDA's libraries on this machine."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ import onnxruntime
 
 PROVIDER = "CUDAExecutionProvider"
 INSTALL = "pip install 'adcc-onnx[cuda]'"
-_NO_DEVICE = 100  # cuInit where there is a driver but no GPU
+_NO_DEVICE = 100  # the status of cuInit with a driver but no GPU
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A card as the driver shows it; `memory` in bytes."""
+    """A GPU.
+
+    Attributes:
+        name: The name of the GPU.
+        memory: Its memory in bytes.
+    """
 
     name: str
     memory: int
@@ -29,9 +34,9 @@ class Driver:
     """NVIDIA's driver.
 
     Attributes:
-        cuda: the newest CUDA it can serve, (major, minor); None without a driver.
-        gpus: in the order in which they are numbered.
-        error: CUDA's number of what went wrong at its start, 0 if nothing did.
+        cuda: The newest supported CUDA version, (major, minor); None without a driver.
+        gpus: The GPUs in the order of their numbers.
+        error: CUDA's error code from the driver's initialization; 0 if it succeeded.
     """
 
     cuda: tuple[int, int] | None = None
@@ -41,7 +46,7 @@ class Driver:
 
 @cache
 def driver() -> Driver:
-    """What the driver says."""
+    """Return the driver and its GPUs."""
     try:
         library = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:
@@ -56,7 +61,7 @@ def driver() -> Driver:
 
 
 def built_for() -> int | None:
-    """The major version of CUDA that this onnxruntime is built for; None if for none."""
+    """Return the major version of CUDA that onnxruntime is built for; None without CUDA."""
     if PROVIDER not in onnxruntime.get_available_providers():
         return None
     from onnxruntime.capi import build_and_package_info
@@ -66,11 +71,12 @@ def built_for() -> int | None:
 
 @cache
 def libraries() -> dict[str, bool]:
-    """The libraries that the CUDA provider loads, by name: whether each is found."""
+    """Return whether each library of the CUDA provider is found, by the library's name."""
     major = built_for()
     if major is None:
         return {}
-    # The wheels' copies are found through it; it prints what it misses, which we say ourselves.
+    # Makes the libraries of NVIDIA's wheels available. Its output is suppressed, because `trouble`
+    # reports missing libraries.
     with contextlib.redirect_stdout(io.StringIO()):
         onnxruntime.preload_dlls()
     if os.name == "nt":
@@ -82,13 +88,17 @@ def libraries() -> dict[str, bool]:
 
 
 def runtime_library() -> ctypes.CDLL | None:
-    """CUDA's runtime, None where it is not found."""
+    """Return CUDA's runtime library, or None if it is not found."""
     found = [name for name, there in libraries().items() if there and "cudart" in name]
     return ctypes.CDLL(found[0]) if found else None
 
 
 def loads(library: str) -> bool:
-    """Whether the system finds and can load a library."""
+    """Return whether the system can load a library.
+
+    Args:
+        library: The file name of the library.
+    """
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -97,7 +107,7 @@ def loads(library: str) -> bool:
 
 
 def trouble() -> str | None:
-    """Why CUDA cannot be used here and what to do about it, None where it can."""
+    """Return why CUDA cannot be used and how to fix it, or None if it can be used."""
     wanted, found = built_for(), driver()
     if wanted is None:
         return "this onnxruntime is built without CUDA; pip install onnxruntime-gpu in its place"
@@ -107,7 +117,7 @@ def trouble() -> str | None:
         return "no NVIDIA GPU found"
     if found.cuda is not None and found.cuda[0] < wanted:
         has = "{}.{}".format(*found.cuda)
-        return f"the driver serves CUDA {has}, onnxruntime needs {wanted}; update the driver"
+        return f"the driver supports CUDA {has}, onnxruntime needs {wanted}; update the driver"
     missing = [name for name, there in libraries().items() if not there]
     return f"{', '.join(missing)} not found; {INSTALL}" if missing else None
 

@@ -1,6 +1,6 @@
-"""Runs of one size that a card records once and then replays as a whole (CUDA graphs).
+"""CUDA graphs: the GPU records a run of one batch size once and then replays it as a whole.
 
-What is recorded are addresses, so inputs and outputs lie in buffers that stay where they are.
+A recording holds the addresses of its inputs and outputs, so these have buffers of their own.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from onnx import TensorProto, helper
 
 from adcc_onnx.runtime.devices import Device
 
-# onnxruntime's name of the recording that a run makes or replays; -1 is none.
-_RECORDING, _NONE = "gpu_graph_id", "-1"
-_NUMBERS = itertools.count(1)
+# The run option with the ID of the graph to record or replay; -1 stands for none.
+_GRAPH_ID, _NONE = "gpu_graph_id", "-1"
+_IDS = itertools.count(1)
 
 
 class Captured:
-    """A session's runs of one batch size.
+    """The recorded runs of a session, for one batch size.
 
     Args:
-        session: onnxruntime's, its provider told to record.
-        outputs: their names, in order.
-        device: where it runs.
+        session: The onnxruntime session, with CUDA graphs enabled in its provider.
+        outputs: The names of the outputs, in order.
+        device: The device of the session.
     """
 
     def __init__(self, session: Any, outputs: Sequence[str], device: Device) -> None:
@@ -36,15 +36,20 @@ class Captured:
         self._inputs: dict[str, Any] = {}
         self._results: list[Any] = []
         self._binding: Any = None
-        self._number = str(next(_NUMBERS))
-        self._turn = threading.Lock()
+        self._graph_id = str(next(_IDS))
+        self._lock = threading.Lock()
 
     def run(self, feeds: Mapping[str, Any], keep: Container[str]) -> list[Any]:
-        """The outputs for arrays, or onnxruntime's values, of the batch's size.
+        """Run the session on a full batch.
 
-        Those named by `keep` stay on the device; all are copies, since the next run overwrites.
+        Args:
+            feeds: The inputs by name, as arrays or as onnxruntime values.
+            keep: The names of the outputs that stay on the device.
+
+        Returns:
+            Copies of the outputs, because the next run overwrites the buffers.
         """
-        with self._turn:
+        with self._lock:
             if self._binding is None:
                 self._prepare(feeds)
             for name, given in feeds.items():
@@ -52,15 +57,15 @@ class Captured:
                     self._inputs[name].update_inplace(np.ascontiguousarray(given))
                 else:
                     copied(given, self._device, self._inputs[name])
-            self._session.run_with_iobinding(self._binding, _options(self._number))
+            self._session.run_with_iobinding(self._binding, _options(self._graph_id))
             named = zip(self._outputs, self._results, strict=True)
             return [copied(v, self._device) if n in keep else _fetched(v) for n, v in named]
 
     def _prepare(self, feeds: Mapping[str, Any]) -> None:
-        """Make the buffers; a run beforehand shows how large the outputs are."""
+        """Allocate the buffers; a first run gives the shapes of the outputs."""
         for name, given in feeds.items():
             if isinstance(given, np.ndarray):
-                # A copy: where the device is the host, the value would be the caller's array.
+                # A copy: on the CPU the value would share the caller's array.
                 own = np.array(given, order="C")
                 value = onnxruntime.OrtValue.ortvalue_from_numpy(own, *self._device.memory)
             else:
@@ -72,7 +77,7 @@ class Captured:
         for name in self._outputs:
             trial.bind_output(name, *self._device.memory)
         self._session.run_with_iobinding(trial, _options(_NONE))
-        self._results = [_room(value, *self._device.memory) for value in trial.get_outputs()]
+        self._results = [_empty_like(value, *self._device.memory) for value in trial.get_outputs()]
         binding = self._session.io_binding()
         for name, value in self._inputs.items():
             binding.bind_ortvalue_input(name, value)
@@ -82,12 +87,18 @@ class Captured:
 
 
 def unrecorded() -> Any:
-    """The options of a run that neither records nor replays."""
+    """Return the options of a run that neither records nor replays a graph."""
     return _options(_NONE)
 
 
 def copied(value: Any, device: Device, into: Any = None) -> Any:
-    """A float32 value of onnxruntime's copied on its device, into another of its shape if given."""
+    """Copy a float32 value on its device.
+
+    Args:
+        value: The onnxruntime value.
+        device: The device that holds the value.
+        into: The value to overwrite, of the same shape; a new one if None.
+    """
     session = _copier(device)
     binding = session.io_binding()
     binding.bind_ortvalue_input("x", value)
@@ -108,21 +119,21 @@ def _copier(device: Device) -> Any:
 
 
 def _fetched(value: Any) -> Any:
-    """A copy in the host's memory, which is the copy's own."""
-    room = _room(value)
-    room.update_inplace(value.numpy())
-    return room
+    """Return a copy in the host's memory."""
+    copy = _empty_like(value)
+    copy.update_inplace(value.numpy())
+    return copy
 
 
-def _room(value: Any, *where: Any) -> Any:
-    """A value of another's shape and type, on the host unless told otherwise."""
+def _empty_like(value: Any, *where: Any) -> Any:
+    """Return an uninitialized value of the same shape and type, by default on the host."""
     return onnxruntime.OrtValue.ortvalue_from_shape_and_type(
         value.shape(), value.element_type(), *where
     )
 
 
 @cache
-def _options(recording: str) -> Any:
+def _options(graph_id: str) -> Any:
     options = onnxruntime.RunOptions()
-    options.add_run_config_entry(_RECORDING, recording)
+    options.add_run_config_entry(_GRAPH_ID, graph_id)
     return options

@@ -1,4 +1,4 @@
-"""Which device runs the model: found out before it is asked for, and said in one line."""
+"""Devices: which ones exist, why one cannot be used, and which one is chosen."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from adcc_onnx.runtime import cuda
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _IN_CUDA_MEMORY = ("cuda", "tensorrt")
-_RECORDING = "enable_cuda_graph"  # the CUDA provider's option
-_SILENT, _WARNINGS = 4, 2  # onnxruntime's levels of logging; warnings are its default
-_TENSORRT = 10  # the major version that onnxruntime's provider links to
+_CUDA_GRAPH = "enable_cuda_graph"  # an option of the CUDA provider
+_SILENT, _WARNINGS = 4, 2  # logging levels of onnxruntime; the default is warnings
+_TENSORRT = 10  # the major version of TensorRT that onnxruntime's provider is linked to
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device that is there.
+    """A device that can be used.
 
     Attributes:
-        name: "cpu", "cuda:0" or as a user would ask for it.
-        reason: one line for a person: what was chosen and why.
-        providers: as `onnxruntime.InferenceSession` takes them.
-        custom_ops: libraries of custom operators, which every session loads: code of the user's.
-        tf32: whether it may round the factors of float32 products to TF32's 10 bits.
-        captures: whether runs of a full batch are recorded and replayed; see `capturing`.
+        name: The name as a user gives it, such as "cpu" or "cuda:0".
+        reason: One line for the user: which device was chosen and why.
+        providers: The execution providers for `onnxruntime.InferenceSession`.
+        custom_ops: The paths of libraries with custom operators; every session loads them.
+        tf32: Whether factors of float32 products may be rounded to TF32, with 10 bits.
+        captures: Whether runs of a full batch are recorded as CUDA graphs; see `capturing`.
     """
 
     name: str
@@ -44,18 +44,18 @@ class Device:
 
     @property
     def memory(self) -> tuple[str, int]:
-        """Where arrays are laid for it, as `onnxruntime.OrtValue` names the place."""
+        """The memory of the device, as (name, index) for `onnxruntime.OrtValue`."""
         _, _, which = self.name.partition(":")
         return ("cuda", int(which or 0)) if self.kind in _IN_CUDA_MEMORY else ("cpu", 0)
 
     @property
     def remote(self) -> bool:
-        """Whether its memory is not the host's: what is copied between the two costs time."""
+        """Whether the device has its own memory, so that copies to it take time."""
         return self.memory[0] != "cpu"
 
     @property
     def kind(self) -> str:
-        """The name without the number: "cpu", "cuda"."""
+        """The name without the number, such as "cpu" or "cuda"."""
         return self.name.partition(":")[0]
 
 
@@ -64,14 +64,15 @@ class _Kind:
     """A kind of device.
 
     Attributes:
-        title: for a person.
-        provider: its name in onnxruntime.
-        install: how to get an onnxruntime that has the provider.
-        option: the provider's option that takes what follows the colon; None if nothing may.
-        which: what may follow it, the first one if nothing does.
-        options: further ones of the provider.
-        trouble: why it cannot be used although onnxruntime has the provider.
-        helpers: kinds that run the operators it lacks.
+        title: The name in messages.
+        provider: The name of the execution provider.
+        install: How to install an onnxruntime with the provider.
+        option: The provider's option for the text after the colon; None if there is none.
+        which: The default and the pattern of the text after the colon.
+        options: Further options of the provider.
+        trouble: A function that returns why the kind cannot be used, although onnxruntime has the
+            provider; None if it can be used.
+        helpers: Kinds of devices that run the operators that the provider does not support.
     """
 
     title: str
@@ -116,7 +117,7 @@ _KINDS = {
         _INSTEAD.format("onnxruntime-openvino"),
         option="device_type",
         which=("CPU", r"CPU|NPU|GPU(\.\d+)?"),
-        # Its own default may compute in half precision.
+        # The default of the provider may compute in half precision.
         options=(("precision", "ACCURACY"),),
     ),
     "directml": _Kind("DirectML", "DmlExecutionProvider", _INSTEAD.format("onnxruntime-directml")),
@@ -129,59 +130,75 @@ _KINDS = {
 }
 
 
-def choose_device(asked: str = "auto", tf32: bool = True) -> Device:
-    """The device to run on.
+def choose_device(requested: str = "auto", tf32: bool = True) -> Device:
+    """Return a device.
 
     Args:
-        asked: "auto" (CUDA where it works, else the CPU), "cpu", "cuda" or "cuda:1", "tensorrt"
-            likewise, "openvino" or "openvino:GPU", "directml", "coreml".
-        tf32: whether CUDA may compute products in TF32.
+        requested: "auto" (CUDA if it works, else the CPU), "cpu", "cuda" or "cuda:1", "tensorrt" or
+            "tensorrt:1", "openvino" or "openvino:GPU", "directml", "coreml".
+        tf32: Whether CUDA may compute products in TF32.
 
     Raises:
-        DeviceError: it cannot be used here; says what is missing, and what brings it.
-        OptionError: no such device.
+        DeviceError: The device cannot be used; the message says what is missing and how to
+            install it.
+        OptionError: There is no such device.
+
+    Example:
+        >>> choose_device("cpu").name
+        'cpu'
     """
-    name, _, which = asked.partition(":")
+    name, _, which = requested.partition(":")
     if name in ("auto", "cpu") and not which:
-        return _auto(tf32) if name == "auto" else _cpu("it was asked for")
+        return _auto(tf32) if name == "auto" else _cpu("requested")
     kind = _KINDS.get(name)
     if kind is None or (which and not _fits(kind, which)):
         known = ["auto", "cpu", *_KINDS]
         raise OptionError(
-            f"no device '{asked}'{did_you_mean(asked, known)}; choose {', '.join(known)}, "
+            f"no device '{requested}'{did_you_mean(requested, known)}; choose {', '.join(known)}, "
             "with a number as in cuda:1, or openvino:GPU"
         )
-    device = _device(name, which or kind.which[0], "it was asked for", tf32)
+    device = _device(name, which or kind.which[0], "requested", tf32)
     trouble = why_not(name) or _trouble(device)
     if trouble is not None:
         raise DeviceError(
-            f"device '{asked}' is not available: {trouble}; or use --device auto or cpu"
+            f"device '{requested}' is not available: {trouble}; or use --device auto or cpu"
         )
     return device
 
 
 def capturing(device: Device) -> Device:
-    """The same device with CUDA graphs: a full batch's run is recorded once, and then replayed.
+    """Return the same device with CUDA graphs: a full batch is recorded once and then replayed.
+
+    Args:
+        device: The device.
 
     Raises:
-        OptionError: it is no CUDA device.
+        OptionError: The device is not a CUDA device.
     """
     if device.kind != "cuda":
         raise OptionError(f"CUDA graphs need --device cuda, not {device.name}")
     (provider, options), *others = device.providers
-    recording = (provider, {**options, _RECORDING: "1"})
-    return replace(device, providers=[recording, *others], captures=True)
+    with_graphs = (provider, {**options, _CUDA_GRAPH: "1"})
+    return replace(device, providers=[with_graphs, *others], captures=True)
 
 
 def uncapturing(device: Device) -> Device:
-    """The same device without CUDA graphs."""
+    """Return the same device without CUDA graphs.
+
+    Args:
+        device: The device.
+    """
     (provider, options), *others = device.providers
-    plain = {key: value for key, value in options.items() if key != _RECORDING}
+    plain = {key: value for key, value in options.items() if key != _CUDA_GRAPH}
     return replace(device, providers=[(provider, plain), *others], captures=False)
 
 
 def why_not(name: str) -> str | None:
-    """Why a kind of device cannot be used here and what would mend it; None where it can."""
+    """Return why a kind of device cannot be used and how to fix it; None if it can be used.
+
+    Args:
+        name: The kind of device, without a number.
+    """
     kind = _KINDS[name]
     if kind.provider not in onnxruntime.get_available_providers():
         return f"this onnxruntime is built without {kind.title}; {kind.install}"
@@ -189,7 +206,7 @@ def why_not(name: str) -> str | None:
 
 
 def kinds() -> list[str]:
-    """All kinds of devices besides the CPU."""
+    """Return all kinds of devices except the CPU."""
     return list(_KINDS)
 
 
@@ -224,7 +241,7 @@ def _fits(kind: _Kind, which: str) -> bool:
 
 
 def _trouble(device: Device) -> str | None:
-    """Why this one device of its kind cannot be used."""
+    """Return why a device cannot be used, although its kind can; None if it can be used."""
     number = device.name.partition(":")[2]
     if device.kind in ("cuda", "tensorrt") and int(number) >= len(cuda.driver().gpus):
         return f"the NVIDIA GPUs are numbered 0 to {len(cuda.driver().gpus) - 1}"
@@ -235,7 +252,7 @@ def _trouble(device: Device) -> str | None:
 
 @cache
 def _opens(device: Device) -> bool:
-    """Whether a session really runs there: onnxruntime falls back to the CPU without a word."""
+    """Return whether a session really uses the device, since onnxruntime falls back to the CPU."""
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "trial", [x], [y])

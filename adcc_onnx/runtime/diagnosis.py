@@ -11,6 +11,7 @@ import adcc_onnx
 from adcc_onnx.errors import first_line
 
 _PACKAGES = ("onnx", "onnx-ir", "onnxscript", "numba", "numpy", "scipy", "pillow")
+# Packages whose names look like an onnxruntime.
 _NO_RUNTIME = ("onnxruntime-extensions", "onnxruntime-genai", "onnxruntime-tools")
 
 

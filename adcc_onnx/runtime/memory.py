@@ -1,4 +1,4 @@
-"""The host's memory: what sessions take on a CPU, and what the C library keeps of it."""
+"""The host's memory: one arena for all CPU sessions, and the heap of the C library."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import onnxruntime
 
 
 def share_arena(options: Any) -> None:
-    """Let a session on the CPU share its working memory with the others: few run at a time.
+    """Let a CPU session share its working memory with all others, of which few run at a time.
 
-    Memory planned by the first run (a memory pattern) would lie beside what that run took, and
-    saves no time on a CPU.
+    Memory patterns are disabled: they need additional memory and save no time on a CPU.
 
     Args:
-        options: an `onnxruntime.SessionOptions`.
+        options: The `onnxruntime.SessionOptions` of the session.
     """
     _register_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
@@ -25,10 +24,10 @@ def share_arena(options: Any) -> None:
 
 
 def trim_heap() -> None:
-    """Return freed memory to the system, where the C library can be told to (glibc).
+    """Return freed memory to the operating system, if the C library supports it (glibc).
 
-    Opening a session frees more than twice the model's weights: what onnxruntime fused or packed
-    anew. Kept, it would stand beside all that a run needs.
+    Opening a session frees more memory than twice the model's weights, because onnxruntime fuses
+    and packs weights. The C library would keep this memory while the session runs.
     """
     trim = _trim()
     if trim is not None:
@@ -37,7 +36,7 @@ def trim_heap() -> None:
 
 @cache
 def _register_arena() -> None:
-    """One arena for all sessions of the process; weights lie beside it and go with a session."""
+    """Register one arena for all sessions of the process; weights are not part of it."""
     kinds, places = onnxruntime.OrtAllocatorType, onnxruntime.OrtMemType
     where = onnxruntime.OrtMemoryInfo("Cpu", kinds.ORT_ARENA_ALLOCATOR, 0, places.DEFAULT)
     onnxruntime.create_and_register_allocator(where, onnxruntime.OrtArenaCfg({}))

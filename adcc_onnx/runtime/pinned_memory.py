@@ -1,4 +1,4 @@
-"""Page-locked arrays on the host: a card reads them at the full speed of its bus."""
+"""Page-locked arrays in the host's memory, which a GPU reads at the full speed of its bus."""
 
 from __future__ import annotations
 
@@ -14,21 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.runtime import cuda
-from adcc_onnx.runtime.devices import Device
 
-_PORTABLE = 1  # cudaHostAllocPortable: locked for all cards
+_PORTABLE = 1  # cudaHostAllocPortable: locked for all GPUs
 Shape = tuple[int, ...]
 
 
-def host_array(shape: Shape, device: Device) -> NDArray[np.float32]:
-    """An array to be filled and laid on a device; page-locked where that is a CUDA card."""
-    pool = _pool() if device.remote else None
+def pinned_array(shape: Shape) -> NDArray[np.float32]:
+    """Return an array for data that will be copied to a device.
+
+    Args:
+        shape: The shape of the array.
+
+    Returns:
+        An uninitialized float32 array; page-locked if CUDA is available, and ordinary otherwise.
+    """
+    pool = _pool()
     found = None if pool is None else pool.array(shape)
     return np.empty(shape, np.float32) if found is None else found
 
 
 class PinnedArrays:
-    """Page-locked memory that is used again once its array is gone: locking it takes long.
+    """A pool of page-locked memory: locking is slow, so memory is reused after its array is freed.
 
     Args:
         runtime: CUDA's runtime library.
@@ -40,7 +46,11 @@ class PinnedArrays:
         self._lock = threading.Lock()
 
     def array(self, shape: Shape) -> NDArray[np.float32] | None:
-        """An array of this shape, its values undefined; None where no memory can be locked."""
+        """Return an uninitialized array, or None if no memory can be locked.
+
+        Args:
+            shape: The shape of the array.
+        """
         size = 4 * math.prod(shape)
         with self._lock:
             free = self._free[shape]
@@ -48,7 +58,7 @@ class PinnedArrays:
         if address is None:
             return None
         block = (ctypes.c_char * size).from_address(address)
-        # Every view of the array keeps the block: once the last is gone, it is free again.
+        # Every view of the array refers to the block; it is free after the last view is gone.
         weakref.finalize(block, self._free[shape].append, address).atexit = False
         return np.frombuffer(memoryview(block), np.float32).reshape(shape)
 

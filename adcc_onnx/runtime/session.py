@@ -1,4 +1,4 @@
-"""One onnxruntime session: arrays in, arrays out, whatever batch the model takes."""
+"""An onnxruntime session for any number of samples, which are run in batches."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from adcc_onnx.runtime.memory import share_arena, trim_heap
 Arrays = dict[str, NDArray[Any]]
 Batched = NDArray[Any] | DeviceArray
 _ERRORS_ONLY = 3
-# Merges a Pad of zeros into a MaxPool, whose own pads are -inf: wrong where a window holds only
-# negative values (Keras' ResNet50V2; onnxruntime 1.31).
+# Pad_Fusion merges a Pad of zeros into a MaxPool, whose own pads are -inf. The result is wrong if
+# a window has negative values only (ResNet50V2 of Keras; onnxruntime 1.31).
 _WRONG_FUSIONS = ["Pad_Fusion"]
-# Quantized operators are computed as the graph says, in real numbers: those in whole numbers, which
-# they would be fused to, overflow on CPUs without VNNI, and a map would depend on the machine.
+# Quantized operators are computed in real numbers, as the graph defines them. The integer kernels
+# that onnxruntime would use overflow on CPUs without VNNI, so maps would depend on the machine.
 _REAL_ARITHMETIC = ("session.disable_quant_qdq", "1")
-# What onnxruntime, CUDA, cuBLAS, cuDNN, TensorRT and C++ say when memory runs out.
+# Parts of the out-of-memory messages of onnxruntime, CUDA, cuBLAS, cuDNN, TensorRT and C++.
 _OUT_OF_MEMORY = (
     "failed to allocate memory",
     "out of memory",
@@ -46,23 +46,23 @@ _OUT_OF_MEMORY = (
 
 
 class Session:
-    """A model under onnxruntime.
+    """A model in onnxruntime.
 
     Args:
-        model: any graph whose batched inputs have the batch in front.
-        device: where it runs.
-        batch: the most samples a run takes; for a model of fixed batch exactly so many, the last
-            run filled up with copies.
-        fixed: whether the model takes no other batch.
-        threads: of one run on a CPU; 0 for one a core.
+        model: A graph whose batched inputs have the batch as their first axis.
+        device: The device that runs it.
+        batch: The maximum number of samples per run. A model with a fixed batch always takes
+            exactly this number; the last run is filled up with repeated samples.
+        fixed: Whether the model accepts no other batch.
+        threads: Number of intra-op threads per run on a CPU; 0 uses one per core.
 
     Attributes:
-        outputs: their names.
-        samples: how many it was run on so far.
-        seconds: that took, summed over the threads that ran it.
+        outputs: The names of the outputs.
+        samples: The number of samples that were run so far.
+        seconds: The time that they took, summed over threads.
 
     Raises:
-        ModelError: onnxruntime refuses the model.
+        ModelError: The model cannot be opened in onnxruntime.
     """
 
     def __init__(
@@ -87,16 +87,23 @@ class Session:
         self._batch, self._fixed = batch, fixed
         self._captured = self._recorder()
         self.samples, self.seconds = 0, 0.0
-        self._counting = threading.Lock()
+        self._counter_lock = threading.Lock()
 
     def run(
         self, batched: Mapping[str, Batched], shared: Mapping[str, Any] | None = None
     ) -> Arrays:
-        """All outputs for the samples of `batched`; `shared` inputs go whole to every run.
+        """Run the model.
+
+        Args:
+            batched: The inputs by name that are split into batches, [N, ...] each.
+            shared: The inputs by name that every run gets as a whole.
+
+        Returns:
+            The outputs by name, [N, ...] each.
 
         Raises:
-            ModelError: onnxruntime fails while running.
-            OutOfMemoryError: the memory does not suffice for one sample.
+            ModelError: The run fails in onnxruntime.
+            OutOfMemoryError: The memory is too small for one sample.
         """
         return self.run_keeping((), batched, shared)[0]
 
@@ -106,65 +113,78 @@ class Session:
         batched: Mapping[str, Batched],
         shared: Mapping[str, Any] | None = None,
     ) -> tuple[Arrays, dict[str, DeviceArray]]:
-        """The same, the outputs named by `keep` left on the device."""
-        # What all runs share goes to the device once.
-        held = {
+        """Run the model and leave some outputs on the device.
+
+        Args:
+            keep: The names of the outputs that stay on the device.
+            batched: The inputs by name that are split into batches, [N, ...] each.
+            shared: The inputs by name that every run gets as a whole.
+
+        Returns:
+            The other outputs by name, and the outputs on the device by name.
+
+        Raises:
+            ModelError: The run fails in onnxruntime.
+            OutOfMemoryError: The memory is too small for one sample.
+        """
+        # Shared inputs are copied to the device once.
+        on_device = {
             name: to_ort_value(value, self._device) if isinstance(value, np.ndarray) else value
             for name, value in (shared or {}).items()
         }
-        parts = list(self._parts(batched, held, keep))
+        parts = list(self._parts(batched, on_device, keep))
         fetched: Arrays = {}
         kept: dict[str, DeviceArray] = {}
         for index, name in enumerate(self.outputs):
-            made = DeviceArray([(results[index], used) for results, used in parts])
+            output = DeviceArray([(results[index], used) for results, used in parts])
             if name in keep:
-                kept[name] = made
+                kept[name] = output
             else:
-                fetched[name] = made.array
+                fetched[name] = output.array
         return fetched, kept
 
     def _parts(
-        self, batched: Mapping[str, Batched], held: Mapping[str, Any], keep: Container[str]
+        self, batched: Mapping[str, Batched], shared: Mapping[str, Any], keep: Container[str]
     ) -> Iterator[tuple[list[Any], int]]:
-        """Run's worth by run's worth, onnxruntime's outputs and how many samples count of them.
+        """Iterate over the outputs of one run after the other, with the number of valid samples.
 
-        A run takes fewer samples once memory has run out.
+        The batch is halved when memory runs out.
         """
         for start, stop in itertools.pairwise(_edges(batched)):
             while start < stop:
                 used = min(self._batch, stop - start)
                 feeds = {name: _taken(v, start, start + used) for name, v in batched.items()}
                 try:
-                    yield self._run(feeds, held, keep), used
+                    yield self._run(feeds, shared, keep), used
                 except OutOfMemoryError:
                     if self._fixed or used == 1:
                         raise
                     self._halve(used)
                     continue
                 start += used
-                with self._counting:
+                with self._counter_lock:
                     self.samples += used
 
     def _halve(self, used: int) -> None:
         self._batch = used // 2
         self._captured = self._recorder()
         warnings.warn(
-            f"out of memory with {used} images a run: going on with {self._batch}",
+            f"out of memory with {used} images per run; continuing with {self._batch}",
             AdccWarning,
             stacklevel=2,
         )
 
     def _recorder(self) -> Captured | None:
-        """What records runs of a full batch, where the device does that."""
+        """Return the recorded runs of a full batch, if the device uses CUDA graphs."""
         if not self._device.captures:
             return None
         return Captured(self._session, self.outputs, self._device)
 
     def _run(
-        self, feeds: Mapping[str, Any], held: Mapping[str, Any], keep: Container[str]
+        self, feeds: Mapping[str, Any], shared: Mapping[str, Any], keep: Container[str]
     ) -> list[Any]:
         start = time.perf_counter()
-        given = {name: self._filled(value) for name, value in feeds.items()} | dict(held)
+        given = {name: self._filled(value) for name, value in feeds.items()} | dict(shared)
         whole = all(_samples(given[name]) == self._batch for name in feeds)
         try:
             if self._captured is not None and whole:
@@ -174,11 +194,11 @@ class Session:
         except Exception as error:
             if _is_out_of_memory(error):
                 raise OutOfMemoryError(
-                    "the memory does not suffice to run the model; give --batch-size 1, smaller "
-                    "images or --device cpu"
+                    "the memory is too small to run the model; give --batch-size 1, smaller images "
+                    "or --device cpu"
                 ) from error
             raise ModelError(f"onnxruntime failed to run the model: {first_line(error)}") from error
-        with self._counting:
+        with self._counter_lock:
             self.seconds += time.perf_counter() - start
         return results
 
@@ -197,55 +217,71 @@ class Session:
         return results
 
     def _filled(self, value: Any) -> Any:
-        """Samples repeated until they fill a batch, where the model takes no other."""
+        """Repeat samples until they fill the batch of a model with a fixed batch."""
         if not self._fixed or not isinstance(value, np.ndarray) or len(value) == self._batch:
             return value
         return np.resize(value, (self._batch, *value.shape[1:]))
 
 
 class SplitSession:
-    """Two sessions: what the first makes of the one image is shared by all runs of the second."""
+    """A model that is split into a prefix and a suffix: the prefix runs once for one image.
 
-    def __init__(self, first: Session, second: Session) -> None:
-        self._first, self._second = first, second
+    All runs of the suffix share the outputs of the prefix.
+
+    Args:
+        prefix: The session of the part before the split.
+        suffix: The session of the part after the split.
+    """
+
+    def __init__(self, prefix: Session, suffix: Session) -> None:
+        self._prefix, self._suffix = prefix, suffix
 
     @property
     def single_cut(self) -> bool:
-        """Whether a single value goes from the first to the second."""
-        return len(self._first.outputs) == 1
+        """Whether the prefix has a single output."""
+        return len(self._prefix.outputs) == 1
 
     @property
     def samples(self) -> int:
-        """How many the second was run on so far."""
-        return self._second.samples
+        """The number of samples that the suffix was run on so far."""
+        return self._suffix.samples
 
     @property
     def seconds(self) -> float:
-        """How long both ran so far."""
-        return self._first.seconds + self._second.seconds
+        """The time that both parts took so far."""
+        return self._prefix.seconds + self._suffix.seconds
 
     def run(self, batched: Arrays, shared: Mapping[str, Any] | None = None) -> Arrays:
-        """The second's outputs for the samples of `batched`; `shared` goes to the first.
+        """Run both parts.
+
+        Args:
+            batched: The inputs of the suffix that are split into batches.
+            shared: The inputs of the prefix.
+
+        Returns:
+            The outputs of the suffix by name.
 
         Raises:
-            ModelError: onnxruntime fails while running.
+            ModelError: The run fails in onnxruntime.
         """
-        _, passed = self._first.run_keeping(self._first.outputs, dict(shared or {}))
+        _, passed = self._prefix.run_keeping(self._prefix.outputs, dict(shared or {}))
         whole = {name: kept.part(0, len(kept)) for name, kept in passed.items()}
-        return self._second.run(batched, whole)
+        return self._suffix.run(batched, whole)
 
     def run_from(self, batched: Arrays, value: NDArray[Any]) -> Arrays:
-        """The same where the one value that goes from the first to the second is known."""
-        return self._second.run(batched, {self._first.outputs[0]: value})
+        """Run the suffix alone, if the single output of the prefix is known.
+
+        Args:
+            batched: The inputs of the suffix that are split into batches.
+            value: The output of the prefix.
+        """
+        return self._suffix.run(batched, {self._prefix.outputs[0]: value})
 
 
 def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
-    """(the graph as protobuf, its large weights as they lie in memory).
-
-    The sessions of one model share their weights.
-    """
+    """Return the graph as protobuf and its large weights, which all sessions of a model share."""
     with detached_weights(model, lambda tensor: tensor.dtype in ARRAY_TYPES) as weights:
-        # onnxruntime opens no file for us: it would look in the working directory.
+        # onnxruntime would search external files in the working directory, so none are left to it.
         for value in model.graph.initializers.values():
             tensor = value.const_value
             if isinstance(tensor, ir.ExternalTensor) and value.name not in weights:
@@ -259,7 +295,7 @@ def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
 
 
 def _opened(graph: bytes, options: Any, device: Device) -> tuple[Any, Device]:
-    """onnxruntime's session, and the device as it serves this graph."""
+    """Return the onnxruntime session, and the device, without CUDA graphs if they fail."""
     try:
         session = onnxruntime.InferenceSession(
             graph, options, providers=device.providers, disabled_optimizers=_WRONG_FUSIONS
@@ -277,7 +313,7 @@ def _opened(graph: bytes, options: Any, device: Device) -> tuple[Any, Device]:
 
 
 def _edges(batched: Mapping[str, Batched]) -> list[int]:
-    """Where the samples part: as those do that lie on the device already."""
+    """Return the indices at which samples are split: the edges of arrays on the device."""
     for value in batched.values():
         if isinstance(value, DeviceArray):
             return value.edges
@@ -297,8 +333,8 @@ def _why_refused(error: Exception) -> str:
     if unknown is not None:
         operator = ".".join(unknown.groups())
         return (
-            f"operator {operator} of the model is none of onnxruntime's: name the library that "
-            "has it by --custom-ops, if you trust its code"
+            f"onnxruntime does not know the operator {operator} of the model: give the library "
+            "that defines it by --custom-ops, if you trust its code"
         )
     return f"onnxruntime refuses the model: {first_line(error)}"
 

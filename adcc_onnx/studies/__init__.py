@@ -1,0 +1,1 @@
+"""Studies of metrics, methods and speed: metric validation, model randomization, throughput."""

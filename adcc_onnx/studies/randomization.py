@@ -1,23 +1,25 @@
-"""The model parameter randomization test: do the maps depend on what the model has learned?
+"""The model-parameter randomization check: do the maps depend on what the model has learned?
 
-Weights are replaced by random ones in a cascade from the scores down to the input, more of them at
-every step. A method whose maps do not change does not explain the model. Adebayo et al., Sanity
-Checks for Saliency Maps, NeurIPS 2018, https://arxiv.org/abs/1810.03292.
+Each step replaces more weights by random numbers, from the scores towards the image. If the maps
+of a method do not change, the method does not explain the model. Adebayo et al., NeurIPS 2018,
+https://arxiv.org/abs/1810.03292.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adcc_onnx.cams.method import Method
 from adcc_onnx.errors import ModelError, OptionError
-from adcc_onnx.evaluation.plan import LABEL, Plan
-from adcc_onnx.explanation.batch_context import BatchContext
+from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.explanation.maps import maps_of
+from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
+from adcc_onnx.explanation.targets import LABEL
 from adcc_onnx.graph.programs.randomize_weights import randomize_weights, weight_names_from_top
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.kernels.arrays import Float32Array
@@ -27,13 +29,13 @@ from adcc_onnx.model import Model
 
 @dataclass(frozen=True)
 class RandomizationStep:
-    """One step of the cascade.
+    """One step of the check.
 
     Attributes:
-        weights: Number of randomized weight tensors.
-        last_weight: Name of the randomized weight tensor that is farthest from the scores.
-        similarity: Mean Pearson correlation of each method's maps with those of the original
-            model, in [-1, 1]; 0 for constant maps.
+        weights: The number of weight tensors that are replaced.
+        last_weight: The name of the last of them.
+        similarity: The mean Pearson correlation of each method's maps with the maps of the
+            original model, in [-1, 1]; 0 for a constant map.
     """
 
     weights: int
@@ -48,38 +50,39 @@ def randomization_check(
     steps: int = 8,
     progress: Callable[[int], None] = lambda steps: None,
 ) -> Iterator[RandomizationStep]:
-    """Compare the maps of increasingly randomized models with those of the original model.
+    """Compare the maps of randomized models with the maps of the original model.
 
     Args:
-        model: Model to explain.
-        source: Images to explain.
-        plan: Methods, seed and target. The class that the original model predicts (or that the
-            plan names) is explained in every step.
-        steps: Number of steps; each randomizes an equal share of the weights, and takes as long
-            as computing all the maps once.
-        progress: Function that is called with 1 after each step.
+        model: The original model.
+        source: The images.
+        plan: The methods and the target. All models explain the class that the original model
+            predicts, or the class that the plan names.
+        steps: The number of steps, with equal shares of the weights; each step computes all maps.
+        progress: A function that is called with 1 after each step.
 
     Yields:
-        The steps, from few randomized weights to all of them.
+        One step after the other.
 
     Raises:
-        OptionError: `steps` is below 1, or the target is the label.
-        ModelError: The scores depend on no weights.
+        OptionError: `steps` is below 1, the target is the label, or the maps are ready-made.
+        ModelError: The scores do not depend on any weights.
     """
     if steps < 1:
         raise OptionError(f"steps must be at least 1, not {steps}")
     if plan.target == LABEL:
-        raise OptionError("randomize explains the predicted class, or a class given by its index")
+        raise OptionError("the check explains the predicted class, or one given by its index")
+    methods = _methods(plan)
     require_preprocessing(source, model)
     names = weight_names_from_top(model.classifier)
     if not names:
         raise ModelError("the model has no weights on the way to its scores")
-    original = _maps(model, source, plan, None)
+    original = _maps(model, source, plan, methods, None)
     edges = sorted({round(len(names) * step / steps) for step in range(1, steps + 1)} - {0})
     for edge in edges:
-        classifier = randomize_weights(model.classifier, names[:edge], plan.seed)
-        changed = replace(model, classifier=classifier, _sessions={})
-        found = _maps(changed, source, plan, original.targets)
+        changed = model.with_classifier(
+            randomize_weights(model.classifier, names[:edge], plan.seed)
+        )
+        found = _maps(changed, source, plan, methods, original.targets)
         progress(1)
         yield RandomizationStep(edge, names[edge - 1], _similarities(original, found))
 
@@ -90,11 +93,22 @@ class _Explained:
     maps: dict[str, Float32Array]
 
 
+def _methods(plan: Plan) -> dict[str, Method]:
+    methods = {name: one for name, one in plan.methods.items() if isinstance(one, Method)}
+    if len(methods) < len(plan.methods):
+        raise OptionError("ready-made maps do not change with the model: give methods only")
+    return methods
+
+
 def _maps(
-    model: Model, source: Source, plan: Plan, targets: NDArray[np.int64] | None
+    model: Model,
+    source: Source,
+    plan: Plan,
+    methods: dict[str, Method],
+    targets: NDArray[np.int64] | None,
 ) -> _Explained:
-    """Compute the maps of all images by all methods, for the predicted classes without targets."""
-    maps: dict[str, list[Float32Array]] = {name: [] for name in plan.methods}
+    """Return the maps of all images by all methods, for the predicted classes without targets."""
+    maps: dict[str, list[Float32Array]] = {name: [] for name in methods}
     explained: list[NDArray[np.int64]] = []
     start = 0
     for group in batches(samples(source, model), model.batch):
@@ -102,11 +116,11 @@ def _maps(
         if not usable:
             continue
         chosen = None if targets is None else targets[start : start + len(usable)]
-        seen = _observe(model, plan, usable, chosen)
-        explained.append(seen.targets)
+        outputs = _run(model, plan, methods, usable, chosen)
+        explained.append(outputs.targets)
         start += len(usable)
-        for name, method in plan.methods.items():
-            maps[name].append(maps_of(method, seen, model.fuse).maps)
+        for name, method in methods.items():
+            maps[name].append(maps_of(method, outputs).maps)
     if not explained:
         raise OptionError("no image could be read")
     return _Explained(
@@ -114,29 +128,31 @@ def _maps(
     )
 
 
-def _observe(
-    model: Model, plan: Plan, usable: Sequence[Sample], targets: NDArray[np.int64] | None
-) -> BatchContext:
+def _run(
+    model: Model,
+    plan: Plan,
+    methods: dict[str, Method],
+    usable: Sequence[Sample],
+    targets: NDArray[np.int64] | None,
+) -> RunOutputs:
     tensors = np.stack([sample.tensor for sample in usable if sample.tensor is not None])
-    keys = [plan.key(sample.name) for sample in usable]
+    seeds = [plan.key(sample.name) for sample in usable]
     if targets is None and isinstance(plan.target, int):
         targets = np.full(len(usable), plan.target)
-    return BatchContext(model, tensors, targets, plan.needs, keys, plan.methods.values())
+    return run_images(model, tensors, targets, plan.needs, seeds, methods.values())
 
 
 def _similarities(original: _Explained, found: _Explained) -> dict[str, float]:
-    return {
-        name: float(
-            np.where(
-                _flat(original.maps[name], maps), 0.0, pearson(original.maps[name], maps)
-            ).mean()
-        )
-        for name, maps in found.maps.items()
-    }
+    similarities = {}
+    for name, maps in found.maps.items():
+        first = original.maps[name]
+        correlations = np.where(_constant(first, maps), 0.0, pearson(first, maps))
+        similarities[name] = float(correlations.mean())
+    return similarities
 
 
-def _flat(first: Float32Array, second: Float32Array) -> NDArray[np.bool_]:
-    """Mark the pairs with a constant map, whose correlation is undefined."""
-    extents = [np.ptp(maps.reshape(len(maps), -1), axis=1) for maps in (first, second)]
-    flat: NDArray[np.bool_] = np.minimum(*extents) == 0
-    return flat
+def _constant(first: Float32Array, second: Float32Array) -> NDArray[np.bool_]:
+    """Return the pairs with a constant map, whose correlation is undefined."""
+    ranges = [np.ptp(maps.reshape(len(maps), -1), axis=1) for maps in (first, second)]
+    constant: NDArray[np.bool_] = np.minimum(*ranges) == 0
+    return constant

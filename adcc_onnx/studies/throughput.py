@@ -1,9 +1,8 @@
-"""The throughput of an evaluation, compared with the raw onnxruntime passes that it needs.
+"""`adcc-onnx benchmark`: the throughput of an evaluation, compared with onnxruntime alone.
 
-The limit is the throughput of onnxruntime alone on the same passes, back to back on preprocessed
-tensors, with the same batch size, threads and concurrent runs. A pass on masked images or replaced
-pixels counts as a plain forward pass. Rounds of the evaluation and of the raw passes alternate, and
-the medians are reported.
+The limit is the throughput of onnxruntime alone for the same passes, back to back on ready
+tensors, with the same run settings. A pass with masks or replaced pixels is compared with a plain
+forward pass. The rounds of both are interleaved, and the medians count.
 """
 
 from __future__ import annotations
@@ -20,47 +19,50 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.pipeline import evaluate_batch, evaluate_into
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.explanation.samples import batches, prefetch, tensor_of
-from adcc_onnx.images.sources.open_images import Source, open_arrays
-from adcc_onnx.model import Model, Pass
+from adcc_onnx.images.sources.image_source import Source
+from adcc_onnx.images.sources.open_images import open_arrays
+from adcc_onnx.model import Model
 from adcc_onnx.results.rows import RunProgress
 from adcc_onnx.results.store import Store
-from adcc_onnx.runtime.autotuning import back_to_back, feeds_of
+from adcc_onnx.runtime.autotuning import back_to_back, random_feeds
+from adcc_onnx.runtime.session_pool import Pass
 
-# Method -> metric -> (mean, maximum) absolute difference of an image's value.
+# Mean and maximum absolute difference of an image's value, by method and metric.
 Deviations = dict[str, dict[str, tuple[float, float]]]
 
-# These passes are timed themselves as raw passes. The forward pass stands for the others (masks and
-# replaced pixels are overhead of the evaluation), except for those that run a part of the model.
-_TIMED = (Pass.FORWARD, Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
+# The passes that are measured with onnxruntime alone. The other passes are compared with a plain
+# forward pass, except those that run a part of the model only.
+_RAW = (Pass.FORWARD, Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
 _PARTIAL = (Pass.SUFFIX, Pass.SHARE_GRADIENTS)
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """The measurements of one benchmark; all times are seconds per image.
+    """The result of a benchmark; seconds are per image.
 
     Attributes:
-        model: Name of the model.
-        device: Name of the device.
-        methods: Evaluated methods.
-        metrics: Evaluated metrics.
-        images: Number of images per round.
-        batch: Batch size.
-        threads: Number of intra-op threads per run; 0 uses one per core.
-        concurrent_runs: Number of parallel runs.
-        passes: Number of model runs per image, by kind of pass.
-        raw_passes_per_second: Throughput of the plain forward pass.
-        images_per_second: Throughput of the evaluation.
-        limit: Throughput in images per second if there were nothing but the passes.
-        ratio: Throughput of the evaluation divided by the limit, median over the rounds.
-        decode: Time for reading and preprocessing, measured separately.
-        run: Time inside onnxruntime, measured separately.
-        kernels: Time of everything around onnxruntime, measured separately.
-        store: Time of SQLite, measured separately. The four times overlap in an evaluation.
-        peak_memory: Peak memory of the process in bytes.
-        precision: Precision in which the model computes, such as "float16".
-        deviation: Deviation from float32 for another precision: method -> metric -> (mean,
-            maximum) absolute difference of an image's value.
+        model: The name of the model.
+        device: The name of the device.
+        methods: The names of the methods.
+        metrics: The names of the metrics.
+        images: The number of images in each round.
+        batch: The number of images per run.
+        threads: The number of intra-op threads per run; 0 for one per core.
+        concurrent_runs: The number of concurrent runs.
+        passes: The number of runs of the model per image, by kind of pass.
+        raw_passes_per_second: The speed of plain forward passes.
+        images_per_second: The speed of the evaluation.
+        limit: The speed in images per second of the passes alone.
+        ratio: The ratio of the evaluation's speed to the limit, the median of the rounds.
+        decode: Seconds to read and preprocess an image; measured alone, as the next three are.
+            The four overlap in an evaluation.
+        run: Seconds inside onnxruntime.
+        kernels: Seconds for everything around the runs.
+        store: Seconds to write the rows.
+        peak_memory: The peak memory of the process in bytes.
+        precision: The precision of the model.
+        deviation: The difference from float32 if the model has another precision: the mean and
+            maximum absolute difference of an image's value, by method and metric.
     """
 
     model: str
@@ -93,18 +95,15 @@ def measure_throughput(
     progress: Callable[[int], None] = lambda rounds: None,
     reference: Model | None = None,
 ) -> BenchmarkResult:
-    """Measure the throughput of an evaluation and its limit.
+    """Measure the speed of an evaluation and compare it with its limit.
 
     Args:
-        model: Model to evaluate.
-        source: Images; every round evaluates all of them.
-        plan: Methods and metrics.
-        rounds: Number of rounds, at least 1; the median is reported.
-        progress: Function that is called with 1 after each round.
+        model: The model.
+        source: The images; every round evaluates all of them.
+        plan: The plan of the evaluation.
+        rounds: The number of rounds, at least 1; the median counts.
+        progress: A function that is called with 1 after each round.
         reference: The same model in float32, if `model` has another precision.
-
-    Returns:
-        The measurements.
 
     Raises:
         OptionError: No image could be read.
@@ -114,7 +113,7 @@ def measure_throughput(
     raw_speeds, speeds, limits = [], [], []
     for _ in range(max(1, rounds)):
         forward = _raw_seconds(model, Pass.FORWARD)
-        raw = {kind: _raw_seconds(model, kind) for kind in parts.passes.keys() & set(_TIMED)}
+        raw = {kind: _raw_seconds(model, kind) for kind in parts.passes.keys() & set(_RAW)}
         seconds = {kind: raw.get(kind, forward) for kind in parts.passes} | parts.partial
         limits.append(1 / sum(count * seconds[kind] for kind, count in parts.passes.items()))
         raw_speeds.append(1 / forward)
@@ -129,8 +128,8 @@ def measure_throughput(
         metrics=list(plan.metrics),
         images=len(source),
         batch=model.batch,
-        threads=model.threads,
-        concurrent_runs=model.concurrent_runs,
+        threads=model.settings.threads,
+        concurrent_runs=model.settings.concurrent_runs,
         passes={kind.name.lower(): count for kind, count in parts.passes.items()},
         raw_passes_per_second=statistics.median(raw_speeds),
         images_per_second=statistics.median(speeds),
@@ -147,7 +146,17 @@ def measure_throughput(
 
 
 def deviations(model: Model, reference: Model, source: Source, plan: Plan) -> Deviations:
-    """Compare every image's values with a reference model; see `BenchmarkResult.deviation`."""
+    """Compare each image's values with those of a reference model.
+
+    Args:
+        model: The model.
+        reference: The model to compare with.
+        source: The images.
+        plan: The plan of the evaluation.
+
+    Returns:
+        The mean and the maximum absolute difference, by method and metric.
+    """
     found, expected = (_values(one, source, plan) for one in (model, reference))
     differences: dict[str, dict[str, list[float]]] = {}
     for (image, method, metric), value in expected.items():
@@ -161,7 +170,7 @@ def deviations(model: Model, reference: Model, source: Source, plan: Plan) -> De
 
 
 def _values(model: Model, source: Source, plan: Plan) -> dict[tuple[int, str, str], float]:
-    """Return every value of an evaluation by image position, method and metric."""
+    """Return every value of an evaluation by the image's position, the method and the metric."""
     with prefetch(source, model, RunProgress(set(), {}), plan.truth) as stream:
         return {
             (row.position, row.method, metric): value
@@ -173,7 +182,12 @@ def _values(model: Model, source: Source, plan: Plan) -> dict[tuple[int, str, st
 
 
 def random_images(model: Model, count: int | None = None) -> Source:
-    """Return preprocessed images of random numbers, 32 by default."""
+    """Return ready tensors of random numbers.
+
+    Args:
+        model: The model that they are for.
+        count: The number of tensors; 32 if None.
+    """
     shape = (count or 32, model.classifier.channels, *model.size)
     return open_arrays(np.random.default_rng(0).standard_normal(shape, np.float32))
 
@@ -184,19 +198,19 @@ def _evaluated(model: Model, source: Source, plan: Plan) -> None:
 
 
 def _raw_seconds(model: Model, kind: Pass) -> float:
-    """Time one kind of pass, back to back in all concurrent runs: seconds per image."""
-    session, feeds = model.session(kind), feeds_of(model, kind)
+    """Return the seconds per image of one kind of pass with onnxruntime alone."""
+    session, feeds = model.pool.session(kind), random_feeds(model.pool, kind)
     session.run(feeds)
-    runs = max(2, round(16 / model.batch))
-    taken = back_to_back(session, feeds, runs, model.concurrent_runs)
-    return taken / (runs * model.batch * model.concurrent_runs)
+    runs, concurrent = max(2, round(16 / model.batch)), model.settings.concurrent_runs
+    elapsed = back_to_back(session, feeds, runs, concurrent)
+    return elapsed / (runs * model.batch * concurrent)
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """An image's share of one sequential evaluation: passes by kind, and seconds.
+    """The passes by kind and the seconds per image of one evaluation, measured step by step.
 
-    `partial` holds the seconds of passes that run only a part of the model.
+    `partial` holds the seconds of passes that run a part of the model.
     """
 
     passes: dict[Pass, float]
@@ -212,13 +226,13 @@ def _measured_parts(model: Model, source: Source, plan: Plan) -> _Parts:
     images = sum(sample.tensor is not None for group in groups for sample in group)
     if not images:
         raise OptionError("no image could be read")
-    before = model.spent()
+    before = model.pool.usage()
     start = time.perf_counter()
     rows = [made for group in groups for made in evaluate_batch(model, plan, group)]
     whole = time.perf_counter() - start
     spent = {
         kind: (samples - before[kind][0], seconds - before[kind][1])
-        for kind, (samples, seconds) in model.spent().items()
+        for kind, (samples, seconds) in model.pool.usage().items()
         if samples > before[kind][0]
     }
     running = sum(seconds for _, seconds in spent.values())
@@ -245,7 +259,7 @@ def _decode_seconds(model: Model, source: Source) -> float:
 
 
 def _peak_memory() -> int:
-    import resource  # POSIX
+    import resource  # available on POSIX systems only
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

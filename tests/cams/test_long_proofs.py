@@ -10,6 +10,7 @@ import pytest
 from adcc_onnx.cams.optimized_cams import _START, OptiCAM
 from adcc_onnx.cams.random_masks import RISE
 from adcc_onnx.explanation.batch_context import BatchContext
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.explanation.samples import tensor_of
 from adcc_onnx.images.sources.open_images import open_paths
 from adcc_onnx.model import Model
@@ -28,7 +29,8 @@ def test_opticam_raises_the_score(model: Model, data: Path) -> None:
     method, gains = OptiCAM(), []
     for start in range(0, len(photos), model.batch):
         images = tensors(model, photos[start : start + model.batch])
-        seen = BatchContext(model, images, None, method.needs, range(len(images)))
+        outputs = run_images(model, images, None, method.needs, range(len(images)))
+        seen = BatchContext(outputs)
         rows = np.arange(len(images))
         first = np.full(seen.activations.shape[:2], _START, np.float32)
         before, after = (
@@ -65,7 +67,7 @@ def test_rise_converges(model: Model, data: Path) -> None:
 def _rise(model: Model, images: Array, masks: int, key: int) -> tuple[Array, Array]:
     """The map, and how often each pixel was covered."""
     method = RISE(masks=masks)
-    seen = BatchContext(model, images, None, method.needs, [key])
+    seen = BatchContext(run_images(model, images, None, method.needs, [key]))
     drawn = method.drawn(seen.rngs()[0], *images.shape[2:])
     coverage = sum(part.sum(axis=0, dtype=np.float64) for part in drawn)
     return method.raw_maps(seen)[0].ravel(), coverage.ravel()

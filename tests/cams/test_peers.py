@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.explanation.batch_context import BatchContext
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.model import Model
 
 torch = pytest.importorskip("torch")
@@ -24,10 +24,10 @@ from helpers.torch_twin import TARGETS, Array, at_layer, features, ours
 
 
 def test_the_twin_computes_the_same(model: Model, images: Array, twin: Any) -> None:
-    seen = BatchContext(model, images, TARGETS, frozenset(), range(len(images)))
+    outputs = run_images(model, images, TARGETS, frozenset(), range(len(images)))
     with torch.no_grad():
         logits = twin(torch.from_numpy(images)).numpy()
-    np.testing.assert_allclose(seen.logits, logits, atol=2e-4)
+    np.testing.assert_allclose(outputs.logits, logits, atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,15 @@ def test_gradient_methods_equal_pytorch_grad_cam(
     np.testing.assert_allclose(ours(at_layer(data, block), images, name), wanted, atol=1e-3)
 
 
-def test_scorecam_equals_torchcam(model: Model, images: Array, twin: Any) -> None:
+@pytest.mark.parametrize("block", [13, pytest.param(18, marks=pytest.mark.slow)])
+def test_scorecam_equals_torchcam(block: int, data: Path, images: Array, twin: Any) -> None:
+    """At a layer of 96 channels, and at the default layer of 1,280."""
     methods = pytest.importorskip("torchcam.methods")
-    with methods.ScoreCAM(twin, target_layer=twin.features[18], batch_size=32) as cam:
+    with methods.ScoreCAM(twin, target_layer=twin.features[block], batch_size=32) as cam:
         with torch.no_grad():
             scores = twin(torch.from_numpy(images[1:2]))
         wanted = cam(int(TARGETS[1]), scores)[0].numpy()
-    found = ours(model, images[1:2], "scorecam", TARGETS[1:2])
+    found = ours(at_layer(data, block), images[1:2], "scorecam", TARGETS[1:2])
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 

@@ -42,7 +42,7 @@ def test_the_documented_methods_work(tmp_path: Path, monkeypatch: pytest.MonkeyP
     importlib.import_module("documented_methods")
     exec(trial, {})
     onnx.save(small(), tmp_path / "net.onnx")
-    model = adcc.load(tmp_path / "net.onnx", layer="active", device="cpu")
+    model = adcc.load(tmp_path / "net.onnx", layers="active", device="cpu")
     result = adcc.evaluate(model, IMAGES, ["activity", "powercam(power=1)", "gradcam"])
     assert not result.failures
     assert result.methods["powercam(power=1)"].scores == pytest.approx(

@@ -13,21 +13,10 @@ import pytest
 from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.cams.gaussian_process import (
-    _NOISE,
-    GaussianProcess,
-    Prediction,
-    fit_hyperparameters,
-)
+from adcc_onnx.cams.gaussian_process import _NOISE, GaussianProcess, Prediction, fit_hyperparameters
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.cams.score_cams import group_sums
-from adcc_onnx.cams.surrogate import (
-    _BLUR,
-    expected_agreement,
-    farthest_points,
-    features,
-    search,
-)
+from adcc_onnx.cams.surrogate import _BLUR, expected_agreement, farthest_points, features, search
 from adcc_onnx.errors import OptionError
 from adcc_onnx.model import Model
 
@@ -163,7 +152,7 @@ def model(tmp_path: Path) -> Model:
         values = rng.standard_normal(shape).astype(np.float32)
         proto.graph.initializer[index].CopyFrom(onnx.numpy_helper.from_array(values, name))
     onnx.save(proto, tmp_path / "net.onnx")
-    return adcc.load(tmp_path / "net.onnx", layer="active", device="cpu")
+    return adcc.load(tmp_path / "net.onnx", layers="active", device="cpu")
 
 
 def test_with_as_many_passes_as_channels_the_map_is_exact(model: Model) -> None:

@@ -28,7 +28,9 @@ from helpers.torch_twin import Array, ours
 
 import adcc_onnx as adcc
 from adcc_onnx.cams.method import Need
+from adcc_onnx.cams.score_cams import ScoreCAM
 from adcc_onnx.explanation.batch_context import BatchContext
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.explanation.samples import tensor_of
 from adcc_onnx.images.sources.open_images import open_paths
 from adcc_onnx.model import Model
@@ -107,8 +109,8 @@ def test_the_twin_is_the_same_model(deit: Model, photos: Array, network: Any) ->
         (14, 14),
         1,
     )
-    seen = BatchContext(deit, photos, TARGETS, frozenset(), range(2))
-    np.testing.assert_allclose(seen.logits, network(torch.from_numpy(photos)), atol=2e-4)
+    outputs = run_images(deit, photos, TARGETS, frozenset(), range(2))
+    np.testing.assert_allclose(outputs.logits, network(torch.from_numpy(photos)), atol=2e-4)
 
 
 @pytest.mark.parametrize("peer", ["GradCAM", "XGradCAM", "LayerCAM", "HiResCAM"])
@@ -134,9 +136,22 @@ def test_eigen_methods_equal_pytorch_grad_cam(
     agrees(deit, photos, "eigengradcam", first_component(a * g))
 
 
+def test_scores_behind_masks_equal_a_loop(
+    deit: Model, photos: Array, network: Any, features: tuple[Array, Array]
+) -> None:
+    masks = normalized(torch.from_numpy(features[0][1, ::16]))
+    context = BatchContext(deit, photos[ONE], TARGETS[ONE], frozenset({Need.MASKED_SCORES}), [0])
+    found = ScoreCAM().mask_scores(context, 0, masks.numpy())
+    wanted = network(torch.from_numpy(photos[ONE]) * up(masks))[:, TARGETS[1]]
+    assert len(found) == 12
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_scorecam_equals_a_loop(
     deit: Model, photos: Array, network: Any, features: tuple[Array, Array]
 ) -> None:
+    """All 192 channels."""
     a = torch.from_numpy(features[0][1])
     batches = (torch.from_numpy(photos[ONE]) * up(part) for part in normalized(a).split(32))
     scores = torch.cat([network(batch)[:, TARGETS[1]] for batch in batches])
@@ -181,17 +196,17 @@ def test_noise_is_scaled_from_the_image_and_not_from_its_explanation_map(
 ) -> None:
     """On the second pass: the same noise, although the masked image has a fifth of the range."""
     image, needs = photos[ONE], frozenset({Need.ACTIVATIONS, Need.NOISY_GRADIENTS})
-    first = BatchContext(deit, image, TARGETS[ONE], needs, [3])
+    outputs = run_images(deit, image, TARGETS[ONE], needs, [3])
     mask = np.full((1, 14, 14), 0.2, np.float32)
-    (second,) = first.on_explanation_maps([mask], np.zeros(3, np.float32), needs)
+    (masked,) = outputs.on_explanation_maps([mask], np.zeros(3, np.float32), needs)
+    first, second = BatchContext(outputs), BatchContext(masked)
     np.testing.assert_allclose(second.images, 0.2 * image, atol=1e-6)
     (noise,) = second.noise(1, 0.15)
     np.testing.assert_array_equal(noise, next(iter(first.noise(1, 0.15))))
     assert noise.std() == pytest.approx(0.15 * (image.max() - image.min()), rel=0.01)
     (found,) = second.noisy_gradients(1, 0.15)
-    noisy = BatchContext(
-        deit, second.images + noise, TARGETS[ONE], frozenset({Need.GRADIENTS}), [3]
-    )
+    gradients = frozenset({Need.GRADIENTS})
+    noisy = BatchContext(run_images(deit, second.images + noise, TARGETS[ONE], gradients, [3]))
     np.testing.assert_allclose(found, noisy.gradients, atol=1e-6 * np.abs(found).max())
 
 
@@ -216,9 +231,9 @@ def test_baked_xgradcam_equals_explain_on_signed_tokens(deit: Model, data: Path)
         ("saliency", "Saliency", {}),
         ("inputxgradient", "InputXGradient", {}),
         (
-            "integratedgradients(steps=6)",
+            "integratedgradients(steps=3)",
             "IntegratedGradients",
-            {"n_steps": 6, "method": "riemann_middle"},
+            {"n_steps": 3, "method": "riemann_middle"},
         ),
     ],
 )

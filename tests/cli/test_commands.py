@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from helpers.small_models import small
 from PIL import Image
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 
 OWN_OPERATOR = """own = unknown.Blend (pooled) flat = Flatten (own)
     scores = Gemm <transB = 1> (flat, weights)"""

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 from click.testing import CliRunner
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 
 
 def test_the_demo(tmp_path: Path) -> None:

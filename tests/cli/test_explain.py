@@ -13,7 +13,7 @@ from helpers.small_models import small
 from PIL import Image
 
 import adcc_onnx as adcc
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 
 NAMES = ["n1 tench, Tinca", "n2 goldfish", "n3 great white shark", "n4 ray", "n5 cock"]
 

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 
 COMMANDS = main.list_commands(click.Context(main))
 

@@ -10,7 +10,8 @@ import onnxruntime as ort
 import pytest
 
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.drawings.generate import CLASSES, Drawing, draw_many
+from adcc_onnx.drawings.generate import Drawing, draw_many
+from adcc_onnx.drawings.outlines import CLASSES
 
 UNSEEN_SEED, COUNT = 77, 500  # trained on seed 0
 

@@ -7,8 +7,8 @@ import pytest
 from scipy import ndimage, spatial, stats
 
 from adcc_onnx.drawings import generate
-from adcc_onnx.drawings.generate import CLASSES, Drawing, draw, draw_many
-from adcc_onnx.drawings.outlines import UNIT_OUTLINES, Outline, outline_area
+from adcc_onnx.drawings.generate import Drawing, draw, draw_many
+from adcc_onnx.drawings.outlines import CLASSES, UNIT_OUTLINES, Outline, outline_area
 from adcc_onnx.drawings.textures import PixelArray
 
 measure = pytest.importorskip("skimage.measure")

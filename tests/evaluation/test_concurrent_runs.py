@@ -1,4 +1,4 @@
-"""Threads that work ahead: order, errors, an end, and no more than a few results waiting."""
+"""Concurrent runs: order, errors, the end, and the bound on waiting results."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def twice(task: int) -> Iterator[int]:
     yield 10 * task + 1
 
 
-def test_one_lane_keeps_the_order() -> None:
+def test_one_thread_keeps_the_order() -> None:
     assert list(ConcurrentRuns(iter(range(50)), twice, 1)) == [
         10 * i + j for i in range(50) for j in (0, 1)
     ]
 
 
-def test_many_lanes_do_every_task_once() -> None:
+def test_many_threads_do_every_task_once() -> None:
     found = list(ConcurrentRuns(iter(range(200)), twice, 4))
     assert sorted(found) == [10 * i + j for i in range(200) for j in (0, 1)]
 
 
-def test_lanes_run_side_by_side() -> None:
-    """Each task waits until the other has begun: one lane alone would wait for ever."""
+def test_threads_run_concurrently() -> None:
+    """Each task waits until the other one has started, so a single thread would wait forever."""
     meeting = threading.Barrier(2, timeout=20)
 
     def meet(task: int) -> Iterator[int]:
@@ -43,7 +43,7 @@ def test_lanes_run_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_an_error_comes_where_the_results_are_read(count: int) -> None:
+def test_an_error_is_raised_in_the_consumer(count: int) -> None:
     def work(task: int) -> Iterator[int]:
         yield task
         if task == 5:
@@ -57,7 +57,7 @@ def test_an_error_comes_where_the_results_are_read(count: int) -> None:
     assert _gone()
 
 
-def test_an_error_of_the_tasks_themselves() -> None:
+def test_an_error_of_the_iterator_of_tasks() -> None:
     def tasks() -> Iterator[int]:
         yield 1
         raise OSError("no more")
@@ -66,7 +66,7 @@ def test_an_error_of_the_tasks_themselves() -> None:
         list(ConcurrentRuns(tasks(), twice, 2))
 
 
-def test_an_end_brings_what_is_being_made_and_nothing_more() -> None:
+def test_end_finishes_the_current_tasks_only() -> None:
     begun: list[int] = []
 
     def work(task: int) -> Iterator[int]:
@@ -81,7 +81,7 @@ def test_an_end_brings_what_is_being_made_and_nothing_more() -> None:
     assert len(begun) < 50 and _gone()
 
 
-def test_no_more_results_wait_than_allowed() -> None:
+def test_the_number_of_waiting_results_is_bounded() -> None:
     made: list[int] = []
 
     def work(task: int) -> Iterator[int]:
@@ -111,11 +111,11 @@ def _gone() -> bool:
         (0, 8, 2, []),
     ],
 )
-def test_no_lane_waits_long_for_the_others(
+def test_all_concurrent_runs_end_at_about_the_same_time(
     images: int, batch: int, concurrent_runs: int, sizes: list[int]
 ) -> None:
-    model = replace(
-        adcc.load(classifier_path(), device="cpu"), batch=batch, concurrent_runs=concurrent_runs
+    model = adcc.load(classifier_path(), device="cpu").with_settings(
+        batch=batch, concurrent_runs=concurrent_runs
     )
     size = even_batch(images, model)
     made = [min(size, images - start) for start in range(0, images, size)]

@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 from helpers.command_line import command, count, environment, evaluation, report_of, run_whole
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.drawings import classifier_path
 
 resource = pytest.importorskip("resource", reason="POSIX signals and limits")

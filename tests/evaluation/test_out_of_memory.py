@@ -1,4 +1,4 @@
-"""An image that the memory does not suffice for fails alone."""
+"""An image that does not fit into the memory fails without stopping the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_other_images_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
         @classmethod
         def observe(cls, model: Model, plan: Plan, group: Sequence[Sample]) -> Batch:
             if any(sample.position == 2 for sample in group):
-                raise OutOfMemoryError("the memory does not suffice")
+                raise OutOfMemoryError("the memory is too small")
             return Batch.observe(model, plan, group)
 
     monkeypatch.setattr(run_module, "Batch", Short)
@@ -29,7 +29,7 @@ def test_the_other_images_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     found = adcc.evaluate(model, "drawings:5", ["center"], ["complexity"])
     assert (found.images, found.failed) == (5, 1)
     (failure,) = found.failures
-    assert failure.reason == "the memory does not suffice"
+    assert failure.reason == "the memory is too small"
     monkeypatch.undo()
     whole = adcc.evaluate(model, "drawings:5", ["center"], ["complexity"])
     scores = [run.methods["center"].scores["complexity"] for run in (found, whole)]

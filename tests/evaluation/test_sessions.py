@@ -13,8 +13,9 @@ import adcc_onnx as adcc
 from adcc_onnx.evaluation.pipeline import work_here
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.images.sources.open_images import open_arrays
-from adcc_onnx.model import Model, Pass
+from adcc_onnx.model import Model
 from adcc_onnx.results.rows import RunProgress
+from adcc_onnx.runtime.session_pool import Pass
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
 
@@ -46,14 +47,14 @@ def test_sessions_are_open_before_any_runs(
 ) -> None:
     plan, source = make_plan(methods, metrics), open_arrays(IMAGES)
     with work_here(model, source, plan, RunProgress(set(), {})) as work:
-        assert model.spent() == dict.fromkeys(opened, (0, 0.0))
+        assert model.pool.usage() == dict.fromkeys(opened, (0, 0.0))
         for _ in work:
             pass
-    assert set(model.spent()) == opened
-    assert all(samples for samples, _ in model.spent().values())
+    assert set(model.pool.usage()) == opened
+    assert all(samples for samples, _ in model.pool.usage().values())
 
 
-def test_what_is_finished_opens_nothing(model: Model) -> None:
+def test_finished_work_opens_no_sessions(model: Model) -> None:
     plan, source = make_plan(["gradcam"]), open_arrays(IMAGES)
     with work_here(model, source, plan, RunProgress({0, 1}, {})) as work:
-        assert list(work) == [] and model.spent() == {}
+        assert list(work) == [] and model.pool.usage() == {}

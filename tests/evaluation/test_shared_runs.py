@@ -1,4 +1,4 @@
-"""Explanation maps of several methods share a run where the images alone do not fill it."""
+"""Explanation maps of several methods share a run if the images alone do not fill it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def evaluated(path: Path, batch: int) -> dict[str, dict[str, float]]:
     return {name: found.methods[name].scores for name in METHODS}
 
 
-def test_the_same_figures_in_fewer_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_scores_in_fewer_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnx.save(small(), tmp_path / "net.onnx")
     sizes: list[int] = []
     bound = Session._bound

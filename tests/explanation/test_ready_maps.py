@@ -1,4 +1,4 @@
-"""Ready maps: scored as a method's own maps are, and refused with the reason."""
+"""Ready-made maps are scored like a method's own maps; damaged ones fail with a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import adcc_onnx as adcc
 from adcc_onnx.errors import OptionError, SourceError
 from adcc_onnx.explanation.ready_maps import ReadyMaps
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
-from adcc_onnx.model import Model, Pass
+from adcc_onnx.model import Model
+from adcc_onnx.runtime.session_pool import Pass
 
 IMAGES = np.random.default_rng(2).standard_normal((5, 3, 8, 8)).astype(np.float32)
 
@@ -95,10 +96,10 @@ def test_maps_are_found_by_the_images_name_and_never_outside(model: Model, tmp_p
     np.save(tmp_path / "secret.npy", one)
     (folder / "link.npy").symlink_to(tmp_path / "secret.npy")
     names = ["cat/1.png", "dog.jpg", "/photos/dog.jpg", "../secret.png", "link.png"]
-    found = ReadyMaps(folder).read(names, (8, 8))
+    found = ReadyMaps(folder).first(names, (8, 8))
     np.testing.assert_array_equal(found.failed, [False, False, False, True, True])
     assert "there is no map secret.npy" in found.reason(3)
 
 
 def _predicted(model: Model) -> np.ndarray:
-    return model.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS].argmax(axis=1)
+    return model.pool.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS].argmax(axis=1)

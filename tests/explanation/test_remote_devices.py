@@ -1,6 +1,6 @@
-"""A device with a memory of its own: images go there once, and only scores and small maps return.
+"""A device with its own memory: images are copied once; only scores and small maps return.
 
-The same bindings run here in the host's memory; the device only says that its memory is another.
+The tests run on the CPU, with a device that pretends to have its own memory.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ OTHERS += ["reciprocam", "saliency", "opticam(steps=2)", "groupcam(groups=4)", "
 FEATURES = "/7/Relu_1_output_0"  # the default layer
 
 
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def pretend_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Device, "remote", property(lambda self: True))
 
 
-def loaded(layer: list[str] | None = None) -> Model:
-    return adcc.load(classifier_path(), device="cpu", batch_size=3, layer=layer)
+def loaded(layers: list[str] | None = None) -> Model:
+    return adcc.load(classifier_path(), device="cpu", batch_size=3, layers=layers)
 
 
 @pytest.mark.parametrize("protocol", ["poppi2021", "openvino"])
 @pytest.mark.parametrize("layers", [None, ["/5/Relu_output_0", FEATURES]])
-def test_the_same_figures(
+def test_the_same_scores(
     protocol: str, layers: list[str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     methods = ASSEMBLED if layers else [*ASSEMBLED, *OTHERS]
@@ -47,21 +47,23 @@ def test_the_same_figures(
         return {name: found.methods[name].scores for name in methods}
 
     expected = scores()
-    elsewhere(monkeypatch)
+    pretend_own_memory(monkeypatch)
     for name, found in scores().items():
         assert found == pytest.approx(expected[name], abs=1e-5), name
 
 
-def test_images_go_there_once_and_gradients_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere(monkeypatch)
+def test_images_are_copied_once_and_gradients_stay_on_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_own_memory(monkeypatch)
     sent: list[int] = []
-    lay = DeviceArray.put.__func__
+    original = DeviceArray.put.__func__
 
-    def to_ort_value(cls: type[DeviceArray], array: np.ndarray, *where: Any) -> DeviceArray:
+    def put(cls: type[DeviceArray], array: np.ndarray, *where: Any) -> DeviceArray:
         sent.append(len(array))
-        return lay(cls, array, *where)
+        return original(cls, array, *where)
 
-    monkeypatch.setattr(DeviceArray, "lay", classmethod(to_ort_value))
+    monkeypatch.setattr(DeviceArray, "put", classmethod(put))
     run = Session.run_keeping
     fetched: list[DeviceArray] = []
 

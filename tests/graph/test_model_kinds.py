@@ -17,7 +17,8 @@ from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.graph.loading.saving import save
 from adcc_onnx.graph.programs.expose import expose_graph
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
-from adcc_onnx.model import Model, Pass, load
+from adcc_onnx.model import Model, load
+from adcc_onnx.runtime.session_pool import Pass
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((3, 3, 8, 8)).astype(np.float32)
@@ -38,8 +39,8 @@ def reference() -> np.ndarray:
 
 
 def p_of(model: Model, images: np.ndarray = IMAGES) -> np.ndarray:
-    """Return the probability of class 2 as the evaluation computes it."""
-    logits = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
+    """The probability of class 2 as the evaluator finds it."""
+    logits = model.pool.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
     return probabilities(logits, np.full(len(images), 2), model.classifier.scores_kind)
 
 
@@ -82,10 +83,10 @@ def test_the_scores_among_several_outputs(tmp_path: Path) -> None:
         extra = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
         proto.graph.output.insert(0, extra)
     assert loaded(proto, tmp_path).classifier.scores.name == "scores"
-    named = loaded(proto, tmp_path, output="other")
+    named = loaded(proto, tmp_path, scores_output="other")
     assert (named.classifier.scores.name, named.classifier.classes) == ("other", 4)
     with pytest.raises(NoClassScoresError, match="no output 'othr'; did you mean 'other'"):
-        loaded(proto, tmp_path, output="othr")
+        loaded(proto, tmp_path, scores_output="othr")
     exposed = adcc.expose(proto, ["active"], scores_output="other")
     assert [v.name for v in exposed.graph.output][:3] == ["logits", "other", "scores"]
 
@@ -96,7 +97,7 @@ def test_a_background_class_shifts_numeric_labels(tmp_path: Path) -> None:
     proto.graph.initializer[1].CopyFrom(numpy_helper.from_array(weights, "weights"))
     proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1001
     model = loaded(proto, tmp_path)
-    logits = model.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
+    logits = model.pool.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
     np.savez(tmp_path / "x.npz", x=IMAGES, label=logits[:, 1:].argmax(1))
     right = (logits.argmax(1) == logits[:, 1:].argmax(1) + 1).mean()
     result = adcc.evaluate(model, tmp_path / "x.npz", ["gradcam"])
@@ -121,10 +122,10 @@ def test_uint8_pixels_as_input(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(
         tmp_path / "net.onnx", providers=["CPUExecutionProvider"]
     )
-    whole = model.session(Pass.FORWARD).run({IMAGE: pixels.astype(np.float32)})[LOGITS]
+    whole = model.pool.session(Pass.FORWARD).run({IMAGE: pixels.astype(np.float32)})[LOGITS]
     np.testing.assert_allclose(whole, session.run(None, {"pixels": pixels})[0], rtol=1e-5)
-    # The output of a linear layer at x + 0.5 is the mean of its outputs at x and x + 1.
-    exact = load(tmp_path / "net.onnx", device="cpu", layer="features")
+    # Halfway between two whole numbers, a linear first layer is halfway between their scores.
+    exact = load(tmp_path / "net.onnx", device="cpu", layers="features")
     feeds = [{IMAGE: pixels + np.float32(d)} for d in (0.0, 0.5, 1.0)]
     low, middle, high = (exact.session(Pass.ACTIVATIONS).run(f)["activations"] for f in feeds)
     np.testing.assert_allclose(middle, (low + high) / 2, rtol=1e-3, atol=1e-4)
@@ -141,7 +142,7 @@ def test_low_precision(kind: str, tmp_path: Path) -> None:
         plain.CopyFrom(numpy_helper.from_array(values, plain.name))
     model = loaded(proto, tmp_path)
     feeds = {IMAGE: IMAGES, TARGET: np.array([0, 1, 2])}
-    found = model.session(Pass.GRADIENTS).run(feeds)
+    found = model.pool.session(Pass.GRADIENTS).run(feeds)
     session = onnxruntime.InferenceSession(
         rounded.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -164,7 +165,7 @@ def test_every_opset(opset: int, tmp_path: Path) -> None:
             )
     model = loaded(proto, tmp_path)
     feeds = {IMAGE: IMAGES, TARGET: np.array([0, 1, 2])}
-    found = model.session(Pass.GRADIENTS).run(feeds)
+    found = model.pool.session(Pass.GRADIENTS).run(feeds)
     np.testing.assert_allclose(found[LOGITS], reference(), rtol=1e-5, atol=1e-6)
     exposed = adcc.expose(proto)
     onnx.checker.check_model(exposed, full_check=True)
@@ -211,9 +212,9 @@ def test_a_model_of_more_than_two_gibibytes(tmp_path: Path) -> None:
     proto.graph.initializer.append(big)
     (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
     assert 4 * classes * width > 2**31
-    model = load(tmp_path / "net.onnx", device="cpu", layer="active", batch_size=1)
+    model = load(tmp_path / "net.onnx", device="cpu", layers="active", batch_size=1)
     images = RNG.standard_normal((1, 3, height, 508)).astype(np.float32)
-    found = model.session(Pass.GRADIENTS).run({IMAGE: images, TARGET: np.array([7])})
+    found = model.pool.session(Pass.GRADIENTS).run({IMAGE: images, TARGET: np.array([7])})
     row = np.random.default_rng(7).standard_normal(width, np.float32)
     np.testing.assert_array_equal(found[GRADIENTS].reshape(-1), row)
     save(expose_graph(tmp_path / "net.onnx", ["active"]), tmp_path / "out.onnx")

@@ -73,7 +73,7 @@ Row = tuple[str, str, int, float, float]
 
 def torchvision_names() -> list[str]:
     """Return the names of torchvision's classifiers, without quantized and very large ones."""
-    from torchvision import models  # type: ignore[import-untyped]
+    from torchvision import models
 
     sizes = {
         name: models.get_model_weights(name).DEFAULT.meta["num_params"]
@@ -141,10 +141,10 @@ def table(rows: Iterator[Row]) -> Iterator[str]:
 def main() -> None:
     """Compare the architectures named on the command line and print the table."""
     # torchvision's compiled operators may be missing beside a CPU build of torch.
-    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         operator = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        library.define(operator)  # type: ignore[no-untyped-call]
+        library.define(operator)
     family, *names = sys.argv[1:]
 
     def rows() -> Iterator[Row]:

@@ -66,12 +66,13 @@ def export(model: torch.nn.Module, images: torch.Tensor, dynamo: bool = False) -
                 model, (images,), dynamo=True, dynamic_shapes=({0: batch},), verbose=False
             )
             assert program is not None
-            return program.model_proto
+            proto: onnx.ModelProto = program.model_proto
+            return proto
         buffer = io.BytesIO()
         torch.onnx.export(
             model,
             (images,),
-            buffer,  # type: ignore[arg-type]  # The TorchScript exporter accepts a stream.
+            buffer,
             dynamo=False,
             input_names=["image"],
             output_names=["logits"],
@@ -145,7 +146,7 @@ def module_tensors(
     handles += [module.register_forward_hook(record) for module in model.modules()]
     for module in model.modules():
         if hasattr(module, "inplace"):
-            module.inplace = False  # type: ignore[assignment]
+            module.inplace = False
     scores = model(images.clone().requires_grad_())
     for handle in handles:
         handle.remove()

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-Array = np.ndarray
+Array = NDArray[Any]
 F = torch.nn.functional
 
 
 def minmax(values: Array) -> Array:
     low, high = values.min(), values.max()
-    return (values - low) / (high - low)
+    return np.asarray((values - low) / (high - low))
 
 
 def up(masks: Any) -> Any:

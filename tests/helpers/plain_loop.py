@@ -85,7 +85,8 @@ def normalize(raw: Array) -> Array:
 def enlarge(small: Array, side: int = 224) -> Array:
     """Bilinear with half-pixel centers, the edge repeated."""
     axes = [(np.arange(side) + 0.5) * n / side - 0.5 for n in small.shape]
-    return map_coordinates(small, np.meshgrid(*axes, indexing="ij"), order=1, mode="nearest")
+    places = np.meshgrid(*axes, indexing="ij")
+    return np.asarray(map_coordinates(small, places, order=1, mode="nearest"))
 
 
 def weighted(weights: Array, maps: Array) -> Array:
@@ -128,7 +129,7 @@ def score_weights(model: PlainModel, image: Array, maps: Array, target: int) -> 
         model.run((image * enlarge(normalize(channel))).astype(np.float32)[None])[0][0, target]
         for channel in maps
     ]
-    return softmax(scores)
+    return np.asarray(softmax(scores))
 
 
 def table(model: PlainModel, images: Array, methods: list[str]) -> dict[str, dict[str, Array]]:

@@ -12,6 +12,7 @@ import adcc_onnx as adcc
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.explanation.batch_context import BatchContext
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 from adcc_onnx.model import Model
 
@@ -29,14 +30,14 @@ LAYERS = {
 def ours(model: Model, images: Array, text: str, targets: Array = TARGETS) -> Array:
     method = get_method(text)
     keys = [make_plan().key(str(i)) for i in range(len(images))]
-    seen = BatchContext(model, images, targets, method.needs, keys)
+    seen = BatchContext(run_images(model, images, targets, method.needs, keys))
     maps, _ = min_max_normalize(method.raw_maps(seen))
     return maps
 
 
 def at_layer(data: Path, block: int) -> Model:
     path = data / "models" / "mobilenet_v2.onnx"
-    return adcc.load(path, preprocessing="torch", layer=LAYERS[block], device="cpu")
+    return adcc.load(path, preprocessing="torch", layers=LAYERS[block], device="cpu")
 
 
 def module_at(twin: Any, layer: int) -> Any:

@@ -50,7 +50,7 @@ def test_the_documented_metrics_work(tmp_path: Path, monkeypatch: pytest.MonkeyP
     importlib.import_module("documented_metrics")
     exec(trial, {})
     onnx.save(small(), tmp_path / "net.onnx")
-    model = adcc.load(tmp_path / "net.onnx", layer="active", device="cpu")
+    model = adcc.load(tmp_path / "net.onnx", layers="active", device="cpu")
     names = ["peak_width", "kept(power=1)", "kept", "average_drop"]
     result = adcc.evaluate(model, IMAGES, ["gradcam"], names)
     assert not result.failures

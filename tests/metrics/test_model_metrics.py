@@ -20,6 +20,7 @@ import adcc_onnx as adcc
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.metric_context import BatchMetricContext
+from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.metrics.array_metric_context import ArrayMetricContext
 from adcc_onnx.metrics.metric import ExplainedBatch
 from adcc_onnx.metrics.metric_registry import get_metric, get_metrics
@@ -63,10 +64,11 @@ def plain(path: Path) -> Any:
 
 def explained(model: Model, method: str = "gradcam", maps: Array = MAPS) -> ExplainedBatch:
     chosen = get_method(method)
-    first = BatchContext(model, IMAGES, None, chosen.needs, [7, 8, 9])
-    p = np.array([first.probability(i, first.logits[i : i + 1])[0] for i in range(N)])
-    context = BatchMetricContext(model, chosen, first)
-    return ExplainedBatch(p, maps=maps, passes=first.passes, context=context)
+    outputs = run_images(model, IMAGES, None, chosen.needs, [7, 8, 9])
+    first = BatchContext(outputs)
+    p = np.array([first.probability(i, outputs.logits[i : i + 1])[0] for i in range(N)])
+    context = BatchMetricContext(chosen, outputs)
+    return ExplainedBatch(p, maps=maps, passes=first.log.passes, context=context)
 
 
 def targets(plain: Any) -> Array:
@@ -226,11 +228,11 @@ def test_max_sensitivity_equals_captums(model: Model) -> None:
         [rng.uniform(-limit, limit, IMAGES.shape[1:]) for _ in range(samples)]
         for rng, limit in zip(sources, limits, strict=True)
     ]
-    classes = np.repeat(shown.context._first.targets, samples)
+    classes = np.repeat(shown.context._outputs.targets, samples)
 
     def maps(batch: Any) -> Any:
         given = batch[0] if isinstance(batch, tuple) else batch
-        chosen = shown.context._first.targets if len(given) == N else classes
+        chosen = shown.context._outputs.targets if len(given) == N else classes
         found = adcc.explain(model, given.numpy(), target=chosen).maps
         return (torch.tensor(found, dtype=torch.float64),)
 
@@ -330,9 +332,9 @@ def test_sparseness_and_entropy_equal_quantus() -> None:
 def test_passes(model: Model, method: str, passes: int) -> None:
     """Score-CAM: one pass and one a live channel, of which the toy model has four."""
     chosen = get_method(method)
-    first = BatchContext(model, IMAGES, None, chosen.needs, [7, 8, 9])
+    first = BatchContext(run_images(model, IMAGES, None, chosen.needs, [7, 8, 9]))
     chosen.raw_maps(first)
-    shown = ExplainedBatch(np.ones(N), passes=first.passes)
+    shown = ExplainedBatch(np.ones(N), passes=first.log.passes)
     np.testing.assert_array_equal(get_metric("passes").score(shown), np.full(N, passes))
 
 

@@ -21,12 +21,7 @@ from adcc_onnx.errors import OptionError, StoreError
 from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.report.overlay import overlay, sheet, write_png
 from adcc_onnx.report.rendering import FORMATS, render, render_failures
-from adcc_onnx.report.score_text import (
-    column_heading,
-    format_interval,
-    format_score,
-    score_title,
-)
+from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.results.evaluation_result import summarize_run
 from adcc_onnx.results.rows import ImageRow, ScoreRow

@@ -14,7 +14,7 @@ from helpers.simulations import adcc_of_means
 from helpers.stored_runs import three_methods, write_run
 from scipy import stats
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.errors import OptionError, StoreError
 from adcc_onnx.report.rendering import render_comparison
 from adcc_onnx.results.comparison import compare_runs

@@ -1,4 +1,4 @@
-"""The pace of a model: measured, remembered, and without effect on any result."""
+"""Run settings are measured once and cached, and they change no result."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ import pytest
 from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.errors import ModelError, OutOfMemoryError
-from adcc_onnx.model import Model, Pass
+from adcc_onnx.cams.method import Need
+from adcc_onnx.errors import ModelError, OptionError, OutOfMemoryError
+from adcc_onnx.explanation.autotuned_model import autotuned
+from adcc_onnx.model import Model
 from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
-from adcc_onnx.runtime import autotuning as tuning
-from adcc_onnx.runtime.autotuning import RunSettings, autotuned, search, with_run_settings
+from adcc_onnx.runtime import autotuning
+from adcc_onnx.runtime.autotuning import AutotuneResult, search
+from adcc_onnx.runtime.run_settings import RunSettings
+from adcc_onnx.runtime.session_pool import Pass, SessionPool
 
 IMAGES = np.random.default_rng(0).standard_normal((9, 3, 8, 8)).astype(np.float32)
+GRADIENTS = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
+SCORES: frozenset[Need] = frozenset()
 
 
 @pytest.fixture
@@ -29,107 +35,114 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     return adcc.load(tmp_path / "net.onnx", device="cpu")
 
 
-def test_the_fastest_of_what_was_measured_is_taken(
+def test_the_fastest_measured_settings_are_chosen(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_lanes, tried, slow = {1: 1.0, 2: 1.0, 6: 2.0}, set(), 1.0
+    by_runs, tried, factor = {1: 1.0, 2: 1.0, 6: 2.0}, set(), 1.0
 
-    def speed(candidate: Model, kind: Pass) -> float:
+    def speed(pool: SessionPool, kind: Pass) -> float:
         assert kind is Pass.GRADIENTS
         by_batch = {1: 50.0, 4: 100.0, 8: 102.0, 16: 101.0}
-        tried.add(candidate.batch)
-        return slow * by_batch[candidate.batch] * by_lanes[candidate.concurrent_runs]
+        tried.add(pool.settings.batch)
+        return factor * by_batch[pool.settings.batch] * by_runs[pool.settings.concurrent_runs]
 
-    monkeypatch.setattr(tuning, "_speed", speed)
-    monkeypatch.setattr(tuning, "_cores", lambda: 6)
+    def found() -> AutotuneResult:
+        return search(model.pool, Pass.GRADIENTS)
+
+    monkeypatch.setattr(autotuning, "_speed", speed)
+    monkeypatch.setattr(autotuning, "_cores", lambda: 6)
     # 2 % more is not worth twice the memory.
-    assert search(model, Pass.GRADIENTS) == RunSettings(
-        batch=4, threads=1, concurrent_runs=6, speed=200.0
-    )
-    by_lanes[6] = 1.02  # as fast as two: they do not leave the cores idle, and take less memory
-    assert search(model, Pass.GRADIENTS) == RunSettings(
-        batch=4, threads=3, concurrent_runs=2, speed=100.0
-    )
-    by_lanes[1] = 1.25
-    assert search(model, Pass.GRADIENTS) == RunSettings(
-        batch=4, threads=0, concurrent_runs=1, speed=125.0
-    )
-    monkeypatch.setattr(tuning, "_cores", lambda: 1)
-    assert search(model, Pass.GRADIENTS) == RunSettings(
-        batch=4, threads=0, concurrent_runs=1, speed=125.0
-    )
+    assert found() == AutotuneResult(RunSettings(4, threads=1, concurrent_runs=6), 200.0)
+    by_runs[6] = 1.02  # as fast as two runs, which take less memory
+    assert found() == AutotuneResult(RunSettings(4, threads=3, concurrent_runs=2), 100.0)
+    by_runs[1] = 1.25
+    assert found() == AutotuneResult(RunSettings(4, threads=0, concurrent_runs=1), 125.0)
+    monkeypatch.setattr(autotuning, "_cores", lambda: 1)
+    assert found() == AutotuneResult(RunSettings(4, threads=0, concurrent_runs=1), 125.0)
     assert tried == {1, 4, 8, 16}
     tried.clear()
-    slow = 0.1  # a run of 16 takes more than a second
-    search(model, Pass.GRADIENTS)
+    factor = 0.1  # a run of 16 images takes more than a second
+    found()
     assert tried == {1, 4, 8}
-    fixed = replace(model, any_batch=False, batch=1)
-    assert search(fixed, Pass.GRADIENTS).batch == 1
+    fixed = replace(model, any_batch=False, settings=RunSettings(1))
+    assert search(fixed.pool, Pass.GRADIENTS).settings.batch == 1
 
 
-def test_a_pace_that_takes_too_much_memory_is_left_out(
+def test_settings_that_need_too_much_memory_are_skipped(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def speed(candidate: Model, kind: Pass) -> float:
-        if candidate.batch * candidate.concurrent_runs > most:
+    def speed(pool: SessionPool, kind: Pass) -> float:
+        if pool.settings.batch * pool.settings.concurrent_runs > most:
             raise OutOfMemoryError("no memory for it")
-        return 100.0 * candidate.batch
+        return 100.0 * pool.settings.batch
 
-    monkeypatch.setattr(tuning, "_speed", speed)
-    monkeypatch.setattr(tuning, "_cores", lambda: 2)
+    monkeypatch.setattr(autotuning, "_speed", speed)
+    monkeypatch.setattr(autotuning, "_cores", lambda: 2)
     most = 8
-    assert search(model, Pass.GRADIENTS) == RunSettings(
-        batch=8, threads=0, concurrent_runs=1, speed=800.0
-    )
+    expected = AutotuneResult(RunSettings(8, threads=0, concurrent_runs=1), 800.0)
+    assert search(model.pool, Pass.GRADIENTS) == expected
     most = 0
-    with pytest.raises(ModelError, match="at no batch size: no memory for it"):
-        search(model, Pass.GRADIENTS)
+    with pytest.raises(ModelError, match="not run at any batch size: no memory for it"):
+        search(model.pool, Pass.GRADIENTS)
 
 
-def test_it_is_searched_for_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    first = autotuned(model, Pass.GRADIENTS, said.append)
-    monkeypatch.setattr(tuning, "search", lambda *_: pytest.fail("searched again"))
-    again = autotuned(model, Pass.GRADIENTS, said.append)
-    assert (first.batch, first.threads, first.concurrent_runs) == (
-        again.batch,
-        again.threads,
-        again.concurrent_runs,
-    )
-    assert said[0] == said[1] and said[0].startswith(f"net: {first.batch} images a run")
+def test_settings_are_searched_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    first = autotuned(model, GRADIENTS, lines.append)
+    monkeypatch.setattr(autotuning, "search", lambda *_: pytest.fail("searched again"))
+    again = autotuned(model, GRADIENTS, lines.append)
+    assert first.settings == again.settings
+    assert lines[0] == lines[1]
+    assert lines[0].startswith(f"net: autotuned: {first.batch} images per run")
+    assert first.pool is not model.pool and first.pool.settings == first.settings
+
+
+def test_the_line_for_the_user() -> None:
+    result = AutotuneResult(RunSettings(8, 1, 2), 41.6)
+    assert str(result) == "autotuned: 8 images per run, 2 concurrent runs (42 images/s per pass)"
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"a": 1}', '{"a": {"speed": 1}}', '{"a": {"x": 1}}']
+    "content",
+    [
+        "",
+        "[]",
+        '{"a": 1}',
+        '{"a": {"speed": 1}}',
+        '{"a": {"settings": {"batch": 0}, "speed": 1}}',
+        '{"a": {"settings": {"batch": "8"}, "speed": 1}}',
+        '{"a": {"settings": {"x": 1}, "speed": 1}}',
+    ],
 )
-def test_a_broken_memory_is_forgotten(model: Model, content: str) -> None:
-    path = tuning._cache()
+def test_a_damaged_cache_is_replaced(model: Model, content: str) -> None:
+    path = autotuning._cache_file()
     path.parent.mkdir(parents=True)
     path.write_text(content)
-    autotuned(model, Pass.FORWARD)
+    autotuned(model, SCORES)
     assert len(json.loads(path.read_text())) == 1
 
 
-def test_where_nothing_can_be_written_it_is_searched_for_each_time(
+def test_without_a_writable_cache_settings_are_searched_each_time(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert autotuned(model, Pass.FORWARD).batch >= 1
+    assert autotuned(model, SCORES).batch >= 1
 
 
-def test_the_pace_changes_no_result(model: Model, tmp_path: Path) -> None:
-
-    methods, metrics = (
-        ["gradcam", "smoothgradcam++(n=3)", "scorecam"],
-        ["adcc", "deletion(steps=5)"],
-    )
+def test_settings_change_no_result(model: Model, tmp_path: Path) -> None:
+    methods = ["gradcam", "smoothgradcam++(n=3)", "scorecam"]
+    metrics = ["adcc", "deletion(steps=5)"]
     found = set()
-    for i, pace in enumerate(
-        [RunSettings(1, 0, 1), RunSettings(4, 1, 2), RunSettings(2, 1, 3), RunSettings(16, 2, 1)]
-    ):
+    for i, settings in enumerate([(1, 0, 1), (4, 1, 2), (2, 1, 3), (16, 2, 1)]):
         path = tmp_path / f"{i}.sqlite"
-        adcc.evaluate(with_run_settings(model, pace), IMAGES, methods, metrics, out=path)
+        adcc.evaluate(model.with_settings(*settings), IMAGES, methods, metrics, out=path)
         with Store.open(path) as store:
             found.add(render([store], "json"))
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("settings", [{"batch": 0}, {"batch": 1, "threads": -1}])
+def test_impossible_settings(settings: dict[str, int]) -> None:
+    with pytest.raises(OptionError, match="must be at least"):
+        RunSettings(**settings)

@@ -1,6 +1,6 @@
-"""Recorded runs: the same buffers every time, and results that the next run leaves alone.
+"""CUDA graphs: runs share buffers, and the next run does not change earlier results.
 
-On the CPU nothing is recorded, but inputs and outputs go the same way.
+On the CPU nothing is recorded, but inputs and outputs use the same buffers.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def test_full_batches_and_the_rest() -> None:
 
 def test_kept_values_outlive_the_next_run() -> None:
     session = Session(ir.from_proto(small()), DEVICE, 4)
-    to_ort_value = DeviceArray.put(IMAGES[:8], DEVICE, 4)
-    _, first = session.run_keeping(["scores"], {"image": to_ort_value})
+    on_device = DeviceArray.put(IMAGES[:8], DEVICE, 4)
+    _, first = session.run_keeping(["scores"], {"image": on_device})
     _, second = session.run_keeping(["scores"], {"image": -IMAGES[:8]})
     plain = Session(ir.from_proto(small()), choose_device("cpu"), 4)
     for kept, images in ((first, IMAGES), (second, -IMAGES)):
@@ -55,7 +55,7 @@ def test_an_evaluation_with_recorded_runs(tmp_path, monkeypatch: pytest.MonkeyPa
     model = adcc.load(tmp_path / "net.onnx", device="cpu", batch_size=4)
     expected = adcc.evaluate(model, IMAGES, methods).methods
     monkeypatch.setattr(Device, "remote", property(lambda self: True))
-    found = adcc.evaluate(replace(model, device=DEVICE, _sessions={}), IMAGES, methods).methods
+    found = adcc.evaluate(replace(model, device=DEVICE), IMAGES, methods).methods
     for name in methods:
         assert found[name].scores == pytest.approx(expected[name].scores, abs=1e-5)
 

@@ -1,4 +1,4 @@
-"""Which device is chosen, and that it is said why; nothing is asked for that is not there."""
+"""Which device is chosen, and the reason that the user reads."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def machine(monkeypatch: pytest.MonkeyPatch):
     return make
 
 
-def test_a_gpu_that_works_is_taken(machine) -> None:
+def test_a_working_gpu_is_chosen(machine) -> None:
     machine(2)
     assert choose_device("auto").name == "cuda:0"
     chosen = choose_device("cuda:1")
     assert (chosen.name, chosen.kind) == ("cuda:1", "cuda")
     options = {"device_id": "1", "use_tf32": "1"}
     assert chosen.providers == [(cuda.PROVIDER, options), CPU_PROVIDER]
-    assert chosen.reason == "running on CUDA 1 (it was asked for)" and chosen.tf32
+    assert chosen.reason == "running on CUDA 1 (requested)" and chosen.tf32
 
 
-def test_full_float32_is_asked_of_cuda(machine) -> None:
+def test_full_float32_disables_tf32(machine) -> None:
     machine(1)
-    for asked in ("auto", "cuda"):
-        chosen = choose_device(asked, tf32=False)
+    for requested in ("auto", "cuda"):
+        chosen = choose_device(requested, tf32=False)
         assert chosen.providers[0] == (cuda.PROVIDER, {"device_id": "0", "use_tf32": "0"})
         assert not chosen.tf32
     assert not choose_device("cpu").tf32
@@ -63,12 +63,14 @@ def test_full_float32_is_asked_of_cuda(machine) -> None:
         ({"gpus": 0}, "no NVIDIA GPU found"),
         ({"gpus": 1, "providers": ()}, "built without CUDA; pip install onnxruntime-gpu"),
         ({"gpus": 1, "missing": ("libcudnn.so.9",)}, "libcudnn.so.9 not found; pip install"),
-        ({"gpus": 1, "driver": (12, 4)}, "the driver serves CUDA 12.4, onnxruntime needs 13"),
+        ({"gpus": 1, "driver": (12, 4)}, "the driver supports CUDA 12.4, onnxruntime needs 13"),
         ({"gpus": 1, "error": 803}, "CUDA error 803"),
         ({"gpus": 1, "broken": True}, "onnxruntime cannot open it"),
     ],
 )
-def test_without_one_auto_takes_the_cpu_and_says_why(machine, state: dict, reason: str) -> None:
+def test_auto_chooses_the_cpu_with_a_reason_without_a_gpu(
+    machine, state: dict, reason: str
+) -> None:
     machine(**state)
     chosen = choose_device("auto")
     assert (chosen.name, chosen.providers) == ("cpu", [CPU_PROVIDER])
@@ -94,12 +96,12 @@ def test_tensorrt_falls_back_on_cuda_operator_by_operator(machine) -> None:
 def test_openvino_names_its_device(machine) -> None:
     machine(providers=(OPENVINO,))
     assert choose_device("auto").name == "cpu"
-    for asked, which in {
+    for requested, which in {
         "openvino": "CPU",
         "openvino:GPU": "GPU",
         "openvino:GPU.1": "GPU.1",
     }.items():
-        chosen = choose_device(asked)
+        chosen = choose_device(requested)
         assert chosen.name == f"openvino:{which}"
         assert chosen.providers[0] == (OPENVINO, {"device_type": which, "precision": "ACCURACY"})
     machine()
@@ -107,27 +109,27 @@ def test_openvino_names_its_device(machine) -> None:
         choose_device("openvino")
 
 
-def test_what_is_not_there_is_an_error(machine) -> None:
+def test_a_missing_gpu_is_an_error(machine) -> None:
     machine(2)
     with pytest.raises(DeviceError, match="numbered 0 to 1"):
         choose_device("cuda:2")
 
 
 @pytest.mark.parametrize(
-    "asked", ["tpu", "cuda:x", "cuda:-1", "cpu:0", "auto:1", "openvino:0", "coreml:1", ""]
+    "requested", ["tpu", "cuda:x", "cuda:-1", "cpu:0", "auto:1", "openvino:0", "coreml:1", ""]
 )
-def test_what_no_machine_has_is_an_error(machine, asked: str) -> None:
+def test_an_unknown_device_is_an_error(machine, requested: str) -> None:
     machine(1)
-    with pytest.raises(OptionError, match=f"no device '{asked}'"):
-        choose_device(asked)
+    with pytest.raises(OptionError, match=f"no device '{requested}'"):
+        choose_device(requested)
 
 
-def test_the_cpu_is_the_cpu(machine) -> None:
+def test_the_cpu_is_chosen_by_name(machine) -> None:
     machine(1)
     assert choose_device("cpu").providers == [CPU_PROVIDER]
 
 
-def test_a_provider_that_onnxruntime_drops_without_a_word_is_noticed() -> None:
+def test_a_provider_that_onnxruntime_drops_silently_is_detected() -> None:
     """Here for real: CUDA's provider where there is no card."""
     if cuda.trouble() is None:
         pytest.skip("CUDA works here")

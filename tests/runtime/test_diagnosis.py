@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.runtime import cuda, devices, diagnosis
 
 CARD = cuda.Gpu("NVIDIA H100", 80 * 2**30)

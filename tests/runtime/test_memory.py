@@ -1,4 +1,4 @@
-"""When memory runs out the batch is halved, down to one image, and nothing is lost or doubled."""
+"""When memory runs out, the batch is halved, down to one image; no image is lost or doubled."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 from helpers.small_models import small
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError
 from adcc_onnx.runtime.devices import choose_device
 from adcc_onnx.runtime.session import Session
 
-# As they were met on GPUs; the first has its reason on the second line.
+# Real messages from GPUs; the reason of the first one is on its second line.
 MESSAGES = [
     "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv "
     "node. Name:'/stem/Conv' Status Message: \n/onnxruntime_src/onnxruntime/core/framework/"
@@ -31,7 +31,7 @@ MESSAGES = [
 
 
 class Bound:
-    """onnxruntime's binding, which knows how many images were bound."""
+    """An onnxruntime binding that records how many images were bound."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
@@ -46,17 +46,17 @@ class Bound:
 
 
 class Small:
-    """onnxruntime's session as if the device had room for so many images."""
+    """An onnxruntime session on a device with memory for a few images only."""
 
     def __init__(self, inner: Any, room: int, message: str) -> None:
         self._inner, self._room, self._message = inner, room, message
-        self.asked: list[int] = []
+        self.batches: list[int] = []
 
     def io_binding(self) -> Bound:
         return Bound(self._inner.io_binding())
 
     def run_with_iobinding(self, bound: Bound) -> None:
-        self.asked.append(bound.count)
+        self.batches.append(bound.count)
         if bound.count > self._room:
             raise RuntimeError(self._message)
         self._inner.run_with_iobinding(bound.inner)
@@ -81,47 +81,47 @@ def test_every_image_is_run_once_in_smaller_batches(room: int, message: str) -> 
         scores = session.run({"image": IMAGES})["scores"]
     np.testing.assert_array_equal(scores, whole.run({"image": IMAGES})["scores"])
     batch = {1: 1, 2: 2, 3: 2, 8: 8}[room]
-    served = [count for count in device.asked if count <= room]
+    served = [count for count in device.batches if count <= room]
     assert served == [batch] * (13 // batch) + [13 % batch] * (13 % batch > 0)
 
 
-def test_it_is_said_and_remembered() -> None:
+def test_the_user_is_warned_and_the_smaller_batch_is_kept() -> None:
     session, device = _session(2, MESSAGES[0])
     with pytest.warns(AdccWarning) as caught:
         session.run({"image": IMAGES})
     assert [str(w.message) for w in caught] == [
-        "out of memory with 8 images a run: going on with 4",
-        "out of memory with 4 images a run: going on with 2",
+        "out of memory with 8 images per run; continuing with 4",
+        "out of memory with 4 images per run; continuing with 2",
     ]
-    device.asked.clear()
+    device.batches.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         session.run({"image": IMAGES})
-    assert max(device.asked) == 2
+    assert max(device.batches) == 2
 
 
-def test_where_not_one_image_fits_it_is_an_error() -> None:
+def test_it_is_an_error_if_one_image_does_not_fit() -> None:
     for session, device in (
         _session(0, MESSAGES[0], batch=2),
         _session(1, MESSAGES[0], batch=2, fixed=True),
     ):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AdccWarning)
-            with pytest.raises(OutOfMemoryError, match="memory does not suffice") as caught:
+            with pytest.raises(OutOfMemoryError, match="memory is too small") as caught:
                 session.run({"image": IMAGES})
         assert "\n" not in str(caught.value)
-        assert device.asked[-1] == (1 if not session._fixed else 2)
+        assert device.batches[-1] == (1 if not session._fixed else 2)
 
 
-def test_other_failures_are_not_tried_again() -> None:
+def test_other_failures_are_not_retried() -> None:
     session, device = _session(1, "Non-zero status code returned while running Gemm node")
     with pytest.raises(ModelError, match="Gemm") as caught:
         session.run({"image": IMAGES})
     assert not isinstance(caught.value, OutOfMemoryError)
-    assert device.asked == [8]
+    assert device.batches == [8]
 
 
-def test_the_command_line_says_it_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_prints_the_warning_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
     def command() -> None:
         warnings.warn("out of memory", AdccWarning, stacklevel=1)

@@ -1,4 +1,4 @@
-"""Page-locked arrays: locked once, given out again when nobody looks at them any more."""
+"""Page-locked arrays are locked once and reused after their last view is gone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from adcc_onnx.runtime import pinned_memory as pinned
-from adcc_onnx.runtime.devices import Device, choose_device
-from adcc_onnx.runtime.pinned_memory import PinnedArrays, host_array
+from adcc_onnx.runtime.pinned_memory import PinnedArrays, pinned_array
 
 
 class Runtime:
-    """CUDA's runtime library with ordinary memory."""
+    """A CUDA runtime library with ordinary memory."""
 
     def __init__(self, blocks: int = 100) -> None:
         self.blocks: list[Any] = []
@@ -29,7 +28,7 @@ class Runtime:
         return 0
 
 
-def test_memory_is_used_again_once_no_view_is_left() -> None:
+def test_memory_is_reused_after_the_last_view_is_gone() -> None:
     runtime = Runtime()
     arrays = PinnedArrays(runtime)
     first = arrays.array((2, 3))
@@ -51,13 +50,11 @@ def test_memory_is_used_again_once_no_view_is_left() -> None:
     assert fourth.dtype == np.float32 and fourth.flags.c_contiguous and fourth.flags.writeable
 
 
-def test_where_nothing_can_be_locked_memory_is_ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = choose_device("cpu")
-    assert host_array((3, 4), device).shape == (3, 4)
-    monkeypatch.setattr(Device, "remote", property(lambda self: True))
+def test_memory_is_ordinary_if_it_cannot_be_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pinned_array((3, 4)).shape == (3, 4)
     arrays = PinnedArrays(Runtime(blocks=1))
     monkeypatch.setattr(pinned, "_pool", lambda: arrays)
-    kept = [host_array((3, 4), device) for _ in range(3)]
+    kept = [pinned_array((3, 4)) for _ in range(3)]
     for value, array in enumerate(kept):
         array[:] = value
     assert [array[2, 3] for array in kept] == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""A session gives what onnxruntime gives, whatever the batch; shared inputs are laid once."""
+"""A session equals onnxruntime for any batch size, and copies shared inputs once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_any_batch_gives_the_same(batch: int, turned: bool) -> None:
     assert session.samples == 11 and session.seconds > 0
 
 
-def test_shared_inputs_are_laid_once_for_all_runs() -> None:
+def test_shared_inputs_are_copied_once_for_all_runs() -> None:
     classifier = read_classifier(prepare(ir.from_proto(small())))
     fix_size(classifier, (8, 8))
     session = Session(build_masked(classifier), choose_device("cpu"), 4)
@@ -76,5 +76,5 @@ def test_ranked_pixels_are_replaced_inside_the_graph() -> None:
         ("openvino", ("cpu", 0)),
     ],
 )
-def test_where_arrays_are_laid(name: str, home: tuple[str, int]) -> None:
+def test_the_memory_of_a_device(name: str, home: tuple[str, int]) -> None:
     assert Device(name, "", []).memory == home

@@ -1,4 +1,4 @@
-"""What lies in memory once: the weights of a model, and what sessions on a CPU work in."""
+"""Weights and the working memory of CPU sessions are in memory only once."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ READ = """
 import gc, sys
 import numpy as np, onnx
 from adcc_onnx.graph.loading.reading import read_model
-from adcc_onnx.runtime.memory import give_back
+from adcc_onnx.runtime.memory import trim_heap
 
 before = taken()
 model = read_model(sys.argv[1])
-gc.collect(), give_back()
+gc.collect(), trim_heap()
 grown = taken() - before
 looked_at = [value.const_value.numpy() for value in model.graph.initializers.values()]
 assert 99 < grown < 115, grown
@@ -65,7 +65,7 @@ def test_a_second_session_works_in_the_memory_of_the_first() -> None:
     subprocess.run([sys.executable, "-c", TAKEN + TWO_SESSIONS], check=True)
 
 
-def test_a_model_that_was_read_keeps_its_weights_and_nothing_of_the_file(tmp_path: Path) -> None:
+def test_a_loaded_model_keeps_its_weights_but_not_its_file_in_memory(tmp_path: Path) -> None:
     names = [f"w{i}" for i in range(100)]
     weights = [onnx.numpy_helper.from_array(np.ones(2**18, "f4"), name) for name in names]
     image = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2**18])

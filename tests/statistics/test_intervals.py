@@ -9,12 +9,7 @@ from scipy import stats
 
 from adcc_onnx.statistics import resampling as module
 from adcc_onnx.statistics.intervals import bca_interval, estimate, percentile_interval
-from adcc_onnx.statistics.resampling import (
-    Resampling,
-    leave_one_out_means,
-    means,
-    resampled_means,
-)
+from adcc_onnx.statistics.resampling import Resampling, leave_one_out_means, means, resampled_means
 from adcc_onnx.statistics.sample_size import interval_widths, required_sample_size
 
 MANY = Resampling(replicates=100_000)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -15,7 +13,8 @@ from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.graph.programs.randomize_weights import randomize_weights, weight_names_from_top
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.images.sources.given_images import as_source
-from adcc_onnx.model import Model, Pass
+from adcc_onnx.model import Model
+from adcc_onnx.runtime.session_pool import Pass
 from adcc_onnx.studies.randomization import randomization_check
 
 
@@ -40,9 +39,9 @@ def test_similarity_is_the_mean_correlation_for_the_same_class(model: Model) -> 
     *_, last = randomization_check(model, source, plan, steps=1)
     images = np.stack([model.preprocessing(record.load()) for record in source])
     original = adcc.explain(model, images).maps
-    predicted = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS].argmax(axis=1)
+    predicted = model.pool.session(Pass.FORWARD).run({IMAGE: images})[LOGITS].argmax(axis=1)
     names = weight_names_from_top(model.classifier)
-    drawn = replace(model, classifier=randomize_weights(model.classifier, names, 4), _sessions={})
+    drawn = model.with_classifier(randomize_weights(model.classifier, names, 4))
     found = adcc.explain(drawn, images, target=predicted).maps
     wanted = [
         0.0 if np.ptp(b) == 0 else stats.pearsonr(a.ravel(), b.ravel()).statistic

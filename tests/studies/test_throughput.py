@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.images.sources.open_images import open_arrays
 from adcc_onnx.studies.throughput import deviations, measure_throughput, random_images

@@ -18,8 +18,13 @@ from adcc_onnx.errors import ControlFlowError, NoGradientPathError, NoGradientRu
 from adcc_onnx.graph.autodiff.broadcast import unbroadcast
 from adcc_onnx.graph.autodiff.builder import FLOAT, QUANTIZED, Builder, Tensor
 from adcc_onnx.graph.autodiff.call import Call, DetachedNode, UnsupportedNodeError
-from adcc_onnx.graph.autodiff.rules import NO_GRADIENT, STRAIGHT_THROUGH, find_rule
-from adcc_onnx.graph.autodiff.rules.rule_registry import Formula, Rule
+from adcc_onnx.graph.autodiff.rules.rule_registry import (
+    NO_GRADIENT,
+    STRAIGHT_THROUGH,
+    Formula,
+    Rule,
+    find_rule,
+)
 
 # Why a control flow operator remains after constant folding and unrolling, for error messages.
 CONTROL_FLOW = {

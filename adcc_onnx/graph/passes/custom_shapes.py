@@ -7,7 +7,7 @@ import onnx_ir as ir
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, Builder, Tensor
 from adcc_onnx.graph.autodiff.call import DetachedNode, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.node_shapes import infer_outputs
-from adcc_onnx.graph.autodiff.rules import find_rule
+from adcc_onnx.graph.autodiff.rules.rule_registry import find_rule
 
 
 def infer_custom_shapes(model: ir.Model) -> None:

@@ -16,12 +16,7 @@ from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layers import Layer, read_layer
 from adcc_onnx.graph.classifier.opening import open_classifier
 from adcc_onnx.graph.programs.cam_graph import MapFormula
-from adcc_onnx.graph.programs.endpoints import (
-    add_output,
-    class_scores,
-    one_hot,
-    prune_and_annotate,
-)
+from adcc_onnx.graph.programs.endpoints import add_output, class_scores, one_hot, prune_and_annotate
 from adcc_onnx.graph.programs.map_formulas import normalize_maps, to_feature_map, upsample_maps
 from adcc_onnx.graph.programs.tensor_names import HEATMAP, NAME_PREFIX
 

@@ -16,13 +16,7 @@ from adcc_onnx.images.annotations.masks import read_mask_image
 from adcc_onnx.images.annotations.voc import read_voc_mask
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
 from adcc_onnx.images.pixel_arrays import Mask, RGBImage
-from adcc_onnx.images.sources.image_source import (
-    DrawMask,
-    Load,
-    LoadDownscaled,
-    Record,
-    Source,
-)
+from adcc_onnx.images.sources.image_source import DrawMask, Load, LoadDownscaled, Record, Source
 
 
 class Annotations(Protocol):

@@ -19,7 +19,7 @@ from adcc_onnx.images.pixel_arrays import RGBImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 # The only decoders that ever run. Formats that hold programs, as EPS does, are excluded.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Checked from the header before anything is decoded: 9 times a 20-megapixel photo.
 MAX_PIXELS = 180_000_000
 # Pillow gives 16-bit PPM files the mode "I", scaled to 16 bits.
@@ -119,7 +119,7 @@ def decode_downscaled(data: bytes, name: str, max_downscale: MaxDownscale) -> tu
 
 @contextmanager
 def open_encoded(
-    data: bytes, name: str, formats: tuple[str, ...] = FORMATS
+    data: bytes, name: str, formats: tuple[str, ...] = IMAGE_FORMATS
 ) -> Generator[Image.Image, None, None]:
     """Open an encoded image without decoding it; errors within the block become `ImageError`.
 

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.drawings.generate import CLASSES, draw, label_of_drawing
+from adcc_onnx.drawings.generate import draw, label_of_drawing
+from adcc_onnx.drawings.outlines import CLASSES
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.sources.image_source import Record, Source
 

@@ -12,12 +12,7 @@ from PIL import Image
 
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.sources.image_source import Source, concatenate_sources
-from adcc_onnx.images.sources.open_images import (
-    open_arrays,
-    open_paths,
-    open_pictures,
-    open_source,
-)
+from adcc_onnx.images.sources.open_images import open_arrays, open_paths, open_pictures, open_source
 
 OneImage = str | Path | Image.Image | NDArray[Any]
 Images = OneImage | Sequence[OneImage] | Source

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.central_differences import Case, differences, differentiate, evaluator
 
-from adcc_onnx.graph.autodiff.rules import supported_operators
+from adcc_onnx.graph.autodiff.rules.rule_registry import supported_operators
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -18,7 +18,8 @@ from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.images.decoding.decode import read_image
-from adcc_onnx.model import Model, Pass, load
+from adcc_onnx.model import Model, load
+from adcc_onnx.runtime.session_pool import Pass
 
 PRESETS = {
     "mobilenet_v2": "torch",
@@ -78,9 +79,9 @@ def test_gradients_are_central_differences(name: str, data: Path) -> None:
     images = model.preprocessing(read_image(photo))[None]
     starts, end, suffix = suffix_of(model)
     (layer,) = model.layers
-    logits = model.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
+    logits = model.pool.session(Pass.FORWARD).run({IMAGE: images})[LOGITS]
     target = int(np.argsort(logits[0])[-2])
-    outputs = model.session(Pass.GRADIENTS).run({IMAGE: images, TARGET: np.array([target])})
+    outputs = model.pool.session(Pass.GRADIENTS).run({IMAGE: images, TARGET: np.array([target])})
     gradient = outputs[GRADIENTS][0]
 
     inputs = intermediate_values(model, images, starts)

@@ -20,7 +20,7 @@ from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.passes.prepare import prepare
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.images.decoding.decode import read_image
-from adcc_onnx.model import Pass
+from adcc_onnx.runtime.session_pool import Pass
 
 torch = pytest.importorskip("torch")
 X = np.random.default_rng(0).normal(0, 3, (2, 3, 5))
@@ -114,7 +114,7 @@ def test_a_quantized_model_has_the_maps_of_its_original(
     step = np.diff(np.unique(scores)).min()
     assert np.abs(run(rewritten, images) - scores).max() <= 2.01 * step
     maps = [
-        adcc.explain(adcc.load(p, layer=name, device="cpu"), images, "hirescam", target=2).maps
+        adcc.explain(adcc.load(p, layers=name, device="cpu"), images, "hirescam", target=2).maps
         for p, name in ((tmp_path / "net.onnx", "bent"), (path, layer))
     ]
     correlations = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(*maps, strict=True)]

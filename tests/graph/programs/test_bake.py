@@ -48,7 +48,7 @@ def test_the_heatmap_equals_explain(method: str, target: int | None, tmp_path: P
     assert {opset.domain for opset in baked.opset_import} == {""}
     facts = {prop.key: prop.value for prop in baked.metadata_props}
     assert (facts["adcc_onnx.method"], facts["adcc_onnx.layers"]) == (method, "active")
-    model = adcc.load(tmp_path / "net.onnx", layer="active", device="cpu")
+    model = adcc.load(tmp_path / "net.onnx", layers="active", device="cpu")
     found = run(baked, IMAGES)
     wanted = adcc.explain(model, IMAGES, method, target).maps
     assert 0.5 < wanted.max() <= 1
@@ -60,11 +60,14 @@ def test_the_heatmap_equals_explain(method: str, target: int | None, tmp_path: P
 def test_maps_of_several_layers_are_fused(fuse: str, tmp_path: Path) -> None:
     onnx.save(deeper(), tmp_path / "net.onnx")
     layers = ["active", "third"]
-    model = adcc.load(tmp_path / "net.onnx", layer=layers, fuse=fuse, device="cpu")
+    model = adcc.load(tmp_path / "net.onnx", layers=layers, fuse=fuse, device="cpu")
     maps = adcc.explain(model, IMAGES, "hirescam", target=1).maps
     alone = [
         adcc.explain(
-            adcc.load(tmp_path / "net.onnx", layer=name, device="cpu"), IMAGES, "hirescam", target=1
+            adcc.load(tmp_path / "net.onnx", layers=name, device="cpu"),
+            IMAGES,
+            "hirescam",
+            target=1,
         ).maps
         for name in layers
     ]

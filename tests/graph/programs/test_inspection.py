@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from helpers.small_models import small
 
-from adcc_onnx.cli import main
+from adcc_onnx.cli.command_group import main
 from adcc_onnx.graph.programs.inspection import inspect
 
 BLOCKED = """own = unknown.Blend (active) late = Conv <pads = [1, 1, 1, 1]> (own, second)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adcc_onnx.drawings.generate import CLASSES, draw
+from adcc_onnx.drawings.generate import draw
+from adcc_onnx.drawings.outlines import CLASSES
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.sources.open_images import open_source
 

@@ -1,0 +1,184 @@
+"""The outputs of one run of the model on a batch of images, which all methods share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcc_onnx.cams.method import GradientMapMethod, Method, Need
+from adcc_onnx.explanation.gradient_map_cache import GradientMapCache
+from adcc_onnx.explanation.inputs import ModelInput, PlainInput
+from adcc_onnx.explanation.memory_strategy import memory_strategy
+from adcc_onnx.explanation.required_passes import pass_for
+from adcc_onnx.graph.programs.tensor_names import LOGITS, MASKS, TARGET
+from adcc_onnx.kernels.arrays import Float32Array
+from adcc_onnx.model import Model
+from adcc_onnx.runtime.device_array import DeviceArray
+from adcc_onnx.runtime.session_pool import Pass
+
+_PREDICTED = -1  # the target that stands for the predicted class
+
+
+@dataclass(frozen=True, eq=False)
+class RunOutputs:
+    """The outputs of one run of the model on N images; never changed.
+
+    Attributes:
+        model: The classifier.
+        images: The original images x, from which noise is scaled.
+        seeds: One seed per image, from which all its random numbers are drawn.
+        needs: What methods may read.
+        kind: The kind of pass.
+        input: The input of the run: the images, changed images or explanation maps.
+        logits: The class scores, float32 [N, classes].
+        predicted: The predicted classes, int64 [N].
+        targets: The explained classes, int64 [N].
+        values: The other outputs, such as activations and gradients of all layers.
+        gradient_maps: The raw maps of gradient methods, computed on first use.
+    """
+
+    model: Model
+    images: PlainInput
+    seeds: tuple[int, ...]
+    needs: frozenset[Need]
+    kind: Pass
+    input: ModelInput
+    logits: Float32Array
+    predicted: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    values: Mapping[str, DeviceArray] = field(repr=False)
+    gradient_maps: GradientMapCache = field(repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The size (H, W) of the images."""
+        return self.model.size
+
+    @property
+    def on_original_images(self) -> bool:
+        """Whether the run's input is the original images."""
+        return self.input is self.images
+
+    def on_images(self, array: Float32Array, needs: frozenset[Need]) -> RunOutputs:
+        """Run the model on changed images, with the same classes and seeds.
+
+        Args:
+            array: The changed images, [N, C, H, W].
+            needs: What methods will read.
+        """
+        return self._rerun(PlainInput(self.images.memory, array), needs)
+
+    def on_explanation_maps(
+        self, maps: Sequence[Float32Array], fill: Float32Array, needs: frozenset[Need]
+    ) -> list[RunOutputs]:
+        """Run the model on explanation maps e = x * M + fill * (1 - M) of several methods.
+
+        Args:
+            maps: The maps M of each method, [N, h, w] of any h and w.
+            fill: The value of fully masked pixels, [C].
+            needs: What methods will read.
+
+        Returns:
+            The outputs for each method; all methods share one run.
+        """
+        inputs = [self.images.masked(of_method, fill) for of_method in maps]
+        if len(inputs) == 1:
+            return [self._rerun(inputs[0], needs)]
+        joined = PlainInput(self.images.memory, np.concatenate([one.array for one in inputs]))
+        targets, seeds = np.tile(self.targets, len(maps)), self.seeds * len(maps)
+        whole = _run(self.model, joined, joined, seeds, needs, targets)
+        return [whole._slice(self, one, index) for index, one in enumerate(inputs)]
+
+    def _rerun(self, model_input: ModelInput, needs: frozenset[Need]) -> RunOutputs:
+        return _run(self.model, self.images, model_input, self.seeds, needs, self.targets)
+
+    def _slice(self, original: RunOutputs, model_input: ModelInput, index: int) -> RunOutputs:
+        """Return the outputs for copy number `index` of the original run's images."""
+        count = len(original.seeds)
+        rows = slice(index * count, (index + 1) * count)
+        device, batch = self.model.device, self.model.batch
+        values = {
+            name: DeviceArray.put(value.array[rows], device, batch)
+            for name, value in self.values.items()
+        }
+        return replace(
+            self,
+            images=original.images,
+            seeds=original.seeds,
+            input=model_input,
+            logits=self.logits[rows],
+            predicted=self.predicted[rows],
+            targets=self.targets[rows],
+            values=values,
+            gradient_maps=GradientMapCache(self.images.memory, values),
+        )
+
+
+def run_images(
+    model: Model,
+    images: Float32Array,
+    targets: NDArray[np.int64] | None,
+    needs: frozenset[Need],
+    seeds: Sequence[int],
+    methods: Iterable[Method] = (),
+) -> RunOutputs:
+    """Run the model on a batch of images.
+
+    Args:
+        model: The classifier.
+        images: The normalized tensors, float32 [N, C, H, W].
+        targets: The explained classes, [N]; the predicted classes if None.
+        needs: What methods will read; reading anything else is an error.
+        seeds: One seed per image.
+        methods: The methods whose maps will be computed. The maps of gradient methods among them
+            are computed together.
+
+    Returns:
+        The outputs of the run.
+
+    Example:
+        >>> import adcc_onnx
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> model = adcc_onnx.load(classifier_path(), device="cpu")
+        >>> images = np.zeros((2, 3, 112, 112), np.float32)
+        >>> run_images(model, images, None, frozenset(), [0, 1]).logits.shape
+        (2, 10)
+    """
+    plain = PlainInput(memory_strategy(model), images)
+    return _run(model, plain, plain, tuple(seeds), needs, targets, methods)
+
+
+def _run(
+    model: Model,
+    images: PlainInput,
+    model_input: ModelInput,
+    seeds: tuple[int, ...],
+    needs: frozenset[Need],
+    targets: NDArray[np.int64] | None,
+    methods: Iterable[Method] = (),
+) -> RunOutputs:
+    kind = pass_for(needs)
+    feeds, shared = model_input.feeds()
+    session = model.pool.session(kind, masked=MASKS in feeds)
+    if kind in (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS):
+        feeds[TARGET] = np.full(len(seeds), _PREDICTED) if targets is None else targets
+    scores, values = session.run_keeping(set(session.outputs) - {LOGITS}, feeds, shared)
+    logits: Float32Array = scores[LOGITS]
+    predicted: NDArray[np.int64] = logits.argmax(axis=1)
+    gradient_methods = [method for method in methods if isinstance(method, GradientMapMethod)]
+    return RunOutputs(
+        model=model,
+        images=images,
+        seeds=seeds,
+        needs=needs,
+        kind=kind,
+        input=model_input,
+        logits=logits,
+        predicted=predicted,
+        targets=predicted if targets is None else targets,
+        values=values,
+        gradient_maps=GradientMapCache(images.memory, values, gradient_methods),
+    )

@@ -1,0 +1,18 @@
+"""Settings of pytest for the whole repository: examples in docstrings run in an empty folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+# No examples to run: fixtures, and helpers that need an oracle to be imported.
+collect_ignore_glob = ["tests/*conftest.py", "tests/helpers/*"]
+
+
+@pytest.fixture(autouse=True)
+def _doctests_run_in_an_empty_folder(request: pytest.FixtureRequest) -> None:
+    """Change to a temporary folder, so that an example leaves no files in the checkout."""
+    if isinstance(request.node, pytest.DoctestItem):
+        folder: Path = request.getfixturevalue("tmp_path")
+        request.getfixturevalue("monkeypatch").chdir(folder)

@@ -1,0 +1,191 @@
+"""Everything that the documentation names exists: tests, files, commands, options, links."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import adcc_onnx
+from adcc_onnx.cli import main
+from adcc_onnx.drawings import classifier_path
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "models" / "README.md",
+]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
+
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
+REPOSITORY_PATH = re.compile(r"(?:tests|benchmarks|models|docs|adcc_onnx)/[\w./-]*")
+# Functions that only the command line needs: each writes the result of another one to files.
+ALSO_FUNCTIONS = {"demo", "save_baked", "save_explanations", "save_exposed"}
+TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
+
+
+def prose(text: str) -> str:
+    """A page without its fenced blocks."""
+    return FENCE.sub("", text)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [block for _, found, block in FENCE.findall(text) if found == language]
+
+
+def anchor(heading: str) -> str:
+    """The fragment of a heading's address, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@every_page
+def test_a_page_has_one_title_and_then_a_paragraph(page: Path) -> None:
+    text = prose(page.read_text("utf-8"))
+    titles = [title for marks, title in HEADING.findall(text) if marks == "#"]
+    assert len(titles) == 1
+    title, empty, paragraph = text.splitlines()[:3]
+    assert title == f"# {titles[0]}" and not empty
+    assert paragraph[0].isalnum() or paragraph[0] in "`["
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text("utf-8")):
+        if link.startswith("https://"):
+            continue
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_relative_to(ROOT), f"{link} leaves the repository"
+        assert target.exists(), link
+        if fragment:
+            headings = HEADING.findall(prose(target.read_text("utf-8")))
+            assert fragment in [anchor(heading) for _, heading in headings], link
+
+
+@every_page
+def test_files_and_tests_exist(page: Path) -> None:
+    for code in CODE.findall(prose(page.read_text("utf-8"))):
+        if REPOSITORY_PATH.match(code):
+            path = code.partition("::")[0]
+            assert (ROOT / path).exists(), code
+    for path, name in TEST.findall(page.read_text("utf-8")):
+        assert re.search(rf"^def {name}\(", (ROOT / path).read_text("utf-8"), re.MULTILINE), name
+
+
+@every_page
+def test_helpers_that_are_run_exist(page: Path) -> None:
+    for name in re.findall(r"python -m helpers\.(\w+)", page.read_text("utf-8")):
+        assert (ROOT / "tests" / "helpers" / f"{name}.py").exists(), name
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """The words of every `adcc-onnx ...` in fenced shell blocks and in code within prose."""
+    lines = [
+        line for block in blocks(text, "sh") for line in block.replace("\\\n", " ").split("\n")
+    ]
+    for line in [*lines, *CODE.findall(prose(text))]:
+        for part in line.split("&&"):
+            words = shlex.split(part, comments=True)
+            if words and Path(words[0]).name == "adcc-onnx":
+                yield words[1:]
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts} | {"--help", "-h"}
+
+
+def command_named(name: str) -> click.Command:
+    found = main.get_command(click.Context(main), name)
+    assert found is not None, f"there is no command '{name}'"
+    return found
+
+
+@every_page
+def test_commands_have_the_options_that_they_are_given(page: Path) -> None:
+    for words in command_lines(page.read_text("utf-8")):
+        if not words or words[0].startswith("-"):
+            assert set(words) <= options_of(main) | {"--version"}
+            continue
+        known = options_of(command_named(words[0]))
+        for word in words[1:]:
+            option = word.strip("[]").partition("=")[0]
+            if option.startswith("-"):
+                assert option in known, f"adcc-onnx {words[0]} {option}"
+
+
+@every_page
+def test_options_named_in_prose_exist(page: Path) -> None:
+    names = main.list_commands(click.Context(main))
+    known = set().union(*(options_of(command_named(name)) for name in names))
+    for code in CODE.findall(prose(page.read_text("utf-8"))):
+        if re.match("--?[a-z]", code):
+            assert shlex.split(code)[0] in known, code
+
+
+def test_every_command_is_documented() -> None:
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    documented = {words[0] for words in command_lines(text) if words}
+    documented |= set(CODE.findall(text))
+    names = main.list_commands(click.Context(main))
+    assert set(names) <= documented
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from adcc_onnx.drawings.generate import draw
+
+    (code,) = blocks((ROOT / "README.md").read_text("utf-8"), "python")
+    (tmp_path / "photos").mkdir()
+    for index, name in enumerate(("dog.jpg", "photos/a.jpg", "photos/b.jpg")):
+        Image.fromarray(draw(seed=1, index=index).image).save(tmp_path / name)
+    shutil.copy(classifier_path(), tmp_path / "resnet50.onnx")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    shape, adcc = done.stdout.splitlines()
+    assert shape == "(1, 112, 112)" and 0 < float(adcc) < 1
+
+
+def test_the_examples_of_the_python_page_run(tmp_path: Path) -> None:
+    code = "\n".join(blocks((ROOT / "docs" / "python.md").read_text("utf-8"), "python"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(4, 112, 112)" in done.stdout
+
+
+def test_all_functions_of_the_python_page_exist_and_none_is_missing() -> None:
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    table = [line for line in page.splitlines() if line.startswith("| `")]
+    documented = {name for line in table for name in CODE.findall(line.split("|")[1])}
+    public = {name for name in adcc_onnx.__all__ if name.islower() and not name.startswith("_")}
+    assert documented <= public
+    assert public - documented <= ALSO_FUNCTIONS
+
+
+def test_public_names_in_the_pages_exist() -> None:
+    for page in PAGES:
+        for name in re.findall(r"\badcc(?:_onnx)?\.([A-Za-z_]+)", page.read_text("utf-8")):
+            assert hasattr(adcc_onnx, name) or is_module(name), f"{page.name}: {name}"
+
+
+def is_module(name: str) -> bool:
+    """Whether the package has such a part, for example as the name of an entry point."""
+    package = ROOT / "adcc_onnx"
+    return (package / name).is_dir() or (package / f"{name}.py").exists()
