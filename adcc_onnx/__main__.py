@@ -2,4 +2,5 @@
 
 from adcc_onnx.cli.command_group import main
 
-main(prog_name="adcc-onnx")
+if __name__ == "__main__":
+    main(prog_name="adcc-onnx")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -77,4 +76,4 @@ def with_class_names(model: Model, names: str | Path | Sequence[str] | None) -> 
     if names is None:
         return model
     found = read_class_names(Path(names)) if isinstance(names, str | Path) else names
-    return replace(model, labels=tuple(found))
+    return model.with_labels(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     import onnx
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from adcc_onnx.metrics.metric import Metric
     from adcc_onnx.model import Model
 
-# The keywords of `load` that still have other names.
-_KEYWORDS = {"layers": "layer", "scores_output": "output"}
 SAMPLES = ("first", "random", "stratified")
 
 
@@ -173,10 +171,12 @@ def load_with(
     """
     from adcc_onnx.model import load
 
-    keywords: dict[str, Any] = {_KEYWORDS.get(name, name): value for name, value in options.items()}
-    placed = {"device": device, "threads": threads}
-    keywords.update({name: value for name, value in placed.items() if value is not None})
-    return load(model, **keywords)
+    placed: ModelOptions = {**options}
+    if device is not None:
+        placed["device"] = device
+    if threads is not None:
+        placed["threads"] = threads
+    return load(model, **placed)
 
 
 def _labeled(source: Source, labels: str | Path | Sequence[Label] | None) -> Source:
