@@ -46,6 +46,8 @@ class QuantizedCall(Call):
         return self.dequantized[value]
 
 
+# Integer products of activations that are quantized when the model runs.
+_DYNAMIC = {"ConvInteger", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat"}
 Rewrite = Callable[[QuantizedCall], Tensor]
 _CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _POOL_ATTRIBUTES = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
@@ -63,7 +65,8 @@ def dequantize(model: ir.Model) -> bool:
             node.domain = ""
     if not quantized:
         return False
-    infer_shapes(model)  # the rewrites depend on the types of activations
+    if any(node.op_type in _DYNAMIC for node in quantized):
+        infer_shapes(model)  # these rewrites depend on the types of activations
     builder = Builder(model.graph, "real/")
     dequantized: dict[ir.Value, Tensor] = {}
     for node in quantized:
