@@ -228,13 +228,14 @@ def _is_norm_of(value: ir.Value, vector: ir.Value) -> bool:
         node = value.producer()
         if node is None or not node.inputs or node.inputs[0] is None:
             return False
-        if node.op_type == "ReduceL2":
+        if node.op_type in ("ReduceL2", "ReduceSumSquare"):
             return node.inputs[0] is vector
-        if node.op_type in ("ReduceSum", "ReduceSumSquare"):
-            inner = node.inputs[0].producer()
-            squared = inner is not None and inner.op_type in ("Mul", "Pow")
-            return node.inputs[0] is vector or (
-                squared and inner is not None and inner.inputs[0] is vector
+        if node.op_type == "ReduceSum":
+            square = node.inputs[0].producer()
+            return (
+                square is not None
+                and square.op_type in ("Mul", "Pow")
+                and square.inputs[0] is vector
             )
         if node.op_type not in ("Clip", "Max", "Expand", "Add", "Sqrt", "Pow", "Unsqueeze"):
             return False

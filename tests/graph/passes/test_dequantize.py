@@ -137,7 +137,7 @@ def test_quantized_mobilenet_finds_the_same_regions(quantized_mobilenet: Any) ->
     original, quantized, tensors = quantized_mobilenet
     (layer,) = quantized.layers
     assert layer.channels == 1280 and layer.grid == (7, 7)
-    logits = original.session(Pass.FORWARD).run({IMAGE: tensors})[LOGITS]
+    logits = original.pool.session(Pass.FORWARD).run({IMAGE: tensors})[LOGITS]
     targets = [int(c) for c in logits.argmax(axis=1)]
     one, other = (
         adcc.explain(model, tensors, "gradcam", target=targets).maps
