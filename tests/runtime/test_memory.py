@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 from helpers.small_models import small
 
+from adcc_onnx.cli.messages import printed_warnings
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError
 from adcc_onnx.runtime.devices import choose_device
 from adcc_onnx.runtime.session import Session
@@ -118,7 +119,9 @@ def test_other_failures_are_not_retried() -> None:
     assert device.batches == [8]
 
 
-def test_the_command_line_prints_the_warning_in_one_line(capsys: pytest.CaptureFixture) -> None:
+def test_the_command_line_prints_the_warning_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with printed_warnings():
         warnings.warn("out of memory", AdccWarning, stacklevel=1)
     assert capsys.readouterr().err == "adcc-onnx: out of memory\n"
