@@ -2,20 +2,27 @@
 
 Each network has random weights. It is exported to ONNX, and three things are compared with torch:
 the default layer with the tensor that the library's own code pools or gives to its last attention,
-the gradient there with autograd, and a two-image evaluation must end without a failure.
+the gradient there with autograd, and an evaluation of two images must end without a failure.
 
-Run in `tests/` as `python -m helpers.library_families timm|transformers [NAME...]`; it prints the
-rows of the table in docs/families.md.
+Run in `tests/` as `python -m helpers.library_families ROWS.jsonl timm|transformers|dynamo
+[NAME...]`. Networks whose rows are in the file are skipped, so that a stopped run continues.
+`python -m helpers.library_families ROWS.jsonl table` prints the table of docs/families.md.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
+import math
+import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,281 +32,201 @@ import torch
 
 import adcc_onnx as adcc
 from adcc_onnx.errors import AdccError
+from adcc_onnx.graph.programs.inspection import inspect
+from helpers.library_layers import closest, own_layers
+from helpers.library_networks import (
+    TIMM,
+    Network,
+    timm_network,
+    transformers_families,
+    transformers_network,
+)
 
-# A CPU build of torch lacks two operators that torchvision declares when it is imported.
-_OPERATORS = torch.library.Library("torchvision", "DEF")
-for _name in ("nms", "qnms"):
-    _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-_TOKEN_NORMS = ("norm1", "ln_1", "layernorm_before", "layer_norm1", "pre_norm")
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network with the tensors that its own code pools or attends to.
-
-    Attributes:
-        name: The family and the name in its library.
-        module: The network, in evaluation mode.
-        size: (height, width) of its images.
-        layers: By module path, what may be the default layer: module and whether its output
-            (True) or its input (False) is meant.
-    """
-
-    name: str
-    module: torch.nn.Module
-    size: tuple[int, int]
-    layers: dict[str, tuple[torch.nn.Module, bool]]
+LIMIT_SECONDS = 60
+DYNAMO = (
+    "timm resnet18", "timm vit_tiny_patch16_224", "timm convnext_zepto_rms",
+    "timm swin_tiny_patch4_window7_224", "timm mobilenetv3_small_050", "timm beit_base_patch16_224",
+    "timm mixer_s32_224", "transformers vit", "transformers swin", "transformers convnext",
+    "transformers dinov2_with_registers", "transformers siglip", "transformers beit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was found for one network."""
+    """What was found for one network.
+
+    Attributes:
+        name: The network.
+        layer: The default layer, as a tensor's name.
+        module: The module path that the exporter recorded for it.
+        reason: Why it is the default layer.
+        kind: "feature_map" or "tokens".
+        shape: The shape of the default layer.
+        own: The library's tensor that equals it; empty if none does.
+        expected: The library's first choice.
+        gradient_error: The largest error of the gradient, relative to its largest magnitude.
+        remark: What else is to say, or the problem.
+        seconds: The time that the row took.
+    """
 
     name: str
     layer: str = ""
+    module: str = ""
+    reason: str = ""
+    kind: str = ""
+    shape: str = ""
+    own: str = ""
     expected: str = ""
-    gradient_error: float = float("nan")
-    problem: str = ""
-
-    def __str__(self) -> str:
-        """One row of the table."""
-        error = "" if np.isnan(self.gradient_error) else f"{self.gradient_error:.0e}"
-        return f"| {self.name} | {self.layer} | {self.expected} | {error} | {self.problem} |"
+    gradient_error: float = math.nan
+    remark: str = ""
+    seconds: float = 0.0
 
 
-def timm_networks(names: list[str]) -> Iterator[Network]:
-    """The smallest network of each module of timm, or those of the given names."""
-    import timm
-
-    for name in names or sorted(_smallest_of_each_module()):
-        module = timm.create_model(name, pretrained=False, num_classes=10).eval()
-        _, height, width = module.default_cfg["input_size"]
-        yield Network(f"timm:{name}", module, (height, width), _timm_layers(module))
-
-
-def _smallest_of_each_module() -> Iterator[str]:
-    import timm
-
-    for family in timm.list_modules():
-        sizes = {}
-        for name in timm.list_models(module=family):
-            try:
-                with torch.device("meta"), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    network = timm.create_model(name, pretrained=False, num_classes=10)
-            except Exception:
-                continue
-            sizes[name] = sum(parameter.numel() for parameter in network.parameters())
-            if len(sizes) >= 12:
-                break
-        if sizes:
-            yield min(sizes, key=sizes.__getitem__)
-
-
-def _timm_layers(module: torch.nn.Module) -> dict[str, tuple[torch.nn.Module, bool]]:
-    """What is pooled, and what enters the last attention."""
-    found: dict[str, tuple[torch.nn.Module, bool]] = {}
-    for path, part in module.named_modules():
-        if path.rsplit(".", 1)[-1] in ("global_pool", "pool", "avgpool", "head_pool"):
-            found[path] = (part, False)
-    blocks = [
-        (path, part)
-        for path, part in module.named_modules()
-        if path.rsplit(".", 1)[-1] in _TOKEN_NORMS
-    ]
-    if blocks:
-        path, part = blocks[-1]
-        found[path] = (part, True)
-    return found
-
-
-def transformers_networks(names: list[str]) -> Iterator[Network]:
-    """A tiny network of each image classification architecture of transformers."""
-    from transformers import AutoConfig, AutoModelForImageClassification
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as KNOWN,
-    )
-
-    for family in names or sorted(KNOWN):
-        for attention in ("eager", "sdpa"):
-            try:
-                config = _tiny(AutoConfig.for_model(family), attention)
-                module = AutoModelForImageClassification.from_config(config).eval()
-            except Exception as error:
-                print(Row(f"transformers:{family}", problem=f"not built: {_brief(error)}"))
-                break
-            size = getattr(config, "image_size", 64)
-            height, width = (size, size) if isinstance(size, int) else tuple(size)
-            yield Network(
-                f"transformers:{family} ({attention})",
-                _Logits(module),
-                (height, width),
-                _transformers_layers(module),
-            )
-
-
-def _tiny(config: Any, attention: str) -> Any:
-    """A configuration with two layers of 32 channels, where it has such settings."""
-    small = {
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-        "image_size": 64,
-        "patch_size": 16,
-        "num_labels": 10,
-        "embed_dim": 24,
-        "depths": [1, 1, 1, 1],
-        "num_channels": 3,
-    }
-    for name, value in small.items():
-        if hasattr(config, name) and isinstance(getattr(config, name), type(value)):
-            if name == "depths":
-                value = [1] * len(config.depths)
-            setattr(config, name, value)
-    if hasattr(config, "vision_config"):
-        _tiny(config.vision_config, attention)
-    config._attn_implementation = attention
-    return config
-
-
-class _Logits(torch.nn.Module):
-    def __init__(self, module: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = module
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return self.model(pixel_values=pixel_values).logits
-
-
-def _transformers_layers(module: torch.nn.Module) -> dict[str, tuple[torch.nn.Module, bool]]:
-    found: dict[str, tuple[torch.nn.Module, bool]] = {}
-    for path, part in module.named_modules():
-        name = path.rsplit(".", 1)[-1]
-        if name in ("pooler", "avgpool", "pooling", "pool"):
-            found[path] = (part, False)
-        if name in _TOKEN_NORMS:
-            last = path, part
-            found = {k: v for k, v in found.items() if not k.endswith(name)}
-            found[last[0]] = (last[1], True)
-    return found
-
-
-def check(network: Network) -> Row:
-    """Compare one network with torch."""
+def check(build: Callable[[], Network], name: str, dynamo: bool = False) -> Row:
+    """Build, export and compare one network with torch."""
+    try:
+        network = build()
+    except Exception as error:
+        return Row(name, remark=f"not built: {_brief(error)}")
     torch.manual_seed(0)
     x = torch.randn(2, 3, *network.size)
     try:
-        model = _export(network.module, x)
+        model = export(network.module, x, dynamo)
     except Exception as error:
-        return Row(network.name, problem=f"not exported: {_brief(error)}")
+        return Row(name, remark=f"not exported: {_brief(error)}")
     try:
-        exposed = adcc.expose(model)
-        layer = exposed.metadata_props and _metadata(exposed, "adcc_onnx.layers")
-        names = [f"{layer}.activation", f"{layer}.gradient"]
-        session = onnxruntime.InferenceSession(exposed.SerializeToString())
-        feeds = {session.get_inputs()[0].name: x.numpy(), "target": np.array([1, 3])}
-        activation, gradient = session.run(names, feeds)
+        row = compare(network.module, model, x, name)
+        return replace(row, remark=row.remark or evaluate_two(model, x))
     except AdccError as error:
-        return Row(network.name, problem=str(error))
-    path, error = _closest(network, x, activation, gradient)
-    return Row(network.name, str(layer), path, error, _evaluate(model, x))
+        return Row(name, remark=str(error))
 
 
-def _export(module: torch.nn.Module, x: torch.Tensor) -> onnx.ModelProto:
-    file = io.BytesIO()
-    with warnings.catch_warnings():
+def export(module: torch.nn.Module, x: torch.Tensor, dynamo: bool = False) -> onnx.ModelProto:
+    """Export a network with a dynamic batch, by the old or by the dynamo exporter."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
+        if dynamo:
+            shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
+            program = torch.onnx.export(
+                module, (x,), dynamo=True, dynamic_shapes=shapes, verbose=False
+            )
+            return program.model_proto
+        file = io.BytesIO()
         torch.onnx.export(
-            module,
-            (x,),
-            file,
-            input_names=["x"],
-            dynamic_axes={"x": {0: "n"}},
-            opset_version=17,
-            dynamo=False,
-        )
+            module, (x,), file, input_names=["x"], dynamic_axes={"x": {0: "n"}},
+            opset_version=18, dynamo=False,
+        )  # fmt: skip
     return onnx.load_model_from_string(file.getvalue())
 
 
-def _metadata(model: onnx.ModelProto, key: str) -> str:
-    return next(entry.value for entry in model.metadata_props if entry.key == key)
+def compare(module: torch.nn.Module, model: onnx.ModelProto, x: torch.Tensor, name: str) -> Row:
+    """Compare the default layer and its gradient with the library's own."""
+    found = inspect(model)
+    default = found["default"]
+    layer = next(entry for entry in found["layers"] if entry["name"] == default["name"])
+    exposed = adcc.expose(model)
+    session = onnxruntime.InferenceSession(exposed.SerializeToString())
+    feeds = {session.get_inputs()[0].name: x.numpy(), "target": np.array([1, 3])}
+    outputs = [f"{layer['name']}.activation", f"{layer['name']}.gradient"]
+    activation, gradient = map(torch.from_numpy, session.run(outputs, feeds))
+    scores, layers = own_layers(module, x)
+    own, error = closest(layers, scores[[0, 1], [1, 3]], activation, gradient)
+    return Row(
+        name,
+        layer["name"],
+        layer["module"] or "",
+        default["reason"],
+        layer["kind"],
+        str(layer["shape"][1:]),
+        own,
+        layers[0].name if layers else "",
+        error,
+        "" if own else "the default layer is none of the library's own",
+    )
 
 
-def _closest(
-    network: Network, x: torch.Tensor, activation: np.ndarray, gradient: np.ndarray
-) -> tuple[str, float]:
-    """The library's tensor that equals our default layer, and the error of the gradient there."""
-    seen: dict[str, torch.Tensor] = {}
-    hooks = []
-    for path, (module, output) in network.layers.items():
-        hooks.append(_record(module, output, path, seen))
-    scores = network.module(x)
-    total = scores[[0, 1], [1, 3]].sum()
-    for hook in hooks:
-        hook.remove()
-    for path, tensor in reversed(seen.items()):
-        ours = torch.from_numpy(activation)
-        for permuted in _layouts(tensor):
-            if permuted.shape != ours.shape or not torch.allclose(permuted, ours, atol=1e-3):
-                continue
-            (wanted,) = torch.autograd.grad(total, tensor, retain_graph=True)
-            wanted = next(w for w in _layouts(wanted) if w.shape == ours.shape)
-            scale = float(wanted.abs().max()) or 1.0
-            return path, float((wanted - torch.from_numpy(gradient)).abs().max()) / scale
-    return "DIFFERENT", float("nan")
-
-
-def _layouts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    yield tensor
-    if tensor.ndim == 4:
-        yield tensor.permute(0, 3, 1, 2)
-        yield tensor.permute(0, 2, 3, 1)
-    if tensor.ndim == 3:
-        yield tensor.permute(1, 0, 2)
-
-
-def _record(module: torch.nn.Module, output: bool, path: str, seen: dict[str, torch.Tensor]) -> Any:
-    def keep_output(_: Any, __: Any, result: Any) -> None:
-        if isinstance(result, torch.Tensor) and result.requires_grad:
-            seen[path] = result
-
-    def keep_input(_: Any, inputs: Any) -> None:
-        if inputs and isinstance(inputs[0], torch.Tensor) and inputs[0].requires_grad:
-            seen[path] = inputs[0]
-
-    if output:
-        return module.register_forward_hook(keep_output)
-    return module.register_forward_pre_hook(keep_input)
-
-
-def _evaluate(model: onnx.ModelProto, x: torch.Tensor) -> str:
-    """Evaluate Grad-CAM on two images; returns what went wrong."""
-    try:
-        result = adcc.evaluate(adcc.load(model, device="cpu"), x.numpy(), ["gradcam"])
-    except AdccError as error:
-        return f"evaluate: {error}"
-    found = result.methods["gradcam"]
-    return f"{found.failed} failed" if found.failed else ""
+def evaluate_two(model: onnx.ModelProto, x: torch.Tensor) -> str:
+    """Evaluate Grad-CAM on two images; returns what went wrong, or an empty text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save_model(model, path)
+        try:
+            result = adcc.evaluate(adcc.load(path, device="cpu"), x.numpy(), ["gradcam"])
+        except AdccError as error:
+            return f"evaluate: {error}"
+    return f"{result.failed} images failed" if result.failed else ""
 
 
 def _brief(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:90]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
-LIBRARIES: dict[str, Callable[[list[str]], Iterator[Network]]] = {
-    "timm": timm_networks,
-    "transformers": transformers_networks,
-}
+def jobs(library: str, names: list[str]) -> Iterator[tuple[str, Callable[[], Network], bool]]:
+    """The networks of one library: name, how to build it, and whether dynamo exports it."""
+    if library == "timm":
+        for name in names or TIMM:
+            yield f"timm {name}", lambda name=name: timm_network(name), False
+    elif library == "transformers":
+        for family in names or transformers_families():
+            for attention in ("eager", "sdpa"):
+                name = f"transformers {family} ({attention})"
+                build = lambda f=family, a=attention: transformers_network(f, a)  # noqa: E731
+                yield name, build, False
+    else:
+        for entry in names or DYNAMO:
+            source, name = entry.split()
+            build = timm_network if source == "timm" else transformers_network
+            yield f"{entry} (dynamo)", lambda b=build, n=name: b(n), True
+
+
+def _interrupt(*_: Any) -> None:
+    raise TimeoutError(f"more than {LIMIT_SECONDS} s of processor time")
+
+
+def run(rows: Path, library: str, names: list[str]) -> None:
+    """Append the rows of the networks that the file does not hold yet."""
+    done = {row.name for row in read(rows)} if rows.exists() and not names else set()
+    signal.signal(signal.SIGPROF, _interrupt)
+    for name, build, dynamo in jobs(library, names):
+        if name in done:
+            continue
+        start = time.monotonic()
+        signal.setitimer(signal.ITIMER_PROF, LIMIT_SECONDS)
+        try:
+            row = check(build, name, dynamo)
+        except Exception as error:
+            row = Row(name, remark=f"{type(error).__name__}: {_brief(error)}")
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        row = replace(row, seconds=round(time.monotonic() - start, 1))
+        with rows.open("a") as stream:
+            stream.write(json.dumps(asdict(row)) + "\n")
+        print(row, flush=True)
+
+
+def read(rows: Path) -> list[Row]:
+    """Read the rows of a file, the last one of each network."""
+    found = [Row(**json.loads(line)) for line in rows.read_text().splitlines()]
+    return list({row.name: row for row in found}.values())
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """The rows as a Markdown table."""
+    yield "| network | default layer | the library's own tensor | gradient error | remark |"
+    yield "| --- | --- | --- | --- | --- |"
+    for row in sorted(rows, key=lambda row: row.name):
+        error = "" if math.isnan(row.gradient_error) else f"{row.gradient_error:.0e}"
+        layer = f"`{row.module or row.layer}` {row.kind.replace('_', ' ')} {row.shape}"
+        own = f"`{row.own}`" if row.own else row.expected
+        yield f"| {row.name} | {layer if row.layer else ''} | {own} | {error} | {row.remark} |"
 
 
 def main() -> None:
-    """Print the table of one library."""
-    library, *names = sys.argv[1:]
-    for network in LIBRARIES[library](names):
-        start = time.monotonic()
-        print(check(network), f"{time.monotonic() - start:.0f} s", flush=True)
+    """Make rows, or print the table."""
+    path, library, *names = sys.argv[1:]
+    if library == "table":
+        print("\n".join(table(read(Path(path)))))
+    else:
+        run(Path(path), library, names)
 
 
 if __name__ == "__main__":
