@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
-_ATTENTION = re.compile(r"Attention|Attn|^XCA$|PerformerSelf")
-# Modules of these names weight channels or pool tokens; they are no attention between tokens.
-_NO_ATTENTION = re.compile(r"Pool|Channel|Spatial|SE|Eca|Cbam|Bam|Output|Radix")
+_ATTENTION = re.compile(r"Attention|Attn|^XCA$|^GPSA$|^MHSA$|^MultiheadAttention$")
+# Modules of these names weight channels, pool tokens, or contain an attention with other modules.
+_NO_ATTENTION = re.compile(
+    r"Pool|Channel|Spatial|SE|Eca|Cbam|Bam|Output|Radix|Block|Layer|Stage|Encoder|Cache"
+)
 _POOL = re.compile(r"Pool")
 MOST_PREFIX_TOKENS = 16
 
@@ -59,7 +61,16 @@ def own_layers(
     restore()
     for hook in hooks:
         hook.remove()
-    return scores, list(_candidates(record, features))
+    found = {id(one.tensor): one for one in reversed(list(_candidates(record, features)))}
+    return scores, [one for one in reversed(found.values()) if _is_used(scores, one.tensor)]
+
+
+def _is_used(scores: torch.Tensor, tensor: torch.Tensor) -> bool:
+    """Whether the scores depend on a tensor."""
+    if not tensor.requires_grad:
+        return False
+    (found,) = torch.autograd.grad(scores.sum(), tensor, retain_graph=True, allow_unused=True)
+    return found is not None and bool(found.abs().max() > 0)
 
 
 def _hooks(module: torch.nn.Module, record: _Record) -> Iterator[Any]:
@@ -130,6 +141,7 @@ def _candidates(record: _Record, features: list[torch.Tensor]) -> Iterator[OwnLa
     if not any(tensor.ndim == 3 for tensor in features):
         yield from _pooled(record)
     maps = [tensor for tensor in features if tensor.ndim == 4]
+    yield from _maps_after(record, maps)
     for tensor in reversed(maps):
         yield OwnLayer(_name_of(record, tensor, "forward_features"), tensor)
     if maps and maps[-1] is features[-1]:
@@ -140,6 +152,17 @@ def _candidates(record: _Record, features: list[torch.Tensor]) -> Iterator[OwnLa
         for tensor in reversed(features):
             yield OwnLayer(_name_of(record, tensor, "forward_features"), tensor)
         yield from _pooled(record)
+
+
+def _maps_after(record: _Record, maps: list[torch.Tensor]) -> Iterator[OwnLayer]:
+    """Feature maps that modules compute from the features, as the last normalization."""
+    place = max(
+        (i for i, (_, _, out) in enumerate(record.outputs) if any(out is map_ for map_ in maps)),
+        default=len(record.outputs),
+    )
+    for path, _, tensor in reversed(record.outputs[place + 1 :]):
+        if tensor.ndim == 4 and maps and tensor.shape == maps[-1].shape:
+            yield OwnLayer(path.removeprefix("model."), tensor)
 
 
 def _pooled(record: _Record) -> Iterator[OwnLayer]:
@@ -164,7 +187,10 @@ def _attentions(record: _Record) -> Iterator[OwnLayer]:
     outer = ""
     for path, part, tensor in record.inputs:
         kind = type(part).__name__
-        if not _ATTENTION.search(kind) or _NO_ATTENTION.search(kind) or tensor.ndim < 3:
+        named = path.rsplit(".", 1)[-1] in ("attn", "attention", "self_attn", "self_attention")
+        if not (named or _ATTENTION.search(kind)) or _NO_ATTENTION.search(kind):
+            continue
+        if tensor.ndim < 3 or tensor[0].numel() // tensor.shape[-1] < 3:
             continue
         if outer and path.startswith(f"{outer}."):
             continue

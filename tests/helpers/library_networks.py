@@ -99,14 +99,26 @@ def _first_that_runs(attempts: list[Callable[[], Network]]) -> Network:
     for place, attempt in enumerate(attempts):
         try:
             network = attempt()
-            with torch.no_grad():
-                scores = network.module(torch.randn(1, 3, *network.size))
-            if bool(scores.isfinite().all()):
+            if _has_positions(network):
                 return network
         except Exception:
             if place == len(attempts) - 1:
                 raise
-    raise ValueError("no size of images gives finite scores")
+    raise ValueError("no size of images gives finite scores and a feature map")
+
+
+def _has_positions(network: Network) -> bool:
+    """Whether the scores are finite, and the features that they are computed from have a grid."""
+    x = torch.randn(1, 3, *network.size)
+    with torch.no_grad():
+        scores = network.module(x)
+        found = network.module.forward_features(x)
+    found = found[-1] if isinstance(found, tuple | list) else found
+    while isinstance(found, dict):
+        found = next(iter(found.values()))
+    positions = min(found.shape[2:]) if found.ndim == 4 else found.shape[1]
+    channels_last = found.ndim == 4 and found.shape[1] == found.shape[2]
+    return bool(scores.isfinite().all()) and (positions > 1 or channels_last)
 
 
 def shorten(module: torch.nn.Module) -> torch.nn.Module:
@@ -191,7 +203,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "segformer": _PYRAMID,
     "pvt": _PYRAMID,
     "pvt_v2": _PYRAMID | {"image_size": [64, 64]},
-    "hiera": {"embed_dim": 16, "image_size": [128, 128], "depths": [1, 1, 2, 1],
+    "hiera": {"embed_dim": 16, "image_size": [128, 128], "depths": [1, 1, 2, 2],
               "num_heads": [1, 2, 2, 2], "patch_size": [7, 7]},
     "focalnet": {"patch_size": 4, "embed_dim": 16, "hidden_sizes": [16, 32], "depths": [1, 1],
                  "focal_levels": [2, 2], "focal_windows": [3, 3]},
