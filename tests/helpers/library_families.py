@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 import math
+import re
 import signal
 import sys
 import tempfile
@@ -117,15 +118,19 @@ def _exported(
 
 def _difference(module: torch.nn.Module, model: onnx.ModelProto, x: torch.Tensor) -> str:
     """Say that the exported file computes other scores than torch."""
-    # onnxruntime's optimization is wrong for the weight standardization of some families.
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    session = _session(model)
     (scores, *_) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     with torch.no_grad():
         wanted = module(x).numpy()
     error = float(np.abs(scores - wanted).max() / np.abs(wanted).max())
     return f"the exported scores differ by {error:.0e}" if error > 1e-4 else ""
+
+
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """Open a model without optimization, which is wrong for some families (Pad and MaxPool)."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
 
 
 def export(module: torch.nn.Module, x: torch.Tensor, dynamo: bool = False) -> onnx.ModelProto:
@@ -152,7 +157,7 @@ def compare(module: torch.nn.Module, model: onnx.ModelProto, x: torch.Tensor, na
     default = found["default"]
     layer = next(entry for entry in found["layers"] if entry["name"] == default["name"])
     exposed = adcc.expose(model)
-    session = onnxruntime.InferenceSession(exposed.SerializeToString())
+    session = _session(exposed)
     feeds = {session.get_inputs()[0].name: x.numpy(), "target": np.array([1, 3])}
     outputs = [f"{layer['name']}.activation", f"{layer['name']}.gradient"]
     activation, gradient = map(torch.from_numpy, session.run(outputs, feeds))
@@ -185,7 +190,8 @@ def evaluate_two(model: onnx.ModelProto, x: torch.Tensor) -> str:
 
 
 def _brief(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    text = re.sub(r"\x1b\[\d+m", "", str(error)).strip()
+    return (text.splitlines() or [type(error).__name__])[0][:120]
 
 
 def jobs(library: str, names: list[str]) -> Iterator[tuple[str, Callable[[], Network], bool]]:

@@ -31,15 +31,27 @@ class OwnLayer:
     tensor: torch.Tensor
 
 
+@dataclass(frozen=True)
+class _Event:
+    """A tensor that a module takes or gives."""
+
+    path: str
+    part: torch.nn.Module
+    tensor: torch.Tensor
+    time: int
+
+
 @dataclass
 class _Record:
-    inputs: list[tuple[str, torch.nn.Module, torch.Tensor]] = field(default_factory=list)
-    outputs: list[tuple[str, torch.nn.Module, torch.Tensor]] = field(default_factory=list)
+    inputs: list[_Event] = field(default_factory=list)
+    outputs: list[_Event] = field(default_factory=list)
+
+    @property
+    def time(self) -> int:
+        return len(self.inputs) + len(self.outputs)
 
 
-def own_layers(
-    module: torch.nn.Module, x: torch.Tensor
-) -> tuple[torch.Tensor, list[OwnLayer]]:
+def own_layers(module: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[OwnLayer]]:
     """Run a network, and find the layers that may be its default layer.
 
     They are independent of the ONNX graph: feature maps are what the last pooling module takes, or
@@ -84,7 +96,7 @@ def _keep_input(path: str, record: _Record) -> Any:
     def keep(part: torch.nn.Module, inputs: Any, named: dict[str, Any]) -> None:
         tensors = [v for v in (*inputs, *named.values()) if isinstance(v, torch.Tensor)]
         if tensors and tensors[0].is_floating_point():
-            record.inputs.append((path, part, tensors[0]))
+            record.inputs.append(_Event(path, part, tensors[0], record.time))
 
     return keep
 
@@ -93,7 +105,7 @@ def _keep_output(path: str, record: _Record) -> Any:
     def keep(part: torch.nn.Module, _: Any, result: Any) -> None:
         tensor = _first_tensor(result)
         if tensor is not None:
-            record.outputs.append((path, part, tensor))
+            record.outputs.append(_Event(path, part, tensor, record.time))
 
     return keep
 
@@ -144,8 +156,6 @@ def _candidates(record: _Record, features: list[torch.Tensor]) -> Iterator[OwnLa
     yield from _maps_after(record, maps)
     for tensor in reversed(maps):
         yield OwnLayer(_name_of(record, tensor, "forward_features"), tensor)
-    if maps and maps[-1] is features[-1]:
-        return
     attentions = list(_attentions(record))
     yield from reversed(attentions)
     if not attentions:
@@ -157,18 +167,19 @@ def _candidates(record: _Record, features: list[torch.Tensor]) -> Iterator[OwnLa
 def _maps_after(record: _Record, maps: list[torch.Tensor]) -> Iterator[OwnLayer]:
     """Feature maps that modules compute from the features, as the last normalization."""
     place = max(
-        (i for i, (_, _, out) in enumerate(record.outputs) if any(out is map_ for map_ in maps)),
+        (i for i, out in enumerate(record.outputs) if any(out.tensor is one for one in maps)),
         default=len(record.outputs),
     )
-    for path, _, tensor in reversed(record.outputs[place + 1 :]):
-        if tensor.ndim == 4 and maps and tensor.shape == maps[-1].shape:
-            yield OwnLayer(path.removeprefix("model."), tensor)
+    for event in reversed(record.outputs[place + 1 :]):
+        if event.tensor.ndim == 4 and maps and event.tensor.shape == maps[-1].shape:
+            yield OwnLayer(event.path.removeprefix("model."), event.tensor)
 
 
 def _pooled(record: _Record) -> Iterator[OwnLayer]:
     """What pooling modules take if they leave one position, the last first."""
-    last = {path: tensor for path, _, tensor in record.outputs}
-    for path, part, tensor in reversed(record.inputs):
+    last = {event.path: event.tensor for event in record.outputs}
+    for event in reversed(record.inputs):
+        path, part, tensor = event.path, event.part, event.tensor
         name = path.rsplit(".", 1)[-1]
         if not _POOL.search(type(part).__name__) and "pool" not in name:
             continue
@@ -185,7 +196,8 @@ def _positions(tensor: torch.Tensor) -> int:
 def _attentions(record: _Record) -> Iterator[OwnLayer]:
     """What attention modules take, in the order of the forward pass."""
     outer = ""
-    for path, part, tensor in record.inputs:
+    for event in record.inputs:
+        path, part, tensor = event.path, event.part, event.tensor
         kind = type(part).__name__
         named = path.rsplit(".", 1)[-1] in ("attn", "attention", "self_attn", "self_attention")
         if not (named or _ATTENTION.search(kind)) or _NO_ATTENTION.search(kind):
@@ -195,12 +207,28 @@ def _attentions(record: _Record) -> Iterator[OwnLayer]:
         if outer and path.startswith(f"{outer}."):
             continue
         outer = path
+        yield from _before_windows(record, event)
         yield OwnLayer(_name_of(record, tensor, f"input of {path}"), tensor)
+
+
+def _before_windows(record: _Record, attention: _Event) -> Iterator[OwnLayer]:
+    """The tokens that a block cuts into windows: normalized, or else as they enter the block."""
+    parent = attention.path.rpartition(".")[0]
+    earlier = [event for event in record.outputs if event.time < attention.time]
+    for event in earlier:
+        beside = event.path.rpartition(".")[0] == parent and "Norm" in type(event.part).__name__
+        if beside and event.tensor.ndim >= 3:
+            yield OwnLayer(event.path.removeprefix("model."), event.tensor)
+            return
+    for event in record.inputs:
+        if event.path == parent and event.tensor.ndim >= 3:
+            yield OwnLayer(_name_of(record, event.tensor, f"input of {parent}"), event.tensor)
+            return
 
 
 def _name_of(record: _Record, tensor: torch.Tensor, otherwise: str) -> str:
     """The shortest path of a module that returns the tensor itself."""
-    paths = [path for path, _, output in record.outputs if output is tensor]
+    paths = [event.path for event in record.outputs if event.tensor is tensor]
     return min(paths, key=len, default=otherwise).removeprefix("model.")
 
 
@@ -232,7 +260,9 @@ def closest(
 
 
 def _close(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
-    return float((one.detach() - other).abs().max()) <= tolerance * (float(one.detach().abs().max()) or 1.0)
+    return float((one.detach() - other).abs().max()) <= tolerance * (
+        float(one.detach().abs().max()) or 1.0
+    )
 
 
 def _arrangements(tensor: torch.Tensor, ours: torch.Tensor) -> Iterator[Any]:

@@ -15,7 +15,8 @@ _CLASSES = 10
 _SIZES = (64, 96, 128)
 
 # The smallest network of each module of timm, and variants of the modules with several kinds.
-TIMM = tuple("""
+TIMM = tuple(
+    """
     bat_resnext26ts beit_base_patch16_224 caformer_s18 cait_xxs24_224 coat_tiny
     coatnet_pico_rw_224 convit_tiny convmixer_768_32 convnext_zepto_rms convnextv2_atto
     cpubone_nano crossvit_tiny_240 cs3darknet_focus_s csatv2 cspnext_tiny davit_tiny
@@ -39,7 +40,8 @@ TIMM = tuple("""
     vit_base_patch16_siglip_224 vit_base_patch16_siglip_gap_224 vit_tiny_patch16_224
     vit_tiny_r_s16_p8_224 vit_wee_patch16_reg1_gap_256 vitamin_small_224 volo_d1_224
     xception41p xcit_nano_12_p16_224
-""".split())
+""".split()
+)
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,11 @@ def shorten(module: torch.nn.Module) -> torch.nn.Module:
     if isinstance(blocks, torch.nn.Sequential | torch.nn.ModuleList) and len(blocks) > 3:
         shapes = [[tuple(p.shape) for p in block.parameters()] for block in blocks]
         if all(shape == shapes[0] for shape in shapes) and len({type(b) for b in blocks}) == 1:
-            module.blocks = type(blocks)(*blocks[-2:]) if isinstance(
-                blocks, torch.nn.Sequential
-            ) else torch.nn.ModuleList(blocks[-2:])
+            module.blocks = (
+                type(blocks)(*blocks[-2:])
+                if isinstance(blocks, torch.nn.Sequential)
+                else torch.nn.ModuleList(blocks[-2:])
+            )
     return module
 
 

@@ -21,10 +21,13 @@ from adcc_onnx.graph.classifier.layouts import (
 # Operators that exporters write between Q K^T and the softmax.
 _BEFORE_SOFTMAX = {"Add", "Cast", "Div", "Mul", "Reshape", "Where"}
 # Operators that exporters write between the softmax and the values of an attention.
-_BEFORE_PRODUCT = {"Cast", "Dropout", "Identity", "Reshape", "Where", "IsNaN", "Mul"}
+_BEFORE_PRODUCT = {"Cast", "Dropout", "Identity", "IsNaN", "Mul", "Reshape", "Transpose", "Where"}
 
 # Operators that only select or reorder numbers.
 _MOVES = {"Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose"}
+
+# Operators that take single tokens.
+_SELECTIONS = {"Gather", "Slice", "Split"}
 
 
 class DefaultLayer(NamedTuple):
@@ -82,6 +85,8 @@ def _doubt(classifier: Classifier, layer: Layer, pooled: list[ir.Value]) -> str:
         return f"{len(pooled)} branches are pooled and joined"
     if layer.value not in certain_layouts(classifier):
         return "the order of its axes is assumed from its shape"
+    if layer.value is pooled[-1] and all(n.op_type in _SELECTIONS for n in layer.value.consumers()):
+        return "the scores take only its class token"
     return ""
 
 
@@ -213,11 +218,15 @@ def _attention_operands(node: ir.Node) -> list[ir.Value] | None:
 
 
 def _queries_and_keys(softmax: ir.Node) -> list[ir.Value]:
-    """Return the factors of the product Q K^T that a softmax normalizes."""
+    """Return the factors of the product Q K^T that a softmax normalizes.
+
+    There are none in linear attention, which normalizes the keys themselves.
+    """
     value = softmax.inputs[0]
     while value is not None and (node := value.producer()) is not None:
         if node.op_type in ("MatMul", "Einsum"):
-            return [v for v in node.inputs if v is not None]
+            factors = [v for v in node.inputs if v is not None]
+            return [] if any(v.is_initializer() for v in factors) else factors
         if node.op_type not in _BEFORE_SOFTMAX:
             break
         value = node.inputs[0]

@@ -75,9 +75,7 @@ def _infer(classifier: Classifier) -> dict[ir.Value, _Known]:
     return {value: found for value, found in known.items() if found.layout not in hidden}
 
 
-def _output_layout(
-    node: ir.Node, output: ir.Value, known: dict[ir.Value, _Known]
-) -> _Known | None:
+def _output_layout(node: ir.Node, output: ir.Value, known: dict[ir.Value, _Known]) -> _Known | None:
     """Infer the layout of one output, with one letter per axis of the output."""
     dims = dims_of(output)
     if dims is None or len(dims) not in (2, 3, 4):
@@ -111,7 +109,9 @@ def _channels_first_layout(
     if sources and sources[0][1].layout == "NTC":
         # A convolution may also mix tokens, or class tokens of several branches.
         return sources[0][1] if dims_of(sources[0][0]) == dims else None
-    return _Known("NCT")
+    if not sources and node.op_type in ("Conv", "ConvTranspose"):
+        return None
+    return _Known("NCT", bool(sources))
 
 
 def _keeps_layout(node: ir.Node, layout: str) -> bool:
