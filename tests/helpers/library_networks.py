@@ -33,7 +33,7 @@ TIMM = tuple(
     nextvit_small pit_ti_224 pnasnet5large pvt_v2_b0 qwen3_vit_88m rdnet_tiny regnetx_002
     repghostnet_050 repvgg_a0 repvit_m1 res2next50 resmlp_12_224 resnest14d resnet18
     resnet50_gn resnetv2_18 resnetv2_50x1_bit rexnet_100 sam2_hiera_tiny
-    samvit_base_patch16_224 selecsls42 sequencer2d_s shvit_s1 skresnet18 starnet_s050
+    samvit_base_patch16_224 selecsls42 shvit_s1 skresnet18 starnet_s050
     swiftformer_xs swin_tiny_patch4_window7_224 swinv2_cr_tiny_224 swinv2_tiny_window8_256
     test_mambaout test_resnet test_vit test_vit_relpos tiny_vit_5m_224
     tnt_s_legacy_patch16_224 tresnet_m twins_svt_small vgg11 visformer_tiny
@@ -71,8 +71,6 @@ def declare_torchvision_operators() -> None:
 def timm_network(name: str) -> Network:
     """Build a network of timm for the smallest images that it takes."""
     declare_torchvision_operators()
-    import timm
-
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,8 +78,7 @@ def timm_network(name: str) -> Network:
             *(lambda size=size: _timm_of_size(name, size) for size in _SIZES),
             lambda: _timm_of_size(name, None),
         ]
-        network = _first_that_runs(attempts)
-    return network
+        return _first_that_runs(attempts)
 
 
 def _timm_of_size(name: str, size: int | None) -> Network:
@@ -140,7 +137,7 @@ def shorten(module: torch.nn.Module) -> torch.nn.Module:
 def randomize(module: torch.nn.Module) -> torch.nn.Module:
     """Replace constant parameters (scales, biases, zero heads) by random ones."""
     with torch.no_grad():
-        for name, parameter in module.named_parameters():
+        for parameter in module.parameters():
             if parameter.numel() > 1 and float(parameter.std()) < 1e-3:
                 center = 1.0 if float(parameter.flatten()[0]) == 1.0 else 0.0
                 torch.nn.init.normal_(parameter, center, 0.1 if parameter.ndim < 2 else 0.05)

@@ -25,6 +25,8 @@ _BEFORE_PRODUCT = {"Cast", "Dropout", "Identity", "IsNaN", "Mul", "Reshape", "Tr
 
 # Operators that only select or reorder numbers.
 _MOVES = {"Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose"}
+# Operators that exporters write for a linear layer.
+_PROJECTION = {"Add", "BatchNormalization", "Flatten", "Gemm", "MatMul", *_MOVES}
 
 # Operators that take single tokens.
 _SELECTIONS = {"Gather", "Slice", "Split"}
@@ -176,10 +178,11 @@ def _last_attention_input(
         common = set.intersection(*usable) if usable else common
     for value in (value for node in reversed(nodes) for value in node.outputs):
         if value in common and layouts.get(value) in TOKEN_LAYOUTS:
-            if _is_spatial(classifier, value, layouts):
-                value = _before_moves(value, layouts)
-                same = _channels(value, layouts[value]) == _channels(tokens, layouts[tokens])
-                return value if same else _before_projection(value)
+            if not _is_spatial(classifier, value, layouts):
+                continue
+            value = _before_moves(value, layouts)
+            same = _channels(value, layouts[value]) == _channels(tokens, layouts[tokens])
+            return value if same else _before_projection(value, layouts)
     return None
 
 
@@ -193,15 +196,21 @@ def _before_moves(value: ir.Value, layouts: dict[ir.Value, str]) -> ir.Value:
     return value
 
 
-def _before_projection(value: ir.Value) -> ir.Value:
-    """Return what a linear layer takes; other values as they are."""
-    current = value
-    while (node := current.producer()) is not None and node.op_type in ("Add", "MatMul", "Gemm"):
+def _before_projection(value: ir.Value, layouts: dict[ir.Value, str]) -> ir.Value:
+    """Return the tokens that a linear layer takes; other values as they are.
+
+    A bias or a batch normalization of the rows of all tokens may follow the matrix product.
+    """
+    current, projected = value, False
+    while (node := current.producer()) is not None and node.op_type in _PROJECTION:
         computed = [v for v in node.inputs if v is not None and not v.is_initializer()]
-        if len(computed) != 1:
+        if node.op_type not in _MOVES and len(computed) != 1:
             break
         current = computed[0]
-    return current
+        projected = projected or node.op_type in ("MatMul", "Gemm")
+        if projected and layouts.get(current) in TOKEN_LAYOUTS:
+            return current
+    return value
 
 
 def _attention_operands(node: ir.Node) -> list[ir.Value] | None:
@@ -226,7 +235,7 @@ def _queries_and_keys(softmax: ir.Node) -> list[ir.Value]:
     while value is not None and (node := value.producer()) is not None:
         if node.op_type in ("MatMul", "Einsum"):
             factors = [v for v in node.inputs if v is not None]
-            return [] if any(v.is_initializer() for v in factors) else factors
+            return [] if factors[-1].is_initializer() else factors
         if node.op_type not in _BEFORE_SOFTMAX:
             break
         value = node.inputs[0]
