@@ -184,9 +184,10 @@ def _pooled(record: _Record) -> Iterator[OwnLayer]:
         if not _POOL.search(type(part).__name__) and "pool" not in name:
             continue
         after = last.get(path)
-        if tensor.ndim == 4 and _positions(tensor) > 1 and after is not None:
-            if after.ndim == 2 or (after.ndim == 4 and min(after.shape[2:]) == 1):
-                yield OwnLayer(_name_of(record, tensor, f"input of {path}"), tensor)
+        if tensor.ndim != 4 or _positions(tensor) == 1 or after is None:
+            continue
+        if after.ndim == 2 or (after.ndim == 4 and min(after.shape[2:]) == 1):
+            yield OwnLayer(_name_of(record, tensor, f"input of {path}"), tensor)
 
 
 def _positions(tensor: torch.Tensor) -> int:

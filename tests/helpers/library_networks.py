@@ -15,33 +15,34 @@ _CLASSES = 10
 _SIZES = (64, 96, 128)
 
 # The smallest network of each module of timm, and variants of the modules with several kinds.
-TIMM = tuple(
-    """
-    bat_resnext26ts beit_base_patch16_224 caformer_s18 cait_xxs24_224 coat_tiny
-    coatnet_pico_rw_224 convit_tiny convmixer_768_32 convnext_zepto_rms convnextv2_atto
-    cpubone_nano crossvit_tiny_240 cs3darknet_focus_s csatv2 cspnext_tiny davit_tiny
-    deepseek_vit_412m deit_tiny_distilled_patch16_224 deit_tiny_patch16_224 densenet121
-    dla46x_c dm_nfnet_f0 dpn48b edgenext_xx_small efficientformer_l1 efficientformerv2_s0
-    efficientnet_b0 efficientvim_m1 efficientvit_b0 efficientvit_m0 ese_vovnet19b_slim_dw
-    eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 focalnet_tiny_srf gcvit_xxtiny
-    gemma4_vit_167m_enc ghostnet_050 gmlp_ti16_224 halonet_h1 hardcorenas_b hgnetv2_b0
-    hiera_tiny_224 hrnet_w18_small iformer_l inception_next_atto inception_resnet_v2
-    inception_v3 inception_v4 lcnetv2_small legacy_seresnet18 legacy_xception levit_128s
-    lowformer_b0 mambaout_femto maxvit_pico_rw_256 mixer_s32_224 mnasnet_small
-    mobilenetv3_small_050 mobilenetv4_conv_small mobilenetv5_base mobileone_s1 mobilevit_xxs
-    mobilevitv2_050 mvitv2_tiny naflexvit_base_patch16_parfac_gap nasnetalarge nest_tiny
-    nextvit_small pit_ti_224 pnasnet5large pvt_v2_b0 qwen3_vit_88m rdnet_tiny regnetx_002
-    repghostnet_050 repvgg_a0 repvit_m1 res2next50 resmlp_12_224 resnest14d resnet18
-    resnet50_gn resnetv2_18 resnetv2_50x1_bit rexnet_100 sam2_hiera_tiny
-    samvit_base_patch16_224 selecsls42 shvit_s1 skresnet18 starnet_s050
-    swiftformer_xs swin_tiny_patch4_window7_224 swinv2_cr_tiny_224 swinv2_tiny_window8_256
-    test_mambaout test_resnet test_vit test_vit_relpos tiny_vit_5m_224
-    tnt_s_legacy_patch16_224 tresnet_m twins_svt_small vgg11 visformer_tiny
-    vit_base_patch16_siglip_224 vit_base_patch16_siglip_gap_224 vit_tiny_patch16_224
-    vit_tiny_r_s16_p8_224 vit_wee_patch16_reg1_gap_256 vitamin_small_224 volo_d1_224
-    xception41p xcit_nano_12_p16_224
-""".split()
-)
+TIMM = (
+    "bat_resnext26ts", "beit_base_patch16_224", "caformer_s18", "cait_xxs24_224", "coat_tiny",
+    "coatnet_pico_rw_224", "convit_tiny", "convmixer_768_32", "convnext_zepto_rms",
+    "convnextv2_atto", "cpubone_nano", "crossvit_tiny_240", "cs3darknet_focus_s", "csatv2",
+    "cspnext_tiny", "davit_tiny", "deepseek_vit_412m", "deit_tiny_distilled_patch16_224",
+    "deit_tiny_patch16_224", "densenet121", "dla46x_c", "dm_nfnet_f0", "dpn48b",
+    "edgenext_xx_small", "efficientformer_l1", "efficientformerv2_s0", "efficientnet_b0",
+    "efficientvim_m1", "efficientvit_b0", "efficientvit_m0", "ese_vovnet19b_slim_dw",
+    "eva02_tiny_patch14_224", "fasternet_t0", "fastvit_t8", "focalnet_tiny_srf", "gcvit_xxtiny",
+    "gemma4_vit_167m_enc", "ghostnet_050", "gmlp_ti16_224", "halonet_h1", "hardcorenas_b",
+    "hgnetv2_b0", "hiera_tiny_224", "hrnet_w18_small", "iformer_l", "inception_next_atto",
+    "inception_resnet_v2", "inception_v3", "inception_v4", "lcnetv2_small", "legacy_seresnet18",
+    "legacy_xception", "levit_128s", "lowformer_b0", "mambaout_femto", "maxvit_pico_rw_256",
+    "mixer_s32_224", "mnasnet_small", "mobilenetv3_small_050", "mobilenetv4_conv_small",
+    "mobilenetv5_base", "mobileone_s1", "mobilevit_xxs", "mobilevitv2_050", "mvitv2_tiny",
+    "naflexvit_base_patch16_parfac_gap", "nasnetalarge", "nest_tiny", "nextvit_small",
+    "pit_ti_224", "pnasnet5large", "pvt_v2_b0", "qwen3_vit_88m", "rdnet_tiny", "regnetx_002",
+    "repghostnet_050", "repvgg_a0", "repvit_m1", "res2next50", "resmlp_12_224", "resnest14d",
+    "resnet18", "resnet50_gn", "resnetv2_18", "resnetv2_50x1_bit", "rexnet_100",
+    "sam2_hiera_tiny", "samvit_base_patch16_224", "selecsls42", "sequencer2d_s", "shvit_s1",
+    "skresnet18", "starnet_s050", "swiftformer_xs", "swin_tiny_patch4_window7_224",
+    "swinv2_cr_tiny_224", "swinv2_tiny_window8_256", "test_mambaout", "test_resnet", "test_vit",
+    "test_vit_relpos", "tiny_vit_5m_224", "tnt_s_legacy_patch16_224", "tresnet_m",
+    "twins_svt_small", "vgg11", "visformer_tiny", "vit_base_patch16_siglip_224",
+    "vit_base_patch16_siglip_gap_224", "vit_tiny_patch16_224", "vit_tiny_r_s16_p8_224",
+    "vit_wee_patch16_reg1_gap_256", "vitamin_small_224", "volo_d1_224", "xception41p",
+    "xcit_nano_12_p16_224",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
-from adcc_onnx.errors import LayerShapeError, ModelError
+from adcc_onnx.errors import LayerShapeError
 from adcc_onnx.graph.autodiff.builder import QUANTIZED, Dim, dims_of
 from adcc_onnx.graph.classifier.image_classifier import Classifier
+from adcc_onnx.graph.classifier.layer_lookup import INPUT_LAYER
 from adcc_onnx.graph.classifier.layers import Layer, make_layer
 from adcc_onnx.graph.classifier.layouts import (
     MAP_LAYOUTS,
@@ -30,6 +31,8 @@ _PROJECTION = {"Add", "BatchNormalization", "Flatten", "Gemm", "MatMul", *_MOVES
 
 # Operators that take single tokens.
 _SELECTIONS = {"Gather", "Slice", "Split"}
+
+_CHANGE = "(--layer NAME chooses another)"
 
 
 class DefaultLayer(NamedTuple):
@@ -57,11 +60,18 @@ def choose_default(classifier: Classifier) -> DefaultLayer:
     A feature map whose channels are the classes (SqueezeNet) is replaced by the input of the
     convolution that computes it: on class maps all gradient methods coincide.
 
+    Without any feature map (a perceptron on pixels) the layer is the image itself.
+
     Raises:
-        ModelError: The scores depend on no feature map.
+        LayerShapeError: The model leaves the image size open.
     """
     layouts = infer_layouts(classifier)
     pooled = _pooled_values(classifier, layouts)
+    if not pooled:
+        # Methods that differentiate or mask pixels need no more; a CAM there is one of the image.
+        image = make_layer(classifier, classifier.image, INPUT_LAYER, layouts)
+        reason = f"the image itself; a guess, because the scores depend on no feature map {_CHANGE}"
+        return DefaultLayer(image, reason, True)
     value = _as_feature_map(pooled[-1], layouts)
     reason = "the last feature map before pooling or flattening"
     if layouts[value] in TOKEN_LAYOUTS:
@@ -76,7 +86,7 @@ def choose_default(classifier: Classifier) -> DefaultLayer:
     layer = make_layer(classifier, value, value.name or "", layouts)
     doubt = _doubt(classifier, layer, pooled)
     if doubt:
-        reason = f"{reason}; a guess, because {doubt} (--layer NAME chooses another)"
+        reason = f"{reason}; a guess, because {doubt} {_CHANGE}"
     return DefaultLayer(layer, reason, bool(doubt))
 
 
@@ -96,7 +106,8 @@ def _pooled_values(classifier: Classifier, layouts: dict[ir.Value, str]) -> list
     """Walk back from the logits to the last values with more than one position.
 
     Returns:
-        The values, in the order of the graph: one, or one per branch that the scores join.
+        The values, in the order of the graph: one, or one per branch that the scores join; none
+        if the scores depend on no feature map.
     """
     order = {node: place for place, node in enumerate(classifier.forward_nodes())}
     pending, visited = [classifier.logits], {classifier.logits}
@@ -111,11 +122,6 @@ def _pooled_values(classifier: Classifier, layouts: dict[ir.Value, str]) -> list
             visited |= inputs
             pending.extend(inputs)
     place = {value: order[node] for value in found if (node := value.producer()) in order}
-    if not place:
-        raise ModelError(
-            "the class scores depend on no feature map; choose a layer with --layer "
-            "(`adcc-onnx inspect` lists them)"
-        )
     return sorted(place, key=place.__getitem__)
 
 

@@ -39,8 +39,9 @@ def inspect(
         A dictionary with the keys `opset` and `nodes`; `inputs` and `outputs` (name, type, shape);
         `image` (name, layout, size); `scores` (output, kind, logits, classes); `layers` (name,
         module, kind, layout, shape, grid, channels, prefix_tokens, differentiable); `default` (the
-        name of the default layer, the reason for choosing it, and whether it is a guess); and `unsupported_operators`,
-        which stop the gradient on its way to some layers (node, operator, reason).
+        name of the default layer, the reason for choosing it, and whether it is a guess); and
+        `unsupported_operators`, which stop the gradient on its way to some layers (node, operator,
+        reason).
 
     Raises:
         ModelError: The model cannot be used; the subclass says why.

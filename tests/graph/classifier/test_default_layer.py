@@ -63,7 +63,7 @@ _POOLING = {
 _WEIGHTS = {
     "patch": (6, 3, 4, 4), "extra": (1, 2, 6), "head": (6, 5), "scale": (6,), "probe": (1, 1, 6),
     "query_weight": (6, 6), "key_weight": (6, 6), "value_weight": (6, 6),
-    "groups": (2,), "kernel": (6, 6, 3, 3), "wide_head": (12, 5),
+    "groups": (2,), "kernel": (6, 6, 3, 3), "wide_head": (12, 5), "pixel_weight": (576, 6),
 }  # fmt: skip
 
 
@@ -150,7 +150,10 @@ def test_tokens_of_which_only_the_class_token_is_taken_are_a_guess() -> None:
 
 def test_class_tokens_of_several_branches_are_no_map() -> None:
     """A convolution joins the class tokens; what it gives is no sequence of positions."""
-    found = choose(_EMBEDDING + _ATTENTION.format(guard=_GUARDS["none"]) + """
+    found = choose(
+        _EMBEDDING
+        + _ATTENTION.format(guard=_GUARDS["none"])
+        + """
   first = Gather <axis = 1> (block, zero)
   second = Gather <axis = 1> (tokens, zero)
   axis = Constant <value = int64[1] {1}> ()
@@ -159,5 +162,15 @@ def test_class_tokens_of_several_branches_are_no_map() -> None:
   both = Concat <axis = 1> (one_first, one_second)
   joining = Constant <value = float[1,2,1] {0.5, 0.5}> ()
   single = Conv (both, joining)
-  pooled = Squeeze (single, axis)""")
+  pooled = Squeeze (single, axis)"""
+    )
     assert found.layer.name == "normed"
+
+
+def test_a_perceptron_on_pixels_is_explained_at_the_image() -> None:
+    found = choose("""
+  pixels = Flatten (image)
+  hidden = MatMul (pixels, pixel_weight)
+  pooled = Relu (hidden)""")
+    assert (found.layer.name, found.layer.grid, found.guess) == ("input", (12, 16), True)
+    assert "no feature map" in found.reason
