@@ -6,12 +6,13 @@ the gradient there with autograd, and an evaluation of two images must end witho
 
 Run in `tests/` as `python -m helpers.library_families ROWS.jsonl timm|transformers|dynamo
 [NAME...]`. Networks whose rows are in the file are skipped, so that a stopped run continues.
-`python -m helpers.library_families ROWS.jsonl table` prints the table of docs/families.md.
+`python -m helpers.library_families ROWS.jsonl page` prints docs/families.md.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import io
 import json
 import math
@@ -23,6 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,37 @@ from helpers.library_networks import (
 )
 
 LIMIT_SECONDS = 60
+PACKAGES = ("torch", "timm", "transformers", "onnx", "onnxruntime-gpu")
+_INTRODUCTION = """# The default layer of every family
+
+A wrong default layer gives a plausible and false table. This page proves the default layer of one
+small network of every module of timm and of every image classification architecture of
+transformers. Made on {date} with {versions}.
+
+Each network has random weights. timm's networks are the smallest of their module, on images of 64
+to 224 pixels, with two blocks if all blocks are equal; transformers' networks have tiny
+configurations, once with eager and once with sdpa attention. Each was exported to ONNX, by the old
+exporter at opset 18, or by the dynamo exporter if the table says so. Then:
+
+- The **default layer** is what `adcc-onnx inspect` chooses, as the module path that the exporter
+  recorded, with its shape without the batch.
+- The **library's own tensor** was recorded by hooks in torch, without the ONNX graph: what the
+  library's own pooling module takes or `forward_features` (timm) or the base model (transformers)
+  returns if that is a feature map; what the last attention module takes if it is tokens. The table
+  gives its module path if its values equal those of the default layer (to 1e-3 of the largest
+  one). If none does, the path of the tensor that was looked for stands in parentheses.
+- The **gradient error** is the largest difference between the gradient of the class scores there by
+  `adcc-onnx expose` and by torch autograd, relative to the largest gradient; 1e-4 is allowed.
+- Two images were evaluated with Grad-CAM; the remark says if one failed.
+
+A default layer that cannot be found with certainty is called a guess, with the reason. `--layer`
+chooses another.
+
+To make the rows again, run in `tests/`: `python -m helpers.library_families rows.jsonl timm`, then
+the same with `transformers` and `dynamo`. A stopped run continues. `python -m
+helpers.library_families rows.jsonl page` prints this page. The slow test
+`tests/graph/classifier/test_library_layers.py` asserts the same for all families; tiny networks of
+twelve kinds are compared at every test run."""
 DYNAMO = (
     "timm resnet18", "timm vit_tiny_patch16_224", "timm convnext_zepto_rms",
     "timm swin_tiny_patch4_window7_224", "timm mobilenetv3_small_050", "timm beit_base_patch16_224",
@@ -244,22 +277,33 @@ def read(rows: Path) -> list[Row]:
     return list({row.name: row for row in found}.values())
 
 
-def table(rows: list[Row]) -> Iterator[str]:
-    """The rows as a Markdown table."""
-    yield "| network | default layer | the library's own tensor | gradient error | remark |"
-    yield "| --- | --- | --- | --- | --- |"
-    for row in sorted(rows, key=lambda row: row.name):
-        error = "" if math.isnan(row.gradient_error) else f"{row.gradient_error:.0e}"
-        layer = f"`{row.module or row.layer}` {row.kind.replace('_', ' ')} {row.shape}"
-        own = f"`{row.own}`" if row.own else row.expected
-        yield f"| {row.name} | {layer if row.layer else ''} | {own} | {error} | {row.remark} |"
+def page(rows: list[Row]) -> Iterator[str]:
+    """The lines of docs/families.md."""
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    yield _INTRODUCTION.format(date=datetime.date.today(), versions=versions)
+    for library, title in (("timm", "timm"), ("transformers", "transformers")):
+        yield f"\n## {title}\n"
+        yield "| network | default layer | the library's own tensor | gradient error | remark |"
+        yield "| --- | --- | --- | --- | --- |"
+        for row in sorted(rows, key=lambda row: row.name):
+            if row.name.startswith(library):
+                yield _line(row)
+
+
+def _line(row: Row) -> str:
+    error = "" if math.isnan(row.gradient_error) else f"{row.gradient_error:.0e}"
+    layer = f"`{row.module.removeprefix('model.') or row.layer}` {row.shape}" if row.layer else ""
+    own = f"`{row.own}`" if row.own else (f"(`{row.expected}`)" if row.expected else "")
+    guess = row.reason.partition("; ")[2].partition(" (--layer")[0]
+    remark = "; ".join(filter(None, [guess, row.remark]))
+    return f"| {row.name.partition(' ')[2]} | {layer} | {own} | {error} | {remark} |"
 
 
 def main() -> None:
-    """Make rows, or print the table."""
+    """Make rows, or print the page."""
     path, library, *names = sys.argv[1:]
-    if library == "table":
-        print("\n".join(table(read(Path(path)))))
+    if library == "page":
+        print("\n".join(page(read(Path(path)))))
     else:
         run(Path(path), library, names)
 

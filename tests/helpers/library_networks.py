@@ -221,6 +221,15 @@ _OWN: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+# Families that do not take photos, or need another package.
+_NO_PHOTOS = {
+    "dinat": "it needs the package natten",
+    "imagegpt": "it takes the numbers of color clusters, not pixels",
+    "shieldgemma2": "it takes text beside the image",
+    "siglip2": "it takes patches of several sizes, not an image",
+}
+
+
 def transformers_families() -> list[str]:
     """The families that transformers classifies images with."""
     from transformers.models.auto.modeling_auto import (
@@ -245,6 +254,8 @@ def transformers_network(family: str, attention: str = "eager") -> Network:
     )
 
     torch.manual_seed(0)
+    if family in _NO_PHOTOS:
+        raise ValueError(_NO_PHOTOS[family])
     names = KNOWN[family]
     kind = getattr(transformers, names if isinstance(names, str) else names[0])
     options = _small_options(AutoConfig.for_model(family), family)
