@@ -39,8 +39,9 @@ def inspect(
         A dictionary with the keys `opset` and `nodes`; `inputs` and `outputs` (name, type, shape);
         `image` (name, layout, size); `scores` (output, kind, logits, classes); `layers` (name,
         module, kind, layout, shape, grid, channels, prefix_tokens, differentiable); `default` (the
-        name of the default layer and the reason for choosing it); and `unsupported_operators`,
-        which stop the gradient on its way to some layers (node, operator, reason).
+        name of the default layer, the reason for choosing it, and whether it is a guess); and
+        `unsupported_operators`, which stop the gradient on its way to some layers (node, operator,
+        reason).
 
     Raises:
         ModelError: The model cannot be used; the subclass says why.
@@ -58,7 +59,7 @@ def inspect(
     layers = explainable_layers(classifier)
     unsupported = _unsupported_nodes(classifier, layers)
     blocked = _upstream_values(unsupported)
-    default, reason = choose_default(classifier)
+    default = choose_default(classifier)
     return {
         "opset": graph.opset_imports.get("", LOWEST_OPSET),
         "nodes": graph.num_nodes(),
@@ -67,7 +68,11 @@ def inspect(
         "image": _describe_image(classifier),
         "scores": _describe_scores(classifier),
         "layers": [_describe_layer(layer, layer.value not in blocked) for layer in layers],
-        "default": {"name": default.name, "reason": reason},
+        "default": {
+            "name": default.layer.name,
+            "reason": default.reason,
+            "guess": default.guess,
+        },
         "unsupported_operators": [
             {"node": _node_name(node), "operator": _operator_name(node), "reason": problem}
             for node, problem in unsupported.items()
