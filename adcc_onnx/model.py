@@ -23,7 +23,8 @@ from adcc_onnx.graph.passes.precision import bfloat16_to_float32, to_float16
 from adcc_onnx.graph.passes.prepare import prepare
 from adcc_onnx.graph.programs.clone_classifier import clone_classifier
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
-from adcc_onnx.images.preprocessing import PRESETS, Preprocessing, check_decode_mode
+from adcc_onnx.images.model_preprocessing import ImageInput, model_preprocessing
+from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
 from adcc_onnx.runtime.batch_check import takes_any_batch
 from adcc_onnx.runtime.devices import Device, capturing, choose_device
 from adcc_onnx.runtime.run_settings import RunSettings
@@ -204,8 +205,8 @@ class Model:
         if self.preprocessing is None:
             raise PreprocessingError(
                 "the preprocessing of the images is not known: give --preprocess "
-                f"torch|tf|caffe|unit|CARD.toml, or put a card {self.name}.toml in the folder of "
-                "the model"
+                f"torch|tf|caffe|unit|raw|CARD.toml, or put a card {self.name}.toml in the folder "
+                f"of the model{_hint_for(self.classifier.channels)}"
             )
         return self.preprocessing
 
@@ -255,7 +256,8 @@ def load(
         path_or_proto: An ONNX file, or a model in memory. For a file `model.onnx`, the card
             `model.toml` in the same folder is read, if there is one.
         preprocessing: A preset ("torch", "tf", "caffe", "unit", "raw"), the path of a card, or a
-            `Preprocessing`; the card in the model's folder if None. Ready tensors need none.
+            `Preprocessing`; the card in the model's folder if None, or "raw" if the model takes
+            uint8 pixels. Ready tensors need none.
         decode: "full" or "reduced", which decodes large JPEGs faster (see docs/cards.md); as the
             preprocessing says if None.
         layers: One or several layers to explain, by the name of a tensor or node, by a module
@@ -301,7 +303,8 @@ def load(
         prepared = prepare(to_float16(prepared))
     classifier = _read_classifier(prepared, card, size, scores_output)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
-    steps = _preprocessing(preprocessing, card, classifier.fixed_size)
+    takes_bytes = classifier.image.dtype == ir.DataType.UINT8
+    image = ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)
     return Model(
         name=name,
         sha256=digest,
@@ -310,10 +313,20 @@ def load(
         device=chosen,
         settings=RunSettings(batch, threads, concurrent_runs),
         any_batch=any_batch,
-        preprocessing=_decoding(steps, decode),
+        preprocessing=model_preprocessing(preprocessing, card, image, decode),
         labels=None if card is None or card.labels is None else tuple(card.labels),
         fuse=fuse,
         halved=precision == "fp16",
+    )
+
+
+def _hint_for(channels: int) -> str:
+    """Say how images reach a model that takes neither color nor grayscale photos."""
+    if channels in (1, 3):
+        return ""
+    return (
+        f"; the model takes {channels} channels, which photos do not have: its images must be .npy "
+        "or multi-band TIFF files, or ready tensors in an .npz file"
     )
 
 
@@ -438,27 +451,3 @@ def _with_dynamic_batch(classifier: Classifier) -> Classifier:
     copy, _ = clone_classifier(classifier)
     make_batch_dynamic(copy.model, copy.image)
     return copy
-
-
-def _preprocessing(
-    chosen: str | Path | Preprocessing | None, card: ModelCard | None, size: tuple[int, int]
-) -> Preprocessing | None:
-    """Return the user's preprocessing, or else the card's, for the model's input size."""
-    if isinstance(chosen, Preprocessing):
-        if chosen.size != size:
-            raise PreprocessingError(
-                f"the preprocessing gives images of {chosen.size[0]} x {chosen.size[1]} pixels, "
-                f"the model takes {size[0]} x {size[1]}"
-            )
-        return chosen
-    if chosen is not None and str(chosen) in PRESETS:
-        return Preprocessing.preset(str(chosen), size)
-    return None if card is None else card.preprocessing(size)
-
-
-def _decoding(steps: Preprocessing | None, decode: str | None) -> Preprocessing | None:
-    """Return the preprocessing with another way of decoding, if the user chose one."""
-    if decode is None:
-        return steps
-    check_decode_mode(decode)
-    return None if steps is None else replace(steps, decode=decode)

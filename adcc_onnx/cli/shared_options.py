@@ -178,8 +178,9 @@ _MODEL_OPTIONS = [
         "--preprocess",
         "preprocessing",
         heading="Model",
-        metavar="torch|tf|caffe|unit|CARD.toml",
-        help="Preset or card of the preprocessing.  [default: the card beside the model]",
+        metavar="torch|tf|caffe|unit|raw|CARD.toml",
+        help="Preset or card of the preprocessing; raw is RGB 0..255, the default of models that "
+        "take uint8 pixels.  [default: the card beside the model]",
     ),
     option(
         "--decode",
