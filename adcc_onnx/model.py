@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, did_you_mean
 from adcc_onnx.graph.classifier.default_layer import default_layer
+from adcc_onnx.graph.classifier.fixed_inputs import InputValues, fix_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
+from adcc_onnx.graph.classifier.image_input import declare_image_shape
 from adcc_onnx.graph.classifier.layers import Layer, read_layer
 from adcc_onnx.graph.classifier.opening import fix_size
 from adcc_onnx.graph.loading.reading import read_model, read_proto
@@ -56,6 +58,7 @@ class Model:
         labels: The names of the classes, if they are known.
         fuse: How the maps of several layers are fused: by their "mean" or "max".
         halved: Whether the model was converted to float16 when it was loaded.
+        set_inputs: Descriptions of the values of inputs that were fixed, by the input's name.
         pool: The model's sessions; made with the model, not an argument.
 
     Raises:
@@ -84,6 +87,7 @@ class Model:
     labels: tuple[str, ...] | None = None
     fuse: str = "mean"
     halved: bool = False
+    set_inputs: Mapping[str, str] = field(default_factory=dict)
     pool: SessionPool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -212,7 +216,7 @@ class Model:
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the model in the record of a run."""
-        return {
+        found: dict[str, Any] = {
             "model": self.name,
             "sha256": self.sha256,
             "layer": f" {self.fuse} ".join(layer.name for layer in self.layers),
@@ -221,6 +225,8 @@ class Model:
             "precision": self.precision.replace("tf32", "float"),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
         }
+        # Runs stored before inputs could be set lack the key.
+        return {**found, "inputs": dict(self.set_inputs)} if self.set_inputs else found
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -249,6 +255,7 @@ def load(
     custom_ops: Sequence[str | Path] = (),
     precision: str = "auto",
     cuda_graph: bool = False,
+    set_inputs: InputValues | None = None,
 ) -> Model:
     """Load an ONNX image classifier.
 
@@ -274,6 +281,8 @@ def load(
         precision: "auto" (the model's own, with TF32 products on CUDA), "fp32" (without TF32) or
             "fp16".
         cuda_graph: Whether to record runs of a full batch as CUDA graphs and replay them.
+        set_inputs: The values of inputs besides the image, by the input's name: numbers, or arrays
+            for one image, which are used for every image.
 
     Returns:
         The model.
@@ -298,10 +307,13 @@ def load(
     card = _card_for(path_or_proto, preprocessing)
     if chosen.kind != "cuda":
         bfloat16_to_float32(source)
+    wanted = size or (None if card is None else card.size)
+    fixed = fix_inputs(source, set_inputs or {})
+    declare_image_shape(source, wanted, None if card is None else card.layout)
     prepared = prepare(source)
     if precision == "fp16":
         prepared = prepare(to_float16(prepared))
-    classifier = _read_classifier(prepared, card, size, scores_output)
+    classifier = _read_classifier(prepared, card, wanted, scores_output)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     takes_bytes = classifier.image.dtype == ir.DataType.UINT8
     image = ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)
@@ -317,6 +329,7 @@ def load(
         labels=None if card is None or card.labels is None else tuple(card.labels),
         fuse=fuse,
         halved=precision == "fp16",
+        set_inputs=fixed,
     )
 
 
@@ -390,8 +403,8 @@ def _read_classifier(
 ) -> Classifier:
     """Read the classifier, and fix its image size as the user, the card or the model says."""
     layout, scores = (None, None) if card is None else (card.layout, card.scores)
-    classifier = read_classifier(prepared, layout, scores, output)
-    wanted = size or (card.size if card is not None else None) or classifier.size
+    classifier = read_classifier(prepared, layout, scores, output, size=size)
+    wanted = size or classifier.size
     if wanted is None:
         raise ModelError(
             "the model leaves the image size open; give --size HxW, or `size` in its card"

@@ -103,7 +103,26 @@ size_option = option(
     heading="Model",
     type=_Size(),
     metavar="HxW",
-    help="Input size in pixels, for a model that leaves it open.",
+    help="Input size in pixels, for a model that leaves it open or takes flattened pixels.",
+)
+
+
+def _inputs(context: click.Context, parameter: click.Parameter, value: Sequence[str]) -> Any:
+    """Convert `NAME=VALUE` texts to the values of inputs; None if there are none."""
+    from adcc_onnx.graph.classifier.fixed_inputs import parse_input
+
+    return dict(parse_input(text) for text in value) or None
+
+
+set_option = option(
+    "--set",
+    "set_inputs",
+    heading="Model",
+    multiple=True,
+    metavar="NAME=VALUE|FILE.npy",
+    callback=_inputs,
+    help="Value of an input besides the image, for all images: a number, true, false, a list such "
+    "as 1,2.5, or an array file; repeat it for several inputs.",
 )
 
 
@@ -190,6 +209,7 @@ _MODEL_OPTIONS = [
         "[default: as in the card, or full]",
     ),
     size_option,
+    set_option,
     scores_output_option,
     option(
         "--custom-ops",

@@ -89,7 +89,8 @@ class ModelCard:
         # The preset's constants are replaced, so they need not fit the number of channels.
         own = {"mean", "std"} <= self.pixels.keys()
         name = "unit" if self.preset is None or (own and depth not in (1, 3)) else self.preset
-        base = Preprocessing.preset(name, size, {"L": 1, "RGB": 3, "BGR": 3}.get(channels, depth))
+        own_depth = {"L": 1, "RGB": 3, "BGR": 3}.get(str(channels), depth)
+        base = Preprocessing.preset(name, size, own_depth)
         fields = dict(self.pixels)
         if (channels or base.channels) == "bands":
             for key in {"mean", "std"} & fields.keys():
