@@ -15,6 +15,7 @@ from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import named_method
 from adcc_onnx.explanation.targets import PREDICTED, class_index, parse_target
+from adcc_onnx.graph.classifier.fixed_inputs import InputValues
 from adcc_onnx.graph.loading.saving import save, to_proto, with_weights
 from adcc_onnx.graph.programs import inspection
 from adcc_onnx.graph.programs.bake import bake_maps
@@ -31,6 +32,7 @@ def inspect(
     *,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> dict[str, Any]:
     """Describe a model: its image input, scores and layers, and what can be differentiated.
 
@@ -39,6 +41,7 @@ def inspect(
         size: Input size (height, width) in pixels, for a model that leaves it open.
         scores_output: Name of the model's output with the class scores; found automatically if
             None.
+        set_inputs: Values of inputs that become constants, by the input's name, as for `load`.
 
     Returns:
         A dictionary that can be written as JSON: `inputs` and `outputs` (name, type, shape),
@@ -55,7 +58,7 @@ def inspect(
         >>> adcc.inspect(classifier_path())["scores"]["classes"]
         10
     """
-    return inspection.inspect(as_graph(model), size, scores_output)
+    return inspection.inspect(as_graph(model), _size(model, size), scores_output, set_inputs)
 
 
 @checked_arguments
@@ -66,6 +69,7 @@ def expose(
     *,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> onnx.ModelProto:
     """Add the activations and gradients of layers to a model's outputs.
 
@@ -76,6 +80,7 @@ def expose(
         size: Input size (height, width) in pixels, for a model that leaves it open.
         scores_output: Name of the model's output with the class scores; found automatically if
             None.
+        set_inputs: Values of inputs that become constants, by the input's name, as for `load`.
 
     Returns:
         A model of standard operators with one more input, `target` (int64 [batch]; -1 is the
@@ -94,7 +99,7 @@ def expose(
         >>> [value.name for value in exposed.graph.input][-1]
         'target'
     """
-    return to_proto(with_weights(_exposed(model, layers, scores, size, scores_output)))
+    return to_proto(with_weights(_exposed(model, layers, scores, size, scores_output, set_inputs)))
 
 
 @checked_arguments
@@ -106,6 +111,7 @@ def save_exposed(
     *,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> list[str]:
     """Write the model of `expose` to a file; weights above 2 GiB go to a file beside it.
 
@@ -116,6 +122,7 @@ def save_exposed(
         scores: The scores as for `expose`.
         size: The input size as for `expose`.
         scores_output: The output with the class scores as for `expose`.
+        set_inputs: The values of inputs as for `expose`.
 
     Returns:
         The names of the added outputs.
@@ -124,7 +131,7 @@ def save_exposed(
         TypeError: An argument has a wrong type.
         AdccError: As for `expose`, or the file cannot be written.
     """
-    exposed = _exposed(model, layers, scores, size, scores_output)
+    exposed = _exposed(model, layers, scores, size, scores_output, set_inputs)
     count = 1 if layers is None else len(as_list(layers))
     save(exposed, out)
     return [value.name or "" for value in exposed.graph.outputs][-2 * max(count, 1) :]
@@ -140,6 +147,7 @@ def bake(
     fuse: str = "mean",
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> onnx.ModelProto:
     """Add the heatmap of a method to a model's outputs.
 
@@ -153,6 +161,7 @@ def bake(
         size: Input size (height, width) in pixels, for a model that leaves it open.
         scores_output: Name of the model's output with the class scores; found automatically if
             None.
+        set_inputs: Values of inputs that become constants, by the input's name, as for `load`.
 
     Returns:
         A model with one more output, `heatmap`, float32 [batch, H, W] in [0, 1]. It equals the map
@@ -170,7 +179,7 @@ def bake(
         >>> [value.name for value in baked.graph.output][-1]
         'heatmap'
     """
-    baked = _baked(model, method, layers, target, fuse, size, scores_output)
+    baked = _baked(model, method, layers, target, fuse, size, scores_output, set_inputs)
     return to_proto(with_weights(baked))
 
 
@@ -185,6 +194,7 @@ def save_baked(
     fuse: str = "mean",
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> None:
     """Write the model of `bake` to a file; weights above 2 GiB go to a file beside it.
 
@@ -197,12 +207,13 @@ def save_baked(
         fuse: The fusion of several layers as for `bake`.
         size: The input size as for `bake`.
         scores_output: The output with the class scores as for `bake`.
+        set_inputs: The values of inputs as for `bake`.
 
     Raises:
         TypeError: An argument has a wrong type.
         AdccError: As for `bake`, or the file cannot be written.
     """
-    save(_baked(model, method, layers, target, fuse, size, scores_output), out)
+    save(_baked(model, method, layers, target, fuse, size, scores_output, set_inputs), out)
 
 
 def _exposed(
@@ -211,8 +222,16 @@ def _exposed(
     scores: str,
     size: tuple[int, int] | None,
     scores_output: str | None,
+    set_inputs: InputValues | None,
 ) -> ir.Model:
-    return expose_graph(as_graph(model), _layers(model, layers), scores, size, scores_output)
+    return expose_graph(
+        as_graph(model),
+        _layers(model, layers),
+        scores,
+        _size(model, size),
+        scores_output,
+        set_inputs,
+    )
 
 
 def _baked(
@@ -223,6 +242,7 @@ def _baked(
     fuse: str,
     size: tuple[int, int] | None,
     scores_output: str | None,
+    set_inputs: InputValues | None,
 ) -> ir.Model:
     if fuse not in _FUSIONS:
         raise OptionError(f"fuse must be {' or '.join(_FUSIONS)}, not '{fuse}'")
@@ -234,11 +254,17 @@ def _baked(
         _layers(model, layers),
         _class(model, target),
         fuse=fuse,
-        size=size,
+        size=_size(model, size),
         scores_output=scores_output,
+        set_inputs=set_inputs,
     )
     baked.metadata_props["adcc_onnx.method"] = name
     return baked
+
+
+def _size(model: ModelLike, size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the size to use; that of a loaded model unless another is given."""
+    return model.size if size is None and isinstance(model, Model) else size
 
 
 def _layers(model: ModelLike, layers: str | Sequence[str] | None) -> list[str] | None:

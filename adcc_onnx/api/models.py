@@ -11,6 +11,7 @@ import adcc_onnx.model
 from adcc_onnx.api.checked_arguments import checked_arguments
 from adcc_onnx.evaluation.run_options import ModelOptions, load_with
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
+from adcc_onnx.graph.classifier.image_input import restore_own_input
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.images.class_names import read_class_names
 from adcc_onnx.model import Model
@@ -57,7 +58,12 @@ def as_graph(model: ModelLike) -> Graph:
     Returns:
         A file or a model in memory.
     """
-    return to_proto(model.classifier.model) if isinstance(model, Model) else model
+    if not isinstance(model, Model):
+        return model
+    graph = model.classifier.model.clone()
+    image = next(v for v in graph.graph.inputs if v.name == model.classifier.image.name)
+    restore_own_input(graph, image)
+    return to_proto(graph)
 
 
 def with_class_names(model: Model, names: str | Path | Sequence[str] | None) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from adcc_onnx.cli.shared_options import (
     layer_option,
     out_option,
     scores_output_option,
+    set_option,
     size_option,
     target_option,
 )
@@ -35,6 +37,7 @@ adcc-onnx bake resnet50.onnx --method layercam -o explained.onnx
 @fuse_option
 @scores_output_option
 @size_option
+@set_option
 @out_option("ONNX file for the new model.", required=True)
 def command(
     model: str,
@@ -44,6 +47,7 @@ def command(
     fuse: str,
     scores_output: str | None,
     size: tuple[int, int] | None,
+    set_inputs: dict[str, Any] | None,
     out: Path,
 ) -> None:
     """Add the heatmap of a method to a model's outputs.
@@ -54,6 +58,14 @@ def command(
     from adcc_onnx.api.graphs import save_baked
 
     save_baked(
-        model, out, method, layers, target, fuse=fuse, size=size, scores_output=scores_output
+        model,
+        out,
+        method,
+        layers,
+        target,
+        fuse=fuse,
+        size=size,
+        scores_output=scores_output,
+        set_inputs=set_inputs,
     )
     click.echo(f"{out}: heatmap of {method}")

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.shared_options import layer_option, out_option, scores_output_option, size_option
+from adcc_onnx.cli.shared_options import (
+    layer_option,
+    out_option,
+    scores_output_option,
+    set_option,
+    size_option,
+)
 
 _EXAMPLE = """
 adcc-onnx expose resnet50.onnx --layer layer4 -o exposed.onnx
@@ -26,6 +33,7 @@ adcc-onnx expose resnet50.onnx --layer layer4 -o exposed.onnx
 )
 @scores_output_option
 @size_option
+@set_option
 @out_option("ONNX file for the new model.", required=True)
 def command(
     model: str,
@@ -33,6 +41,7 @@ def command(
     scores: str,
     scores_output: str | None,
     size: tuple[int, int] | None,
+    set_inputs: dict[str, Any] | None,
     out: Path,
 ) -> None:
     """Add activations and gradients to a model's outputs.
@@ -43,5 +52,7 @@ def command(
     """
     from adcc_onnx.api.graphs import save_exposed
 
-    added = save_exposed(model, out, layers, scores, size=size, scores_output=scores_output)
+    added = save_exposed(
+        model, out, layers, scores, size=size, scores_output=scores_output, set_inputs=set_inputs
+    )
     click.echo(f"{out}: {', '.join(added)}")

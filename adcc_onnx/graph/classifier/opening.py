@@ -9,7 +9,9 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.autodiff.builder import dims_of
+from adcc_onnx.graph.classifier.fixed_inputs import InputValues, fix_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
+from adcc_onnx.graph.classifier.image_input import declare_image_shape
 from adcc_onnx.graph.loading.reading import read_model, read_proto
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.prepare import prepare
@@ -20,14 +22,16 @@ def open_classifier(
     model: str | Path | onnx.ModelProto,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> Classifier:
-    """Read and prepare a classifier.
+    """Read and prepare a classifier, which may have inputs besides the image.
 
     Args:
         model: The path of an ONNX file, or a model in memory.
         size: The (height, width) of the images in pixels; required only if the model does not
             fix it.
         scores_output: The name of the output with the class scores; found automatically if None.
+        set_inputs: The values of inputs that become constants, by the input's name.
 
     Raises:
         ModelError: The model cannot be used; the subclass says why.
@@ -39,7 +43,11 @@ def open_classifier(
         source = read_model(model)
     else:
         raise TypeError(f"model must be a path or an onnx.ModelProto, not {type(model).__name__}")
-    classifier = read_classifier(prepare(source), scores_output=scores_output)
+    fix_inputs(source, set_inputs or {})
+    declare_image_shape(source, size, None)
+    classifier = read_classifier(
+        prepare(source), scores_output=scores_output, size=size, other_inputs=True
+    )
     if size is not None:
         fix_size(classifier, size)
     return classifier

@@ -12,6 +12,8 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.graph.autodiff.builder import Builder, dims_of
 from adcc_onnx.graph.autodiff.gradient import gradients
 from adcc_onnx.graph.classifier.default_layer import default_layer
+from adcc_onnx.graph.classifier.fixed_inputs import InputValues
+from adcc_onnx.graph.classifier.image_input import restore_own_input
 from adcc_onnx.graph.classifier.layer_lookup import find_value
 from adcc_onnx.graph.classifier.opening import open_classifier
 from adcc_onnx.graph.loading.saving import to_proto, with_weights
@@ -31,6 +33,7 @@ def expose(
     scores: str = "logits",
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> onnx.ModelProto:
     """Differentiate a classifier: expose activations and gradients as ordinary outputs.
 
@@ -42,6 +45,8 @@ def expose(
         size: The (height, width) of the images in pixels; required only if the model does not
             fix it.
         scores_output: The name of the output with the class scores; found automatically if None.
+        set_inputs: The values of inputs that become constants, by the input's name; other inputs
+            than the image stay inputs.
 
     Returns:
         A model of standard operators, plus any custom operators of the original. Its inputs are the
@@ -62,7 +67,9 @@ def expose(
         >>> [value.name.rpartition(".")[2] for value in exposed.graph.output[-2:]]
         ['activation', 'gradient']
     """
-    return to_proto(with_weights(expose_graph(model, layers, scores, size, scores_output)))
+    return to_proto(
+        with_weights(expose_graph(model, layers, scores, size, scores_output, set_inputs))
+    )
 
 
 def expose_graph(
@@ -71,11 +78,12 @@ def expose_graph(
     scores: str = "logits",
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> ir.Model:
     """Do what `expose` does, but leave large weights in their files until the model is saved."""
     if scores not in ("logits", "probabilities"):
         raise OptionError(f"scores must be 'logits' or 'probabilities', not '{scores}'")
-    classifier = open_classifier(model, size, scores_output)
+    classifier = open_classifier(model, size, scores_output, set_inputs)
     names = list(layers) if layers else [default_layer(classifier).name]
     values = [find_value(classifier.model, name) for name in names]
     builder = Builder(classifier.model.graph, NAME_PREFIX)
@@ -85,4 +93,5 @@ def expose_graph(
     for name, value, gradient in zip(names, values, found, strict=True):
         add_output(builder, builder.wrap(value), f"{name}.activation", dims_of(value))
         add_output(builder, gradient, f"{name}.gradient", dims_of(value))
+    restore_own_input(classifier.model, classifier.image)
     return prune_and_annotate(classifier.model, names, scores)

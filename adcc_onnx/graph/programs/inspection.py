@@ -13,6 +13,7 @@ from adcc_onnx.errors import NoGradientRuleError
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, Builder, dims_of
 from adcc_onnx.graph.autodiff.gradient import all_inputs, gradients, missing_rules
 from adcc_onnx.graph.classifier.default_layer import choose_default
+from adcc_onnx.graph.classifier.fixed_inputs import InputValues
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layer_lookup import module_paths
 from adcc_onnx.graph.classifier.layers import Layer, explainable_layers
@@ -26,6 +27,7 @@ def inspect(
     model: str | Path | onnx.ModelProto,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> dict[str, Any]:
     """Describe a classifier, in a form that can be written as JSON.
 
@@ -34,6 +36,8 @@ def inspect(
         size: The (height, width) of the images in pixels; required only if the model does not
             fix it.
         scores_output: The name of the output with the class scores; found automatically if None.
+        set_inputs: The values of inputs that become constants, by the input's name; other inputs
+            than the image stay inputs.
 
     Returns:
         A dictionary with the keys `opset` and `nodes`; `inputs` and `outputs` (name, type, shape);
@@ -54,7 +58,7 @@ def inspect(
         >>> found["default"]["reason"]
         'the last feature map before pooling or flattening'
     """
-    classifier = open_classifier(model, size, scores_output)
+    classifier = open_classifier(model, size, scores_output, set_inputs)
     graph = classifier.model.graph
     layers = explainable_layers(classifier)
     unsupported = _unsupported_nodes(classifier, layers)
