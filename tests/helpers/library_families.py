@@ -24,6 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,9 @@ def export(module: torch.nn.Module, x: torch.Tensor, dynamo: bool = False) -> on
             program = torch.onnx.export(
                 module, (x,), dynamo=True, dynamic_shapes=shapes, verbose=False
             )
-            return program.model_proto
+            assert program is not None
+            proto: onnx.ModelProto = program.model_proto
+            return proto
         file = io.BytesIO()
         torch.onnx.export(
             module, (x,), file, input_names=["x"], dynamic_axes={"x": {0: "n"}},
@@ -231,18 +234,19 @@ def jobs(library: str, names: list[str]) -> Iterator[tuple[str, Callable[[], Net
     """The networks of one library: name, how to build it, and whether dynamo exports it."""
     if library == "timm":
         for name in names or TIMM:
-            yield f"timm {name}", lambda name=name: timm_network(name), False
+            yield f"timm {name}", partial(timm_network, name), False
     elif library == "transformers":
         for family in names or transformers_families():
             for attention in ("eager", "sdpa"):
                 name = f"transformers {family} ({attention})"
-                build = lambda f=family, a=attention: transformers_network(f, a)  # noqa: E731
-                yield name, build, False
+                yield name, partial(transformers_network, family, attention), False
     else:
         for entry in names or DYNAMO:
             source, name = entry.split()
-            build = timm_network if source == "timm" else transformers_network
-            yield f"{entry} (dynamo)", lambda b=build, n=name: b(n), True
+            build: Callable[..., Network] = transformers_network
+            if source == "timm":
+                build = timm_network
+            yield f"{entry} (dynamo)", partial(build, name), True
 
 
 def _interrupt(*_: Any) -> None:

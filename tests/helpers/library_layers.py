@@ -191,7 +191,7 @@ def _pooled(record: _Record) -> Iterator[OwnLayer]:
 
 
 def _positions(tensor: torch.Tensor) -> int:
-    return tensor[0].numel() // tensor.shape[1]
+    return int(tensor[0].numel()) // int(tensor.shape[1])
 
 
 def _attentions(record: _Record) -> Iterator[OwnLayer]:

@@ -148,7 +148,7 @@ def randomize(module: torch.nn.Module) -> torch.nn.Module:
     return module.eval()
 
 
-class Logits(torch.nn.Module):
+class Logits(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
     """A network of transformers that takes images and returns logits."""
 
     def __init__(self, module: torch.nn.Module) -> None:
