@@ -54,7 +54,9 @@ def watch(words: Sequence[str], folder: Path, environment: dict[str, str]) -> Sy
     done = subprocess.run(
         [*strace, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
-    sockets, addresses, written = set(), set(), set()
+    sockets: set[str] = set()
+    addresses: set[str] = set()
+    written: set[Path] = set()
     for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
         match = _LINE.match(line)
         if match is None or " = -1 " in line:
