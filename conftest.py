@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import adcc_onnx  # noqa: F401 - before any test imports onnxruntime: it switches off its telemetry
+
 # No examples to run: fixtures, and helpers that need an oracle to be imported.
 collect_ignore_glob = ["tests/*conftest.py", "tests/helpers/*"]
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from adcc_onnx.runtime.telemetry import disable_telemetry
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -60,6 +62,9 @@ if TYPE_CHECKING:
     from adcc_onnx.metrics.metric_registry import list_metrics, metric
     from adcc_onnx.model import Model
     from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
+
+# onnxruntime reads its switch for telemetry at import, which every module of this package precedes.
+disable_telemetry()
 
 # The module of each public name, imported when the name is first used: `import adcc_onnx` and
 # `adcc-onnx --help` stay fast.

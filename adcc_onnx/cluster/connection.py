@@ -32,6 +32,9 @@ _CONNECT_SECONDS = 5.0  # seconds until a machine counts as unreachable
 _SETTINGS = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
 # With this setting Ray listens on 127.0.0.1 instead of all addresses of the machine.
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# Ray's head process asks the metadata services of three cloud providers where it runs, even without
+# usage statistics. Behind a proxy that does not exist, these requests leave no machine.
+_DASHBOARD_PROXY = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1,localhost"}
 _GPU_DEVICES = ("cuda", "tensorrt")
 
 
@@ -196,13 +199,33 @@ def _join(address: str | None) -> Any:
     private = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(address=address or "local", **quiet, **({} if address else private))
+        with _without_cloud_requests():
+            ray.init(address=address or "local", **quiet, **({} if address else private))
     except Exception as error:  # Ray raises RuntimeError, ValueError, OSError and others.
         raise ClusterError(
             f"Ray cannot join {address or 'local'}: {first_line(error)}; docs/cluster.md says what "
             "must be the same on all machines"
         ) from error
     return ray
+
+
+@contextmanager
+def _without_cloud_requests() -> Iterator[None]:
+    """Start the head process of a private cluster so that it contacts no cloud provider."""
+    from ray._private import services
+
+    start = services.start_ray_process
+
+    def start_process(command: list[str], process_type: str, *args: Any, **options: Any) -> Any:
+        if process_type == "dashboard":
+            options["env_updates"] = {**(options.get("env_updates") or {}), **_DASHBOARD_PROXY}
+        return start(command, process_type, *args, **options)
+
+    services.start_ray_process = start_process
+    try:
+        yield
+    finally:
+        services.start_ray_process = start
 
 
 def _check_reachable(host: str, port: int) -> None:

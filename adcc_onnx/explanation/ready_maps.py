@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from reprlib import repr as short
 from typing import ClassVar
 
 import numpy as np
 
 from adcc_onnx.cams.method import Need
-from adcc_onnx.errors import ImageError, OptionError, SourceError
+from adcc_onnx.errors import ImageError, OptionError, SourceError, first_line
 from adcc_onnx.explanation.maps import Maps
+from adcc_onnx.images.decoding.npy_header import NpyHeader, read_npy_header
 from adcc_onnx.kernels.arrays import Float32Array
 
 
@@ -130,16 +132,15 @@ def _path_of(folder: Path, name: str) -> Path:
 
 def _read(path: Path, size: tuple[int, int]) -> Float32Array:
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ImageError(f"the map {path.name} cannot be read: {error}") from error
-    if found.shape != size or found.dtype.kind not in "fui":
-        shape = " x ".join(map(str, found.shape))
-        raise ImageError(
-            f"the map {path.name} is {found.dtype} [{shape}]; it must be real numbers "
-            f"[{size[0]} x {size[1]}], the model's input size"
-        )
-    values = np.asarray(found, np.float32)
+        with path.open("rb") as stream:
+            header = read_npy_header(stream)
+            _check_header(path, header, size, path.stat().st_size - stream.tell())
+            data = stream.read()
+        found = np.frombuffer(data, header.dtype).reshape(size, order="CF"[header.fortran])
+    except (OSError, ValueError) as error:
+        raise ImageError(f"the map {path.name} cannot be read: {first_line(error)}") from error
+    with np.errstate(over="ignore"):  # large float64 values become infinite
+        values = np.ascontiguousarray(found, np.float32)
     if not np.isfinite(values).all():
         raise ImageError(f"the map {path.name} holds NaN or infinite values")
     if values.min() < 0 or values.max() > 1:
@@ -148,3 +149,21 @@ def _read(path: Path, size: tuple[int, int]) -> Float32Array:
             "normalize it to [0, 1]"
         )
     return values
+
+
+def _check_header(path: Path, header: NpyHeader, size: tuple[int, int], data_bytes: int) -> None:
+    """Check a map's header before anything is allocated.
+
+    Raises:
+        ImageError: The map has another size or type.
+        ValueError: The size of the file does not fit its header.
+    """
+    if header.shape != size or header.dtype.kind not in "fui":
+        shape = " x ".join(map(str, header.shape))
+        raise ImageError(
+            f"the map {path.name} is {short(str(header.dtype))[1:-1]} [{shape[:60]}]; it must be "
+            f"real numbers [{size[0]} x {size[1]}], the model's input size"
+        )
+    expected = size[0] * size[1] * header.dtype.itemsize
+    if data_bytes != expected:
+        raise ValueError(f"it has {data_bytes:,} bytes of values instead of {expected:,}")

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adcc_onnx.errors import PreprocessingError
+from adcc_onnx.images.text_files import read_text
+
+_MAX_BYTES = 64 * 2**20
 
 
 def read_class_names(path: Path) -> list[str]:
@@ -18,12 +21,12 @@ def read_class_names(path: Path) -> list[str]:
         The class names.
 
     Raises:
-        PreprocessingError: The file cannot be read as text.
+        PreprocessingError: The file cannot be read as text, or is too large.
     """
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PreprocessingError(f"the labels file {path} cannot be read ({error})") from error
+        return read_text(path, f"the labels file {path}", _MAX_BYTES).splitlines()
+    except ValueError as error:
+        raise PreprocessingError(str(error)) from error
 
 
 def find_class(label: int | str, names: Sequence[str] | None, classes: int) -> int | None:

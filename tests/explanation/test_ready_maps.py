@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,54 @@ def test_a_broken_map_fails_its_image_alone(
     assert (failure.image, failure.method) == ("3", "theirs")
     assert re.search(said, failure.reason)
     assert found.methods["theirs"].failed == 1 and found.failed == 0
+
+
+def header(text: str, version: int = 1) -> bytes:
+    """A `.npy` file that holds a header and nothing else."""
+    length = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + text.encode()
+
+
+HUGE = 10**15
+HOSTILE = {
+    "a huge shape": header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({HUGE}, 8)}}\n"),
+    "many dimensions": header(
+        f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({'9, ' * 3000})}}\n", 2
+    ),
+    "a negative size": header("{'descr': '<f4', 'fortran_order': False, 'shape': (-8, -8)}\n"),
+    "only a header": header("{'descr': '<f4', 'fortran_order': False, 'shape': (8, 8)}\n"),
+    "huge elements": header(f"{{'descr': '|V{2**30}', 'fortran_order': False, 'shape': (8, 8)}}\n"),
+    "a nested header": header("(" * 60_000),
+    "a header that is code": header("__import__('os').abort()"),
+    "a huge header": header("{" + " " * 10**6 + "}", 2),
+    "an unknown version": header("{}", 9),
+    "an archive": b"PK\x03\x04" + bytes(64),
+    "a pickle": b"\x80\x04N.",
+    "an empty file": b"",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_map_fails_its_image_alone(model: Model, tmp_path: Path, kind: str) -> None:
+    folder = kept(tmp_path / "theirs", adcc.explain(model, IMAGES).maps)
+    (folder / "3.npy").write_bytes(HOSTILE[kind])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = adcc.evaluate(model, IMAGES, maps=[folder])
+    (failure,) = found.failures
+    assert (failure.image, failure.method) == ("3", "theirs")
+    assert failure.reason.startswith("the map 3.npy") and "\n" not in failure.reason
+    assert len(failure.reason) < 250
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
+
+
+def test_a_map_in_fortran_order_is_the_same_map(model: Model, tmp_path: Path) -> None:
+    maps = adcc.explain(model, IMAGES).maps
+    plain = kept(tmp_path / "plain", maps)
+    ordered = kept(tmp_path / "ordered", np.stack(maps))
+    for i, one in enumerate(maps):
+        np.save(ordered / f"{i}.npy", np.asfortranarray(one))
+    found = adcc.evaluate(model, IMAGES, maps=[plain, ordered]).methods
+    assert found["plain"].scores == found["ordered"].scores
 
 
 def test_too_few_maps_or_folders(model: Model, tmp_path: Path) -> None:

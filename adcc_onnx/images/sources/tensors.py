@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import IO, Any, overload
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
 from adcc_onnx.images.decoding.file_bytes import MAX_BYTES, read_bytes
+from adcc_onnx.images.decoding.npy_header import read_npy_header
 from adcc_onnx.images.pixel_arrays import Mask
 from adcc_onnx.images.sources.image_source import Label, Load, Record, Source
 
@@ -153,16 +153,15 @@ def _rows(array: NDArray[Any]) -> _Rows:
 def _in_archive(path: Path, archive: zipfile.ZipFile, name: str) -> _Rows:
     info = archive.getinfo(name)
     with archive.open(info) as stream:
-        shape, fortran, dtype = _header(stream)
+        header = read_npy_header(stream)
         start = stream.tell()
+    shape, dtype = header.shape, header.dtype
     row = math.prod(shape[1:]) * dtype.itemsize
-    if dtype.hasobject:
-        raise ValueError("arrays of Python objects are not read (allow_pickle=False)")
     if info.file_size != start + row * math.prod(shape[:1]):
         raise ValueError(f"the size of '{name}' does not fit its shape [{_format_shape(shape)}]")
     if row > MAX_BYTES:
         raise ValueError(f"one row of '{name}' has {row:,} bytes, more than {MAX_BYTES:,}")
-    if fortran and len(shape) > 1:
+    if header.fortran and len(shape) > 1:
         return _rows(_load_array(path, name.removesuffix(".npy")))
     decode = partial(_decode_row, dtype=dtype, shape=shape[1:])
     if info.compress_type == zipfile.ZIP_STORED:
@@ -180,16 +179,6 @@ def _in_archive(path: Path, archive: zipfile.ZipFile, name: str) -> _Rows:
         return (partial(decode, read) for read in _decompress_rows(path, name, start, row, chosen))
 
     return _Rows(shape, dtype, in_order)
-
-
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of a `.npy` member: shape, whether in Fortran order, and type."""
-    version = npy.read_magic(stream)
-    if version == (1, 0):
-        return npy.read_array_header_1_0(stream)
-    if version == (2, 0):
-        return npy.read_array_header_2_0(stream)
-    raise ValueError(f"unsupported .npy format version {version[0]}.{version[1]}")
 
 
 def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
