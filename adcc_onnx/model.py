@@ -16,12 +16,12 @@ from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
 from adcc_onnx.graph.classifier.layers import Layer, read_layer
 from adcc_onnx.graph.classifier.opening import fix_size
+from adcc_onnx.graph.loading.file_description import FileDescription, file_description
 from adcc_onnx.graph.loading.reading import read_model, read_proto
 from adcc_onnx.graph.loading.weights import materialize
 from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
 from adcc_onnx.graph.passes.precision import bfloat16_to_float32, to_float16
 from adcc_onnx.graph.passes.prepare import prepare
-from adcc_onnx.graph.programs.clone_classifier import clone_classifier
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing, check_decode_mode
 from adcc_onnx.runtime.batch_check import takes_any_batch
@@ -55,6 +55,7 @@ class Model:
         labels: The names of the classes, if they are known.
         fuse: How the maps of several layers are fused: by their "mean" or "max".
         halved: Whether the model was converted to float16 when it was loaded.
+        file: The model as its file says it; None if it is not known.
         pool: The model's sessions; made with the model, not an argument.
 
     Raises:
@@ -83,6 +84,7 @@ class Model:
     labels: tuple[str, ...] | None = None
     fuse: str = "mean"
     halved: bool = False
+    file: FileDescription | None = None
     pool: SessionPool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -293,6 +295,7 @@ def load(
     _require_size(size)
     chosen = _device(device, precision, custom_ops, cuda_graph)
     name, digest, source = _read(path_or_proto)
+    file = file_description(source)
     card = _card_for(path_or_proto, preprocessing)
     if chosen.kind != "cuda":
         bfloat16_to_float32(source)
@@ -314,6 +317,7 @@ def load(
         labels=None if card is None or card.labels is None else tuple(card.labels),
         fuse=fuse,
         halved=precision == "fp16",
+        file=file,
     )
 
 
@@ -435,7 +439,7 @@ def _batched(
 
 
 def _with_dynamic_batch(classifier: Classifier) -> Classifier:
-    copy, _ = clone_classifier(classifier)
+    copy = classifier.copy()
     make_batch_dynamic(copy.model, copy.image)
     return copy
 

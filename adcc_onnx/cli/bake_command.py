@@ -8,6 +8,7 @@ import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.shared_options import (
+    force_option,
     fuse_option,
     layer_option,
     out_option,
@@ -36,6 +37,7 @@ adcc-onnx bake resnet50.onnx --method layercam -o explained.onnx
 @scores_output_option
 @size_option
 @out_option("ONNX file for the new model.", required=True)
+@force_option
 def command(
     model: str,
     method: str,
@@ -45,15 +47,25 @@ def command(
     scores_output: str | None,
     size: tuple[int, int] | None,
     out: Path,
+    force: bool,
 ) -> None:
     """Add the heatmap of a method to a model's outputs.
 
     The new model has one more output, `heatmap` [batch, H, W] in [0, 1]. It consists of standard
-    operators and runs in any onnxruntime.
+    operators and runs in any onnxruntime. It is checked before it is written: if the check fails,
+    there is no file.
     """
     from adcc_onnx.api.graphs import save_baked
 
     save_baked(
-        model, out, method, layers, target, fuse=fuse, size=size, scores_output=scores_output
+        model,
+        out,
+        method,
+        layers,
+        target,
+        fuse=fuse,
+        size=size,
+        scores_output=scores_output,
+        force=force,
     )
     click.echo(f"{out}: heatmap of {method}")

@@ -17,32 +17,55 @@ from adcc_onnx.graph.passes.resolve_shapes import resolve_shapes
 
 
 def open_classifier(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Classifier,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    layout: str | None = None,
+    scores_kind: str | None = None,
 ) -> Classifier:
     """Read and prepare a classifier.
 
     Args:
-        model: The path of an ONNX file, or a model in memory.
+        model: The path of an ONNX file, a model in memory, or a classifier, which is copied.
         size: The (height, width) of the images in pixels; required only if the model does not
             fix it.
         scores_output: The name of the output with the class scores; found automatically if None.
+        layout: The layout of the image input, "NCHW" or "NHWC"; inferred from its shape if None.
+        scores_kind: The kind of scores (see `Classifier`); inferred from the graph if None.
 
     Raises:
         ModelError: The model cannot be used; the subclass says why.
-        TypeError: `model` is neither a path nor an `onnx.ModelProto`.
+        TypeError: `model` is of no such type.
     """
-    if isinstance(model, onnx.ModelProto):
-        source = read_proto(model)
-    elif isinstance(model, str | Path):
-        source = read_model(model)
+    if isinstance(model, Classifier):
+        classifier = model.copy()
+        if scores_output not in (None, model.scores.name):
+            classifier = read_classifier(
+                classifier.model, model.layout, scores_output=scores_output
+            )
     else:
-        raise TypeError(f"model must be a path or an onnx.ModelProto, not {type(model).__name__}")
-    classifier = read_classifier(prepare(source), scores_output=scores_output)
+        prepared = prepare(read_source(model))
+        classifier = read_classifier(prepared, layout, scores_kind, scores_output)
     if size is not None:
         fix_size(classifier, size)
     return classifier
+
+
+def read_source(model: str | Path | onnx.ModelProto) -> ir.Model:
+    """Read the graph of a model as it is.
+
+    Args:
+        model: The path of an ONNX file, or a model in memory.
+
+    Raises:
+        ModelError: The model is malformed.
+        TypeError: `model` is neither a path nor an `onnx.ModelProto`.
+    """
+    if isinstance(model, onnx.ModelProto):
+        return read_proto(model)
+    if isinstance(model, str | Path):
+        return read_model(model)
+    raise TypeError(f"model must be a path or an onnx.ModelProto, not {type(model).__name__}")
 
 
 def fix_size(classifier: Classifier, size: tuple[int, int]) -> None:
