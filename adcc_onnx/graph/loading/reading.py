@@ -14,7 +14,7 @@ from adcc_onnx.graph.autodiff.builder import dims_of
 from adcc_onnx.graph.loading.checks import check_model, check_no_external_data
 from adcc_onnx.graph.loading.external_data import load_external_data
 from adcc_onnx.graph.loading.file_description import attach_description, files_of
-from adcc_onnx.graph.loading.file_kinds import describe_other_format
+from adcc_onnx.graph.loading.file_kinds import describe_folder, describe_other_format
 from adcc_onnx.graph.loading.map_outputs import replace_map_outputs
 from adcc_onnx.graph.loading.weights import all_graphs, materialize
 
@@ -33,6 +33,8 @@ def read_model(path: str | Path) -> ir.Model:
         ModelError: The model is malformed; see `checks.check_model`.
     """
     path = Path(path)
+    if path.is_dir():
+        raise NotAModelError(f"{path} {describe_folder(path)}")
     if not path.is_file():
         raise NotAModelError(f"no such model file: {path}")
     try:
