@@ -18,12 +18,12 @@ from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classif
 from adcc_onnx.graph.classifier.image_input import declare_image_shape
 from adcc_onnx.graph.classifier.layers import Layer, read_layer
 from adcc_onnx.graph.classifier.opening import fix_size
+from adcc_onnx.graph.loading.file_description import FileDescription, file_description
 from adcc_onnx.graph.loading.reading import read_model, read_proto
 from adcc_onnx.graph.loading.weights import materialize
 from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
 from adcc_onnx.graph.passes.precision import bfloat16_to_float32, to_float16
 from adcc_onnx.graph.passes.prepare import prepare
-from adcc_onnx.graph.programs.clone_classifier import clone_classifier
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.model_preprocessing import ImageInput, model_preprocessing
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
@@ -59,6 +59,7 @@ class Model:
         fuse: How the maps of several layers are fused: by their "mean" or "max".
         halved: Whether the model was converted to float16 when it was loaded.
         set_inputs: Descriptions of the values of inputs that were fixed, by the input's name.
+        file: The model as its file says it; None if it is not known.
         pool: The model's sessions; made with the model, not an argument.
 
     Raises:
@@ -88,6 +89,7 @@ class Model:
     fuse: str = "mean"
     halved: bool = False
     set_inputs: Mapping[str, str] = field(default_factory=dict)
+    file: FileDescription | None = None
     pool: SessionPool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -304,6 +306,7 @@ def load(
     _require_size(size)
     chosen = _device(device, precision, custom_ops, cuda_graph)
     name, digest, source = _read(path_or_proto)
+    file = file_description(source)
     card = _card_for(path_or_proto, preprocessing)
     if chosen.kind != "cuda":
         bfloat16_to_float32(source)
@@ -330,6 +333,7 @@ def load(
         fuse=fuse,
         halved=precision == "fp16",
         set_inputs=fixed,
+        file=file,
     )
 
 
@@ -461,6 +465,6 @@ def _batched(
 
 
 def _with_dynamic_batch(classifier: Classifier) -> Classifier:
-    copy, _ = clone_classifier(classifier)
+    copy = classifier.copy()
     make_batch_dynamic(copy.model, copy.image)
     return copy

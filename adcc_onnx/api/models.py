@@ -11,8 +11,6 @@ import adcc_onnx.model
 from adcc_onnx.api.checked_arguments import checked_arguments
 from adcc_onnx.evaluation.run_options import ModelOptions, load_with
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
-from adcc_onnx.graph.classifier.image_input import restore_own_input
-from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.images.class_names import read_class_names
 from adcc_onnx.model import Model
 
@@ -47,23 +45,6 @@ def as_model(model: ModelLike, options: ModelOptions, notify: Notify = quiet) ->
     if not loaded.any_batch:
         notify(f"{loaded.name}: the model fixes the batch size to {loaded.batch}")
     return loaded
-
-
-def as_graph(model: ModelLike) -> Graph:
-    """Return the ONNX graph of a model.
-
-    Args:
-        model: A model's file, a model in memory, or a loaded model.
-
-    Returns:
-        A file or a model in memory.
-    """
-    if not isinstance(model, Model):
-        return model
-    graph = model.classifier.model.clone()
-    image = next(v for v in graph.graph.inputs if v.name == model.classifier.image.name)
-    restore_own_input(graph, image)
-    return to_proto(graph)
 
 
 def with_class_names(model: Model, names: str | Path | Sequence[str] | None) -> Model:

@@ -9,6 +9,7 @@ import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.shared_options import (
+    force_option,
     fuse_option,
     layer_option,
     out_option,
@@ -39,6 +40,7 @@ adcc-onnx bake resnet50.onnx --method layercam -o explained.onnx
 @size_option
 @set_option
 @out_option("ONNX file for the new model.", required=True)
+@force_option
 def command(
     model: str,
     method: str,
@@ -49,11 +51,13 @@ def command(
     size: tuple[int, int] | None,
     set_inputs: dict[str, Any] | None,
     out: Path,
+    force: bool,
 ) -> None:
     """Add the heatmap of a method to a model's outputs.
 
     The new model has one more output, `heatmap` [batch, H, W] in [0, 1]. It consists of standard
-    operators and runs in any onnxruntime.
+    operators and runs in any onnxruntime. It is checked before it is written: if the check fails,
+    there is no file.
     """
     from adcc_onnx.api.graphs import save_baked
 
@@ -67,5 +71,6 @@ def command(
         size=size,
         scores_output=scores_output,
         set_inputs=set_inputs,
+        force=force,
     )
     click.echo(f"{out}: heatmap of {method}")

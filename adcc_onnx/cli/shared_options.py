@@ -126,6 +126,14 @@ set_option = option(
 )
 
 
+force_option = option(
+    "--force",
+    heading="Output",
+    is_flag=True,
+    help="Replace an existing file; the input model is never replaced.",
+)
+
+
 def out_option(text: str, kind: click.Path = FILE, **settings: Any) -> _Decorator:
     """Make the option `-o, --out` of a command.
 

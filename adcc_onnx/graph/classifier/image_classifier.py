@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -89,6 +89,14 @@ class Classifier:
             raise OptionError(
                 f"there is no class {index}: the model has {self.classes} classes, numbered from 0"
             )
+
+    def copy(self) -> Classifier:
+        """Return the classifier with a copy of its graph; the weights are shared."""
+        model = self.model.clone()
+        by_name = {value.name: value for node in model.graph for value in node.outputs}
+        by_name.update((value.name, value) for value in model.graph.inputs)
+        image, scores, logits = (by_name[v.name] for v in (self.image, self.scores, self.logits))
+        return replace(self, model=model, image=image, scores=scores, logits=logits)
 
     def _image_dim(self, axis: int) -> int | None:
         dims = dims_of(self.image)

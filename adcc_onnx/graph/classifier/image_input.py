@@ -161,15 +161,29 @@ def image_layout(image: ir.Value) -> str:
     first, last = dims[1] in _COLOR_CHANNELS, dims[3] in _COLOR_CHANNELS
     if first != last:
         return "NCHW" if first else "NHWC"
-    to_channels_first = any(
+    if _is_moved_to_channels_first(image):
+        return "NHWC"
+    smaller = isinstance(dims[1], int) and isinstance(dims[3], int) and dims[3] < dims[1]
+    return "NHWC" if smaller and not first else "NCHW"
+
+
+def has_certain_layout(image: ir.Value) -> bool:
+    """Whether the shape of the image input or an operator behind it decides its layout."""
+    dims = dims_of(image) or ()
+    consumers = {node.op_type for node in image.consumers()}
+    return (
+        (dims[1] in _COLOR_CHANNELS) != (dims[3] in _COLOR_CHANNELS)
+        or _is_moved_to_channels_first(image)
+        or "Conv" in consumers
+    )
+
+
+def _is_moved_to_channels_first(image: ir.Value) -> bool:
+    return any(
         node.op_type == "Transpose" and list(node.attributes["perm"].as_ints()) == [0, 3, 1, 2]
         for node in image.consumers()
         if "perm" in node.attributes
     )
-    if to_channels_first:
-        return "NHWC"
-    smaller = isinstance(dims[1], int) and isinstance(dims[3], int) and dims[3] < dims[1]
-    return "NHWC" if smaller and not first else "NCHW"
 
 
 def describe_values(values: Iterable[ir.Value]) -> str:

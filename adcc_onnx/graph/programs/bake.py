@@ -24,7 +24,7 @@ from adcc_onnx.graph.programs.tensor_names import HEATMAP, NAME_PREFIX
 
 
 def bake_maps(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Classifier,
     formula: MapFormula,
     needs_gradients: bool,
     layers: Sequence[str] | None = None,
@@ -38,7 +38,7 @@ def bake_maps(
     """Add the output `heatmap`, float32 [batch, H, W] in [0, 1], to a classifier.
 
     Args:
-        model: The path of an ONNX file, or a model in memory.
+        model: The path of an ONNX file, a model in memory, or a classifier.
         formula: The formula of a raw map; its gradients are None unless `needs_gradients`.
         needs_gradients: Whether the formula reads gradients.
         layers: The names of the layers; the default layer if None.

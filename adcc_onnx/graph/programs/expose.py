@@ -13,6 +13,7 @@ from adcc_onnx.graph.autodiff.builder import Builder, dims_of
 from adcc_onnx.graph.autodiff.gradient import gradients
 from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.classifier.fixed_inputs import InputValues
+from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.image_input import restore_own_input
 from adcc_onnx.graph.classifier.layer_lookup import find_value
 from adcc_onnx.graph.classifier.opening import open_classifier
@@ -28,7 +29,7 @@ from adcc_onnx.graph.programs.tensor_names import NAME_PREFIX
 
 
 def expose(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Classifier,
     layers: Sequence[str] | None = None,
     scores: str = "logits",
     size: tuple[int, int] | None = None,
@@ -38,7 +39,7 @@ def expose(
     """Differentiate a classifier: expose activations and gradients as ordinary outputs.
 
     Args:
-        model: The path of an ONNX file, or a model in memory.
+        model: The path of an ONNX file, a model in memory, or a classifier.
         layers: The layers: names of tensors or nodes, or module paths that the exporter recorded;
             the default layer if None.
         scores: The scores to differentiate, "logits" or "probabilities".
@@ -73,7 +74,7 @@ def expose(
 
 
 def expose_graph(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Classifier,
     layers: Sequence[str] | None = None,
     scores: str = "logits",
     size: tuple[int, int] | None = None,
