@@ -128,16 +128,20 @@ def restore_own_input(model: ir.Model, image: ir.Value) -> None:
     flat = replaced_input(image)
     if flat is None:
         return
-    graph = model.graph
+    graph, node = model.graph, flat.producer()
+    assert node is not None and node.inputs[1] is not None
     own = ir.Value(name=flat.name, type=flat.type, shape=flat.shape)
-    flat.name = f"{PIXELS}/flat"
     flat.replace_all_uses_with(own, replace_graph_outputs=True)
     graph.inputs[list(graph.inputs).index(image)] = own
-    sizes = [d if isinstance(d, int) else -1 for d in dims_of(image) or ()]
-    node, pixels = _reshape(graph, own, [-1, *sizes[1:]], f"{PIXELS}/restored")
-    graph.insert_before(graph[0], node)
-    pixels.type, pixels.shape = image.type, image.shape
-    image.replace_all_uses_with(pixels)
+    sizes = node.inputs[1]
+    graph.remove(node, safe=True)
+    graph.initializers.pop(sizes.name or "")
+    if image.consumers() or image.is_graph_output():
+        dims = [d if isinstance(d, int) else -1 for d in dims_of(image) or ()]
+        node, pixels = _reshape(graph, own, [-1, *dims[1:]], f"{PIXELS}/restored")
+        graph.insert_before(graph[0], node)
+        pixels.type, pixels.shape = image.type, image.shape
+        image.replace_all_uses_with(pixels, replace_graph_outputs=True)
 
 
 def replaced_input(image: ir.Value) -> ir.Value | None:
