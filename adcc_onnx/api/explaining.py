@@ -13,7 +13,6 @@ from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.api.models import ModelLike, as_model, with_class_names
 from adcc_onnx.api.pictures import PictureFolder
 from adcc_onnx.cams.method import Method
-from adcc_onnx.errors import SourceError
 from adcc_onnx.evaluation.plan import named_method
 from adcc_onnx.evaluation.run_options import ModelOptions
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
@@ -103,7 +102,8 @@ def save_explanations(
 
     Args:
         model: A model's file, an `onnx.ModelProto`, or a model from `load`.
-        images: The images as for `explain`, but not preprocessed ones, which have no pixels.
+        images: The images as for `explain`. Preprocessed images are drawn by undoing the model's
+            preprocessing, or scaled from their minimum to their maximum if it is not known.
         methods: One or several methods, as names with options or as instances.
         out: Folder of the files; it is created if it does not exist.
         target: The explained class as for `explain`.
@@ -132,8 +132,6 @@ def save_explanations(
     loaded = with_class_names(as_model(model, load_options, notify), labels)
     chosen = dict(named_method(method) for method in as_list(methods))
     source = _pictures(images)
-    if source.preprocessed:
-        raise SourceError("preprocessed images have no pixels to draw on: give pictures")
     targets = _targets(target, loaded)
     folder = PictureFolder(Path(out), loaded, source, notify)
     saved = SavedExplanations()

@@ -82,9 +82,21 @@ class PictureFolder:
             self._notify(f"  {path}{f' ({note})' if note else ''}")
 
     def _picture_of(self, sample: Sample) -> NDArray[np.uint8]:
-        """Return the cropped picture that the model was given."""
-        assert self._model.preprocessing is not None
-        return self._model.preprocessing.load_cropped(next(self._source.at([sample.position])))
+        """Return the cropped picture that the model was given, uint8 [H, W, 3]."""
+        steps = self._model.preprocessing
+        if steps is not None and not self._source.preprocessed and steps.channels != "bands":
+            return steps.load_cropped(next(self._source.at([sample.position])))
+        assert sample.tensor is not None
+        return _stretched(sample.tensor) if steps is None else steps.to_pixels(sample.tensor)
+
+
+def _stretched(tensor: Float32Array) -> NDArray[np.uint8]:
+    """Draw a tensor [C, H, W] from its minimum to its maximum; in color if it has 3 channels."""
+    planes = tensor if len(tensor) == 3 else tensor.mean(axis=0, keepdims=True)
+    low, high = float(planes.min()), float(planes.max())
+    scaled = (planes - low) * (255 / (high - low) if high > low else 0.0)
+    pixels = np.moveaxis(np.round(scaled).astype(np.uint8), 0, 2)
+    return np.repeat(pixels, 3 // pixels.shape[2], axis=2)
 
 
 def _save_map(path: Path, heatmap: Float32Array) -> Path:

@@ -56,9 +56,9 @@ def command(
 ) -> None:
     """Write overlays and maps of images.
 
-    Each IMAGE is a file or a folder. For every image, the five most probable classes are printed,
-    and for every method an overlay (PNG) and the raw map (NPY) are written. The exit status is 1
-    if any image failed.
+    Each IMAGE is a file, a folder, or any other source that `evaluate --images` accepts. For every
+    image, the five most probable classes are printed, and for every method an overlay (PNG) and
+    the raw map (NPY) are written. The exit status is 1 if any image failed.
     """
     from adcc_onnx.api.explaining import save_explanations
     from adcc_onnx.api.models import as_model

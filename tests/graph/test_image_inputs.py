@@ -205,7 +205,7 @@ def test_an_integer_input_takes_whole_numbers_only() -> None:
     scores = run(model, x=GRAY, table=np.full((3, 3), 2))[0]
     found = explained(model, GRAY, set_inputs={"table": 2.0})
     np.testing.assert_allclose(found.probabilities, softmax(scores).max(axis=1), atol=1e-6)
-    with pytest.raises(OptionError, match="takes INT64, not 0.5"):
+    with pytest.raises(OptionError, match=r"takes INT64, not 0\.5"):
         adcc.load(model, device="cpu", set_inputs={"table": 0.5})
 
 

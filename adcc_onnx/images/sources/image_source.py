@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adcc_onnx.errors import SourceError
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
 from adcc_onnx.images.pixel_arrays import Mask
 
@@ -134,7 +135,12 @@ def concatenate_sources(sources: Sequence[Source]) -> Source:
 
     Returns:
         A source of all images, one source after the other.
+
+    Raises:
+        SourceError: Some sources hold images and others preprocessed tensors.
     """
+    if len({source.preprocessed for source in sources}) > 1:
+        raise SourceError("images and preprocessed tensors (.npz) cannot be mixed")
     starts = list(accumulate((len(source) for source in sources), initial=0))
     names = unique_names(chain.from_iterable(source.names for source in sources))
     labels = list(chain.from_iterable(source.labels for source in sources))
