@@ -21,8 +21,8 @@ from onnx.reference import ReferenceEvaluator
 import adcc_onnx as adcc
 from adcc_onnx.images.preprocessing import Preprocessing
 
-# Input size in pixels, and how many of the 40 shared photos get their own class.
-LITES = {0: (224, None), 1: (240, None), 2: (260, None)}
+# Input size in pixels, and the top-1 accuracy on the 100 shared photos, as torch has it.
+LITES = {0: (224, 0.89), 1: (240, 0.87), 2: (260, 0.91)}
 # Wheel, file, input size, default layer, and the logits.
 PADDLE: dict[str, tuple[str, str, tuple[int, int], str, str]] = {
     "text orientation": (
@@ -59,12 +59,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def onnx_file(number: int, folder: Path) -> Path:
     """Export EfficientNet-Lite to ONNX, once per run of the tests."""
+    network = lite(number)
     torch = pytest.importorskip("torch")
     path = folder / f"lite{number}.onnx"
     if not path.exists():
         size = LITES[number][0]
         torch.onnx.export(
-            lite(number),
+            network,
             (torch.zeros(1, 3, size, size),),
             path,
             dynamo=False,
@@ -88,19 +89,10 @@ def lite_preprocessing(number: int) -> Preprocessing:
     )
 
 
-@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_lite_gradients_equal_torch(number: int, exported: Path) -> None:
-    _gradients_equal_torch(number, exported)
-
-
-@pytest.mark.slow
-def test_lite2_gradients_equal_torch(exported: Path) -> None:
-    _gradients_equal_torch(2, exported)
-
-
-def _gradients_equal_torch(number: int, folder: Path) -> None:
     """Compare the default layer, and its gradient, with `extract_features` in torch float64."""
-    network, path = lite(number), onnx_file(number, folder)
+    network, path = lite(number), onnx_file(number, exported)
     torch = importlib.import_module("torch")
     size = LITES[number][0]
     images = np.random.default_rng(number).standard_normal((2, 3, size, size)).astype(np.float32)
@@ -126,7 +118,6 @@ def _gradients_equal_torch(number: int, folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", LITES)
 def test_lite_classifies_the_photos(number: int, exported: Path, data: Path) -> None:
-    lite(number)
     path = onnx_file(number, exported)
     result = adcc.evaluate(
         path,
@@ -135,7 +126,8 @@ def test_lite_classifies_the_photos(number: int, exported: Path, data: Path) -> 
         preprocessing=lite_preprocessing(number),
         device="cpu",
     )
-    assert result.accuracy == LITES[number][1]
+    # One photo may be so close to a tie that another resizing decides otherwise.
+    assert result.top1 == pytest.approx(LITES[number][1], abs=0.011)
 
 
 def wheel_file(kind: str) -> Path:
@@ -230,6 +222,7 @@ def test_paddle_models_are_evaluated_on_photos(kind: str, data: Path) -> None:
         photos,
         methods=["gradcam", "hirescam"],
         preprocessing=preprocessing,
+        size=size,
         device="cpu",
     )
     assert (result.images, result.failed) == (2, 0)
