@@ -136,7 +136,9 @@ def _read(path: Path, size: tuple[int, int]) -> Float32Array:
             header = read_npy_header(stream)
             _check_header(path, header, size, path.stat().st_size - stream.tell())
             data = stream.read()
-        found = np.frombuffer(data, header.dtype).reshape(size, order="CF"[header.fortran])
+        found = np.frombuffer(data, header.dtype).reshape(
+            size, order="F" if header.fortran else "C"
+        )
     except (OSError, ValueError) as error:
         raise ImageError(f"the map {path.name} cannot be read: {first_line(error)}") from error
     with np.errstate(over="ignore"):  # large float64 values become infinite
