@@ -42,7 +42,8 @@ DIALECTS: dict[str, tuple[str, str, list[tuple[str, int | str]]]] = {
     "lines of Windows": ("l.csv", "\ufeffpath;label\r\ncat.png;3\r\ndog.png;10\r\n", CAT_AND_DOG),
     "Kaggle's LOC_val_solution.csv": (
         "LOC_val_solution.csv",
-        "ImageId,PredictionString\ncat,n01440764 1 2 3 4 n01440764 5 6 7 8\ndog,n02123045 1 2 3 4\n",
+        "ImageId,PredictionString\ncat,n01440764 1 2 3 4 n01440764 5 6 7 8 \n"
+        "dog,n02123045 1 2 3 4\n",
         [("cat.png", "n01440764"), ("dog.png", "n02123045")],
     ),
     "Hugging Face's metadata.jsonl": (
