@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,20 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, did_you_mean
 from adcc_onnx.graph.classifier.default_layer import default_layer
+from adcc_onnx.graph.classifier.fixed_inputs import InputValues, fix_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
+from adcc_onnx.graph.classifier.image_input import declare_image_shape
 from adcc_onnx.graph.classifier.layers import Layer, read_layer
 from adcc_onnx.graph.classifier.opening import fix_size
+from adcc_onnx.graph.loading.file_description import FileDescription, file_description
 from adcc_onnx.graph.loading.reading import read_model, read_proto
 from adcc_onnx.graph.loading.weights import materialize
 from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
 from adcc_onnx.graph.passes.precision import bfloat16_to_float32, to_float16
 from adcc_onnx.graph.passes.prepare import prepare
-from adcc_onnx.graph.programs.clone_classifier import clone_classifier
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
-from adcc_onnx.images.preprocessing import PRESETS, Preprocessing, check_decode_mode
+from adcc_onnx.images.model_preprocessing import ImageInput, model_preprocessing
+from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
 from adcc_onnx.runtime.batch_check import takes_any_batch
 from adcc_onnx.runtime.devices import Device, capturing, choose_device
 from adcc_onnx.runtime.run_settings import RunSettings
@@ -55,6 +58,8 @@ class Model:
         labels: The names of the classes, if they are known.
         fuse: How the maps of several layers are fused: by their "mean" or "max".
         halved: Whether the model was converted to float16 when it was loaded.
+        set_inputs: Descriptions of the values of inputs that were fixed, by the input's name.
+        file: The model as its file says it; None if it is not known.
         pool: The model's sessions; made with the model, not an argument.
 
     Raises:
@@ -83,6 +88,8 @@ class Model:
     labels: tuple[str, ...] | None = None
     fuse: str = "mean"
     halved: bool = False
+    set_inputs: Mapping[str, str] = field(default_factory=dict)
+    file: FileDescription | None = None
     pool: SessionPool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -204,14 +211,14 @@ class Model:
         if self.preprocessing is None:
             raise PreprocessingError(
                 "the preprocessing of the images is not known: give --preprocess "
-                f"torch|tf|caffe|unit|CARD.toml, or put a card {self.name}.toml in the folder of "
-                "the model"
+                f"torch|tf|caffe|unit|raw|CARD.toml, or put a card {self.name}.toml in the folder "
+                f"of the model{_hint_for(self.classifier.channels)}"
             )
         return self.preprocessing
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the model in the record of a run."""
-        return {
+        found: dict[str, Any] = {
             "model": self.name,
             "sha256": self.sha256,
             "layer": f" {self.fuse} ".join(layer.name for layer in self.layers),
@@ -220,6 +227,8 @@ class Model:
             "precision": self.precision.replace("tf32", "float"),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
         }
+        # Runs stored before inputs could be set lack the key.
+        return {**found, "inputs": dict(self.set_inputs)} if self.set_inputs else found
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -248,6 +257,7 @@ def load(
     custom_ops: Sequence[str | Path] = (),
     precision: str = "auto",
     cuda_graph: bool = False,
+    set_inputs: InputValues | None = None,
 ) -> Model:
     """Load an ONNX image classifier.
 
@@ -255,7 +265,8 @@ def load(
         path_or_proto: An ONNX file, or a model in memory. For a file `model.onnx`, the card
             `model.toml` in the same folder is read, if there is one.
         preprocessing: A preset ("torch", "tf", "caffe", "unit", "raw"), the path of a card, or a
-            `Preprocessing`; the card in the model's folder if None. Ready tensors need none.
+            `Preprocessing`; the card in the model's folder if None, or "raw" if the model takes
+            uint8 pixels. Ready tensors need none.
         decode: "full" or "reduced", which decodes large JPEGs faster (see docs/cards.md); as the
             preprocessing says if None.
         layers: One or several layers to explain, by the name of a tensor or node, by a module
@@ -272,6 +283,8 @@ def load(
         precision: "auto" (the model's own, with TF32 products on CUDA), "fp32" (without TF32) or
             "fp16".
         cuda_graph: Whether to record runs of a full batch as CUDA graphs and replay them.
+        set_inputs: The values of inputs besides the image, by the input's name: numbers, or arrays
+            for one image, which are used for every image.
 
     Returns:
         The model.
@@ -293,15 +306,20 @@ def load(
     _require_size(size)
     chosen = _device(device, precision, custom_ops, cuda_graph)
     name, digest, source = _read(path_or_proto)
+    file = file_description(source)
     card = _card_for(path_or_proto, preprocessing)
     if chosen.kind != "cuda":
         bfloat16_to_float32(source)
+    wanted = size or (None if card is None else card.size)
+    fixed = fix_inputs(source, set_inputs or {})
+    declare_image_shape(source, wanted, None if card is None else card.layout)
     prepared = prepare(source)
     if precision == "fp16":
         prepared = prepare(to_float16(prepared))
-    classifier = _read_classifier(prepared, card, size, scores_output)
+    classifier = _read_classifier(prepared, card, wanted, scores_output)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
-    steps = _preprocessing(preprocessing, card, classifier.fixed_size)
+    takes_bytes = classifier.image.dtype == ir.DataType.UINT8
+    image = ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)
     return Model(
         name=name,
         sha256=digest,
@@ -310,10 +328,22 @@ def load(
         device=chosen,
         settings=RunSettings(batch, threads, concurrent_runs),
         any_batch=any_batch,
-        preprocessing=_decoding(steps, decode),
+        preprocessing=model_preprocessing(preprocessing, card, image, decode),
         labels=None if card is None or card.labels is None else tuple(card.labels),
         fuse=fuse,
         halved=precision == "fp16",
+        set_inputs=fixed,
+        file=file,
+    )
+
+
+def _hint_for(channels: int) -> str:
+    """Say how images reach a model that takes neither color nor grayscale photos."""
+    if channels in (1, 3):
+        return ""
+    return (
+        f"; the model takes {channels} channels, which photos do not have: its images must be .npy "
+        "or multi-band TIFF files, or ready tensors in an .npz file"
     )
 
 
@@ -377,8 +407,8 @@ def _read_classifier(
 ) -> Classifier:
     """Read the classifier, and fix its image size as the user, the card or the model says."""
     layout, scores = (None, None) if card is None else (card.layout, card.scores)
-    classifier = read_classifier(prepared, layout, scores, output)
-    wanted = size or (card.size if card is not None else None) or classifier.size
+    classifier = read_classifier(prepared, layout, scores, output, size=size)
+    wanted = size or classifier.size
     if wanted is None:
         raise ModelError(
             "the model leaves the image size open; give --size HxW, or `size` in its card"
@@ -435,30 +465,6 @@ def _batched(
 
 
 def _with_dynamic_batch(classifier: Classifier) -> Classifier:
-    copy, _ = clone_classifier(classifier)
+    copy = classifier.copy()
     make_batch_dynamic(copy.model, copy.image)
     return copy
-
-
-def _preprocessing(
-    chosen: str | Path | Preprocessing | None, card: ModelCard | None, size: tuple[int, int]
-) -> Preprocessing | None:
-    """Return the user's preprocessing, or else the card's, for the model's input size."""
-    if isinstance(chosen, Preprocessing):
-        if chosen.size != size:
-            raise PreprocessingError(
-                f"the preprocessing gives images of {chosen.size[0]} x {chosen.size[1]} pixels, "
-                f"the model takes {size[0]} x {size[1]}"
-            )
-        return chosen
-    if chosen is not None and str(chosen) in PRESETS:
-        return Preprocessing.preset(str(chosen), size)
-    return None if card is None else card.preprocessing(size)
-
-
-def _decoding(steps: Preprocessing | None, decode: str | None) -> Preprocessing | None:
-    """Return the preprocessing with another way of decoding, if the user chose one."""
-    if decode is None:
-        return steps
-    check_decode_mode(decode)
-    return None if steps is None else replace(steps, decode=decode)

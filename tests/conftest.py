@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
-
-_KEPT: list[Any] = []
 
 
 def shared_data() -> Path | None:
@@ -30,11 +27,8 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def torchvision() -> ModuleType:
     """torchvision; declares its compiled operators, which may be missing in a CPU build."""
-    torch = pytest.importorskip("torch")
-    if not _KEPT:
-        library = torch.library.Library("torchvision", "DEF")
-        boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        for name in ("nms", "qnms"):
-            library.define(name + boxes)
-        _KEPT.append(library)
+    pytest.importorskip("torch")
+    from helpers.library_networks import declare_torchvision_operators
+
+    declare_torchvision_operators()
     return pytest.importorskip("torchvision")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,22 @@ import onnx
 import onnx_ir as ir
 
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
-from adcc_onnx.api.models import Graph, ModelLike, as_graph
+from adcc_onnx.api.models import Graph, ModelLike
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import named_method
 from adcc_onnx.explanation.targets import PREDICTED, class_index, parse_target
-from adcc_onnx.graph.loading.saving import save, to_proto, with_weights
+from adcc_onnx.graph.classifier.fixed_inputs import InputValues
+from adcc_onnx.graph.classifier.image_classifier import Classifier
+from adcc_onnx.graph.classifier.opening import open_classifier
+from adcc_onnx.graph.loading.reading import find_files
+from adcc_onnx.graph.loading.saving import data_file, to_proto, with_weights
 from adcc_onnx.graph.programs import inspection
 from adcc_onnx.graph.programs.bake import bake_maps
 from adcc_onnx.graph.programs.expose import expose_graph
-from adcc_onnx.images.cards import card_beside
+from adcc_onnx.images.cards import ModelCard, card_beside
 from adcc_onnx.model import Model
+from adcc_onnx.runtime.verified_saving import check_destination, save_verified
 
 _FUSIONS = ("mean", "max")
 
@@ -31,6 +37,7 @@ def inspect(
     *,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> dict[str, Any]:
     """Describe a model: its image input, scores and layers, and what can be differentiated.
 
@@ -39,11 +46,13 @@ def inspect(
         size: Input size (height, width) in pixels, for a model that leaves it open.
         scores_output: Name of the model's output with the class scores; found automatically if
             None.
+        set_inputs: Values of inputs that become constants, by the input's name, as for `load`.
 
     Returns:
-        A dictionary that can be written as JSON: `inputs` and `outputs` (name, type, shape),
-        `image`, `scores`, `layers`, `default` (the default layer and the reason), and `obstacles`
-        (the operators that cannot be differentiated).
+        A dictionary that can be written as JSON: `opset`, `domains`, `nodes`, `inputs` and
+        `outputs` (name, type, shape) of the model's file; `image`, `scores` and `layers`;
+        `default` (the default layer and the reason; None if there is none);
+        `unsupported_operators`, which cannot be differentiated; and `notes` on what is uncertain.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -55,7 +64,16 @@ def inspect(
         >>> adcc.inspect(classifier_path())["scores"]["classes"]
         10
     """
-    return inspection.inspect(as_graph(model), size, scores_output)
+    card = _card(model)
+    return inspection.inspect(
+        _graph(model),
+        size or card.size,
+        scores_output,
+        set_inputs,
+        layout=card.layout,
+        scores_kind=card.scores,
+        file=model.file if isinstance(model, Model) else None,
+    )
 
 
 @checked_arguments
@@ -66,6 +84,7 @@ def expose(
     *,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> onnx.ModelProto:
     """Add the activations and gradients of layers to a model's outputs.
 
@@ -76,6 +95,7 @@ def expose(
         size: Input size (height, width) in pixels, for a model that leaves it open.
         scores_output: Name of the model's output with the class scores; found automatically if
             None.
+        set_inputs: Values of inputs that become constants, by the input's name, as for `load`.
 
     Returns:
         A model of standard operators with one more input, `target` (int64 [batch]; -1 is the
@@ -94,7 +114,7 @@ def expose(
         >>> [value.name for value in exposed.graph.input][-1]
         'target'
     """
-    return to_proto(with_weights(_exposed(model, layers, scores, size, scores_output)))
+    return to_proto(with_weights(_exposed(model, layers, scores, size, scores_output, set_inputs)))
 
 
 @checked_arguments
@@ -106,8 +126,12 @@ def save_exposed(
     *,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
+    force: bool = False,
 ) -> list[str]:
     """Write the model of `expose` to a file; weights above 2 GiB go to a file beside it.
+
+    The new file is opened in onnxruntime and checked by `onnx.checker` before it gets its name.
 
     Args:
         model: The model as for `expose`.
@@ -116,17 +140,29 @@ def save_exposed(
         scores: The scores as for `expose`.
         size: The input size as for `expose`.
         scores_output: The output with the class scores as for `expose`.
+        set_inputs: The values of inputs as for `expose`.
+        force: Whether an existing file is replaced; never that of the model itself.
 
     Returns:
         The names of the added outputs.
 
     Raises:
         TypeError: An argument has a wrong type.
-        AdccError: As for `expose`, or the file cannot be written.
+        OptionError: As for `expose`, or the file exists.
+        ModelError: As for `expose`, the file cannot be written, or the new model is invalid; then
+            nothing is left of it.
+
+    Example:
+        >>> import adcc_onnx as adcc, pathlib, tempfile
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     adcc.save_exposed(classifier_path(), pathlib.Path(folder, "out.onnx"), "3")
+        ['3.activation', '3.gradient']
     """
-    exposed = _exposed(model, layers, scores, size, scores_output)
+    check_destination(out, _files(model, out), force)
+    exposed = _exposed(model, layers, scores, size, scores_output, set_inputs)
     count = 1 if layers is None else len(as_list(layers))
-    save(exposed, out)
+    _save(exposed, out, model, force)
     return [value.name or "" for value in exposed.graph.outputs][-2 * max(count, 1) :]
 
 
@@ -140,6 +176,7 @@ def bake(
     fuse: str = "mean",
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> onnx.ModelProto:
     """Add the heatmap of a method to a model's outputs.
 
@@ -153,6 +190,7 @@ def bake(
         size: Input size (height, width) in pixels, for a model that leaves it open.
         scores_output: Name of the model's output with the class scores; found automatically if
             None.
+        set_inputs: Values of inputs that become constants, by the input's name, as for `load`.
 
     Returns:
         A model with one more output, `heatmap`, float32 [batch, H, W] in [0, 1]. It equals the map
@@ -170,7 +208,7 @@ def bake(
         >>> [value.name for value in baked.graph.output][-1]
         'heatmap'
     """
-    baked = _baked(model, method, layers, target, fuse, size, scores_output)
+    baked = _baked(model, method, layers, target, fuse, size, scores_output, set_inputs)
     return to_proto(with_weights(baked))
 
 
@@ -185,8 +223,12 @@ def save_baked(
     fuse: str = "mean",
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
+    force: bool = False,
 ) -> None:
     """Write the model of `bake` to a file; weights above 2 GiB go to a file beside it.
+
+    The new file is opened in onnxruntime and checked by `onnx.checker` before it gets its name.
 
     Args:
         model: The model as for `bake`.
@@ -197,12 +239,42 @@ def save_baked(
         fuse: The fusion of several layers as for `bake`.
         size: The input size as for `bake`.
         scores_output: The output with the class scores as for `bake`.
+        set_inputs: The values of inputs as for `bake`.
+        force: Whether an existing file is replaced; never that of the model itself.
 
     Raises:
         TypeError: An argument has a wrong type.
-        AdccError: As for `bake`, or the file cannot be written.
+        OptionError: As for `bake`, or the file exists.
+        ModelError: As for `bake`, the file cannot be written, or the new model is invalid; then
+            nothing is left of it.
+
+    Example:
+        >>> import adcc_onnx as adcc, pathlib, tempfile
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     out = pathlib.Path(folder, "out.onnx")
+        ...     adcc.save_baked(classifier_path(), out, "hirescam")
+        ...     adcc.inspect(out)["outputs"][-1]["name"]
+        'heatmap'
     """
-    save(_baked(model, method, layers, target, fuse, size, scores_output), out)
+    check_destination(out, _files(model, out), force)
+    baked = _baked(model, method, layers, target, fuse, size, scores_output, set_inputs)
+    _save(baked, out, model, force)
+
+
+def _save(graph: ir.Model, out: str | Path, model: ModelLike, force: bool) -> None:
+    libraries = model.device.custom_ops if isinstance(model, Model) else ()
+    save_verified(graph, out, _files(model, out), force=force, custom_ops=libraries)
+
+
+def _files(model: ModelLike, out: str | Path) -> tuple[Path, ...]:
+    """Return the files that a model is read from, as far as `out` may be one of them."""
+    if isinstance(model, Model):
+        return model.file.files if model.file is not None else ()
+    if isinstance(model, onnx.ModelProto):
+        return ()
+    clashing = any(os.path.lexists(file) for file in (Path(out), data_file(Path(out))))
+    return find_files(model) if clashing else (Path(model),)
 
 
 def _exposed(
@@ -211,8 +283,10 @@ def _exposed(
     scores: str,
     size: tuple[int, int] | None,
     scores_output: str | None,
+    set_inputs: InputValues | None,
 ) -> ir.Model:
-    return expose_graph(as_graph(model), _layers(model, layers), scores, size, scores_output)
+    classifier = _opened(model, size, scores_output, set_inputs)
+    return expose_graph(classifier, _layers(model, layers), scores)
 
 
 def _baked(
@@ -223,29 +297,56 @@ def _baked(
     fuse: str,
     size: tuple[int, int] | None,
     scores_output: str | None,
+    set_inputs: InputValues | None,
 ) -> ir.Model:
     if fuse not in _FUSIONS:
         raise OptionError(f"fuse must be {' or '.join(_FUSIONS)}, not '{fuse}'")
     name, chosen = named_method(method)
     baked = bake_maps(
-        as_graph(model),
+        _opened(model, size, scores_output, set_inputs),
         chosen.graph_maps,
         Need.GRADIENTS in chosen.needs,
         _layers(model, layers),
         _class(model, target),
         fuse=fuse,
-        size=size,
-        scores_output=scores_output,
     )
     baked.metadata_props["adcc_onnx.method"] = name
     return baked
 
 
+def _opened(
+    model: ModelLike,
+    size: tuple[int, int] | None,
+    scores_output: str | None,
+    set_inputs: InputValues | None,
+) -> Classifier:
+    """Open a model as `load` does: the card beside a file says what the graph leaves open."""
+    card = _card(model)
+    return open_classifier(
+        _graph(model), size or card.size, scores_output, set_inputs, card.layout, card.scores
+    )
+
+
+def _graph(model: ModelLike) -> Graph | Classifier:
+    return model.classifier if isinstance(model, Model) else model
+
+
+def _card(model: ModelLike) -> ModelCard:
+    """Read the card beside a model's file; an empty card if there is none."""
+    found = None
+    if isinstance(model, str | Path) and Path(model).is_file():
+        found = card_beside(Path(model))
+    return found or ModelCard({})
+
+
 def _layers(model: ModelLike, layers: str | Sequence[str] | None) -> list[str] | None:
-    """Return the layers to use; those of a loaded model unless others are given."""
+    """Return the given layers, those of a loaded model, or the card's; None for the default."""
     if layers is not None:
         return as_list(layers)
-    return [layer.name for layer in model.layers] if isinstance(model, Model) else None
+    if isinstance(model, Model):
+        return [layer.name for layer in model.layers]
+    named = _card(model).layer
+    return None if named is None else [named]
 
 
 def _class(model: ModelLike, target: str | int | None) -> int | None:
@@ -255,14 +356,5 @@ def _class(model: ModelLike, target: str | int | None) -> int | None:
     wanted = parse_target(target)
     if isinstance(wanted, int):
         return wanted
-    names = _class_names(model)
+    names = model.labels if isinstance(model, Model) else _card(model).labels
     return class_index(wanted, names, len(names or ()))
-
-
-def _class_names(model: Graph | Model) -> Sequence[str] | None:
-    if isinstance(model, Model):
-        return model.labels
-    if isinstance(model, onnx.ModelProto) or not Path(model).is_file():
-        return None
-    card = card_beside(Path(model))
-    return None if card is None else card.labels

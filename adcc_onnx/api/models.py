@@ -11,7 +11,6 @@ import adcc_onnx.model
 from adcc_onnx.api.checked_arguments import checked_arguments
 from adcc_onnx.evaluation.run_options import ModelOptions, load_with
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
-from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.images.class_names import read_class_names
 from adcc_onnx.model import Model
 
@@ -46,18 +45,6 @@ def as_model(model: ModelLike, options: ModelOptions, notify: Notify = quiet) ->
     if not loaded.any_batch:
         notify(f"{loaded.name}: the model fixes the batch size to {loaded.batch}")
     return loaded
-
-
-def as_graph(model: ModelLike) -> Graph:
-    """Return the ONNX graph of a model.
-
-    Args:
-        model: A model's file, a model in memory, or a loaded model.
-
-    Returns:
-        A file or a model in memory.
-    """
-    return to_proto(model.classifier.model) if isinstance(model, Model) else model
 
 
 def with_class_names(model: Model, names: str | Path | Sequence[str] | None) -> Model:

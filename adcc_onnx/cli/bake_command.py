@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.shared_options import (
+    force_option,
     fuse_option,
     layer_option,
     out_option,
     scores_output_option,
+    set_option,
     size_option,
     target_option,
 )
@@ -35,7 +38,9 @@ adcc-onnx bake resnet50.onnx --method layercam -o explained.onnx
 @fuse_option
 @scores_output_option
 @size_option
+@set_option
 @out_option("ONNX file for the new model.", required=True)
+@force_option
 def command(
     model: str,
     method: str,
@@ -44,16 +49,28 @@ def command(
     fuse: str,
     scores_output: str | None,
     size: tuple[int, int] | None,
+    set_inputs: dict[str, Any] | None,
     out: Path,
+    force: bool,
 ) -> None:
     """Add the heatmap of a method to a model's outputs.
 
     The new model has one more output, `heatmap` [batch, H, W] in [0, 1]. It consists of standard
-    operators and runs in any onnxruntime.
+    operators and runs in any onnxruntime. It is checked before it is written: if the check fails,
+    there is no file.
     """
     from adcc_onnx.api.graphs import save_baked
 
     save_baked(
-        model, out, method, layers, target, fuse=fuse, size=size, scores_output=scores_output
+        model,
+        out,
+        method,
+        layers,
+        target,
+        fuse=fuse,
+        size=size,
+        scores_output=scores_output,
+        set_inputs=set_inputs,
+        force=force,
     )
     click.echo(f"{out}: heatmap of {method}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from adcc_onnx.cli.grouped_command import new_command
-from adcc_onnx.cli.shared_options import json_option, scores_output_option, size_option
+from adcc_onnx.cli.shared_options import json_option, scores_output_option, set_option, size_option
 
 _EXAMPLE = """
 adcc-onnx inspect resnet50.onnx
@@ -18,9 +19,14 @@ adcc-onnx inspect resnet50.onnx
 @click.argument("model")
 @scores_output_option
 @size_option
+@set_option
 @json_option
 def command(
-    model: str, scores_output: str | None, size: tuple[int, int] | None, as_json: bool
+    model: str,
+    scores_output: str | None,
+    size: tuple[int, int] | None,
+    set_inputs: dict[str, Any] | None,
+    as_json: bool,
 ) -> None:
     """Show the input, scores and layers of a model.
 
@@ -30,7 +36,7 @@ def command(
     from adcc_onnx.api.graphs import inspect
     from adcc_onnx.report.inspection_report import inspection_to_text
 
-    found = inspect(model, size=size, scores_output=scores_output)
+    found = inspect(model, size=size, scores_output=scores_output, set_inputs=set_inputs)
     click.echo(
         json.dumps(found, indent=2) + "\n" if as_json else inspection_to_text(found), nl=False
     )

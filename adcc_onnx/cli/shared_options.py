@@ -103,7 +103,34 @@ size_option = option(
     heading="Model",
     type=_Size(),
     metavar="HxW",
-    help="Input size in pixels, for a model that leaves it open.",
+    help="Input size in pixels, for a model that leaves it open or takes flattened pixels.",
+)
+
+
+def _inputs(context: click.Context, parameter: click.Parameter, value: Sequence[str]) -> Any:
+    """Convert `NAME=VALUE` texts to the values of inputs; None if there are none."""
+    from adcc_onnx.graph.classifier.fixed_inputs import parse_input
+
+    return dict(parse_input(text) for text in value) or None
+
+
+set_option = option(
+    "--set",
+    "set_inputs",
+    heading="Model",
+    multiple=True,
+    metavar="NAME=VALUE|FILE.npy",
+    callback=_inputs,
+    help="Value of an input besides the image, for all images: a number, true, false, a list such "
+    "as 1,2.5, or an array file; repeat it for several inputs.",
+)
+
+
+force_option = option(
+    "--force",
+    heading="Output",
+    is_flag=True,
+    help="Replace an existing file; the input model is never replaced.",
 )
 
 
@@ -178,8 +205,9 @@ _MODEL_OPTIONS = [
         "--preprocess",
         "preprocessing",
         heading="Model",
-        metavar="torch|tf|caffe|unit|CARD.toml",
-        help="Preset or card of the preprocessing.  [default: the card beside the model]",
+        metavar="torch|tf|caffe|unit|raw|CARD.toml",
+        help="Preset or card of the preprocessing; raw is RGB 0..255, the default of models that "
+        "take uint8 pixels.  [default: the card beside the model]",
     ),
     option(
         "--decode",
@@ -189,6 +217,7 @@ _MODEL_OPTIONS = [
         "[default: as in the card, or full]",
     ),
     size_option,
+    set_option,
     scores_output_option,
     option(
         "--custom-ops",

@@ -230,8 +230,7 @@ class Batch:
         """The normalized values of fully masked pixels, [C]."""
         if self.plan.fill != "black":
             return np.zeros(self.model.classifier.channels, np.float32)
-        black = np.zeros((1, 1, 3), np.uint8)
-        return self.model.require_preprocessing().normalize(black).reshape(-1)
+        return self.model.require_preprocessing().black()
 
     def _truth(self) -> NDArray[np.bool_] | None:
         if not self.plan.truth:

@@ -5,13 +5,14 @@ Importing this module is fast: what the options need is imported when they are u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import ArrayLike
 
     from adcc_onnx.cams.method import Method
     from adcc_onnx.evaluation.plan import Plan
@@ -41,6 +42,7 @@ class ModelOptions(TypedDict, total=False):
         custom_ops: Libraries of custom operators.
         precision: "auto", "fp32" or "fp16".
         cuda_graph: Whether to record and replay the runs of full batches on CUDA.
+        set_inputs: Values of inputs besides the image, by the input's name.
     """
 
     preprocessing: str | Path | Preprocessing | None
@@ -56,6 +58,7 @@ class ModelOptions(TypedDict, total=False):
     custom_ops: Sequence[str | Path]
     precision: str
     cuda_graph: bool
+    set_inputs: Mapping[str, ArrayLike] | None
 
 
 @dataclass(frozen=True)

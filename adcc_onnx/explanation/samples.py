@@ -158,10 +158,19 @@ def require_preprocessing(source: Source, model: Model) -> None:
         model: The model that they are prepared for.
 
     Raises:
-        PreprocessingError: The source has images, but the model has no preprocessing.
+        PreprocessingError: The source has images, but the model has no preprocessing, or takes
+            bands that photos do not have.
     """
-    if not source.preprocessed:
-        model.require_preprocessing()
+    if source.preprocessed:
+        return
+    steps = model.require_preprocessing()
+    if steps.channels == "bands" and len(source):
+        first = next(iter(source))
+        if first.load_bands is None:
+            raise PreprocessingError(
+                f"{first.name}: the model takes {steps.depth} bands, which photos do not have: "
+                "give .npy or multi-band TIFF files, or ready tensors in an .npz file"
+            )
 
 
 def tensor_of(record: Record, ready: bool, model: Model) -> Float32Array:

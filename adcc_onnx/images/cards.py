@@ -12,7 +12,7 @@ from typing import Any
 
 from adcc_onnx.errors import PreprocessingError, did_you_mean, first_line
 from adcc_onnx.images.class_names import read_class_names
-from adcc_onnx.images.preprocessing import DECODE_MODES, PRESETS, Preprocessing
+from adcc_onnx.images.preprocessing import CHANNELS, DECODE_MODES, PRESETS, Preprocessing
 from adcc_onnx.images.text_files import read_text
 
 _MAX_CARD_BYTES = 4 * 2**20
@@ -38,6 +38,7 @@ _KEYS = (
 _PIXEL_KEYS = ("resize", "crop", "interpolation", "scale", "mean", "std", "channels", "decode")
 _CHOICES = {
     "preset": tuple(PRESETS),
+    "channels": CHANNELS,
     "decode": DECODE_MODES,
     "layout": ("NCHW", "NHWC"),
     "scores": ("logits", "probabilities", "log-probabilities", "sigmoid"),
@@ -47,7 +48,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "crop": (bool,),
     "interpolation": (str,),
     "scale": (int, float),
-    "channels": (str,),
     "layer": (str,),
     "about": (dict,),
 }
@@ -76,19 +76,33 @@ class ModelCard:
     layer: str | None = None
     scores: str | None = None
 
-    def preprocessing(self, size: tuple[int, int]) -> Preprocessing | None:
+    def preprocessing(self, size: tuple[int, int], depth: int = 3) -> Preprocessing | None:
         """Build the preprocessing that the card describes.
 
         Args:
             size: Height and width of the model's input in pixels.
+            depth: Number of channels of the model's input. Unless the card sets `channels`, one
+                channel gets the luminance, and other numbers than 3 get the bands of files.
 
         Returns:
             The preprocessing; None if the card sets no key about pixels.
+
+        Raises:
+            PreprocessingError: `mean` or `std` has another number of values than the channels.
         """
         if self.preset is None and not self.pixels:
             return None
-        base = Preprocessing.preset(self.preset or "unit", size)
-        return replace(base, **self.pixels)
+        channels = self.pixels.get("channels")
+        # The preset's constants are replaced, so they need not fit the number of channels.
+        own = {"mean", "std"} <= self.pixels.keys()
+        name = "unit" if self.preset is None or (own and depth not in (1, 3)) else self.preset
+        own_depth = {"L": 1, "RGB": 3, "BGR": 3}.get(str(channels), depth)
+        base = Preprocessing.preset(name, size, own_depth)
+        fields = dict(self.pixels)
+        if (channels or base.channels) == "bands":
+            for key in {"mean", "std"} & fields.keys():
+                fields[key] *= depth if len(fields[key]) == 1 else 1
+        return replace(base, **fields)
 
 
 def card_beside(model: Path) -> ModelCard | None:
@@ -151,7 +165,7 @@ def _parse_card(content: dict[str, Any], path: Path) -> ModelCard:
     pixels = {key: content[key] for key in _PIXEL_KEYS if key in content}
     for key in ("mean", "std"):
         if key in pixels:
-            pixels[key] = _triple(key, pixels[key])
+            pixels[key] = _numbers(key, pixels[key], pixels.get("channels") == "bands")
     return ModelCard(
         pixels,
         content.get("preset"),
@@ -186,13 +200,14 @@ def _check_range(key: str, value: Any) -> None:
                 raise ValueError(f"{key} must not be 0")
 
 
-def _triple(key: str, value: Any) -> tuple[float, float, float]:
-    numbers = [value] * 3 if isinstance(value, int | float) else value
-    if not isinstance(numbers, list) or len(numbers) != 3:
-        raise TypeError(f"{key} must be one number or three, not {short(value)}")
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+def _numbers(key: str, value: Any, bands: bool) -> tuple[float, ...]:
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or (len(numbers) not in (1, 3) and not bands):
+        hint = "" if bands else ' (one per band with channels = "bands")'
+        raise TypeError(f"{key} must be one number or three{hint}, not {short(value)}")
+    if not all(type(number) in (int, float) for number in numbers):
         raise TypeError(f"{key} must hold numbers, not {short(value)}")
-    return float(numbers[0]), float(numbers[1]), float(numbers[2])
+    return tuple(float(number) for number in numbers)
 
 
 def _size(value: Any) -> tuple[int, int]:

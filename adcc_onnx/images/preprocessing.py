@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adcc_onnx.errors import ImageError, OptionError, PreprocessingError, did_you_mean
-from adcc_onnx.images.pixel_arrays import RGBImage
+from adcc_onnx.images.pixel_arrays import BandImage, RGBImage
 from adcc_onnx.images.sources.image_source import Record
 from adcc_onnx.kernels.arrays import Float32Array
 
-Triple = tuple[float, float, float]
+Numbers = tuple[float, ...]
 
 INTERPOLATIONS: Mapping[str, Image.Resampling] = MappingProxyType(
     {
@@ -27,6 +27,8 @@ INTERPOLATIONS: Mapping[str, Image.Resampling] = MappingProxyType(
     }
 )
 DECODE_MODES = ("full", "reduced")
+# RGB and BGR are color, L is luminance, and "bands" are the bands of the file in their own order.
+CHANNELS = ("RGB", "BGR", "L", "bands")
 # A JPEG is decoded at a reduced size only if it stays at least this many times larger than the
 # resized image. Measured: the smallest integer at which no pixel of photos changes by more than
 # 4/255 (docs/performance.md).
@@ -47,6 +49,7 @@ class Preprocessing:
     - "tf": RGB / 127.5 - 1.
     - "caffe": BGR - (104, 117, 123).
     - "unit": RGB / 255.
+    - "raw": RGB 0..255, for models with their preprocessing inside.
 
     Args:
         size: Height and width of the model's input in pixels, each at least 1.
@@ -56,9 +59,12 @@ class Preprocessing:
             to `size`, whatever its aspect ratio.
         interpolation: "bilinear", "bicubic" (both antialiased) or "nearest".
         scale: Divisor of the pixel values 0..255, not 0.
-        mean: Value subtracted from each channel after the division, in the order of `channels`.
-        std: Divisor of each channel after the subtraction, in the order of `channels`, not 0.
-        channels: Order of the color channels, "RGB" or "BGR".
+        mean: Value subtracted from each channel after the division, in the order of `channels`:
+            one number per channel, or one for all color channels.
+        std: Divisor of each channel after the subtraction, likewise; not 0.
+        channels: "RGB" or "BGR" for color, "L" for the luminance (ITU-R 601, as Pillow's
+            `convert("L")`), or "bands" for the bands of `.npy` and TIFF files in their own order,
+            as many as `mean` has numbers.
         decode: "full", or "reduced": decode large JPEGs at a reduced size, which is faster and
             changes pixels by at most 4 of 255 on photos.
 
@@ -82,8 +88,8 @@ class Preprocessing:
     crop: bool = True
     interpolation: str = "bilinear"
     scale: float = 255.0
-    mean: Triple = (0.0, 0.0, 0.0)
-    std: Triple = (1.0, 1.0, 1.0)
+    mean: Numbers = (0.0,)
+    std: Numbers = (1.0,)
     channels: str = "RGB"
     decode: str = "full"
 
@@ -98,33 +104,49 @@ class Preprocessing:
         if self.interpolation not in INTERPOLATIONS:
             known = " or ".join(INTERPOLATIONS)
             raise PreprocessingError(f"interpolation must be {known}, not '{self.interpolation}'")
-        if self.channels not in ("RGB", "BGR"):
-            raise PreprocessingError(f"channels must be RGB or BGR, not '{self.channels}'")
+        if self.channels not in CHANNELS:
+            known = ", ".join(CHANNELS)
+            raise PreprocessingError(f"channels must be one of {known}, not '{self.channels}'")
         check_decode_mode(self.decode)
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, self._one_per_channel(name, getattr(self, name)))
         if self.scale == 0 or 0 in self.std:
             raise PreprocessingError("scale and std must not be 0")
 
+    @property
+    def depth(self) -> int:
+        """The number of channels of the input tensor."""
+        return len(self.mean)
+
     @classmethod
-    def preset(cls, name: str, size: tuple[int, int]) -> Preprocessing:
+    def preset(cls, name: str, size: tuple[int, int], depth: int = 3) -> Preprocessing:
         """Build one of the named presets for a model's input size.
 
         Args:
-            name: "torch", "tf", "caffe" or "unit".
+            name: "torch", "tf", "caffe", "unit" or "raw".
             size: Height and width of the model's input in pixels.
+            depth: Number of channels of the model's input. A single channel gets the luminance
+                and the mean of the preset's constants.
 
         Returns:
             The preprocessing; `resize` is 256 for an input of 224 and in proportion otherwise.
 
         Raises:
             OptionError: There is no such preset.
+            PreprocessingError: The preset has a constant for each color, and `depth` is neither
+                1 nor 3.
 
         Example:
             >>> Preprocessing.preset("tf", (299, 299)).resize
             342
+            >>> gray = Preprocessing.preset("torch", (28, 28), depth=1)
+            >>> gray.channels, round(gray.mean[0], 3)
+            ('L', 0.449)
         """
         if name not in PRESETS:
             raise OptionError(f"no preset '{name}'{did_you_mean(name, PRESETS)}")
-        return cls(size=size, resize=round(max(size) * 256 / 224), **PRESETS[name])
+        fields = _for_depth(name, PRESETS[name], depth)
+        return cls(size=size, resize=round(max(size) * 256 / 224), **fields)
 
     def with_size(self, size: tuple[int, int]) -> Preprocessing:
         """Return the same preprocessing for another input size.
@@ -148,7 +170,7 @@ class Preprocessing:
             image: RGB pixels, uint8 [h, w, 3], of any size.
 
         Returns:
-            The normalized tensor, float32 [3, H, W].
+            The normalized tensor, float32 [C, H, W].
 
         Raises:
             ImageError: The resized image would need too much memory.
@@ -162,26 +184,33 @@ class Preprocessing:
             image: RGB pixels, uint8 [h, w, 3].
 
         Returns:
-            The pixels that the model gets, uint8 [H, W, 3].
+            The pixels that the model gets, uint8 [H, W, 3]; three times the luminance if
+            `channels` is "L".
 
         Raises:
             ImageError: The resized image would need too much memory: its aspect ratio is extreme.
         """
-        return self._cropped(image, INTERPOLATIONS[self.interpolation])
+        method = INTERPOLATIONS[self.interpolation]
+        if self.channels == "L":
+            return np.repeat(self._cropped(luminance(image), method)[:, :, None], 3, axis=2)
+        return self._cropped(image, method)
 
-    def load_cropped(self, record: Record) -> RGBImage:
+    def load_cropped(self, record: Record) -> BandImage:
         """Decode the image of a record as `decode` says, then resize and crop it.
 
         Args:
             record: Record of a source of images (not of preprocessed tensors).
 
         Returns:
-            The pixels that the model gets, uint8 [H, W, 3].
+            The pixels that the model gets, uint8 [H, W, 3], or [H, W, C] of the file's type if
+            `channels` is "bands".
 
         Raises:
-            ImageError: The image cannot be decoded, or the resized image would need too much
-                memory.
+            ImageError: The image cannot be decoded, has another number of bands, or would need
+                too much memory when resized.
         """
+        if self.channels == "bands":
+            return self._load_bands(record)
         if self.decode == "full" or record.load_downscaled is None:
             return self.crop_image(record.load())
         image, _ = record.load_downscaled(self.max_downscale)
@@ -217,16 +246,20 @@ class Preprocessing:
         """
         return self._cropped(mask.astype(np.uint8), Image.Resampling.NEAREST).astype(bool)
 
-    def normalize(self, image: RGBImage) -> Float32Array:
+    def normalize(self, image: BandImage) -> Float32Array:
         """Scale and normalize an image that has been cropped.
 
         Args:
-            image: RGB pixels, uint8 [H, W, 3], of the model's input size.
+            image: RGB pixels, uint8 [H, W, 3], of the model's input size; or bands [H, W, C].
 
         Returns:
-            The normalized tensor, float32 [3, H, W].
+            The normalized tensor, float32 [C, H, W].
         """
-        ordered = image if self.channels == "RGB" else image[:, :, ::-1]
+        if image.dtype != np.uint8:
+            scaled = np.moveaxis(image, 2, 0).astype(np.float32) / np.float32(self.scale)
+            mean, std = self._constants
+            return (scaled - mean[:, :, None]) / std[:, :, None]
+        ordered = self._ordered(image)
         tensor = np.empty((len(self._values), *ordered.shape[:2]), np.float32)
         for channel, values in enumerate(self._values):
             # No index is out of range; unlike "raise", the mode "clip" makes no copy of `out`.
@@ -237,9 +270,72 @@ class Preprocessing:
     def _values(self) -> Float32Array:
         """Tabulate the normalized value of each pixel value in each channel, [3, 256]."""
         pixels = np.arange(256, dtype=np.float32) / np.float32(self.scale)
-        mean, std = (np.array(each, np.float32)[:, None] for each in (self.mean, self.std))
+        mean, std = self._constants
         values: Float32Array = (pixels - mean) / std
         return values
+
+    @property
+    def _constants(self) -> tuple[Float32Array, Float32Array]:
+        """The mean and the standard deviation, [C, 1]."""
+        return np.array(self.mean, np.float32)[:, None], np.array(self.std, np.float32)[:, None]
+
+    def black(self) -> Float32Array:
+        """Compute the normalized value of black in each channel, float32 [C]."""
+        return self._values[:, 0]
+
+    def keeps_bytes(self) -> bool:
+        """Whether all normalized values are integers in 0..255, as a uint8 input needs."""
+        whole = np.round(self._values).clip(0, 255)
+        return bool((whole == self._values).all())
+
+    def to_pixels(self, tensor: Float32Array) -> RGBImage:
+        """Convert an input tensor back to pixels, to draw it.
+
+        Args:
+            tensor: The normalized tensor, float32 [C, H, W].
+
+        Returns:
+            RGB pixels, uint8 [H, W, 3]; grayscale if the tensor is not in color.
+
+        Example:
+            >>> steps = Preprocessing.preset("caffe", (2, 2))
+            >>> image = np.full((2, 2, 3), (250, 120, 3), np.uint8)
+            >>> steps.to_pixels(steps.normalize(image))[0, 0].tolist()
+            [250, 120, 3]
+        """
+        mean, std = (constants[:, :, None] for constants in self._constants)
+        pixels = np.round((tensor * std + mean) * np.float32(self.scale)).clip(0, 255)
+        image = np.moveaxis(pixels, 0, 2).astype(np.uint8)
+        if self.channels in ("RGB", "BGR"):
+            return image if self.channels == "RGB" else np.ascontiguousarray(image[:, :, ::-1])
+        gray = np.round(image.mean(axis=2, keepdims=True)).astype(np.uint8)
+        return np.repeat(gray, 3, axis=2)
+
+    def _ordered(self, image: BandImage) -> BandImage:
+        """Return the channels of an image in the order of `channels`."""
+        if self.channels == "L":
+            return luminance(image)[:, :, None]
+        return image[:, :, ::-1] if self.channels == "BGR" else image
+
+    def _one_per_channel(self, name: str, values: Numbers) -> Numbers:
+        """Return one number per channel of `mean` or `std`."""
+        wanted = {"L": 1, "bands": max(len(self.mean), len(self.std))}.get(self.channels, 3)
+        if len(values) not in (1, wanted):
+            raise PreprocessingError(
+                f"{name} has {len(values)} numbers, but channels = {self.channels} has {wanted}"
+            )
+        return tuple(values) * (wanted // len(values))
+
+    def _load_bands(self, record: Record) -> BandImage:
+        """Decode, resize and crop the bands of a record."""
+        if record.load_bands is None:
+            raise ImageError(f"{record.name}: the image does not have {self.depth} bands")
+        bands = record.load_bands(self.depth)
+        if bands.dtype != np.uint8:
+            bands = bands.astype(np.float32)
+        method = INTERPOLATIONS[self.interpolation]
+        planes = [np.ascontiguousarray(bands[:, :, band]) for band in range(self.depth)]
+        return np.stack([self._cropped(plane, method) for plane in planes], axis=2)
 
     def describe(self) -> dict[str, Any]:
         """List all settings that change results, for the record of a run.
@@ -252,7 +348,7 @@ class Preprocessing:
             del found["decode"]  # runs stored before this option existed lack the key
         return found
 
-    def _cropped(self, image: RGBImage, method: Image.Resampling) -> RGBImage:
+    def _cropped(self, image: BandImage, method: Image.Resampling) -> BandImage:
         height, width = self.size
         scaled = _resized(image, self._resized_to(image.shape[:2]), method)
         if not self.crop:
@@ -276,8 +372,25 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "tf": {"scale": 127.5, "mean": (1.0, 1.0, 1.0)},
         "caffe": {"scale": 1.0, "mean": (104.0, 117.0, 123.0), "channels": "BGR"},
         "unit": {},
+        "raw": {"scale": 1.0},
     }
 )
+
+
+def luminance(image: RGBImage) -> NDArray[np.uint8]:
+    """Compute the luminance of an image (ITU-R 601), as Pillow's `convert("L")`.
+
+    Args:
+        image: RGB pixels, uint8 [H, W, 3].
+
+    Returns:
+        The luminance, uint8 [H, W].
+
+    Example:
+        >>> luminance(np.array([[[255, 0, 0], [0, 255, 0], [7, 7, 7]]], np.uint8)).tolist()
+        [[76, 150, 7]]
+    """
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))
 
 
 def check_decode_mode(name: str) -> None:
@@ -293,7 +406,25 @@ def check_decode_mode(name: str) -> None:
         raise PreprocessingError(f"decode must be {' or '.join(DECODE_MODES)}, not '{name}'")
 
 
-def _resized(image: RGBImage, size: tuple[int, int], method: Image.Resampling) -> RGBImage:
+def _for_depth(name: str, preset: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """Return the fields of a preset for a number of channels."""
+    if depth == 3:
+        return dict(preset)
+    fields = {key: value for key, value in preset.items() if key != "channels"}
+    for key in ("mean", "std"):
+        values = preset.get(key, (0.0,) if key == "mean" else (1.0,))
+        if depth != 1 and len(set(values)) > 1:
+            raise PreprocessingError(
+                f"the preset '{name}' has constants for three colors, but the model takes {depth} "
+                f'channels: use a card with channels = "bands" and a mean and std of {depth} '
+                "numbers, or ready tensors (.npz)"
+            )
+        mean = sum(values) / len(values)
+        fields[key] = (mean,) * depth
+    return {**fields, "channels": "L" if depth == 1 else "bands"}
+
+
+def _resized(image: BandImage, size: tuple[int, int], method: Image.Resampling) -> BandImage:
     """Resize an image to (width, height)."""
     if size[0] * size[1] > _MAX_PIXELS:
         raise ImageError(f"resizing it to {size[0]} x {size[1]} pixels needs too much memory")

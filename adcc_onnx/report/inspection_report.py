@@ -18,29 +18,36 @@ def inspection_to_text(found: dict[str, Any]) -> str:
         Text that ends in a newline.
     """
     lines = [
-        f"opset {found['opset']}, {found['nodes']} operators",
+        _opset(found),
         *_ends("input", found["inputs"]),
         *_ends("output", found["outputs"]),
         _image(found["image"]),
         _scores(found["scores"]),
         "",
-        *_layers(found["layers"], found["default"]["name"]),
+        *_layers(found["layers"], found["default"]),
         "",
-        f"* default layer: {found['default']['reason']}",
+        *([f"* default layer: {found['default']['reason']}"] if found["default"] else []),
         *(
             f"no gradient through {o['operator']} (node '{o['node']}'): {o['reason']}"
             for o in found["unsupported_operators"]
         ),
+        *(f"note: {note}" for note in found["notes"]),
     ]
     return "".join(f"{safe(line)}\n" for line in lines)
 
 
+def _opset(found: dict[str, Any]) -> str:
+    versions = [] if found["opset"] is None else [f"opset {found['opset']}"]
+    versions += [f"{domain} {version}" for domain, version in found["domains"].items()]
+    return f"{', '.join(versions) or 'opset unknown'}: {found['nodes']} nodes"
+
+
 def _ends(what: str, values: Iterable[dict[str, Any]]) -> list[str]:
-    return [f"{what} {v['name']}: {v['type']} {_shape(v['shape'])}" for v in values]
+    return [f"{what} {v['name']}: {v['type']}{_shape(v['shape'])}" for v in values]
 
 
 def _shape(dims: Sequence[Any] | None) -> str:
-    return "?" if dims is None else f"[{', '.join('?' if d is None else str(d) for d in dims)}]"
+    return "" if dims is None else f" [{', '.join('?' if d is None else str(d) for d in dims)}]"
 
 
 def _image(image: dict[str, Any]) -> str:
@@ -53,12 +60,14 @@ def _scores(scores: dict[str, Any]) -> str:
     return text if scores["logits"] == scores["output"] else f"{text}; logits: {scores['logits']}"
 
 
-def _layers(layers: Sequence[dict[str, Any]], default: str) -> list[str]:
+def _layers(layers: Sequence[dict[str, Any]], default: dict[str, Any] | None) -> list[str]:
+    if not layers:
+        return ["no layer can be turned into a map"]
     # The name is the last column: some exporters write very long names.
     header = ["", "kind", "channels", "map", "gradient", "module", "layer"]
     rows = [
         [
-            "*" if layer["name"] == default else "",
+            "*" if default and layer["name"] == default["name"] else "",
             f"{layer['kind']} {layer['layout']}",
             str(layer["channels"]),
             " x ".join(str(side) for side in layer["grid"])

@@ -140,7 +140,8 @@ def test_scores_behind_masks_equal_a_loop(
     deit: Model, photos: Array, network: Any, features: tuple[Array, Array]
 ) -> None:
     masks = normalized(torch.from_numpy(features[0][1, ::16]))
-    context = BatchContext(deit, photos[ONE], TARGETS[ONE], frozenset({Need.MASKED_SCORES}), [0])
+    needs = frozenset({Need.MASKED_SCORES})
+    context = BatchContext(run_images(deit, photos[ONE], TARGETS[ONE], needs, [0]))
     found = ScoreCAM().mask_scores(context, 0, masks.numpy())
     wanted = network(torch.from_numpy(photos[ONE]) * up(masks))[:, TARGETS[1]]
     assert len(found) == 12

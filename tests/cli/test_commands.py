@@ -113,7 +113,9 @@ def test_mistakes_about_the_model(folder: Path) -> None:
     photos = ("--images", folder / "photos", "--preprocess", "unit", "--method", "gradcam")
     (folder / "text.onnx").write_text("no model")
     onnx.save(small(OWN_OPERATOR), folder / "own.onnx")
-    two_inputs = small()
+    two_inputs = small(
+        "flat = Flatten (pooled) z = Gemm <transB = 1> (flat, weights) scores = Mul (z, extra)"
+    )
     two_inputs.graph.input.append(
         onnx.helper.make_tensor_value_info("extra", onnx.TensorProto.FLOAT, [1])
     )
@@ -121,7 +123,7 @@ def test_mistakes_about_the_model(folder: Path) -> None:
     onnx.save(small("scores = Identity (pooled)"), folder / "maps.onnx")
     refused(run("evaluate", folder / "absent.onnx", *photos), "no such model file", "absent.onnx")
     refused(run("evaluate", folder / "text.onnx", *photos), "text.onnx is not an ONNX model")
-    refused(run("evaluate", folder / "two.onnx", *photos), "one input of rank 4", "'extra'")
+    refused(run("evaluate", folder / "two.onnx", *photos), "--set", "'extra'")
     refused(
         run("evaluate", folder / "net.onnx", *photos, "--layer", "activ"),
         "no layer 'activ'",

@@ -121,7 +121,7 @@ def test_a_mask_that_is_not_resized_is_cropped_exactly() -> None:
     [
         ({"resize": 100}, "smaller than the size"),
         ({"interpolation": "lanczos"}, "bilinear"),
-        ({"channels": "RBG"}, "RGB or BGR"),
+        ({"channels": "RBG"}, "RGB, BGR, L, bands"),
         ({"decode": "fast"}, "decode must be full or reduced, not 'fast'"),
         ({"std": (1.0, 0.0, 1.0)}, "must not be 0"),
         ({"size": (0, 224)}, "at least 1"),

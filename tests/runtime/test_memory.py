@@ -5,14 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import click
 import numpy as np
 import onnx_ir as ir
 import pytest
-from click.testing import CliRunner
 from helpers.small_models import small
 
-from adcc_onnx.cli.command_group import main
+from adcc_onnx.cli.messages import printed_warnings
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError
 from adcc_onnx.runtime.devices import choose_device
 from adcc_onnx.runtime.session import Session
@@ -121,11 +119,9 @@ def test_other_failures_are_not_retried() -> None:
     assert device.batches == [8]
 
 
-def test_the_command_line_prints_the_warning_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    @click.command()
-    def command() -> None:
+def test_the_command_line_prints_the_warning_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with printed_warnings():
         warnings.warn("out of memory", AdccWarning, stacklevel=1)
-
-    monkeypatch.setitem(main.commands, "warn", command)
-    result = CliRunner().invoke(main, ["warn"])
-    assert result.stderr == "adcc-onnx: out of memory\n"
+    assert capsys.readouterr().err == "adcc-onnx: out of memory\n"

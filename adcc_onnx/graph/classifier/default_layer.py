@@ -3,43 +3,79 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import onnx_ir as ir
 
-from adcc_onnx.errors import ModelError
+from adcc_onnx.errors import LayerShapeError
 from adcc_onnx.graph.autodiff.builder import QUANTIZED, Dim, dims_of
 from adcc_onnx.graph.classifier.image_classifier import Classifier
-from adcc_onnx.graph.classifier.layers import MAX_PREFIX_TOKENS, Layer, make_layer
-from adcc_onnx.graph.classifier.layouts import MAP_LAYOUTS, TOKEN_LAYOUTS, infer_layouts
+from adcc_onnx.graph.classifier.layer_lookup import INPUT_LAYER
+from adcc_onnx.graph.classifier.layers import Layer, make_layer
+from adcc_onnx.graph.classifier.layouts import (
+    MAP_LAYOUTS,
+    TOKEN_LAYOUTS,
+    certain_layouts,
+    infer_layouts,
+)
 
 # Operators that exporters write between Q K^T and the softmax.
 _BEFORE_SOFTMAX = {"Add", "Cast", "Div", "Mul", "Reshape", "Where"}
 # Operators that exporters write between the softmax and the values of an attention.
-_BEFORE_PRODUCT = {"Cast", "Dropout", "Identity", "Reshape", "Where", "IsNaN", "Mul"}
+_BEFORE_PRODUCT = {"Cast", "Dropout", "Identity", "IsNaN", "Mul", "Reshape", "Transpose", "Where"}
+
+# Operators that only select or reorder numbers.
+_MOVES = {"Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose"}
+# Operators that exporters write for a linear layer.
+_PROJECTION = {"Add", "BatchNormalization", "Flatten", "Gemm", "MatMul", *_MOVES}
+
+# Operators that take single tokens.
+_SELECTIONS = {"Gather", "Slice", "Split"}
+
+_CHANGE = "(--layer NAME chooses another)"
+
+
+class DefaultLayer(NamedTuple):
+    """The default layer, and why it was chosen.
+
+    Attributes:
+        layer: The layer.
+        reason: The reason for choosing it, in a few words; says so if it is a guess.
+        guess: Whether another layer may be the right one.
+    """
+
+    layer: Layer
+    reason: str
+    guess: bool
 
 
 def default_layer(classifier: Classifier) -> Layer:
     """Return the default layer; see `choose_default`."""
-    return choose_default(classifier)[0]
+    return choose_default(classifier).layer
 
 
-def choose_default(classifier: Classifier) -> tuple[Layer, str]:
+def choose_default(classifier: Classifier) -> DefaultLayer:
     """Choose the default layer: the last feature map, or the tokens of the last block.
 
     A feature map whose channels are the classes (SqueezeNet) is replaced by the input of the
     convolution that computes it: on class maps all gradient methods coincide.
 
-    Returns:
-        The layer, and the reason for choosing it, in a few words.
+    Without any feature map (a perceptron on pixels) the layer is the image itself.
 
     Raises:
-        ModelError: The scores depend on no feature map.
+        LayerShapeError: The model leaves the image size open.
     """
     layouts = infer_layouts(classifier)
-    value = _as_feature_map(_last_spatial_value(classifier, layouts), layouts)
+    pooled = _pooled_values(classifier, layouts)
+    if not pooled:
+        # Methods that differentiate or mask pixels need no more; a CAM there is one of the image.
+        image = make_layer(classifier, classifier.image, INPUT_LAYER, layouts)
+        reason = f"the image itself; a guess, because the scores depend on no feature map {_CHANGE}"
+        return DefaultLayer(image, reason, True)
+    value = _as_feature_map(pooled[-1], layouts)
     reason = "the last feature map before pooling or flattening"
     if layouts[value] in TOKEN_LAYOUTS:
-        entering = _last_attention_input(classifier, value)
+        entering = _last_attention_input(classifier, value, layouts)
         reason = "the tokens that enter the last attention"
         if entering is None:
             reason = "the last tokens before pooling"
@@ -47,41 +83,55 @@ def choose_default(classifier: Classifier) -> tuple[Layer, str]:
     elif classifier.classes == _channels(value, layouts[value]):
         value = _input_of_class_maps(value)
         reason = "the last feature map before the one whose channels are the classes"
-    return make_layer(classifier, value, value.name or "", layouts), reason
+    layer = make_layer(classifier, value, value.name or "", layouts)
+    doubt = _doubt(classifier, layer, pooled)
+    if doubt:
+        reason = f"{reason}; a guess, because {doubt} {_CHANGE}"
+    return DefaultLayer(layer, reason, bool(doubt))
 
 
-def _last_spatial_value(classifier: Classifier, layouts: dict[ir.Value, str]) -> ir.Value:
-    """Walk back from the logits to the last value with more than one position."""
+def _doubt(classifier: Classifier, layer: Layer, pooled: list[ir.Value]) -> str:
+    """Say why another layer may be the right one; empty if the choice is certain."""
+    behind = _upstream_values(pooled[-1], set(classifier.forward_nodes()))
+    if not all(value in behind for value in pooled):
+        return f"{len(pooled)} branches are pooled and joined"
+    if layer.value not in certain_layouts(classifier):
+        return "the order of its axes is assumed from its shape"
+    if layer.value is pooled[-1] and all(n.op_type in _SELECTIONS for n in layer.value.consumers()):
+        return "the scores take only its class token"
+    return ""
+
+
+def _pooled_values(classifier: Classifier, layouts: dict[ir.Value, str]) -> list[ir.Value]:
+    """Walk back from the logits to the last values with more than one position.
+
+    Returns:
+        The values, in the order of the graph: one, or one per branch that the scores join; none
+        if the scores depend on no feature map.
+    """
     order = {node: place for place, node in enumerate(classifier.forward_nodes())}
     pending, visited = [classifier.logits], {classifier.logits}
     found: list[ir.Value] = []
     while pending:
         value = pending.pop()
         node = value.producer()
-        if value in layouts and _is_spatial(value, layouts[value]):
+        if value in layouts and _is_spatial(classifier, value, layouts):
             found.append(value)
         elif node in order:
             inputs = {v for v in node.inputs if v is not None} - visited
             visited |= inputs
             pending.extend(inputs)
     place = {value: order[node] for value in found if (node := value.producer()) in order}
-    if not place:
-        raise ModelError(
-            "the class scores depend on no feature map; choose a layer with --layer "
-            "(`adcc-onnx inspect` lists them)"
-            if classifier.size
-            else "the model does not fix the image size, so there is no default layer; give "
-            "--size HxW"
-        )
-    return max(place, key=place.__getitem__)
+    return sorted(place, key=place.__getitem__)
 
 
-def _is_spatial(value: ir.Value, layout: str) -> bool:
+def _is_spatial(classifier: Classifier, value: ir.Value, layouts: dict[ir.Value, str]) -> bool:
     """Whether a value holds floating-point numbers at more than one position."""
-    dims = dims_of(value) or ()
-    sizes = [dims[layout.index(axis)] for axis in "HWT" if axis in layout]
-    known = [size for size in sizes if isinstance(size, int)]
-    return value.dtype not in QUANTIZED and len(known) == len(sizes) and math.prod(known) > 1
+    try:
+        grid = make_layer(classifier, value, value.name or "", layouts).grid
+    except LayerShapeError:
+        return False
+    return value.dtype not in QUANTIZED and math.prod(grid) > 1
 
 
 def _as_feature_map(value: ir.Value, layouts: dict[ir.Value, str]) -> ir.Value:
@@ -110,7 +160,9 @@ def _input_of_class_maps(value: ir.Value) -> ir.Value:
     return value if source is None or source.is_graph_input() else source
 
 
-def _last_attention_input(classifier: Classifier, tokens: ir.Value) -> ir.Value | None:
+def _last_attention_input(
+    classifier: Classifier, tokens: ir.Value, layouts: dict[ir.Value, str]
+) -> ir.Value | None:
     """Return the tokens from which the last attention computes its queries, keys and values.
 
     An attention with learned queries, as it pools tokens, counts only if there is no other.
@@ -121,48 +173,50 @@ def _last_attention_input(classifier: Classifier, tokens: ir.Value) -> ir.Value 
         return None
     sources = ([_upstream_values(v, set(nodes)) for v in operands] for operands in attentions)
     first: list[set[ir.Value]] = []
+    common: set[ir.Value] = set()
     for found in sources:
         first = first or found
         if all(classifier.image in values for values in found):
-            return _last_tokens_in(set.intersection(*found), nodes, tokens)
-    usable = [values for values in first if classifier.image in values]
-    return _last_tokens_in(set.intersection(*usable), nodes, tokens) if usable else None
+            common = set.intersection(*found)
+            break
+    else:
+        usable = [values for values in first if classifier.image in values]
+        common = set.intersection(*usable) if usable else common
+    for value in (value for node in reversed(nodes) for value in node.outputs):
+        if value in common and layouts.get(value) in TOKEN_LAYOUTS:
+            if not _is_spatial(classifier, value, layouts):
+                continue
+            value = _before_moves(value, layouts)
+            same = _channels(value, layouts[value]) == _channels(tokens, layouts[tokens])
+            return value if same else _before_projection(value, layouts)
+    return None
 
 
-def _last_tokens_in(
-    values: set[ir.Value], nodes: list[ir.Node], tokens: ir.Value
-) -> ir.Value | None:
-    """Return the last of some values that has the shape of tokens, perhaps with prefix tokens.
+def _before_moves(value: ir.Value, layouts: dict[ir.Value, str]) -> ir.Value:
+    """Return the tokens that a value is a part of, or the same tokens in another order of axes."""
+    while (node := value.producer()) is not None and node.op_type in _MOVES:
+        source = node.inputs[0]
+        if source is None or layouts.get(source) not in TOKEN_LAYOUTS:
+            break
+        value = source
+    return value
 
-    Values with as many channels as the tokens come first: a pooling attention may change them.
+
+def _before_projection(value: ir.Value, layouts: dict[ir.Value, str]) -> ir.Value:
+    """Return the tokens that a linear layer takes; other values as they are.
+
+    A bias or a batch normalization of the rows of all tokens may follow the matrix product.
     """
-    dims = dims_of(tokens) or ()
-    outputs = [value for node in reversed(nodes) for value in node.outputs if value in values]
-    alike = [value for value in outputs if _is_like_tokens(dims_of(value) or (), dims)]
-    same = [value for value in alike if (dims_of(value) or ())[-1] == dims[-1]]
-    if same or not alike:
-        return same[0] if same else None
-    return _before_projection(alike[0])
-
-
-def _before_projection(value: ir.Value) -> ir.Value:
-    """Return what a linear layer takes; other values as they are."""
-    current = value
-    while (node := current.producer()) is not None and node.op_type in ("Add", "MatMul", "Gemm"):
+    current, projected = value, False
+    while (node := current.producer()) is not None and node.op_type in _PROJECTION:
         computed = [v for v in node.inputs if v is not None and not v.is_initializer()]
-        if len(computed) != 1:
+        if node.op_type not in _MOVES and len(computed) != 1:
             break
         current = computed[0]
-    return current
-
-
-def _is_like_tokens(dims: tuple[Dim, ...], tokens: tuple[Dim, ...]) -> bool:
-    """Whether a shape has as many positions as the tokens, or a few prefix tokens more."""
-    if len(dims) != 3 or len(tokens) != 3:
-        return dims[1:] == tokens[1:]
-    if not isinstance(dims[1], int) or not isinstance(tokens[1], int):
-        return dims[1:] == tokens[1:]
-    return 0 <= dims[1] - tokens[1] <= MAX_PREFIX_TOKENS
+        projected = projected or node.op_type in ("MatMul", "Gemm")
+        if projected and layouts.get(current) in TOKEN_LAYOUTS:
+            return current
+    return value
 
 
 def _attention_operands(node: ir.Node) -> list[ir.Value] | None:
@@ -179,11 +233,15 @@ def _attention_operands(node: ir.Node) -> list[ir.Value] | None:
 
 
 def _queries_and_keys(softmax: ir.Node) -> list[ir.Value]:
-    """Return the factors of the product Q K^T that a softmax normalizes."""
+    """Return the factors of the product Q K^T that a softmax normalizes.
+
+    There are none in linear attention, which normalizes the keys themselves.
+    """
     value = softmax.inputs[0]
     while value is not None and (node := value.producer()) is not None:
         if node.op_type in ("MatMul", "Einsum"):
-            return [v for v in node.inputs if v is not None]
+            factors = [v for v in node.inputs if v is not None]
+            return [] if factors[-1].is_initializer() else factors
         if node.op_type not in _BEFORE_SOFTMAX:
             break
         value = node.inputs[0]

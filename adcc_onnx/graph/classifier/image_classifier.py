@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -20,7 +20,8 @@ class Classifier:
 
     Attributes:
         model: The prepared model that all values below belong to.
-        image: The model input that takes the images, of rank 4.
+        image: The model input that takes the images, of rank 4; see `image_input` for models whose
+            own input has another rank.
         layout: The layout of the image input, "NCHW" or "NHWC".
         scores: The value with one score per class (one score for both classes of a binary model):
             an output, or what a TopK or ArgMax at the end takes.
@@ -89,6 +90,14 @@ class Classifier:
                 f"there is no class {index}: the model has {self.classes} classes, numbered from 0"
             )
 
+    def copy(self) -> Classifier:
+        """Return the classifier with a copy of its graph; the weights are shared."""
+        model = self.model.clone()
+        by_name = {value.name: value for node in model.graph for value in node.outputs}
+        by_name.update((value.name, value) for value in model.graph.inputs)
+        image, scores, logits = (by_name[v.name] for v in (self.image, self.scores, self.logits))
+        return replace(self, model=model, image=image, scores=scores, logits=logits)
+
     def _image_dim(self, axis: int) -> int | None:
         dims = dims_of(self.image)
         size = None if dims is None else dims[axis]
@@ -100,6 +109,9 @@ def read_classifier(
     layout: str | None = None,
     scores_kind: str | None = None,
     scores_output: str | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    other_inputs: bool = False,
 ) -> Classifier:
     """Find the image input and the class scores of a prepared model.
 
@@ -108,6 +120,8 @@ def read_classifier(
         layout: The layout of the image input, "NCHW" or "NHWC"; inferred from its shape if None.
         scores_kind: The kind of scores (see `Classifier`); inferred from the graph if None.
         scores_output: The name of the output with the class scores; found automatically if None.
+        size: The (height, width) of the images in pixels, for inputs of flattened pixels.
+        other_inputs: Whether the model may have inputs besides the image.
 
     Returns:
         The classifier; it shares the model's values.
@@ -116,7 +130,7 @@ def read_classifier(
         NoImageInputError: The model does not have exactly one input, of the shape of images.
         NoClassScoresError: No output, or not the named one, has the shape of class scores.
     """
-    image = find_image_input(model)
+    image = find_image_input(model, size, layout, other_inputs)
     resolve_shapes(model, image)
     head = find_score_head(model, image, scores_output)
     return Classifier(

@@ -28,7 +28,7 @@ def find_value(model: ir.Model, name: str) -> ir.Value:
     """
     values = named_values(model)
     if name == INPUT_LAYER and name not in values:
-        return find_image_input(model)
+        return find_image_input(model, other_inputs=True)
     if name not in values:
         hint = did_you_mean(name, values) or "; `adcc-onnx inspect` lists the layers"
         raise UnknownLayerError(f"the model has no layer '{name}'{hint}")

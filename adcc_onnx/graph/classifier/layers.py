@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -115,14 +116,17 @@ def make_layer(
 def _token_grid(classifier: Classifier, tokens: int, name: str) -> tuple[int, tuple[int, int]]:
     """Return the number of prefix tokens and the grid (h, w) of the others.
 
-    The grid is that of the patch embedding if it fits, and the largest possible square otherwise.
+    The grid is that of a convolution that fits with the fewest prefix tokens, as of the patch
+    embedding, and the largest possible square otherwise.
     """
-    for node in classifier.forward_nodes():
-        dims = dims_of(node.outputs[0]) or ()
-        if len(dims) == 4 and isinstance(dims[2], int) and isinstance(dims[3], int):
-            prefix_tokens = tokens - dims[2] * dims[3]
-            if node.op_type == "Conv" and 0 <= prefix_tokens <= MAX_PREFIX_TOKENS:
-                return prefix_tokens, (dims[2], dims[3])
+    fitting = [
+        (prefix_tokens, grid)
+        for grid in _convolution_grids(classifier)
+        if 0 <= (prefix_tokens := tokens - math.prod(grid)) <= MAX_PREFIX_TOKENS
+        and prefix_tokens < math.prod(grid)
+    ]
+    if fitting:
+        return min(fitting, key=lambda found: found[0])
     side = math.isqrt(tokens)
     if tokens - side * side > MAX_PREFIX_TOKENS:
         raise LayerShapeError(
@@ -130,3 +134,13 @@ def _token_grid(classifier: Classifier, tokens: int, name: str) -> tuple[int, tu
             "nor a square"
         )
     return tokens - side * side, (side, side)
+
+
+def _convolution_grids(classifier: Classifier) -> Iterator[tuple[int, int]]:
+    """Yield the (height, width) of the output of every convolution, in the order of the graph."""
+    for node in classifier.forward_nodes():
+        dims = dims_of(node.outputs[0]) or ()
+        if node.op_type == "Conv" and len(dims) == 4:
+            height, width = dims[2:]
+            if isinstance(height, int) and isinstance(width, int):
+                yield height, width

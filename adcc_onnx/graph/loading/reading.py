@@ -13,7 +13,8 @@ from adcc_onnx.errors import ModelError, NotAModelError, root_cause
 from adcc_onnx.graph.autodiff.builder import dims_of
 from adcc_onnx.graph.loading.checks import check_model, check_no_external_data
 from adcc_onnx.graph.loading.external_data import load_external_data
-from adcc_onnx.graph.loading.file_kinds import describe_other_format
+from adcc_onnx.graph.loading.file_description import attach_description, files_of
+from adcc_onnx.graph.loading.file_kinds import describe_folder, describe_other_format
 from adcc_onnx.graph.loading.map_outputs import replace_map_outputs
 from adcc_onnx.graph.loading.weights import all_graphs, materialize
 
@@ -32,11 +33,13 @@ def read_model(path: str | Path) -> ir.Model:
         ModelError: The model is malformed; see `checks.check_model`.
     """
     path = Path(path)
+    if path.is_dir():
+        raise NotAModelError(f"{path} {describe_folder(path)}")
     if not path.is_file():
         raise NotAModelError(f"no such model file: {path}")
     try:
         proto = onnx.load(path, load_external_data=False)
-        model = _to_graph(proto)
+        model = _to_graph(proto, path)
     except Exception as error:  # parsers raise all kinds of exceptions for arbitrary bytes
         other = describe_other_format(path)
         reason = other or f"is not an ONNX model, or it is truncated ({root_cause(error)})"
@@ -48,6 +51,18 @@ def read_model(path: str | Path) -> ir.Model:
     check_model(model)
     materialize(model)
     return model
+
+
+def find_files(path: str | Path) -> tuple[Path, ...]:
+    """Return a model's file and the files of its external weights, without reading the weights.
+
+    Args:
+        path: The path of the file; a file that cannot be parsed stands for itself.
+    """
+    try:
+        return files_of(ir.from_proto(onnx.load(path, load_external_data=False)), Path(path))
+    except Exception:  # `read_model` says what is wrong with it
+        return (Path(path),)
 
 
 def read_proto(proto: onnx.ModelProto) -> ir.Model:
@@ -69,12 +84,14 @@ def read_proto(proto: onnx.ModelProto) -> ir.Model:
     return model
 
 
-def _to_graph(proto: onnx.ModelProto) -> ir.Model:
+def _to_graph(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:
     """The graph of a parsed model, without outputs that are no tensors and sizes of -1."""
+    original = proto
     if any(value.type.WhichOneof("value") != "tensor_type" for value in proto.graph.output):
         proto = onnx.ModelProto.FromString(proto.SerializeToString())
         replace_map_outputs(proto)
     model = ir.from_proto(proto)
+    attach_description(model, original, path)
     for graph in all_graphs(model):
         values = (value for node in graph for value in node.outputs)
         for value in itertools.chain(graph.inputs, values):

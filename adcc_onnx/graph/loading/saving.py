@@ -7,8 +7,6 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from adcc_onnx.errors import ModelError
-
 # In bytes of weights: protobuf is limited to 2 GiB, and the graph itself needs some of them.
 _MAX_EMBEDDED_WEIGHTS = 2**31 - 2**24
 
@@ -22,19 +20,21 @@ def save(model: onnx.ModelProto | ir.Model, path: str | Path) -> None:
             file `NAME.data` in the same folder.
 
     Raises:
-        ModelError: The file cannot be written.
+        OSError: The file cannot be written.
     """
     ir_model = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else model
     path = Path(path)
     weights = ir_model.graph.initializers.values()
     size = sum(value.const_value.nbytes for value in weights if value.const_value)
-    try:
-        if size < _MAX_EMBEDDED_WEIGHTS:
-            ir.save(with_weights(ir_model), path)
-        else:
-            ir.save(ir_model, path, external_data=f"{path.name}.data")
-    except OSError as error:
-        raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
+    if size < _MAX_EMBEDDED_WEIGHTS:
+        ir.save(with_weights(ir_model), path)
+    else:
+        ir.save(ir_model, path, external_data=data_file(path).name)
+
+
+def data_file(path: Path) -> Path:
+    """Return the file in the same folder that the weights of a large model go to."""
+    return path.with_name(f"{path.name}.data")
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:

@@ -70,6 +70,8 @@ def _switch(graph: ir.Graph, node: ir.Node) -> bool:
     if node.op_type == "BatchNormalization":
         trains = node.attributes.get_int("training_mode", 0) == 1
         node.attributes.pop("training_mode", None)
+        if trains and _give_own_statistics(graph, node):
+            trains = False
         extra = [value for value in node.outputs[1:] if value.name]
         if extra and any(value.uses() or value.is_graph_output() for value in extra):
             raise ModelError(
@@ -77,8 +79,8 @@ def _switch(graph: ir.Graph, node: ir.Node) -> bool:
                 "the batch to other operators: export the model after `model.eval()`"
             )
         if len(node.outputs) > 1:
+            trains = trains or not _is_constant(node.inputs[0])
             node.resize_outputs(1)
-            trains = True
         return trains
     if node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None:
         constant = ir.convenience.get_const_tensor(node.inputs[2])
@@ -86,6 +88,33 @@ def _switch(graph: ir.Graph, node: ir.Node) -> bool:
         node.replace_input_with(2, None)
         return trains
     return False
+
+
+def _give_own_statistics(graph: ir.Graph, node: ir.Node) -> bool:
+    """Give a normalization of constants their own mean and variance; returns whether it is one.
+
+    Exporters write weight standardization so: its statistics are not those of a batch of images.
+    """
+    tensor = None if node.inputs[0] is None else ir.convenience.get_const_tensor(node.inputs[0])
+    if tensor is None:
+        return False
+    numbers = tensor.numpy()
+    axes = (0, *range(2, numbers.ndim))
+    wide = numbers.astype(np.float64)
+    for place, statistic in ((3, wide.mean(axes)), (4, wide.var(axes))):
+        value = ir.Value(
+            name=f"{_name_of(node)}/{'mean' if place == 3 else 'variance'}",
+            const_value=ir.tensor(statistic.astype(numbers.dtype)),
+            shape=ir.Shape(statistic.shape),
+            type=ir.TensorType(tensor.dtype),
+        )
+        graph.register_initializer(value)
+        node.replace_input_with(place, value)
+    return True
+
+
+def _is_constant(value: ir.Value | None) -> bool:
+    return value is not None and ir.convenience.get_const_tensor(value) is not None
 
 
 def _replace_by_draw(builder: Builder, node: ir.Node, rng: np.random.Generator) -> None:

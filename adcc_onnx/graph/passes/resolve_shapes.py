@@ -71,8 +71,11 @@ def _is_known(value: ir.Value, batch: Dim) -> bool:
 def shapes_at(model: ir.Model, image: ir.Value, batch: int) -> dict[str, tuple[Dim, ...]]:
     """Infer the shapes of all values at one concrete batch size."""
     clone = model.clone()
+    own = dims_of(image) or (None,)
     for value in clone.graph.inputs:
-        if value.name == image.name and value.shape is not None:
+        # Further inputs may share the batch dimension by its name.
+        shares = isinstance(own[0], str) and (dims_of(value) or (None,))[0] == own[0]
+        if (value.name == image.name or shares) and value.shape is not None:
             value.shape = ir.Shape([batch, *list(value.shape)[1:]])
     for node in clone.graph:
         for value in node.outputs:

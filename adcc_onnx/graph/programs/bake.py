@@ -12,7 +12,9 @@ import onnx_ir as ir
 from adcc_onnx.graph.autodiff.builder import FLOAT, INT64, Builder, Tensor
 from adcc_onnx.graph.autodiff.gradient import gradients
 from adcc_onnx.graph.classifier.default_layer import default_layer
+from adcc_onnx.graph.classifier.fixed_inputs import InputValues
 from adcc_onnx.graph.classifier.image_classifier import Classifier
+from adcc_onnx.graph.classifier.image_input import restore_own_input
 from adcc_onnx.graph.classifier.layers import Layer, read_layer
 from adcc_onnx.graph.classifier.opening import open_classifier
 from adcc_onnx.graph.programs.cam_graph import MapFormula
@@ -22,7 +24,7 @@ from adcc_onnx.graph.programs.tensor_names import HEATMAP, NAME_PREFIX
 
 
 def bake_maps(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Classifier,
     formula: MapFormula,
     needs_gradients: bool,
     layers: Sequence[str] | None = None,
@@ -31,11 +33,12 @@ def bake_maps(
     fuse: str = "mean",
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
+    set_inputs: InputValues | None = None,
 ) -> ir.Model:
     """Add the output `heatmap`, float32 [batch, H, W] in [0, 1], to a classifier.
 
     Args:
-        model: The path of an ONNX file, or a model in memory.
+        model: The path of an ONNX file, a model in memory, or a classifier.
         formula: The formula of a raw map; its gradients are None unless `needs_gradients`.
         needs_gradients: Whether the formula reads gradients.
         layers: The names of the layers; the default layer if None.
@@ -44,6 +47,8 @@ def bake_maps(
         size: The (height, width) of the images in pixels; required only if the model does not
             fix it.
         scores_output: The name of the output with the class scores; found automatically if None.
+        set_inputs: The values of inputs that become constants, by the input's name; other inputs
+            than the image stay inputs.
 
     Returns:
         The model; large weights stay in their files until it is saved.
@@ -60,7 +65,7 @@ def bake_maps(
         >>> [output.name for output in baked.graph.outputs][-1]
         'heatmap'
     """
-    classifier = open_classifier(model, size, scores_output)
+    classifier = open_classifier(model, size, scores_output, set_inputs)
     if target is not None:
         classifier.require_class(target)
     chosen = [read_layer(classifier, name) for name in layers or ()]
@@ -75,6 +80,7 @@ def bake_maps(
     ]
     heatmap = _heatmap(builder, raw_maps, fuse, classifier.fixed_size)
     add_output(builder, heatmap, HEATMAP, (classifier.batch, *classifier.fixed_size))
+    restore_own_input(classifier.model, classifier.image)
     return prune_and_annotate(classifier.model, [layer.name for layer in chosen], "logits")
 
 

@@ -24,18 +24,12 @@ def clone_classifier(
     Returns:
         The clone, and the same layers in the clone.
     """
-    model = classifier.model.clone()
-    by_name = {v.name: v for node in model.graph for v in node.outputs}
-    by_name.update({v.name: v for v in model.graph.inputs})
-    by_name.update(model.graph.initializers)
+    clone = classifier.copy()
+    graph = clone.model.graph
+    by_name = {v.name: v for node in graph for v in node.outputs}
+    by_name.update({v.name: v for v in graph.inputs})
+    by_name.update(graph.initializers)
     cloned_layers = [replace(layer, value=by_name[layer.value.name]) for layer in layers]
-    clone = replace(
-        classifier,
-        model=model,
-        image=by_name[classifier.image.name],
-        scores=by_name[classifier.scores.name],
-        logits=by_name[classifier.logits.name],
-    )
     for value in by_name.values():
         if value.name in RESERVED:
             value.name = f"{NAME_PREFIX}own/{value.name}"

@@ -44,8 +44,10 @@ def build_opticam_objective(classifier: Classifier, layer: Layer) -> ir.Model:
     activations = ir.val(ACTIVATIONS, dtype=FLOAT, shape=[batch, layer.channels, *layer.grid])
     channel_logits = ir.val(CHANNEL_LOGITS, dtype=FLOAT, shape=[batch, layer.channels])
     weights = builder.wrap(channel_logits).op("Softmax", axis=1)
-    weights = weights.reshape([0, layer.channels, 1, 1])
-    raw_map = (builder.wrap(activations).op("Relu") * weights).sum([1], keepdims=False)
+    weights = weights.reshape([0, 1, layer.channels])
+    channels = builder.wrap(activations).op("Relu").reshape([0, layer.channels, -1])
+    # A product, since ReduceSum rounds differently with the number of images in the batch.
+    raw_map = weights.op("MatMul", channels).reshape([0, *layer.grid])
     mask = upsample_maps(normalize_maps(raw_map), clone.fixed_size)
     connect_image(builder, clone, builder.wrap(image) * mask)
     clone.model.graph.sort()

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
+from adcc_onnx.images.decoding.band_files import (
+    PHOTO_SUFFIXES,
+    decode_bands,
+    is_npy,
+    rgb_of_npy,
+)
 from adcc_onnx.images.decoding.decode import decode_downscaled, decode_image
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
-from adcc_onnx.images.pixel_arrays import RGBImage
+from adcc_onnx.images.pixel_arrays import BandImage, RGBImage
 from adcc_onnx.images.sources.image_source import Label, Record, Source
 
 # Returns the content of an image file, or raises `ImageError`.
@@ -25,11 +31,13 @@ def encoded_record(name: str, label: Label | None, read: ReadBytes) -> Record:
     Returns:
         The record.
     """
+    photo = name.lower().endswith(PHOTO_SUFFIXES)
     return Record(
         name,
         label,
         partial(_decode, read, name),
         load_downscaled=partial(_decode_downscaled, read, name),
+        load_bands=None if photo else partial(_decode_bands, read, name),
     )
 
 
@@ -54,10 +62,18 @@ def random_access_source(
 
 
 def _decode(read: ReadBytes, name: str) -> RGBImage:
-    return decode_image(read(), name)
+    data = read()
+    return rgb_of_npy(data, name) if is_npy(data) else decode_image(data, name)
+
+
+def _decode_bands(read: ReadBytes, name: str, bands: int) -> BandImage:
+    return decode_bands(read(), name, bands)
 
 
 def _decode_downscaled(
     read: ReadBytes, name: str, max_downscale: MaxDownscale
 ) -> tuple[RGBImage, int]:
-    return decode_downscaled(read(), name, max_downscale)
+    data = read()
+    if is_npy(data):
+        return rgb_of_npy(data, name), 1
+    return decode_downscaled(data, name, max_downscale)

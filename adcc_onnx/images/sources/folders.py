@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path, PurePath
 
 from adcc_onnx.errors import AdccWarning, SourceError
+from adcc_onnx.images.decoding.band_files import NPY_SUFFIX
 from adcc_onnx.images.decoding.decode import SUFFIXES
 from adcc_onnx.images.decoding.file_bytes import read_bytes
 from adcc_onnx.images.sources.encoded_images import random_access_source
@@ -131,8 +132,13 @@ def file_source(folder: Path, paths: Sequence[str], labels: Sequence[Label | Non
 
 
 def _image_names(folder: Path) -> list[str]:
+    """List the image files of a folder; its `.npy` files only if there are no others."""
+    return _names_of(folder, SUFFIXES) or _names_of(folder, (NPY_SUFFIX,))
+
+
+def _names_of(folder: Path, suffixes: Sequence[str]) -> list[str]:
     return sorted(
         p.name
         for p in folder.iterdir()
-        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
+        if p.suffix.lower() in suffixes and not p.name.startswith(".") and p.is_file()
     )

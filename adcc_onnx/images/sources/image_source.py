@@ -16,6 +16,8 @@ from adcc_onnx.images.pixel_arrays import Mask
 
 Label = int | str
 Load = Callable[[], NDArray[Any]]
+# Returns an image of a number of bands, [H, W, C] of the file's type.
+LoadBands = Callable[[int], NDArray[Any]]
 LoadDownscaled = Callable[[MaxDownscale], tuple[NDArray[np.uint8], int]]
 # Returns the mask of an image of (height, width).
 DrawMask = Callable[[tuple[int, int]], Mask]
@@ -36,6 +38,9 @@ class Record:
             damaged or does not fit the image. None without an annotation.
         load_downscaled: Function from the downscaling limit to the image and its downscaling
             factor. Raises like `load`. None if there is nothing to decode.
+        load_bands: Function from a number of bands C to the image's bands, [H, W, C] of the file's
+            type. Raises `ImageError` if the image has another number of bands. None for formats
+            that hold only photos.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Record:
     load: Load
     truth: Callable[[], Mask] | None = None
     load_downscaled: LoadDownscaled | None = None
+    load_bands: LoadBands | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adcc_onnx.errors import SourceError
+from adcc_onnx.images.decoding.band_files import NPY_SUFFIX
 from adcc_onnx.images.decoding.decode import SUFFIXES
 from adcc_onnx.images.sources.folders import file_source, folder_source, list_source
 from adcc_onnx.images.sources.generated_images import drawings_source, is_drawings_spec
@@ -165,7 +166,7 @@ def _open_spec(spec: str | Path) -> Source:
         return npz_source(path)
     if suffix in _LISTS:
         return list_source(path)
-    if suffix in SUFFIXES:
+    if suffix in (*SUFFIXES, NPY_SUFFIX):
         return file_source(path.parent, [path.name], [None])
     return _opener_of(path)(path, "")
 
@@ -174,5 +175,5 @@ def _opener_of(path: Path) -> Callable[[Path, str], Source]:
     try:
         return _SHARDS[path.suffix.lower()]
     except KeyError:
-        kinds = ", ".join((*_LISTS, ".npz", *_SHARDS, *SUFFIXES))
+        kinds = ", ".join((*_LISTS, ".npz", *_SHARDS, *SUFFIXES, NPY_SUFFIX))
         raise SourceError(f"{path} is neither a folder nor one of {kinds}") from None

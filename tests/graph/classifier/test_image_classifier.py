@@ -62,7 +62,9 @@ def test_unusable_inputs_and_outputs_are_listed() -> None:
     model = small()
     model.graph.input[0].name = model.graph.node[0].input[0] = "picture"
     model.graph.input.append(onnx.helper.make_tensor_value_info("extra", 1, [1]))
-    with pytest.raises(NoImageInputError, match=r"one input of rank 4.*'picture'.*'extra'"):
-        open_classifier(model)
+    model.graph.node.append(onnx.helper.make_node("Add", ["extra", "scores"], ["more"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("more", 1, ["batch", 5]))
+    with pytest.raises(NoImageInputError, match=r"inputs 'extra' float \[1\]: .*--set extra=0"):
+        read_classifier(prepare(ir.from_proto(model)))
     with pytest.raises(NoClassScoresError, match="no output 'score'; did you mean 'scores'"):
         open_classifier(small(), scores_output="score")

@@ -1,0 +1,148 @@
+"""Decoding of images with any number of bands: `.npy` arrays, multi-band and multi-page TIFF."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from PIL import Image
+
+from adcc_onnx.errors import ImageError, first_line
+from adcc_onnx.images.decoding.decode import MAX_PIXELS, open_encoded
+from adcc_onnx.images.pixel_arrays import BandImage, RGBImage
+
+NPY_SUFFIX = ".npy"
+# Formats whose images have one or three bands only.
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".bmp", ".gif", ".ppm")
+_NPY_MAGIC = b"\x93NUMPY"
+_GRAY_MODES = ("1", "L", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+
+def is_npy(data: bytes) -> bool:
+    """Return whether a file holds a NumPy array.
+
+    Args:
+        data: Content of the file.
+    """
+    return data.startswith(_NPY_MAGIC)
+
+
+def decode_bands(data: bytes, name: str, bands: int) -> BandImage:
+    """Decode all bands of an image.
+
+    Args:
+        data: Content of a `.npy` file [H, W, C], [C, H, W] or [H, W], of an image file with C
+            bands (such as RGBA), or of a TIFF with one band per page.
+        name: Name of the image, for error messages.
+        bands: Number of bands C.
+
+    Returns:
+        The bands, [H, W, C] of the file's type; they are not scaled.
+
+    Raises:
+        ImageError: The file is damaged, or has another number of bands.
+    """
+    if is_npy(data):
+        return _with_bands_last(read_npy(data, name), name, bands)
+    with open_encoded(data, name) as image:
+        pages = getattr(image, "n_frames", 1)
+        found = pages if image.mode in _GRAY_MODES else len(image.getbands())
+        if found != bands:
+            raise ImageError(f"{name}: the image has {found} bands, the model takes {bands}")
+        if image.mode not in _GRAY_MODES:
+            return np.asarray(image)
+        return _stacked_pages(image, pages, name)
+
+
+def rgb_of_npy(data: bytes, name: str) -> RGBImage:
+    """Read an array as a photo.
+
+    Args:
+        data: Content of a `.npy` file: uint8 [H, W, 3], or uint8 [H, W] for grayscale.
+        name: Name of the image, for error messages.
+
+    Returns:
+        RGB pixels, uint8 [H, W, 3].
+
+    Raises:
+        ImageError: The file is damaged, or holds another array.
+    """
+    array = read_npy(data, name)
+    if array.dtype == np.uint8 and array.ndim == 2:
+        return np.repeat(array[:, :, None], 3, axis=2)
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] in (1, 3):
+        return np.ascontiguousarray(np.repeat(array, 3 // array.shape[2], axis=2))
+    raise ImageError(
+        f"{name}: the array {_describe(array.dtype, array.shape)} is not uint8 [H, W, 3] or "
+        '[H, W]; other bands need a card with channels = "bands"'
+    )
+
+
+def read_npy(data: bytes, name: str) -> NDArray[Any]:
+    """Read a `.npy` file; its header is checked before anything is allocated.
+
+    Args:
+        data: Content of the file.
+        name: Name of the image, for error messages.
+
+    Returns:
+        The array; objects are never unpickled.
+
+    Raises:
+        ImageError: The file is damaged, or does not hold an array of numbers that is an image.
+    """
+    try:
+        stream = io.BytesIO(data)
+        read = {
+            (1, 0): npy.read_array_header_1_0,
+            (2, 0): npy.read_array_header_2_0,
+        }[npy.read_magic(stream)]
+        shape, fortran, dtype = read(stream)
+    except Exception as error:  # numpy raises all kinds of errors on damaged headers
+        raise ImageError(f"{name}: damaged .npy file ({first_line(error)})") from error
+    if dtype.kind not in "uif" or len(shape) not in (2, 3) or 0 in shape:
+        raise ImageError(
+            f"{name}: the array {_describe(dtype, shape)} is no image of numbers [H, W, C]"
+        )
+    size = math.prod(shape) * dtype.itemsize
+    if len(data) - stream.tell() != size:
+        raise ImageError(f"{name}: damaged .npy file (its size does not fit its shape)")
+    if math.prod(shape) > MAX_PIXELS:
+        raise ImageError(f"{name}: {math.prod(shape):,} values are more than {MAX_PIXELS:,}")
+    flat = np.frombuffer(data, dtype, offset=stream.tell())
+    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+def _with_bands_last(array: NDArray[Any], name: str, bands: int) -> BandImage:
+    """Return an array as [H, W, C]; if both ends fit the number of bands, the last is taken."""
+    if array.ndim == 2 and bands == 1:
+        return array[:, :, None]
+    if array.ndim == 3 and array.shape[2] == bands:
+        return array
+    if array.ndim == 3 and array.shape[0] == bands:
+        return np.moveaxis(array, 0, 2)
+    raise ImageError(
+        f"{name}: the array {_describe(array.dtype, array.shape)} is neither [H, W, {bands}] nor "
+        f"[{bands}, H, W], as the model takes"
+    )
+
+
+def _stacked_pages(image: Image.Image, pages: int, name: str) -> BandImage:
+    """Stack the pages of a TIFF, one band each."""
+    if image.width * image.height * pages > MAX_PIXELS:
+        raise ImageError(f"{name}: {pages} pages are more than {MAX_PIXELS:,} pixels")
+    planes = []
+    for page in range(pages):
+        image.seek(page)
+        planes.append(np.asarray(image))
+    if len({(plane.shape, plane.dtype) for plane in planes}) > 1 or planes[0].ndim != 2:
+        raise ImageError(f"{name}: the pages have different sizes or types")
+    return np.stack(planes, axis=2)
+
+
+def _describe(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
+    return f"{dtype} [{' x '.join(str(size) for size in shape)}]"
