@@ -7,8 +7,8 @@ from pathlib import Path
 from adcc_onnx.errors import ImageError
 from adcc_onnx.images.decoding.file_bytes import read_bytes
 
-# Ten times the list of ImageNet's 1.3 million training images.
-MAX_TEXT_BYTES = 1_000_000_000
+# Several times the list of ImageNet's 1.3 million training images.
+MAX_TEXT_BYTES = 256 * 2**20
 
 
 def read_text(path: Path, title: str, max_bytes: int = MAX_TEXT_BYTES) -> str:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import csv
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from adcc_onnx.errors import SourceError
+from adcc_onnx.errors import AdccWarning, SourceError
 from adcc_onnx.images.decoding.band_files import NPY_SUFFIX
 from adcc_onnx.images.decoding.decode import SUFFIXES
 from adcc_onnx.images.decoding.file_bytes import read_bytes
 from adcc_onnx.images.sources.encoded_images import random_access_source
-from adcc_onnx.images.sources.image_source import Label, Source, parse_label, unique_names
+from adcc_onnx.images.sources.image_source import Label, Source, unique_names
+from adcc_onnx.images.sources.list_dialects import is_image_name
+from adcc_onnx.images.sources.list_files import Entry, ImageList, read_list
 
-_HEADERS = ("path", "file", "filename", "image", "name")
+# Labels of the images in the same folder, as Hugging Face's ImageFolder reads them.
+_METADATA = ("metadata.jsonl", "metadata.csv")
 
 
 def folder_source(folder: Path) -> Source:
     """Open the images in a folder, or in its subfolders if it holds none.
 
     Args:
-        folder: A folder of images, or of one subfolder per class, whose name becomes the label.
+        folder: A folder of images, with or without labels in Hugging Face's `metadata.jsonl` or
+            `metadata.csv`, or a folder of one subfolder per class, whose name becomes the label.
 
     Returns:
         The images, sorted by name.
@@ -31,6 +36,9 @@ def folder_source(folder: Path) -> Source:
     """
     try:
         flat = _image_names(folder)
+        metadata = next((folder / name for name in _METADATA if (folder / name).is_file()), None)
+        if metadata is not None:
+            return _source_of_metadata(folder, flat, read_list(metadata))
         if flat:
             return file_source(folder, flat, [None] * len(flat))
         classes = sorted(
@@ -44,11 +52,20 @@ def folder_source(folder: Path) -> Source:
     return file_source(folder, [name for name, _ in found], [label for _, label in found])
 
 
+def _source_of_metadata(folder: Path, flat: Sequence[str], found: ImageList) -> Source:
+    """Open the images beside a metadata file, or those that it lists if there are none beside."""
+    labels = {entry.path: entry.label for entry in found.entries}
+    names = flat or list(labels)
+    if not names:
+        raise SourceError(f"no image in {folder} (looked for {', '.join(SUFFIXES)})")
+    return file_source(folder, names, [labels.get(name) for name in names])
+
+
 def list_source(path: Path) -> Source:
-    """Open the images that a text file lists, one `path[,label]` per line.
+    """Open the images that a text file lists, one `path[,label]` per line; see `read_list`.
 
     Args:
-        path: The list, with or without a header; paths in it are relative to its folder.
+        path: The list; paths in it are relative to its folder.
 
     Returns:
         The images in the order of the list.
@@ -56,35 +73,45 @@ def list_source(path: Path) -> Source:
     Raises:
         SourceError: The list cannot be read, has a line without a path, or names no image.
     """
-    rows = read_rows(path)
-    for number, row in rows:
-        if not row[0]:
-            raise SourceError(f"{path}, line {number}: the path is missing")
-    if not rows:
+    found = read_list(path)
+    if not found.entries:
         raise SourceError(f"the list {path} names no image")
-    labels = [parse_label(row[1]) if len(row) > 1 else None for _, row in rows]
-    return file_source(path.parent, [row[0] for _, row in rows], labels)
+    if found.unused:
+        warnings.warn(
+            f"{path} has no labels: none of its columns {', '.join(found.unused)} is named label",
+            AdccWarning,
+            stacklevel=2,
+        )
+    paths = _with_endings(path, found.entries)
+    return file_source(path.parent, paths, [entry.label for entry in found.entries])
 
 
-def read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Read the rows of a CSV file, without its header if it has one.
+def _with_endings(path: Path, entries: Sequence[Entry]) -> list[str]:
+    """Return the paths of a list; names without an ending, as Kaggle writes, get their file's."""
+    by_folder: dict[Path, dict[str, list[str]]] = {}
+    found = []
+    for entry in entries:
+        given = PurePath(entry.path)
+        folder = path.parent / given.parent
+        if not is_image_name(entry.path) and folder not in by_folder:
+            by_folder[folder] = _names_by_stem(folder)
+        names = by_folder.get(folder, {}).get(given.name, []) if given.name else []
+        if len(names) > 1:
+            raise SourceError(
+                f"{path}, line {entry.line}: {entry.path} may be {' or '.join(sorted(names)[:3])}; "
+                "write the name with its ending"
+            )
+        is_bare = names and not is_image_name(entry.path)
+        found.append(str(given.with_name(names[0])) if is_bare else entry.path)
+    return found
 
-    Args:
-        path: The file, in UTF-8.
 
-    Returns:
-        The line number and the cells of each row that is not empty.
-
-    Raises:
-        SourceError: The file cannot be read.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"the list {path} cannot be read: {error}") from error
-    return rows[1:] if rows and rows[0][1][0].lower() in _HEADERS else rows
+def _names_by_stem(folder: Path) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    with suppress(OSError):  # A missing folder fails each of its images with a reason.
+        for name in _image_names(folder):
+            names.setdefault(PurePath(name).stem, []).append(name)
+    return names
 
 
 def file_source(folder: Path, paths: Sequence[str], labels: Sequence[Label | None]) -> Source:

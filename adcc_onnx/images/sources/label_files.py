@@ -10,8 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from adcc_onnx.errors import SourceError, first_line
-from adcc_onnx.images.sources.folders import read_rows
-from adcc_onnx.images.sources.image_source import Label, Source, parse_label, relabel
+from adcc_onnx.images.sources.image_source import Label, Source, relabel
+from adcc_onnx.images.sources.list_dialects import (
+    LABEL_COLUMNS,
+    Table,
+    column_key,
+    is_image_name,
+)
+from adcc_onnx.images.sources.list_files import JSON_LINES, ImageList, read_list, read_table
 
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})(?!\d)")
 _SYNSET = re.compile(r"n\d{8}")
@@ -23,8 +29,9 @@ def with_labels(source: Source, path: Path) -> Source:
 
     The file has one of two forms:
 
-    - A CSV `path,label`. Paths are matched with the names of the images or, if these are unique,
-      with their file names alone. Images that the CSV does not name have no label.
+    - A list of paths and labels; see `read_list`. Paths are matched with the names of the images
+      or, if these are unique, with their file names alone, with or without the ending. Images that
+      the list does not name have no label.
     - One label per line, for images whose names contain their line number, as
       `ILSVRC2012_val_00000001.JPEG` does (line 1). The labels are synsets (`n01751748`), class
       indices from 0, or ILSVRC2012 identifiers from 1, as in
@@ -43,30 +50,54 @@ def with_labels(source: Source, path: Path) -> Source:
     Raises:
         SourceError: The file cannot be read, is ambiguous, or labels no image of the source.
     """
-    rows = read_rows(path)
-    if not rows:
-        raise SourceError(f"{path} holds no labels")
-    wide = max(len(row) for _, row in rows)
-    labels = _by_name(rows, source, path) if wide > 1 else _by_line(rows, source, path)
+    if path.suffix.lower() in JSON_LINES:
+        labels = _by_name(read_list(path), source, path)
+    else:
+        table = read_table(path)
+        if not table.rows:
+            raise SourceError(f"{path} holds no labels")
+        labels = (
+            _by_line(table.rows, source, path)
+            if _has_only_labels(table)
+            else _by_name(read_list(path, table), source, path)
+        )
     if all(label is None for label in labels):
         raise SourceError(f"{path} labels no image of the source, such as {source.names[0]}")
     return relabel(source, labels)
 
 
-def _by_name(
-    rows: Sequence[tuple[int, list[str]]], source: Source, path: Path
-) -> list[Label | None]:
+def _has_only_labels(table: Table) -> bool:
+    """Return whether a file has one column, and it is not one of paths."""
+    if any(len(cells) > 1 for _, cells in table.rows):
+        return False
+    if table.header is not None:
+        return column_key(table.header[1][0]) in LABEL_COLUMNS
+    return not all(is_image_name(cells[0]) for _, cells in table.rows)
+
+
+def _by_name(found: ImageList, source: Source, path: Path) -> list[Label | None]:
     by_path: dict[str, Label | None] = {}
-    for number, row in rows:
-        if len(row) < 2 or not row[0]:
-            raise SourceError(f"{path}, line {number}: expected path,label")
-        if by_path.setdefault(row[0], parse_label(row[1])) != parse_label(row[1]):
-            raise SourceError(f"{path}, line {number}: {row[0]} has another label above")
-    file_names = [PurePosixPath(name).name for name in source.names]
-    are_unique = len(set(file_names)) == len(file_names)
+    if found.unused:
+        raise SourceError(
+            f"{path}, line 1: no column of labels among {', '.join(found.unused)}; name it label"
+        )
+    for entry in found.entries:
+        if entry.label is None:
+            raise SourceError(f"{path}, line {entry.line}: expected path,label")
+        if by_path.setdefault(entry.path, entry.label) != entry.label:
+            raise SourceError(f"{path}, line {entry.line}: {entry.path} has another label above")
+    columns = [source.names]
+    # File names and names without an ending count only where they are unique.
+    for short in (
+        [PurePosixPath(name).name for name in source.names],
+        [str(PurePosixPath(name).with_suffix("")) for name in source.names],
+        [PurePosixPath(name).stem for name in source.names],
+    ):
+        if len(set(short)) == len(short):
+            columns.append(short)
     return [
-        by_path.get(name, by_path.get(file_name) if are_unique else None)
-        for name, file_name in zip(source.names, file_names, strict=True)
+        next((by_path[key] for key in keys if key in by_path), None)
+        for keys in zip(*columns, strict=True)
     ]
 
 

@@ -34,7 +34,7 @@ __all__ = [
     "open_source",
 ]
 
-_LISTS = (".csv", ".txt", ".lst")
+_LISTS = (".csv", ".tsv", ".txt", ".lst", ".jsonl", ".ndjson")
 # Formats whose numbered files (shards) form one source.
 _SHARDS: dict[str, Callable[[Path, str], Source]] = {".tar": tar_source, ".parquet": parquet_source}
 
