@@ -19,6 +19,7 @@ from adcc_onnx.graph.classifier.image_input import declare_image_shape
 from adcc_onnx.graph.classifier.layers import Layer, read_layer
 from adcc_onnx.graph.classifier.opening import fix_size
 from adcc_onnx.graph.loading.file_description import FileDescription, file_description
+from adcc_onnx.graph.loading.map_outputs import stored_class_names
 from adcc_onnx.graph.loading.reading import read_model, read_proto
 from adcc_onnx.graph.loading.weights import materialize
 from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
@@ -226,9 +227,19 @@ class Model:
             # TF32 is a property of the device, which may change within a run.
             "precision": self.precision.replace("tf32", "float"),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
+            **self._describe_choice(),
         }
         # Runs stored before inputs could be set lack the key.
         return {**found, "inputs": dict(self.set_inputs)} if self.set_inputs else found
+
+    def _describe_choice(self) -> dict[str, str]:
+        """Return which output holds the scores, and why it was chosen, if there are several."""
+        found: dict[str, str] = {}
+        if len(self.classifier.model.graph.outputs) > 1:
+            found["scores_output"] = self.classifier.scores.name or ""
+        if self.classifier.scores_reason:
+            found["scores_reason"] = self.classifier.scores_reason
+        return found
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -329,7 +340,7 @@ def load(
         settings=RunSettings(batch, threads, concurrent_runs),
         any_batch=any_batch,
         preprocessing=model_preprocessing(preprocessing, card, image, decode),
-        labels=None if card is None or card.labels is None else tuple(card.labels),
+        labels=_class_names(card, prepared),
         fuse=fuse,
         halved=precision == "fp16",
         set_inputs=fixed,
@@ -450,6 +461,14 @@ def _read_layers(classifier: Classifier, names: str | Sequence[str]) -> tuple[La
     if not isinstance(chosen, Sequence) or not all(isinstance(name, str) for name in chosen):
         raise TypeError(f"layers must be a name or a sequence of names, not {names!r}")
     return tuple(read_layer(classifier, name) for name in chosen)
+
+
+def _class_names(card: ModelCard | None, prepared: ir.Model) -> tuple[str, ...] | None:
+    """Return the class names of the card, or else those that the model's file holds."""
+    if card is not None and card.labels is not None:
+        return tuple(card.labels)
+    names = stored_class_names(prepared)
+    return None if names is None else tuple(names)
 
 
 def _batched(

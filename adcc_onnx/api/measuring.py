@@ -80,6 +80,7 @@ def benchmark(
     """
     plan = make_plan(as_list(methods), as_list(metrics))
     loaded = as_model(model, load_options, notify)
+    plan = plan.mark_unavailable(loaded)
     if not isinstance(model, Model) and not load_options.get("batch_size"):
         loaded = tuned(loaded, plan, notify)
     source = (
@@ -212,7 +213,11 @@ def randomize(
     loaded = as_model(model, load_options, notify)
     with bar(loaded.name, steps) as advance:
         found = randomization_check(
-            loaded, source, plan.for_model(loaded), steps, progress or advance
+            loaded,
+            source,
+            plan.for_model(loaded).mark_unavailable(loaded),
+            steps,
+            progress or advance,
         )
         return list(found)
 

@@ -26,7 +26,7 @@ def as_model(model: ModelLike, options: ModelOptions, notify: Notify = quiet) ->
     Args:
         model: A model's file, a model in memory, or a loaded model.
         options: The options of `load` for a model that is not loaded.
-        notify: Receives the device and a fixed batch size.
+        notify: Receives the device, the reason for the chosen scores and a fixed batch size.
 
     Returns:
         The loaded model.
@@ -42,6 +42,8 @@ def as_model(model: ModelLike, options: ModelOptions, notify: Notify = quiet) ->
         return model
     loaded = load_with(model, options)
     notify(f"{loaded.name}: {loaded.device.reason}")
+    if loaded.classifier.scores_reason:
+        notify(f"{loaded.name}: {loaded.classifier.scores_reason}")
     if not loaded.any_batch:
         notify(f"{loaded.name}: the model fixes the batch size to {loaded.batch}")
     return loaded

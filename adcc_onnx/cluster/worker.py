@@ -58,7 +58,8 @@ class Worker:
         # Numba reads the environment variable of this name at import, which has happened already.
         numba.config.NUMBA_NUM_THREADS = self._threads
         self._model = self._job.load(device=self._device, threads=self._threads)
-        self._source, self._plan = self._job.open(), self._job.plan()
+        self._source = self._job.open()
+        self._plan = self._job.plan().mark_unavailable(self._model)
         found = identity(self._model, self._source)
         device = self._model.device
         return Ready(found, device.name, device.tf32, self._model.batch)

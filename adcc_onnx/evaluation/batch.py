@@ -88,7 +88,7 @@ class Batch:
         room = memory_strategy(model).empty((len(tensors), *tensors[0].shape))
         images = np.stack(tensors, out=room)
         seeds = [plan.key(sample.name) for sample in group]
-        methods = [source for source in plan.methods.values() if isinstance(source, Method)]
+        methods = [source for source in plan.available.values() if isinstance(source, Method)]
         outputs = run_images(model, images, _targets(plan, group), plan.needs, seeds, methods)
         kind = model.classifier.scores_kind
         probability = probabilities(outputs.logits, outputs.targets, kind)
@@ -123,10 +123,13 @@ class Batch:
         room = self.model.batch // len(self.samples) if self.model.any_batch else 1
         waiting: list[MappedBatch] = []
         for name, source in methods.items():
+            if name in self.plan.unavailable:
+                yield self._all_failed(name, self.plan.unavailable[name])
+                continue
             try:
                 mapped = self._map(name, source)
             except AdccError as error:
-                yield self._all_failed(name, error)
+                yield self._all_failed(name, str(error))
                 continue
             if waiting and mapped.needs != waiting[0].needs:
                 yield from self._scored(waiting)
@@ -152,7 +155,7 @@ class Batch:
         try:
             reruns = self._run_on_explanation_maps(group)
         except AdccError as error:
-            yield from (self._all_failed(mapped.name, error) for mapped in group)
+            yield from (self._all_failed(mapped.name, str(error)) for mapped in group)
             return
         share = (time.perf_counter() - start) / max(len(group), 1)
         for mapped, rerun in zip(group, reruns, strict=True):
@@ -160,7 +163,7 @@ class Batch:
             try:
                 yield self._measured(mapped, rerun)
             except AdccError as error:
-                yield self._all_failed(mapped.name, error)
+                yield self._all_failed(mapped.name, str(error))
 
     def _run_on_explanation_maps(
         self, group: Sequence[MappedBatch]
@@ -241,9 +244,9 @@ class Batch:
     def _has_scores(self, i: int) -> bool:
         return bool(np.isfinite(self.probability[i]))
 
-    def _all_failed(self, method: str, error: AdccError) -> list[ScoreRow]:
+    def _all_failed(self, method: str, reason: str) -> list[ScoreRow]:
         images = [i for i in range(len(self.samples)) if self._has_scores(i)]
-        return [self._failed(i, method, str(error)) for i in images]
+        return [self._failed(i, method, reason) for i in images]
 
     def _failed(self, i: int, method: str, reason: str) -> ScoreRow:
         return ScoreRow(self.samples[i].position, method, False, reason, {})

@@ -15,7 +15,7 @@ from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.explanation.memory_strategy import memory_strategy
 from adcc_onnx.explanation.metric_context import PASSES
 from adcc_onnx.explanation.ready_maps import ReadyMaps
-from adcc_onnx.explanation.required_passes import open_sessions, pass_for
+from adcc_onnx.explanation.required_passes import open_sessions
 from adcc_onnx.explanation.samples import (
     Sample,
     batches,
@@ -142,8 +142,6 @@ def check(model: Model, source: Source, plan: Plan) -> None:
             no image has.
         PreprocessingError: The images cannot be converted to the model's tensors.
         SourceError: There are fewer ready-made maps than images.
-        ModelError: The layer does not exist, or the scores cannot be differentiated with respect
-            to it.
     """
     if isinstance(plan.target, int):
         model.classifier.require_class(plan.target)
@@ -163,13 +161,12 @@ def check(model: Model, source: Source, plan: Plan) -> None:
     for method in plan.methods.values():
         if isinstance(method, ReadyMaps):
             method.require(len(source))
-    model.pool.session(pass_for(plan.needs))
 
 
 def _open_sessions(model: Model, plan: Plan) -> None:
     """Open all sessions before the first run, so that their peak memory does not add up."""
     open_sessions(model, plan.needs)
-    for method in plan.methods.values():
+    for method in plan.available.values():
         again = plan.needs_again(method)
         if again is not None:
             open_sessions(model, again, masked=memory_strategy(model).masks_in_graph)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adcc_onnx import __version__
@@ -15,6 +15,7 @@ from adcc_onnx.explanation.map_sources import MapSource
 from adcc_onnx.explanation.ready_maps import ReadyMaps
 from adcc_onnx.explanation.seeds import image_seed
 from adcc_onnx.explanation.targets import LABEL, PREDICTED, parse_target, resolve_target
+from adcc_onnx.explanation.unavailable_methods import unavailable_methods
 from adcc_onnx.metrics.metric import Metric, MetricNeed
 from adcc_onnx.metrics.metric_registry import ADCC_FAMILY, PIXEL_CURVES, get_metric
 from adcc_onnx.model import Model
@@ -34,6 +35,8 @@ class Plan:
         protocol: The name of the protocol, which fixes the definitions.
         fill: The values of fully masked pixels: "zero" or "black".
         seed: The seed of all random numbers.
+        unavailable: Why methods cannot explain the model, by the method's name; see
+            `mark_unavailable`.
     """
 
     methods: dict[str, MapSource]
@@ -42,11 +45,17 @@ class Plan:
     protocol: str
     fill: Fill
     seed: int
+    unavailable: dict[str, str] = field(default_factory=dict)
 
     @property
     def needs(self) -> frozenset[Need]:
         """The outputs of the first pass, which all methods share."""
-        return frozenset().union(*(method.needs for method in self.methods.values()))
+        return frozenset().union(*(method.needs for method in self.available.values()))
+
+    @property
+    def available(self) -> dict[str, MapSource]:
+        """The methods that can explain the model, by their names."""
+        return {n: method for n, method in self.methods.items() if n not in self.unavailable}
 
     def needs_again(self, method: MapSource) -> frozenset[Need] | None:
         """Return the outputs that the pass on a method's explanation maps must have.
@@ -95,6 +104,20 @@ class Plan:
             OptionError: The model has no such class.
         """
         return replace(self, target=resolve_target(self.target, model))
+
+    def mark_unavailable(self, model: Model) -> Plan:
+        """Return the same plan with the methods that cannot explain a model, and the reasons.
+
+        A warning names these methods, and the rows of their images hold the reason.
+
+        Args:
+            model: The model that the plan is for.
+
+        Raises:
+            ModelError: No method can explain the model.
+        """
+        needs = {name: method.needs for name, method in self.methods.items()}
+        return replace(self, unavailable=unavailable_methods(model, needs))
 
     def key(self, name: str) -> int:
         """Return the seed of the random numbers of one image; see `image_seed`.

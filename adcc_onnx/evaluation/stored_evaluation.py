@@ -105,8 +105,9 @@ def evaluate_and_store(
     plans = [plan.for_model(model) for model in models]
     for model, own in zip(models, plans, strict=True):
         check(model, source, own)
+    plans = [own.mark_unavailable(model) for model, own in zip(models, plans, strict=True)]
     if autotune:
-        models = [tuned(model, plan, notify) for model in models]
+        models = [tuned(model, own, notify) for model, own in zip(models, plans, strict=True)]
     found = []
     with open_store(out, resume) as store:
         for number, (model, own) in enumerate(zip(models, plans, strict=True)):

@@ -17,6 +17,7 @@ from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
 from adcc_onnx.explanation.seeds import image_seed
 from adcc_onnx.explanation.targets import LABEL, PREDICTED
+from adcc_onnx.explanation.unavailable_methods import unavailable_methods
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
@@ -76,10 +77,13 @@ def explain_batches(
     Raises:
         OptionError: `targets` has another length than the source.
         PreprocessingError: The images cannot be converted to the model's tensors.
+        ModelError: No method can explain the model; methods that cannot are skipped with a warning.
     """
     require_preprocessing(source, model)
     if isinstance(targets, np.ndarray) and len(targets) != len(source):
         raise OptionError(f"target has {len(targets)} classes for {len(source)} images")
+    skipped = unavailable_methods(model, {name: one.needs for name, one in methods.items()})
+    methods = {name: method for name, method in methods.items() if name not in skipped}
     for group in batches(samples(source, model), model.batch):
         reasons = {sample.name: _failure(sample, targets) for sample in group}
         failures = {name: reason for name, reason in reasons.items() if reason is not None}

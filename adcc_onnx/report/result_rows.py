@@ -25,6 +25,8 @@ def headline(result: EvaluationResult) -> str:
         parts.append(f"{result.failed} failed")
     if result.top1 is not None:
         parts.append(f"top-1 {100.0 * result.top1:.1f} %")
+    if result.scores_reason:
+        parts.append(f"scores: {result.scores_reason}")
     return " · ".join(parts)
 
 
@@ -45,13 +47,31 @@ def table_rows(result: EvaluationResult) -> list[list[str]]:
 def notes(result: EvaluationResult) -> list[str]:
     """Return the legend of the table, and lines about what failed."""
     lines = [] if result.ranking is None else _legend(result, result.ranking)
-    lines += [f"failed: {_failure_text(f)}" for f in result.failures[:_LISTED_FAILURES]]
-    if len(result.failures) > _LISTED_FAILURES:
-        more = len(result.failures) - _LISTED_FAILURES
+    skipped = _failed_everywhere(result)
+    lines += [f"no scores for {', '.join(names)}: {why}" for why, names in skipped.items()]
+    listed = {name for names in skipped.values() for name in names}
+    failures = [f for f in result.failures if f.method not in listed]
+    lines += [f"failed: {_failure_text(f)}" for f in failures[:_LISTED_FAILURES]]
+    if len(failures) > _LISTED_FAILURES:
+        more = len(failures) - _LISTED_FAILURES
         lines.append(f"failed: {more} more, which `adcc-onnx report --failures` lists")
     if not result.complete:
         lines.append("The run is not complete: `adcc-onnx evaluate ... --resume` continues it.")
     return lines
+
+
+def _failed_everywhere(result: EvaluationResult) -> dict[str, list[str]]:
+    """Return the methods that failed on several images for one reason and scored none."""
+    reasons: dict[str, set[str]] = {}
+    for failure in result.failures:
+        if failure.method is not None:
+            reasons.setdefault(failure.method, set()).add(failure.reason)
+    found: dict[str, list[str]] = {}
+    for name, own in reasons.items():
+        method = result.methods[name]
+        if len(own) == 1 and method.failed > 1 and not method.scores:
+            found.setdefault(own.pop(), []).append(name)
+    return found
 
 
 def _failure_text(failure: FailureRow) -> str:

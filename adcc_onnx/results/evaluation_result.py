@@ -72,6 +72,8 @@ class EvaluationResult:
         failed: Number of images that could not be read or scored at all.
         top1: Top-1 accuracy on the labeled images, in [0, 1]; None without labels.
         complete: Whether the run has finished.
+        scores_reason: Why the model's scores were chosen among several outputs; empty if there was
+            no choice.
         methods: Result of each method, by name, in the order requested.
         failures: All failures, those of whole images first, in source order.
         score_definitions: Definition of each score, by name.
@@ -103,6 +105,7 @@ class EvaluationResult:
     failed: int
     top1: float | None
     complete: bool
+    scores_reason: str
     methods: dict[str, MethodResult]
     failures: list[FailureRow]
     score_definitions: dict[str, Score]
@@ -220,6 +223,7 @@ def summarize_run(
         failed=run.failed,
         top1=run.top1,
         complete=run.complete,
+        scores_reason=config.get("scores_reason", ""),
         methods={
             name: _method_result(
                 columns, list(scores), found, failed[name], (curves or {}).get(name, {})

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -198,9 +198,20 @@ class Session:
                     "or --device cpu"
                 ) from error
             raise ModelError(f"onnxruntime failed to run the model: {first_line(error)}") from error
+        self._require_rows(results, max(_samples(given[name]) for name in feeds))
         with self._counter_lock:
             self.seconds += time.perf_counter() - start
         return results
+
+    def _require_rows(self, results: Sequence[Any], samples: int) -> None:
+        """Check that every output has one row per sample."""
+        for name, result in zip(self.outputs, results, strict=True):
+            rows = [*result.shape(), 0][0]
+            if rows != samples:
+                raise ModelError(
+                    f"the model gives {rows} rows of '{name}' for {samples} images: every image "
+                    "needs a row of its own"
+                )
 
     def _bound(self, given: Mapping[str, Any], keep: Container[str]) -> list[Any]:
         binding = self._session.io_binding()

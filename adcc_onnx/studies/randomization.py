@@ -94,8 +94,8 @@ class _Explained:
 
 
 def _methods(plan: Plan) -> dict[str, Method]:
-    methods = {name: one for name, one in plan.methods.items() if isinstance(one, Method)}
-    if len(methods) < len(plan.methods):
+    methods = {name: one for name, one in plan.available.items() if isinstance(one, Method)}
+    if len(methods) < len(plan.available):
         raise OptionError("ready-made maps do not change with the model: give methods only")
     return methods
 

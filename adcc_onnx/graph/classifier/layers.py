@@ -13,6 +13,7 @@ from adcc_onnx.graph.autodiff.builder import dims_of
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layer_lookup import find_value
 from adcc_onnx.graph.classifier.layouts import MAP_LAYOUTS, TOKEN_LAYOUTS, infer_layouts
+from adcc_onnx.graph.passes.dequantize import REWRITTEN
 
 # An upper bound of the class and register tokens of published vision transformers.
 MAX_PREFIX_TOKENS = 16
@@ -65,11 +66,14 @@ def read_layer(classifier: Classifier, name: str) -> Layer:
 def explainable_layers(classifier: Classifier) -> list[Layer]:
     """List the layers between the image and the scores, in the order of the graph.
 
-    Layers whose map would be a single pixel are left out.
+    Layers whose map would be a single pixel are left out, and so are values that are in no file of
+    the user.
     """
     layouts = infer_layouts(classifier)
     layers = []
     for value in layouts:
+        if (value.name or "").startswith(REWRITTEN):
+            continue
         try:
             layer = make_layer(classifier, value, value.name or "", layouts)
         except LayerShapeError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 
 import onnx
+import onnx_ir as ir
 
 CLASS_NAMES = "adcc_onnx.class_names"  # metadata of a model: a JSON list of class names
 
@@ -42,6 +43,24 @@ def replace_map_outputs(proto: onnx.ModelProto) -> None:
     _drop_unused_maps(graph)
 
 
+def stored_class_names(model: ir.Model) -> list[str] | None:
+    """Return the class names that `replace_map_outputs` found.
+
+    Args:
+        model: The graph of the model.
+
+    Returns:
+        The names in the order of the scores; None if the model's file holds none.
+    """
+    recorded = model.metadata_props.get(CLASS_NAMES)
+    try:
+        names = None if recorded is None else json.loads(recorded)
+    except (ValueError, RecursionError):  # the key may have been in the file before
+        return None
+    valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return names if valid else None
+
+
 def _is_tensor(value: onnx.ValueInfoProto) -> bool:
     return value.type.WhichOneof("value") in (None, "tensor_type")
 
@@ -61,6 +80,7 @@ def _before_map(node: onnx.NodeProto | None) -> tuple[str, list[str]]:
 
 
 def _keep_class_names(proto: onnx.ModelProto, names: list[str]) -> None:
+    _assign(proto.metadata_props, [e for e in proto.metadata_props if e.key != CLASS_NAMES])
     entry = proto.metadata_props.add()
     entry.key, entry.value = CLASS_NAMES, json.dumps(names)
 

@@ -41,11 +41,13 @@ class QuantizedCall(Call):
         if value not in self.dequantized:
             zero = self[index + 2] if self.has(index + 2) else None
             tensor = self[index].op("DequantizeLinear", self[index + 1], zero, axis=axis)
-            tensor.value.name = f"{value.name}/dequantized"
+            tensor.value.name = f"{REWRITTEN}{value.name}/dequantized"
             self.dequantized[value] = tensor
         return self.dequantized[value]
 
 
+# The prefix of the names of values that are in no file of the user.
+REWRITTEN = "real/"
 # Integer products of activations that are quantized when the model runs.
 _DYNAMIC = {"ConvInteger", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat"}
 Rewrite = Callable[[QuantizedCall], Tensor]
@@ -67,7 +69,7 @@ def dequantize(model: ir.Model) -> bool:
         return False
     if any(node.op_type in _DYNAMIC for node in quantized):
         infer_shapes(model)  # these rewrites depend on the types of activations
-    builder = Builder(model.graph, "real/")
+    builder = Builder(model.graph, REWRITTEN)
     dequantized: dict[ir.Value, Tensor] = {}
     for node in quantized:
         with builder.scope(node.name):
@@ -76,9 +78,35 @@ def dequantize(model: ir.Model) -> bool:
         dequantized = {new if v is old else v: tensor for v, tensor in dequantized.items()}
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         new.name, old.name = old.name, None
+        name = node.name
         model.graph.remove(node, safe=True)
+        last = new.producer()
+        if last is not None:
+            last.name = name
+    _name_real_values(model.graph, dequantized)
     model.graph.sort()
     return True
+
+
+def _name_real_values(graph: ir.Graph, dequantized: dict[ir.Value, Tensor]) -> None:
+    """Give the floating-point form of each quantized activation the activation's own name.
+
+    So every layer has a name of the user's file. The quantized form gets another name.
+    """
+    for node in list(graph):
+        quantized = node.outputs[0]
+        if node.op_type != "QuantizeLinear" or node.domain or quantized.is_graph_output():
+            continue
+        if quantized in dequantized:
+            real: ir.Value | None = dequantized[quantized].value
+        elif all(user.op_type == "DequantizeLinear" for user in quantized.consumers()):
+            continue  # of the user's file; the name of the quantized tensor refers to it
+        else:
+            real = node.inputs[0]
+            if real is None or not (real.name or "").startswith(REWRITTEN):
+                continue
+        if real is not None:
+            real.name, quantized.name = quantized.name, f"{REWRITTEN}{quantized.name}/quantized"
 
 
 def _quantize(y: Tensor, n: Call, index: int) -> Tensor:
