@@ -240,7 +240,6 @@ MISTAKES: dict[str, tuple[Callable[[Path, adcc.Model], object], str]] = {
     "explain seed": (lambda f, m: adcc.explain(m, TENSORS, seed="a"), "seed must be an integer"),
     "explain unknown option": (lambda f, m: adcc.explain(m, TENSORS, layer="x"), "'layer'"),
     "explain loaded": (lambda f, m: adcc.explain(m, TENSORS, device="cpu"), "loaded already"),
-    "save": (lambda f, m: adcc.save_explanations(m, TENSORS, out=f / "o"), "no pixels"),
     "save out": (lambda f, m: adcc.save_explanations(m, f / "photos", out=3), "out must be"),
     "evaluate methods": (lambda f, m: adcc.evaluate(m, TENSORS, 3), "methods must be"),
     "evaluate items": (lambda f, m: adcc.evaluate(m, TENSORS, [3]), "methods must be"),
