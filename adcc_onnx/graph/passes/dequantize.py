@@ -48,6 +48,8 @@ class QuantizedCall(Call):
 
 # The prefix of the names of values that are in no file of the user.
 REWRITTEN = "real/"
+# Operators whose outputs are values of their first input.
+_MOVES = {"Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 # Integer products of activations that are quantized when the model runs.
 _DYNAMIC = {"ConvInteger", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat"}
 Rewrite = Callable[[QuantizedCall], Tensor]
@@ -83,9 +85,38 @@ def dequantize(model: ir.Model) -> bool:
         last = new.producer()
         if last is not None:
             last.name = name
+    model.graph.sort()
+    for node in [node for node in model.graph if node.op_type in _MOVES and not node.domain]:
+        _move_real_values(builder, node, dequantized)
     _name_real_values(model.graph, dequantized)
     model.graph.sort()
     return True
+
+
+def _move_real_values(
+    builder: Builder, node: ir.Node, dequantized: dict[ir.Value, Tensor]
+) -> None:
+    """Let an operator that only moves or selects values take the real ones; the result is equal."""
+    value, output = node.inputs[0], node.outputs[0]
+    source = None if value is None else value.producer()
+    if value is None or source is None or source.op_type != "QuantizeLinear" or source.domain:
+        return
+    scale, *zero = (None if v is None else builder.wrap(v) for v in source.inputs[1:])
+    if scale is None or scale.dims not in ((), (1,)) or len(node.outputs) > 1:
+        return
+    if output.is_graph_output():
+        return
+    if value not in dequantized:
+        dequantized[value] = builder.wrap(value).op("DequantizeLinear", scale, *zero)
+    users = [(use.node, use.idx) for use in output.uses()]
+    node.replace_input_with(0, dequantized[value].value)
+    output.dtype = FLOAT
+    again = builder.wrap(output).op("QuantizeLinear", scale, *zero)
+    for user, index in users:
+        user.replace_input_with(index, again.value)
+    if output in dequantized:
+        dequantized.pop(output).value.replace_all_uses_with(output)
+    dequantized[again.value] = builder.wrap(output)
 
 
 def _name_real_values(graph: ir.Graph, dequantized: dict[ir.Value, Tensor]) -> None:
@@ -96,6 +127,8 @@ def _name_real_values(graph: ir.Graph, dequantized: dict[ir.Value, Tensor]) -> N
     for node in list(graph):
         quantized = node.outputs[0]
         if node.op_type != "QuantizeLinear" or node.domain or quantized.is_graph_output():
+            continue
+        if (quantized.name or "").startswith(REWRITTEN):
             continue
         if quantized in dequantized:
             real: ir.Value | None = dequantized[quantized].value
