@@ -20,6 +20,8 @@ adcc-onnx evaluate net.onnx --images photos/ --preprocess torch -o run.sqlite
 adcc-onnx evaluate net.onnx --images photos/ --method gradcam --metric adcc
 """
 
+_REASONS = 3  # printed if no image was scored
+
 
 @new_command("evaluate", _EXAMPLE)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
@@ -49,7 +51,8 @@ def command(
 
     Every method explains every image, and every metric scores every map. The table ranks the
     methods by ADCC with confidence intervals. With --out, an interrupted run can be continued by
-    --resume, and `adcc-onnx report` prints it in other formats.
+    --resume, and `adcc-onnx report` prints it in other formats. The exit status is 1 if no image
+    was scored.
     """
     from adcc_onnx.api.evaluating import evaluate_models
     from adcc_onnx.api.reports import render_report
@@ -65,6 +68,10 @@ def command(
     click.echo(render_report(results))
     if out is not None:
         notice(f"kept in {out}: adcc-onnx report {out} --format table|csv|json|html|latex")
+    for result in results:
+        if not result.scored:
+            reasons = dict.fromkeys(failure.reason for failure in result.failures)
+            stop(f"{result.model}: no image was scored: {'; '.join(list(reasons)[:_REASONS])}", 1)
     failures = sum(len(result.failures) for result in results)
     if strict and failures:
         stop(f"{failures} failures, and --strict allows none: report --failures lists them", 1)

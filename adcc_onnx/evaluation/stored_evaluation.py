@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adcc_onnx.evaluation.pipeline import Begin, check, evaluate_into
 from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.evaluation.plausibility import check_labels, check_predictions
 from adcc_onnx.explanation.autotuned_model import autotuned
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
@@ -105,6 +106,7 @@ def evaluate_and_store(
     plans = [plan.for_model(model) for model in models]
     for model, own in zip(models, plans, strict=True):
         check(model, source, own)
+        check_labels(model, source, own)
     plans = [own.mark_unavailable(model) for model, own in zip(models, plans, strict=True)]
     if autotune:
         models = [tuned(model, own, notify) for model, own in zip(models, plans, strict=True)]
@@ -119,6 +121,7 @@ def evaluate_and_store(
                     store, recorded, source, own, described_as, progress, stop, begin
                 )
             stored = store.run(run)
+            check_predictions(model, store.images(run), own)
             found.append(EvaluatedModel(stored, evaluation_result(store, stored)))
     return found
 

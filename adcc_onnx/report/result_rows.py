@@ -10,6 +10,7 @@ from adcc_onnx.results.score_definitions import Score
 
 _NOT_SIGNIFICANT = "≈"
 _LISTED_FAILURES = 10
+_FEW_IMAGES = 10
 
 
 def headline(result: EvaluationResult) -> str:
@@ -112,10 +113,21 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
             "significance tests."
         ]
     percent = f"{100 * confidence:.3g} %"
+    images = result.scored
     lines = [f"[ ]: {percent} confidence interval of {title}; time: per image, metrics included"]
     if ranking.not_significantly_worse(confidence):
         lines.append(
             f"{_NOT_SIGNIFICANT}: not significantly different from the best, {ranking.best} "
             f"(Holm-corrected permutation test, {percent})"
+        )
+    if images < _FEW_IMAGES:
+        lines.append(
+            f"Only {images} images: intervals and tests are unreliable below {_FEW_IMAGES} images."
+        )
+    # Of the 2^n signs of n differences, the observed ones and their opposite are always as extreme.
+    if ranking.pairs and ranking.pairs * 2.0 ** (1 - images) >= 1.0 - confidence:
+        lines.append(
+            f"With {images} images, no difference can be significant at {percent}: "
+            f"{_NOT_SIGNIFICANT} says nothing about which method is better."
         )
     return lines

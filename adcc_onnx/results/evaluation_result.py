@@ -114,6 +114,12 @@ class EvaluationResult:
     _run: StoredRun = field(compare=False)
     _image_rows: Sequence[ImageRow] = field(compare=False)
 
+    @property
+    def scored(self) -> int:
+        """Number of images that at least one method was scored on."""
+        positions = [columns.positions for columns in self._run.methods.values()]
+        return len(np.unique(np.concatenate(positions))) if positions else 0
+
     @overload
     def per_image(self, as_dataframe: Literal[False]) -> list[dict[str, Any]]: ...
 

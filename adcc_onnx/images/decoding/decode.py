@@ -14,10 +14,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from adcc_onnx.errors import ImageError, first_line
 from adcc_onnx.images.decoding.completeness import check_complete
 from adcc_onnx.images.decoding.file_bytes import read_bytes
+from adcc_onnx.images.decoding.heif import HEIF_FORMATS, is_heif, register_heif
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale, draft_jpeg
 from adcc_onnx.images.pixel_arrays import RGBImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+# Decoded by pillow-heif, which is optional.
+HEIF_SUFFIXES = (".heic", ".heif", ".avif")
 # The only decoders that ever run. Formats that hold programs, as EPS does, are excluded.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Checked from the header before anything is decoded: 9 times a 20-megapixel photo.
@@ -136,6 +139,9 @@ def open_encoded(
     """
     if not data:
         raise ImageError(f"{name}: the file is empty")
+    if formats == IMAGE_FORMATS and is_heif(data):
+        register_heif(name)
+        formats = (*formats, *HEIF_FORMATS)
     try:
         with warnings.catch_warnings():
             # `_check_size` applies the package's own limit.

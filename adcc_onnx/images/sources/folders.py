@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from adcc_onnx.errors import AdccWarning, SourceError
 from adcc_onnx.images.decoding.band_files import NPY_SUFFIX
-from adcc_onnx.images.decoding.decode import SUFFIXES
+from adcc_onnx.images.decoding.decode import HEIF_SUFFIXES, SUFFIXES
 from adcc_onnx.images.decoding.file_bytes import read_bytes
 from adcc_onnx.images.sources.encoded_images import random_access_source
 from adcc_onnx.images.sources.image_source import Label, Source, unique_names
@@ -19,6 +19,7 @@ from adcc_onnx.images.sources.list_files import Entry, ImageList, read_list
 
 # Labels of the images in the same folder, as Hugging Face's ImageFolder reads them.
 _METADATA = ("metadata.jsonl", "metadata.csv")
+_NAMED_FILES = 5  # of those that are skipped
 
 
 def folder_source(folder: Path) -> Source:
@@ -48,7 +49,9 @@ def folder_source(folder: Path) -> Source:
     except OSError as error:
         raise SourceError(f"the folder {folder} cannot be read: {error.strerror}") from error
     if not found:
-        raise SourceError(f"no image in {folder} (looked for {', '.join(SUFFIXES)})")
+        raise SourceError(
+            f"no image in {folder} (looked for {', '.join((*SUFFIXES, *HEIF_SUFFIXES))})"
+        )
     return file_source(folder, [name for name, _ in found], [label for _, label in found])
 
 
@@ -57,7 +60,9 @@ def _source_of_metadata(folder: Path, flat: Sequence[str], found: ImageList) -> 
     labels = {entry.path: entry.label for entry in found.entries}
     names = flat or list(labels)
     if not names:
-        raise SourceError(f"no image in {folder} (looked for {', '.join(SUFFIXES)})")
+        raise SourceError(
+            f"no image in {folder} (looked for {', '.join((*SUFFIXES, *HEIF_SUFFIXES))})"
+        )
     return file_source(folder, names, [labels.get(name) for name in names])
 
 
@@ -133,12 +138,28 @@ def file_source(folder: Path, paths: Sequence[str], labels: Sequence[Label | Non
 
 def _image_names(folder: Path) -> list[str]:
     """List the image files of a folder; its `.npy` files only if there are no others."""
-    return _names_of(folder, SUFFIXES) or _names_of(folder, (NPY_SUFFIX,))
+    names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    files = [name for name in names if (folder / name).is_file()]
+    images = _names_of(files, (*SUFFIXES, *HEIF_SUFFIXES)) or _names_of(files, (NPY_SUFFIX,))
+    if images:
+        known = {*images, *_METADATA}
+        skipped = [name for name in files if name not in known]
+        broken = [name for name in names if not (folder / name).exists()]
+        _warn_of_skipped(folder, skipped, "no known ending of an image")
+        _warn_of_skipped(folder, broken, "a link without a target")
+    return images
 
 
-def _names_of(folder: Path, suffixes: Sequence[str]) -> list[str]:
-    return sorted(
-        p.name
-        for p in folder.iterdir()
-        if p.suffix.lower() in suffixes and not p.name.startswith(".") and p.is_file()
-    )
+def _names_of(files: Sequence[str], suffixes: Sequence[str]) -> list[str]:
+    return [name for name in files if PurePath(name).suffix.lower() in suffixes]
+
+
+def _warn_of_skipped(folder: Path, names: Sequence[str], reason: str) -> None:
+    if names:
+        more = ", ..." if len(names) > _NAMED_FILES else ""
+        files = "1 file" if len(names) == 1 else f"{len(names)} files"
+        warnings.warn(
+            f"{folder}: skipped {files} ({reason}): {', '.join(names[:_NAMED_FILES])}{more}",
+            AdccWarning,
+            stacklevel=4,
+        )

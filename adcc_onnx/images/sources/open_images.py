@@ -12,7 +12,7 @@ from PIL import Image
 
 from adcc_onnx.errors import SourceError
 from adcc_onnx.images.decoding.band_files import NPY_SUFFIX
-from adcc_onnx.images.decoding.decode import SUFFIXES
+from adcc_onnx.images.decoding.decode import HEIF_SUFFIXES, SUFFIXES
 from adcc_onnx.images.sources.folders import file_source, folder_source, list_source
 from adcc_onnx.images.sources.generated_images import drawings_source, is_drawings_spec
 from adcc_onnx.images.sources.image_source import Record, Source, concatenate_sources
@@ -166,7 +166,7 @@ def _open_spec(spec: str | Path) -> Source:
         return npz_source(path)
     if suffix in _LISTS:
         return list_source(path)
-    if suffix in (*SUFFIXES, NPY_SUFFIX):
+    if suffix in (*SUFFIXES, *HEIF_SUFFIXES, NPY_SUFFIX):
         return file_source(path.parent, [path.name], [None])
     return _opener_of(path)(path, "")
 
