@@ -126,6 +126,7 @@ def check(build: Callable[[], Network], name: str, dynamo: bool = False) -> Row:
     x = torch.randn(2, 3, *network.size)
     try:
         model, remark = _exported(network.module, x, dynamo)
+        _session(model)
     except Exception as error:
         return Row(name, remark=f"not exported: {_brief(error)}")
     try:
