@@ -99,7 +99,7 @@ def _first_that_runs(attempts: list[Callable[[], Network]]) -> Network:
     for place, attempt in enumerate(attempts):
         try:
             network = attempt()
-            if _has_positions(network):
+            if place == len(attempts) - 1 or _has_positions(network):
                 return network
         except Exception:
             if place == len(attempts) - 1:
@@ -113,12 +113,16 @@ def _has_positions(network: Network) -> bool:
     with torch.no_grad():
         scores = network.module(x)
         found = network.module.forward_features(x)
-    found = found[-1] if isinstance(found, tuple | list) else found
-    while isinstance(found, dict):
-        found = next(iter(found.values()))
-    positions = min(found.shape[2:]) if found.ndim == 4 else found.shape[1]
-    channels_last = found.ndim == 4 and found.shape[1] == found.shape[2]
-    return bool(scores.isfinite().all()) and (positions > 1 or channels_last)
+    several = found if isinstance(found, tuple | list) else [found]
+    tensors = [next(iter(one.values())) if isinstance(one, dict) else one for one in several]
+    return bool(scores.isfinite().all()) and any(map(_is_spatial, tensors))
+
+
+def _is_spatial(tensor: torch.Tensor) -> bool:
+    if tensor.ndim == 4:
+        channels_last = tensor.shape[1] == tensor.shape[2]
+        return min(tensor.shape[2:]) > 1 or (channels_last and tensor.shape[1] > 1)
+    return tensor.ndim == 3 and tensor.shape[1] > 2
 
 
 def shorten(module: torch.nn.Module) -> torch.nn.Module:
