@@ -213,7 +213,10 @@ def randomize(
     loaded = as_model(model, load_options, notify)
     with bar(loaded.name, steps) as advance:
         found = randomization_check(
-            loaded, source, plan.for_model(loaded).mark_unavailable(loaded), steps,
+            loaded,
+            source,
+            plan.for_model(loaded).mark_unavailable(loaded),
+            steps,
             progress or advance,
         )
         return list(found)

@@ -64,8 +64,10 @@ def test_only_a_run_without_any_method_is_an_error(path: Path) -> None:
 
 
 def test_a_layer_without_a_path_to_the_scores(tmp_path: Path) -> None:
-    model = small("aside = Relu (active) logits = Flatten (pooled) "
-                  "scores = Gemm <transB = 1> (logits, weights)")
+    model = small(
+        "aside = Relu (active) logits = Flatten (pooled) "
+        "scores = Gemm <transB = 1> (logits, weights)"
+    )
     onnx.save(model, tmp_path / "net.onnx")
     loaded = adcc.load(tmp_path / "net.onnx", layers="aside", device="cpu")
     with pytest.warns(AdccWarning, match="the scores do not depend on 'aside'"):

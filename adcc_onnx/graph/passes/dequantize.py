@@ -93,9 +93,7 @@ def dequantize(model: ir.Model) -> bool:
     return True
 
 
-def _move_real_values(
-    builder: Builder, node: ir.Node, dequantized: dict[ir.Value, Tensor]
-) -> None:
+def _move_real_values(builder: Builder, node: ir.Node, dequantized: dict[ir.Value, Tensor]) -> None:
     """Let an operator that only moves or selects values take the real ones; the result is equal."""
     value, output = node.inputs[0], node.outputs[0]
     source = None if value is None else value.producer()

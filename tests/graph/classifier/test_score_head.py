@@ -28,7 +28,9 @@ def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def with_head(head: str, shape: list[object], classes: int = 5, name: str = "scores") -> onnx.ModelProto:
+def with_head(
+    head: str, shape: list[object], classes: int = 5, name: str = "scores"
+) -> onnx.ModelProto:
     """Return the small model with another head, whose output has another shape."""
     model = small(head)
     output = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
@@ -128,7 +130,10 @@ def test_a_binary_model_without_a_sigmoid_may_be_a_regression(tmp_path: Path) ->
     [
         ("scores, places = TopK (soft, three)", {"scores": ["n", 3]}),
         ("scores, places = TopK (logits, three)", {"scores": ["n", 3]}),
-        ("best = ArgMax <axis = 1, keepdims = 0> (soft) scores = Cast <to = 1> (best)", {"scores": ["n"]}),
+        (
+            "best = ArgMax <axis = 1, keepdims = 0> (soft) scores = Cast <to = 1> (best)",
+            {"scores": ["n"]},
+        ),
         ("best = ArgMax <axis = 1> (logits) scores = Cast <to = 1> (best)", {"scores": ["n", 1]}),
     ],
 )
@@ -141,7 +146,10 @@ def test_scores_come_from_before_the_decision(
     model = loaded(proto, tmp_path, layers="active")
     assert model.classifier.classes == 5
     taken = end.partition("(")[2].partition(")")[0].partition(",")[0]
-    assert f"the scores are '{taken}', before the decision in 'scores'" == model.classifier.scores_reason
+    assert (
+        f"the scores are '{taken}', before the decision in 'scores'"
+        == model.classifier.scores_reason
+    )
     _, logits = torch_features(proto)
     found = model.pool.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
     np.testing.assert_allclose(found, logits.detach().numpy(), rtol=1e-4, atol=1e-5)
@@ -172,7 +180,9 @@ def test_a_zipmap_names_the_classes(tmp_path: Path) -> None:
     plain = loaded(small(f"{LOGITS_TEXT} scores = Softmax <axis = 1> (logits)"), tmp_path)
     for target in ("cat", 2):
         found = adcc.explain(model, IMAGES, "gradcam", target=target)
-        np.testing.assert_array_equal(found.maps, adcc.explain(plain, IMAGES, "gradcam", target=2).maps)
+        np.testing.assert_array_equal(
+            found.maps, adcc.explain(plain, IMAGES, "gradcam", target=2).maps
+        )
     card = loaded(zipmap_model(), tmp_path, 'labels = ["a", "b", "c", "d", "e"]\n')
     assert card.labels == ("a", "b", "c", "d", "e")
     onnx.checker.check_model(adcc.expose(zipmap_model(), ["active"]), full_check=True)

@@ -14,7 +14,9 @@ from adcc_onnx.errors import AdccWarning, ModelError
 
 RNG = np.random.default_rng(2)
 IMAGES = RNG.standard_normal((4, 3, 8, 8)).astype(np.float32)
-END = "pool = GlobalAveragePool (y) flat = Flatten (pool) scores = Gemm <transB = 1> (flat, weights)"
+END = (
+    "pool = GlobalAveragePool (y) flat = Flatten (pool) scores = Gemm <transB = 1> (flat, weights)"
+)
 NORM = "(active, scale, shift, mean, variance)"
 # Each: the layer in training mode, and the same layer in inference mode.
 TRAINING = {

@@ -51,9 +51,7 @@ class CalibrationImages(quantizers.CalibrationDataReader):
 
 @pytest.mark.parametrize("style", ["QDQ", "QOperator"])
 @pytest.mark.parametrize("head", HEADS)
-def test_the_default_layer_is_that_of_the_float_twin(
-    head: str, style: str, tmp_path: Path
-) -> None:
+def test_the_default_layer_is_that_of_the_float_twin(head: str, style: str, tmp_path: Path) -> None:
     text, weights, layer, quantized_layer = HEADS[head]
     model = small(text)
     for name, shape in weights.items():
