@@ -55,7 +55,9 @@ def load_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
 
 def _load_small_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     """Load what may be a shape or an axis: libraries that read the graph need its values."""
-    return load_tensor(tensor) if tensor.nbytes <= _MAX_SMALL_TENSOR else tensor
+    if not isinstance(tensor, ir.ExternalTensor) or tensor.nbytes > _MAX_SMALL_TENSOR:
+        return tensor
+    return load_tensor(tensor)
 
 
 def _check_tensor(tensor: ir.ExternalTensor) -> None:

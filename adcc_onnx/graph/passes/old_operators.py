@@ -35,7 +35,7 @@ def rewrite_old_operators(model: ir.Model) -> None:
             call = Call(builder, node)
             result = _crop(call, opset) if node.op_type == "Crop" else _REWRITES[node.op_type](call)
         new = result.value
-        new.dtype, new.shape = old.dtype or new.dtype, old.shape or new.shape
+        new.shape = old.shape or new.shape
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         last = new.producer()
         new.name, old.name, name = old.name, None, node.name
@@ -59,26 +59,30 @@ def _is_old(node: ir.Node, opset: int) -> bool:
     return node.op_type in _REWRITES or node.op_type == "Crop"
 
 
+def _number(n: Call, name: str, default: float) -> float:
+    return float(n.attribute(name, default))
+
+
 def _image_scaler(n: Call) -> Tensor:
-    """y = scale * x + bias[channel]."""
+    """Scale all values, and add a bias to each channel."""
     bias = np.asarray(n.attribute("bias", [0.0]), np.float32).reshape(-1, 1, 1)
-    return n[0] * n.attribute("scale", 1.0) + n.builder.constant(bias, n[0].dtype)
+    return n[0] * _number(n, "scale", 1.0) + n.builder.constant(bias, n[0].dtype)
 
 
 def _affine(n: Call) -> Tensor:
-    return n[0] * n.attribute("alpha", 1.0) + n.attribute("beta", 0.0)
+    return n[0] * _number(n, "alpha", 1.0) + _number(n, "beta", 0.0)
 
 
 def _parametric_softplus(n: Call) -> Tensor:
-    return (n[0] * n.attribute("beta", 1.0)).op("Softplus") * n.attribute("alpha", 1.0)
+    return (n[0] * _number(n, "beta", 1.0)).op("Softplus") * _number(n, "alpha", 1.0)
 
 
 def _scaled_tanh(n: Call) -> Tensor:
-    return (n[0] * n.attribute("beta", 1.0)).op("Tanh") * n.attribute("alpha", 1.0)
+    return (n[0] * _number(n, "beta", 1.0)).op("Tanh") * _number(n, "alpha", 1.0)
 
 
 def _thresholded_relu(n: Call) -> Tensor:
-    return n[0] * (n[0] > n.attribute("alpha", 1.0)).cast(n[0].dtype)
+    return n[0] * (n[0] > _number(n, "alpha", 1.0)).cast(n[0].dtype)
 
 
 def _crop(n: Call, opset: int) -> Tensor:

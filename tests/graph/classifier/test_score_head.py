@@ -204,7 +204,8 @@ def test_an_integer_zipmap_and_a_sequence_beside_the_scores(tmp_path: Path) -> N
 
 
 def several_heads() -> onnx.ModelProto:
-    head = f"""{LOGITS_TEXT} embedding = Relu (flat) aux_logits = Gemm <transB = 1> (embedding, weights)
+    head = f"""{LOGITS_TEXT} embedding = Relu (flat)
+      aux_logits = Gemm <transB = 1> (embedding, weights)
       scores = Softmax <axis = 1> (logits)"""
     model = with_head(head, ["batch", 4], name="embedding")
     add_output(model, "aux_logits", ["batch", 5])

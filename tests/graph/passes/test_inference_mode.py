@@ -64,7 +64,7 @@ def test_training_mode_equals_the_twin_in_inference_mode(kind: str, opset: int) 
     twin = model_with(TRAINING[kind][1], opset)
     del twin.graph.initializer[:]
     twin.graph.initializer.extend(model.graph.initializer)
-    with pytest.warns(AdccWarning, match="in training mode .*export the model after `model.eval"):
+    with pytest.warns(AdccWarning, match=r"in training mode .*export the model after `model.eval"):
         found = outputs_of(model)
     for name, right in outputs_of(twin).items():
         np.testing.assert_allclose(found[name], right, rtol=1e-5, atol=1e-7)
@@ -72,7 +72,8 @@ def test_training_mode_equals_the_twin_in_inference_mode(kind: str, opset: int) 
 
 RANDOM = {
     "normal_like": "noise = RandomNormalLike (active) y = Add (active, noise)",
-    "uniform_like": "noise = RandomUniformLike <low = 0.5, high = 2.0> (active) y = Mul (active, noise)",
+    "uniform_like": """noise = RandomUniformLike <low = 0.5, high = 2.0> (active)
+      y = Mul (active, noise)""",
     "normal": "noise = RandomNormal <shape = [1, 4, 8, 8]> () y = Add (active, noise)",
     "uniform": "noise = RandomUniform <shape = [1, 4, 8, 8]> () y = Add (active, noise)",
     "bernoulli": "chance = Sigmoid (active) kept = Bernoulli (chance) y = Mul (active, kept)",
@@ -81,7 +82,7 @@ RANDOM = {
 
 @pytest.mark.parametrize("kind", RANDOM)
 def test_random_operators_draw_once(kind: str) -> None:
-    with pytest.warns(AdccWarning, match="draws random numbers .*replaced by one fixed draw"):
+    with pytest.warns(AdccWarning, match=r"draws random numbers .*replaced by one fixed draw"):
         first = outputs_of(model_with_fixed(kind))
     with pytest.warns(AdccWarning):
         second = outputs_of(model_with_fixed(kind))
@@ -104,5 +105,5 @@ def test_a_random_choice_of_classes_is_refused() -> None:
     head = """flat = Flatten (pooled) logits = Gemm <transB = 1> (flat, weights)
       drawn = Multinomial <sample_size = 1> (logits) real = Cast <to = 1> (drawn)
       scores = Add (logits, real)"""
-    with pytest.raises(ModelError, match="operator Multinomial .* draws classes at random"):
+    with pytest.raises(ModelError, match=r"operator Multinomial .* draws classes at random"):
         adcc.load(small(head), device="cpu")

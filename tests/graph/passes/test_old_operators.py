@@ -73,7 +73,7 @@ def test_a_crop_to_a_size() -> None:
 
 
 def test_unknown_old_operators_are_refused() -> None:
-    with pytest.raises(ModelError, match="operator GRUUnit .* is an experimental operator"):
+    with pytest.raises(ModelError, match=r"operator GRUUnit .* is an experimental operator"):
         adcc.load(first_operator("GRUUnit", 7), device="cpu")
 
 
