@@ -25,6 +25,7 @@ from adcc_onnx.graph.loading.weights import materialize
 from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
 from adcc_onnx.graph.passes.precision import bfloat16_to_float32, to_float16
 from adcc_onnx.graph.passes.prepare import prepare
+from adcc_onnx.graph.programs.tensor_names import NAME_PREFIX
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.model_preprocessing import ImageInput, model_preprocessing
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
@@ -236,7 +237,8 @@ class Model:
         """Return which output holds the scores, and why it was chosen, if there are several."""
         found: dict[str, str] = {}
         if len(self.classifier.model.graph.outputs) > 1:
-            found["scores_output"] = self.classifier.scores.name or ""
+            name = self.classifier.scores.name or ""
+            found["scores_output"] = name.removeprefix(f"{NAME_PREFIX}own/")
         if self.classifier.scores_reason:
             found["scores_reason"] = self.classifier.scores_reason
         return found

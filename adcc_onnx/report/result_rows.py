@@ -68,8 +68,8 @@ def _failed_everywhere(result: EvaluationResult) -> dict[str, list[str]]:
         if failure.method is not None:
             reasons.setdefault(failure.method, set()).add(failure.reason)
     found: dict[str, list[str]] = {}
-    for name, own in reasons.items():
-        method = result.methods[name]
+    for name, method in result.methods.items():
+        own = reasons.get(name, set())
         if len(own) == 1 and method.failed > 1 and not method.scores:
             found.setdefault(own.pop(), []).append(name)
     return found

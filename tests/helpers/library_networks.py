@@ -121,8 +121,8 @@ def _has_positions(network: Network) -> bool:
 def _is_spatial(tensor: torch.Tensor) -> bool:
     if tensor.ndim == 4:
         channels_last = tensor.shape[1] == tensor.shape[2]
-        return min(tensor.shape[2:]) > 1 or (channels_last and tensor.shape[1] > 1)
-    return tensor.ndim == 3 and tensor.shape[1] > 2
+        return bool(min(tensor.shape[2:]) > 1 or (channels_last and tensor.shape[1] > 1))
+    return bool(tensor.ndim == 3 and tensor.shape[1] > 2)
 
 
 def shorten(module: torch.nn.Module) -> torch.nn.Module:

@@ -32,6 +32,8 @@ class Classifier:
         classes: The number of classes; 2 for a binary model.
         binary: Whether `logits` is one score z for two classes: z for class 1, -z for class 0.
         scores_reason: Why these scores were chosen; empty if there was no choice.
+        holds_probabilities: Whether `logits` holds probabilities, whose logarithm (the log-odds of
+            a binary model) serves as logits: the card says so, and the graph has no softmax.
     """
 
     model: ir.Model
@@ -43,6 +45,7 @@ class Classifier:
     classes: int
     binary: bool = False
     scores_reason: str = ""
+    holds_probabilities: bool = False
 
     @property
     def channels(self) -> int:
@@ -133,14 +136,16 @@ def read_classifier(
     image = find_image_input(model, size, layout, other_inputs)
     resolve_shapes(model, image)
     head = find_score_head(model, image, scores_output)
+    kind = scores_kind or head.kind
     return Classifier(
         model,
         image,
         layout or image_layout(image),
         head.scores,
-        scores_kind or head.kind,
+        "sigmoid" if head.binary else kind,
         head.logits,
         head.classes,
         head.binary,
         head.reason,
+        kind == "probabilities" and head.logits is head.scores,
     )

@@ -25,6 +25,8 @@ from adcc_onnx.graph.loading.weights import all_tensors, detached_weights, exter
 _MAX_ELEMENTS = 2**28
 _MAX_CALL_DEPTH = 64
 _MAX_NODES = 100_000
+# The domain of the operators on blocks of channels, which onnxruntime writes for one machine.
+_BLOCKED_LAYOUT = "com.microsoft.nchwc"
 
 
 def check_model(model: ir.Model) -> None:
@@ -148,6 +150,12 @@ def _check_node(node: ir.Node, imports: Mapping[str, int], in_function: bool = F
         ModelError: The node has the wrong inputs, outputs or attributes.
     """
     problem = None
+    if node.domain == _BLOCKED_LAYOUT:
+        raise ModelError(
+            f"operator {node.op_type} ({_BLOCKED_LAYOUT}) is for one kind of CPU: onnxruntime "
+            "saved this model with all optimizations; use the original file, or save it with "
+            "ORT_ENABLE_EXTENDED"
+        )
     schema = _find_schema(node, imports)
     if not node.op_type:
         problem = "it has no operator type"

@@ -15,6 +15,8 @@ from adcc_onnx.graph.loading.weights import (
     replace_weights,
 )
 
+_MAX_SMALL_TENSOR = 8192  # in bytes
+
 
 def load_external_data(model: ir.Model, path: Path) -> None:
     """Check every external tensor of a model, and load the small ones.
@@ -40,8 +42,7 @@ def load_external_data(model: ir.Model, path: Path) -> None:
                 f"read from the model's folder ({first_line(error)})"
             ) from error
     for graph in all_graphs(model):
-        if graph is not model.graph:
-            replace_weights(graph, load_tensor)
+        replace_weights(graph, load_tensor if graph is not model.graph else _load_small_tensor)
         replace_attributes(graph, load_tensor)
 
 
@@ -50,6 +51,13 @@ def load_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     if not isinstance(tensor, ir.ExternalTensor):
         return tensor
     return ir.external_data.convert_tensors_from_external([tensor])[0]
+
+
+def _load_small_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Load what may be a shape or an axis: libraries that read the graph need its values."""
+    if not isinstance(tensor, ir.ExternalTensor) or tensor.nbytes > _MAX_SMALL_TENSOR:
+        return tensor
+    return load_tensor(tensor)
 
 
 def _check_tensor(tensor: ir.ExternalTensor) -> None:

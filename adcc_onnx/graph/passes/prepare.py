@@ -17,6 +17,7 @@ from adcc_onnx.graph.passes.dequantize import dequantize
 from adcc_onnx.graph.passes.fold_constants import fold_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.inference_mode import fix_random_operators, use_inference_mode
+from adcc_onnx.graph.passes.old_operators import rewrite_old_operators
 from adcc_onnx.graph.passes.upgrade_opset import upgrade_opset
 
 # Each round of resolving opens one level of nested control flow.
@@ -39,6 +40,7 @@ def prepare(model: ir.Model) -> ir.Model:
         common.RemoveInitializersFromInputsPass()(model)
         if model.functions:
             common.InlinePass()(model)
+        rewrite_old_operators(model)
         model = upgrade_opset(model)
         _simplify(model)
         # The new constants may decide further branches.

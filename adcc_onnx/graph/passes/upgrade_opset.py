@@ -11,6 +11,7 @@ from onnx import version_converter
 from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, dims_of
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
+from adcc_onnx.graph.passes.old_resizes import hold_resizes, release_resizes
 
 # The first opset in which Softmax is over a single axis.
 _SOFTMAX_OPSET = 13
@@ -41,6 +42,7 @@ def upgrade_opset(model: ir.Model) -> ir.Model:
     # Before IR version 4, every initializer had to be an input too; it no longer is.
     model.ir_version = max(model.ir_version, _IR_VERSION)
     last_axis = _softmaxes_over_the_last_axis(model) if version < _SOFTMAX_OPSET else {}
+    hold_resizes(model, version)
     weights = _take_weights(model)
     node_info = {
         output.name: (node.name, dict(node.metadata_props))
@@ -55,6 +57,7 @@ def upgrade_opset(model: ir.Model) -> ir.Model:
         raise ModelError(
             f"operators of opset {version} cannot be upgraded to opset {LOWEST_OPSET}: {reason}"
         ) from error
+    release_resizes(upgraded)
     _put_weights(upgraded, weights)
     for node in upgraded.graph:
         for output in node.outputs:

@@ -73,7 +73,7 @@ def class_scores(builder: Builder, classifier: Classifier, scores: str = "logits
         scores: The kind of scores, "logits" or "probabilities".
     """
     logits = builder.upcast(classifier.logits)
-    if classifier.scores_kind == "probabilities" and classifier.logits is classifier.scores:
+    if classifier.holds_probabilities:
         # The graph has probabilities but no softmax: their logarithm serves as logits.
         logits = _log_odds(logits) if classifier.binary else logits.op("Log")
     flat = logits

@@ -1,0 +1,99 @@
+"""A method that cannot serve a model is skipped with the reason, and the others run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from helpers.small_models import small
+from onnx import numpy_helper
+
+import adcc_onnx as adcc
+from adcc_onnx.cli import main
+from adcc_onnx.errors import AdccWarning, GradientError, NoGradientRuleError
+from adcc_onnx.report.text_table import results_to_table
+
+RNG = np.random.default_rng(3)
+IMAGES = RNG.standard_normal((3, 3, 8, 8)).astype(np.float32)
+# An operator without a gradient rule between the layer and the scores.
+HEAD = """flat = Flatten (pooled) first = Gather (flat, one)
+  most = ScatterND <reduction = "max"> (flat, place, first)
+  scores = Gemm <transB = 1> (most, weights)"""
+REASON = "operator ScatterND (node 'most') cannot be differentiated"
+GRADIENT_METHODS = ["gradcam", "smoothgradcam++(n=2)", "saliency"]
+OTHER_METHODS = ["scorecam", "rise(masks=8)", "fakecam"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    model = small(HEAD)
+    for name, values in {"one": [0], "place": [[0]]}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(values), name))
+    onnx.save(model, tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+def test_other_methods_are_evaluated(path: Path) -> None:
+    model = adcc.load(path, device="cpu")
+    with pytest.warns(AdccWarning, match="will be skipped: operator ScatterND") as found:
+        result = adcc.evaluate(model, IMAGES, [*GRADIENT_METHODS, *OTHER_METHODS])
+    assert str(found[0].message).startswith(", ".join(GRADIENT_METHODS))
+    assert list(result.methods) == [*GRADIENT_METHODS, *OTHER_METHODS]
+    for name in GRADIENT_METHODS:
+        assert (result.methods[name].scores, result.methods[name].failed) == ({}, len(IMAGES))
+    for name in OTHER_METHODS:
+        assert result.methods[name].failed == 0 and "adcc" in result.methods[name].scores
+    assert all(failure.reason.startswith(REASON) for failure in result.failures)
+    alone = adcc.evaluate(model, IMAGES, OTHER_METHODS)
+    for name in OTHER_METHODS:
+        assert alone.methods[name].scores == result.methods[name].scores
+    table = results_to_table([result])
+    assert f"no scores for {', '.join(GRADIENT_METHODS)}: {REASON}" in table
+    assert table.count(REASON) == 1
+
+
+def test_only_a_run_without_any_method_is_an_error(path: Path) -> None:
+    with pytest.raises(NoGradientRuleError, match="ScatterND"):
+        adcc.evaluate(path, IMAGES, GRADIENT_METHODS, device="cpu")
+    with pytest.raises(NoGradientRuleError, match="ScatterND"):
+        adcc.explain(path, IMAGES, "gradcam", device="cpu")
+    assert adcc.explain(path, IMAGES, "scorecam", device="cpu").maps.shape == (3, 8, 8)
+
+
+def test_a_layer_without_a_path_to_the_scores(tmp_path: Path) -> None:
+    model = small(
+        "aside = Relu (active) logits = Flatten (pooled) "
+        "scores = Gemm <transB = 1> (logits, weights)"
+    )
+    onnx.save(model, tmp_path / "net.onnx")
+    loaded = adcc.load(tmp_path / "net.onnx", layers="aside", device="cpu")
+    with pytest.warns(AdccWarning, match="the scores do not depend on 'aside'"):
+        result = adcc.evaluate(loaded, IMAGES, ["gradcam", "saliency", "scorecam"])
+    failed = {name: method.failed for name, method in result.methods.items()}
+    assert failed == {"gradcam": 3, "saliency": 0, "scorecam": 0}
+    with pytest.raises(GradientError):
+        adcc.explain(loaded, IMAGES, "gradcam")
+
+
+def test_the_command_line_explains_with_the_other_methods(path: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (16, 16), (200, 30, 30)).save(tmp_path / "red.png")
+    arguments = ["explain", str(path), str(tmp_path / "red.png"), "--preprocess", "torch"]
+    methods = ["--method", "gradcam", "--method", "scorecam", "--device", "cpu"]
+    found = CliRunner().invoke(main, [*arguments, *methods, "-o", str(tmp_path / "maps")])
+    assert found.exit_code == 0, found.output
+    assert f"gradcam cannot explain net and will be skipped: {REASON}" in found.output
+    assert [file.suffix for file in sorted((tmp_path / "maps").iterdir())] == [".npy", ".png"]
+
+
+def test_a_resumed_run_keeps_the_reasons(path: Path, tmp_path: Path) -> None:
+    methods, store = ["gradcam", "scorecam"], tmp_path / "run.db"
+    with pytest.warns(AdccWarning):
+        first = adcc.evaluate(path, IMAGES, methods, out=store, device="cpu")
+    with pytest.warns(AdccWarning):
+        again = adcc.evaluate(path, IMAGES, methods, out=store, resume=True, device="cpu")
+    assert first.failures == again.failures and len(again.failures) == len(IMAGES)
