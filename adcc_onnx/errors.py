@@ -27,6 +27,10 @@ class AdccError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """Return the message on one line, whatever the names in it hold."""
+        return escape_control_characters(super().__str__())
+
 
 class ModelError(AdccError):
     """The ONNX file cannot be read, or it is not an image classifier."""
@@ -173,3 +177,16 @@ def root_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error)[:200]
+
+
+def escape_control_characters(text: str) -> str:
+    r"""Write out control characters, which names from files could use to control a terminal.
+
+    Args:
+        text: Text that may hold names from untrusted files.
+
+    Example:
+        >>> print(escape_control_characters("\x1b[31mred"))
+        \x1b[31mred
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from adcc_onnx.errors import escape_control_characters
 from adcc_onnx.report.result_rows import headline, notes, table_rows
 from adcc_onnx.results.evaluation_result import EvaluationResult
 
@@ -52,4 +53,4 @@ def safe(text: str) -> str:
         >>> print(safe("\x1b[31mred"))
         \x1b[31mred
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escape_control_characters(text)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from adcc_onnx.errors import ModelError, OptionError
+from adcc_onnx.errors import ModelError, NoImageInputError, OptionError
 from adcc_onnx.graph.autodiff.builder import Dim, dims_of
 from adcc_onnx.graph.autodiff.gradient import path_nodes
 from adcc_onnx.graph.classifier.image_input import find_image_input, image_layout
@@ -134,6 +134,8 @@ def read_classifier(
         NoClassScoresError: No output, or not the named one, has the shape of class scores.
     """
     image = find_image_input(model, size, layout, other_inputs)
+    if 0 in (dims_of(image) or ())[1:]:
+        raise NoImageInputError(f"the image input '{image.name}' has no pixels: a size of it is 0")
     resolve_shapes(model, image)
     head = find_score_head(model, image, scores_output)
     kind = scores_kind or head.kind
