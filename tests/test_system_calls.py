@@ -103,7 +103,15 @@ def outside(calls: SystemCalls, folder: Path, named: tuple[str, ...]) -> set[Pat
         path
         for path in calls.written - {cache, Path(os.devnull), Path("/dev/tty")}
         if not any(path.is_relative_to(one) for one in allowed)
+        and not _is_temporary(
+            path.relative_to(folder) if path.is_relative_to(folder) else path, named
+        )
     }
+
+
+def _is_temporary(path: Path, named: tuple[str, ...]) -> bool:
+    """Whether a path lies in the temporary folder in which a new model is checked."""
+    return any(path.parts[0].startswith(f".{name}.") for name in named)
 
 
 @needs_strace
