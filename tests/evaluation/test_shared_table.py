@@ -60,6 +60,7 @@ def test_hundred_photos(name: str, data: Path) -> None:
     compare(name, data, photos_of(data), methods)
 
 
+@pytest.mark.slow
 def test_scorecam_on_a_photo(data: Path) -> None:
     compare("mobilenet_v2", data, photos_of(data)[40:41], ["scorecam"])
 

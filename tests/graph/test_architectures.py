@@ -26,7 +26,7 @@ MODELS = {
     "resnext50_32x4d": 96,
     "vgg11_bn": 224,
 }
-SLOW = ("mobilenet_v2", "mnasnet0_5", "resnext50_32x4d", "vgg11_bn")
+SLOW = ("densenet121", "mobilenet_v2", "mnasnet0_5", "resnext50_32x4d", "vgg11_bn")
 
 
 @pytest.mark.parametrize(

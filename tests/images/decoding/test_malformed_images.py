@@ -319,7 +319,8 @@ def test_other_than_regular_files_are_rejected(
     for name, said in zip(names, words, strict=True):
         with pytest.raises(ImageError) as caught:
             read_image(tmp_path / f"{name}.png")
-        assert said in str(caught.value) and str(caught.value).startswith(f"{name}.png: ")
+        shown = name.replace("\0", "\\x00")
+        assert said in str(caught.value) and str(caught.value).startswith(f"{shown}.png: ")
     monkeypatch.setattr(file_bytes.read_bytes, "__defaults__", (0, None, 100))
     with pytest.raises(ImageError, match="bytes are more than 100"):
         read_image(tmp_path / "big.png")
