@@ -340,6 +340,13 @@ _PLAN_OPTIONS = [
         help="Maps of the explanation maps x * M (needed for coherency and ADCC).",
     ),
     option(
+        "--controls/--no-controls",
+        heading=_MEASURE,
+        default=True,
+        help="Whether the controls random and center, which do not depend on the model, run "
+        "beside the methods.",
+    ),
+    option(
         "--protocol",
         heading=_MEASURE,
         default="poppi2021",

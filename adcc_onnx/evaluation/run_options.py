@@ -119,6 +119,7 @@ class PlanOptions:
         maps: Folders of ready-made maps.
         second_maps: Folders of their maps of the explanation maps.
         seed: Seed of all random numbers.
+        controls: Whether the controls `random` and `center` run beside the methods.
     """
 
     methods: Sequence[str | Method] = ()
@@ -131,6 +132,7 @@ class PlanOptions:
     maps: Sequence[str | Path] = ()
     second_maps: Sequence[str | Path] = ()
     seed: int = 0
+    controls: bool = True
 
     def plan(self) -> Plan:
         """Make the plan.
@@ -152,6 +154,7 @@ class PlanOptions:
             baseline=self.baseline,
             steps=self.steps,
             maps=pair(self.maps, self.second_maps),
+            controls=self.controls,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 
-from adcc_onnx.report.result_rows import headline, notes, table_rows
+from adcc_onnx.report.result_rows import headline, notes, ranked_table
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.results.curve_fractions import curve_fractions
 from adcc_onnx.results.evaluation_result import EvaluationResult
@@ -43,7 +43,8 @@ def results_to_html(results: Sequence[EvaluationResult]) -> str:
 
 def _section(result: EvaluationResult) -> Iterator[str]:
     yield f"<section>\n<h2>{_text(headline(result))}</h2>\n<table>\n"
-    for i, row in enumerate(table_rows(result)):
+    table = ranked_table(result)
+    for i, row in enumerate([table.header, *table.methods, *table.controls]):
         tag = "td" if i else "th"
         cells = "".join(f"<{tag}>{_text(cell)}</{tag}>" for cell in row)
         yield f"<tr>{cells}</tr>\n"

@@ -157,7 +157,7 @@ class EvaluationResult:
         return records if as_dataframe is False else to_dataframe(records, columns, as_dataframe)
 
     def __repr__(self) -> str:
-        order = list(self.methods) if self.ranking is None else self.ranking.order
+        order = list(self.methods) if self.ranking is None else self.ranking.rows
         head = f"{self.model}, {self.images} images"
         if self.ranking is not None:
             head += f", best method by {self.ranking.score.name}: {self.ranking.best}"

@@ -113,6 +113,12 @@ class StoredRun:
     failures: list[FailureRow]
     methods: dict[str, MethodColumns]
 
+    @property
+    def controls(self) -> list[str]:
+        """Names of the methods that are controls, which do not depend on the model."""
+        names: list[str] = self.config.get("controls", [])
+        return names
+
 
 @dataclass(frozen=True)
 class RunProgress:
