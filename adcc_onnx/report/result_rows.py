@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
-from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
+from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking
 from adcc_onnx.results.rows import FailureRow
 from adcc_onnx.results.score_definitions import Score
@@ -104,7 +104,12 @@ def _failure_text(failure: FailureRow) -> str:
 def _row(result: EvaluationResult, name: str, scores: list[Score], counts: list[str]) -> list[str]:
     method = result.methods[name]
     cells = [_cell(result, name, score) for score in scores]
-    return [name, *cells, *(str(getattr(method, count)) for count in counts), _time(method)]
+    return [
+        name,
+        *cells,
+        *(str(getattr(method, count)) for count in counts),
+        format_seconds(method.seconds),
+    ]
 
 
 def _cell(result: EvaluationResult, name: str, score: Score) -> str:
@@ -121,12 +126,11 @@ def _cell(result: EvaluationResult, name: str, score: Score) -> str:
     return " ".join(part for part in (value, interval, marks) if part)
 
 
-def _time(method: MethodResult) -> str:
-    if method.seconds is None:
+def format_seconds(seconds: float | None) -> str:
+    """Format a time per image in ms or s; "-" if there is none."""
+    if seconds is None:
         return "-"
-    if method.seconds < 1:
-        return f"{1000 * method.seconds:.3g} ms"
-    return f"{method.seconds:.3g} s"
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:

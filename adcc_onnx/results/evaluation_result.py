@@ -14,13 +14,20 @@ from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.metrics.scoring import Metrics, dataset_scores
 from adcc_onnx.results.per_image_records import per_image_records, to_dataframe
 from adcc_onnx.results.ranking import MethodValues, Ranking, align_images, method_values, rank
-from adcc_onnx.results.rows import FailureRow, ImageRow, MethodColumns, StoredRun
+from adcc_onnx.results.rows import (
+    FailureRow,
+    ImageRow,
+    MeanCurve,
+    MethodColumns,
+    StoredPictures,
+    StoredRun,
+)
 from adcc_onnx.results.score_definitions import Score, main_score, scores_of, value_columns
 from adcc_onnx.results.store import Store
 from adcc_onnx.statistics.intervals import Estimates, Interval, estimate
 from adcc_onnx.statistics.resampling import Resampling
 
-Curves = Mapping[str, Float64Array]
+Curves = Mapping[str, MeanCurve]
 
 _REPR_METHODS, _REPR_SCORES = 5, 6
 
@@ -38,6 +45,7 @@ class MethodResult:
         failed: Number of images that the method failed on; they do not count in the scores.
         seconds: Mean time per image in seconds; None without images.
         curves: Mean over the images of each curve that a metric recorded, by metric name.
+        curve_errors: Standard error of each point of these means, by metric name.
 
     Example:
         >>> import adcc_onnx as adcc
@@ -57,6 +65,7 @@ class MethodResult:
     failed: int
     seconds: float | None = field(repr=False)
     curves: dict[str, list[float]] = field(repr=False)
+    curve_errors: dict[str, list[float]] = field(repr=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,6 +89,9 @@ class EvaluationResult:
         ranking: Methods ranked by ADCC, or by the first score if ADCC was not requested; None if
             no method has that score.
         resampling: Settings of the confidence intervals and tests.
+        stored_run: Values of every method on every image.
+        image_rows: The images, in source order.
+        pictures: Thumbnails and maps of the images that a report shows.
 
     Example:
         >>> import adcc_onnx as adcc
@@ -88,8 +100,8 @@ class EvaluationResult:
         >>> result = adcc.evaluate(model, "drawings:4", ["gradcam", "fakecam"])
         >>> result.images
         4
-        >>> result.ranking.order
-        ['gradcam', 'fakecam']
+        >>> result.ranking.order, result.ranking.controls
+        (['gradcam'], ['center', 'random', 'fakecam'])
         >>> result.methods["fakecam"].scores["coherency"]
         1.0
         >>> rows = result.per_image(as_dataframe=False)
@@ -111,13 +123,14 @@ class EvaluationResult:
     score_definitions: dict[str, Score]
     ranking: Ranking | None
     resampling: Resampling
-    _run: StoredRun = field(compare=False)
-    _image_rows: Sequence[ImageRow] = field(compare=False)
+    stored_run: StoredRun = field(compare=False)
+    image_rows: Sequence[ImageRow] = field(compare=False)
+    pictures: StoredPictures = field(compare=False)
 
     @property
     def scored(self) -> int:
         """Number of images that at least one method was scored on."""
-        positions = [columns.positions for columns in self._run.methods.values()]
+        positions = [columns.positions for columns in self.stored_run.methods.values()]
         return len(np.unique(np.concatenate(positions))) if positions else 0
 
     @overload
@@ -153,7 +166,7 @@ class EvaluationResult:
         """
         metrics = {score.spec: score.metric for score in self.score_definitions.values()}
         columns = value_columns(metrics)
-        records = per_image_records(self._run, self._image_rows, columns)
+        records = per_image_records(self.stored_run, self.image_rows, columns)
         return records if as_dataframe is False else to_dataframe(records, columns, as_dataframe)
 
     def __repr__(self) -> str:
@@ -202,6 +215,7 @@ def summarize_run(
     image_rows: Sequence[ImageRow] = (),
     curves: Mapping[str, Curves] | None = None,
     resampling: Resampling | None = None,
+    pictures: StoredPictures | None = None,
 ) -> EvaluationResult:
     """Compute the result of one run from what a store holds of it.
 
@@ -210,6 +224,7 @@ def summarize_run(
         image_rows: Its images, which the per-image values need.
         curves: Mean curves of each method, by method name.
         resampling: Settings of the confidence intervals and tests.
+        pictures: Thumbnails and maps of images.
 
     Returns:
         The result.
@@ -240,8 +255,9 @@ def summarize_run(
         score_definitions=scores,
         ranking=rank(values, main_score(scores), settings),
         resampling=settings,
-        _run=run,
-        _image_rows=image_rows,
+        stored_run=run,
+        image_rows=image_rows,
+        pictures=pictures or StoredPictures(),
     )
 
 
@@ -256,7 +272,8 @@ def _method_result(
         degenerate=int(columns.degenerate.sum()),
         failed=failed,
         seconds=float(columns.seconds.mean()) if len(columns.seconds) else None,
-        curves={name: curve.tolist() for name, curve in curves.items()},
+        curves={name: curve.mean.tolist() for name, curve in curves.items()},
+        curve_errors={name: curve.standard_error.tolist() for name, curve in curves.items()},
     )
 
 

@@ -119,6 +119,38 @@ class StoredRun:
         names: list[str] = self.config.get("controls", [])
         return names
 
+    @property
+    def labels(self) -> list[str] | None:
+        """Names of the classes; None if the model has none."""
+        names: list[str] | None = self.config.get("labels")
+        return names
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """The mean of a curve over n images.
+
+    Attributes:
+        mean: Mean at each point, [points].
+        standard_error: Standard error of the mean at each point, [points]; 0 for one image.
+    """
+
+    mean: Float64Array
+    standard_error: Float64Array
+
+
+@dataclass(frozen=True)
+class StoredPictures:
+    """Pictures of images, as far as the run kept them.
+
+    Attributes:
+        thumbnails: The model's crop of each image as JPEG, by position.
+        maps: Maps in [0, 1] at the layer's resolution, float16 [h, w], by method and position.
+    """
+
+    thumbnails: dict[int, bytes] = field(default_factory=dict)
+    maps: dict[str, dict[int, NDArray[np.float16]]] = field(default_factory=dict)
+
 
 @dataclass(frozen=True)
 class RunProgress:

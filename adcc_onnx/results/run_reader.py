@@ -12,7 +12,14 @@ import numpy as np
 
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.results.database import Database
-from adcc_onnx.results.rows import FailureRow, ImageRow, MethodColumns, ScoreRow, StoredRun
+from adcc_onnx.results.rows import (
+    FailureRow,
+    ImageRow,
+    MeanCurve,
+    MethodColumns,
+    ScoreRow,
+    StoredRun,
+)
 
 CURVE_TYPE = np.dtype("<f4")
 _IMAGE_COLUMNS = "position, name, label, target, predicted, probability, failure"
@@ -101,9 +108,9 @@ class RunReader(Database):
                 for method, degenerate, failure, values, seconds in scores
             ]
 
-    def mean_curves(self, run: int, method: str) -> dict[str, Float64Array]:
+    def mean_curves(self, run: int, method: str) -> dict[str, MeanCurve]:
         """Return the mean over the images of every curve that was recorded for a method."""
-        sums: dict[str, tuple[int, Float64Array]] = {}
+        sums: dict[str, tuple[int, Float64Array, Float64Array]] = {}
         with self._translated_errors():
             rows = self._connection.execute(
                 "SELECT name, points FROM curve WHERE run = ? AND method = ? ORDER BY position",
@@ -111,9 +118,15 @@ class RunReader(Database):
             )
             for name, points in rows:
                 curve = _decoded_curve(points)
-                count, total = sums.get(name, (0, np.zeros_like(curve)))
-                sums[name] = count + 1, total + curve
-        return {name: total / count for name, (count, total) in sums.items()}
+                nothing = np.zeros_like(curve)
+                count, mean, squares = sums.get(name, (0, nothing, nothing))
+                # Welford's update: the squares are summed about the running mean.
+                moved = mean + (curve - mean) / (count + 1)
+                sums[name] = count + 1, moved, squares + (curve - mean) * (curve - moved)
+        return {
+            name: MeanCurve(mean, np.sqrt(squares / max(1, count - 1) / count))
+            for name, (count, mean, squares) in sums.items()
+        }
 
     def _curves(self, run: int, position: int, method: str) -> dict[str, Float64Array]:
         rows = self._connection.execute(
