@@ -67,7 +67,7 @@ def command(
         )  # fmt: skip
     click.echo(render_report(results))
     if out is not None:
-        notice(f"kept in {out}: adcc-onnx report {out} --format table|csv|json|html|latex")
+        notice(f"kept in {out}: adcc-onnx report {out} --format table|csv|json|html|latex|markdown")
     for result in results:
         if not result.scored:
             reasons = dict.fromkeys(failure.reason for failure in result.failures)

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from adcc_onnx.errors import OptionError, did_you_mean
 
 if TYPE_CHECKING:
+    from adcc_onnx.report.paper_table import TableLayout
     from adcc_onnx.results.evaluation_result import EvaluationResult
     from adcc_onnx.results.store import Store
     from adcc_onnx.statistics.resampling import Resampling
 
-FORMATS = ("table", "csv", "json", "html", "latex")
+FORMATS = ("table", "csv", "json", "html", "latex", "markdown")
+PAPER_FORMATS = ("latex", "markdown")
 
 _Result = TypeVar("_Result")
 
 
-def render(stores: Sequence[Store], style: str, resampling: Resampling | None = None) -> str:
+def render(
+    stores: Sequence[Store],
+    style: str,
+    resampling: Resampling | None = None,
+    layout: TableLayout | None = None,
+) -> str:
     """Render all runs of some stores.
 
     Args:
         stores: Stores that hold the runs.
         style: One of `FORMATS`.
         resampling: Settings of the confidence intervals and tests.
+        layout: Columns, caption and label of the formats `PAPER_FORMATS`.
 
     Returns:
         Text that ends in a newline.
@@ -31,15 +40,18 @@ def render(stores: Sequence[Store], style: str, resampling: Resampling | None = 
     Raises:
         OptionError: The format is unknown.
     """
-    return render_results(_results(stores, resampling), style)
+    return render_results(_results(stores, resampling), style, layout)
 
 
-def render_results(results: Sequence[EvaluationResult], style: str) -> str:
+def render_results(
+    results: Sequence[EvaluationResult], style: str, layout: TableLayout | None = None
+) -> str:
     """Render results of evaluations.
 
     Args:
         results: The results.
         style: One of `FORMATS`.
+        layout: Columns, caption and label of the formats `PAPER_FORMATS`.
 
     Returns:
         Text that ends in a newline.
@@ -51,10 +63,18 @@ def render_results(results: Sequence[EvaluationResult], style: str) -> str:
     from adcc_onnx.report.html.page import results_to_html
     from adcc_onnx.report.json_format import results_to_json
     from adcc_onnx.report.latex_format import results_to_latex
+    from adcc_onnx.report.markdown_format import results_to_markdown
     from adcc_onnx.report.text_table import results_to_table
 
-    writers = (results_to_table, results_to_csv, results_to_json, results_to_html, results_to_latex)
-    return _writer("runs", dict(zip(FORMATS, writers, strict=True)), style)(results)
+    writers: dict[str, Callable[[Sequence[EvaluationResult]], str]] = {
+        "table": results_to_table,
+        "csv": results_to_csv,
+        "json": results_to_json,
+        "html": results_to_html,
+        "latex": partial(results_to_latex, layout=layout),
+        "markdown": partial(results_to_markdown, layout=layout),
+    }
+    return _writer("runs", writers, style)(results)
 
 
 def render_per_image(

@@ -68,7 +68,13 @@ def ranked_table(result: EvaluationResult) -> RankedTable:
 
 def notes(result: EvaluationResult) -> list[str]:
     """Return the legend of the table, and lines about what failed."""
-    lines = [] if result.ranking is None else _legend(result, result.ranking)
+    legend = [] if result.ranking is None else _legend(result, result.ranking)
+    return [*legend, *failure_notes(result)]
+
+
+def failure_notes(result: EvaluationResult) -> list[str]:
+    """Return lines about what failed, and one if the run is not complete."""
+    lines: list[str] = []
     skipped = _failed_everywhere(result)
     lines += [f"no scores for {', '.join(names)}: {why}" for why, names in skipped.items()]
     listed = {name for names in skipped.values() for name in names}
@@ -141,7 +147,6 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
             "significance tests."
         ]
     percent = f"{100 * confidence:.3g} %"
-    images = result.scored
     lines = [f"[ ]: {percent} confidence interval of {title}; time: per image, metrics included"]
     if ranking.not_significantly_worse(confidence):
         lines.append(
@@ -156,6 +161,19 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
     if ranking.controls:
         names = ", ".join(ranking.controls)
         lines.append(f"Controls do not depend on the model and are not ranked: {names}.")
+    return [*lines, *reliability_notes(result, ranking, _NOT_SIGNIFICANT)]
+
+
+def reliability_notes(result: EvaluationResult, ranking: Ranking, mark: str) -> list[str]:
+    """Return lines that warn of conclusions from few images.
+
+    Args:
+        result: The result of the run.
+        ranking: Its ranking.
+        mark: The mark of methods that are not significantly different from the best.
+    """
+    images, confidence = result.scored, result.resampling.confidence
+    lines = []
     if images < _FEW_IMAGES:
         lines.append(
             f"Only {images} images: intervals and tests are unreliable below {_FEW_IMAGES} images."
@@ -163,7 +181,7 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
     # Of the 2^n signs of n differences, the observed ones and their opposite are always as extreme.
     if ranking.pairs and ranking.pairs * 2.0 ** (1 - images) >= 1.0 - confidence:
         lines.append(
-            f"With {images} images, no difference can be significant at {percent}: "
-            f"{_NOT_SIGNIFICANT} says nothing about which method is better."
+            f"With {images} images, no difference can be significant at {100 * confidence:.3g} %: "
+            f"{mark} says nothing about which method is better."
         )
     return lines

@@ -60,7 +60,9 @@ def compare_pairs(
         tested = permutation_p_values(values[i], values[i + 1 :], score.from_means, refined)
         found.extend(tested.tolist())
     corrected = holm_correction(np.array(found)).tolist()
-    differences = {(i, j): _difference(values[i], values[j], score, resampling) for i, j in pairs}
+    differences = {
+        (i, j): score_difference(values[i], values[j], score, resampling) for i, j in pairs
+    }
     names = [method.name for method in methods]
     return Pairwise(names, differences, dict(zip(pairs, corrected, strict=True)))
 
@@ -86,8 +88,19 @@ def rank_images(
     return mean_ranks(complete, resampling.confidence)
 
 
-def _difference(
+def score_difference(
     one: Float64Array, other: Float64Array, score: Score, resampling: Resampling
 ) -> PairedDifference:
+    """Compute the difference of a score on the images that have all values of both methods.
+
+    Args:
+        one: Values of a method, [K, n]; NaN where an image has none.
+        other: Values of the other method on the same images, [K, n].
+        score: The score.
+        resampling: Settings of the interval.
+
+    Returns:
+        The score of `one` minus that of `other`, with its interval.
+    """
     both = ~np.isnan(one - other).any(axis=0)
     return paired_difference(one[:, both], other[:, both], score.from_means, resampling)
