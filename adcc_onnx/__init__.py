@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from adcc_onnx.api.measuring import benchmark, doctor, randomize, validate_metrics
     from adcc_onnx.api.models import load
     from adcc_onnx.api.reports import merge, overlay, render_report
+    from adcc_onnx.api.run_exporting import export_run
     from adcc_onnx.api.stored_results import read_results
     from adcc_onnx.cams.method import Method, MethodContext, Need
     from adcc_onnx.cams.method_registry import list_methods, method
@@ -81,6 +82,7 @@ _NAMES_BY_MODULE = {
     "api.measuring": ("benchmark", "doctor", "randomize", "validate_metrics"),
     "api.models": ("load",),
     "api.reports": ("merge", "overlay", "render_report"),
+    "api.run_exporting": ("export_run",),
     "api.stored_results": ("read_results",),
     "cams.method": ("Method", "MethodContext", "Need"),
     "cams.method_registry": ("list_methods", "method"),
@@ -166,6 +168,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "export_run",
     "expose",
     "gate",
     "inspect",

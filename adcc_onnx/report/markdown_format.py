@@ -9,8 +9,8 @@ from adcc_onnx.report.paper_table import Cell, PaperTable, TableLayout, paper_ta
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.results.evaluation_result import EvaluationResult
 
-# A colon and the dot of "www." would otherwise make links of addresses.
-_SPECIAL = re.compile(r"[\\`*_\[\]<>|~&!$#:]|(?<=\bwww)\.")
+# The colon of "https://" and the dot of "www." would otherwise make links of addresses.
+_SPECIAL = re.compile(r"[\\`*_\[\]<>|~&!$#]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 
 
 def results_to_markdown(
@@ -58,7 +58,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _cell(cell: Cell) -> str:
     bold = f"**{cell.value}**" if cell.best else cell.value
-    return " ".join(part for part in (bold + cell.marks, escape_markdown(cell.interval)) if part)
+    return " ".join(part for part in (bold + cell.marks, cell.interval) if part)
 
 
 def escape_markdown(text: str) -> str:

@@ -93,6 +93,11 @@ class GateResult:
     lines: list[str]
 
     @property
+    def checks(self) -> list[RequirementCheck | BaselineCheck]:
+        """All checks, in the order of `lines`."""
+        return [*self.requirements, *self.comparisons]
+
+    @property
     def passed(self) -> bool:
         """Whether no check failed."""
         return not self.failures
@@ -100,8 +105,7 @@ class GateResult:
     @property
     def failures(self) -> list[str]:
         """The lines of the checks that failed."""
-        checks = [*self.requirements, *self.comparisons]
-        pairs = zip(checks, self.lines, strict=True)
+        pairs = zip(self.checks, self.lines, strict=True)
         return [line for check, line in pairs if check.outcome == "failed"]
 
 
