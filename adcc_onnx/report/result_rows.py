@@ -68,7 +68,13 @@ def ranked_table(result: EvaluationResult) -> RankedTable:
 
 def notes(result: EvaluationResult) -> list[str]:
     """Return the legend of the table, and lines about what failed."""
-    lines = [] if result.ranking is None else _legend(result, result.ranking)
+    legend = [] if result.ranking is None else _legend(result, result.ranking)
+    return [*legend, *remarks(result)]
+
+
+def remarks(result: EvaluationResult) -> list[str]:
+    """Return what limits the results: few images, methods without scores, and failures."""
+    lines = [] if result.ranking is None else _few_images(result, result.ranking)
     skipped = _failed_everywhere(result)
     lines += [f"no scores for {', '.join(names)}: {why}" for why, names in skipped.items()]
     listed = {name for names in skipped.values() for name in names}
@@ -141,7 +147,6 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
             "significance tests."
         ]
     percent = f"{100 * confidence:.3g} %"
-    images = result.scored
     lines = [f"[ ]: {percent} confidence interval of {title}; time: per image, metrics included"]
     if ranking.not_significantly_worse(confidence):
         lines.append(
@@ -156,6 +161,15 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
     if ranking.controls:
         names = ", ".join(ranking.controls)
         lines.append(f"Controls do not depend on the model and are not ranked: {names}.")
+    return lines
+
+
+def _few_images(result: EvaluationResult, ranking: Ranking) -> list[str]:
+    """Say where the number of images is too small for intervals and tests."""
+    if ranking.score.name not in result.methods[ranking.best].intervals:
+        return []
+    confidence, images, lines = result.resampling.confidence, result.scored, []
+    percent = f"{100 * confidence:.3g} %"
     if images < _FEW_IMAGES:
         lines.append(
             f"Only {images} images: intervals and tests are unreliable below {_FEW_IMAGES} images."

@@ -65,17 +65,15 @@ def chart_data(id: str, result: EvaluationResult, details: RunDetails) -> dict[s
             for method, parts in details.boxes.items()
         },
         "curves": _curves(result),
-        "kinds": [
-            kind for kind in KINDS if any(kind in kinds for kinds in details.images.values())
-        ],
+        "kinds": [kind for kind in KINDS if any(kind in kinds for kinds in result.shown.values())],
         "labels": {
             str(index): safe(class_name(run.labels, index))
             for index in explained_classes(
-                [r for r in result.image_rows if r.position in details.images]
+                [r for r in result.image_rows if r.position in result.shown]
             )
         },
         "fill": _fill(run.config),
-        "images": _images(result, details),
+        "images": _images(result),
     }
 
 
@@ -153,15 +151,15 @@ def _band(
     return {key: [_rounded(v) for v in values.tolist()] for key, values in ends.items()}
 
 
-def _images(result: EvaluationResult, details: RunDetails) -> list[dict[str, Any]]:
+def _images(result: EvaluationResult) -> list[dict[str, Any]]:
     by_position = values_by_position(method_values(result.stored_run))
     failures: dict[str, dict[str, str]] = {}
     for failure in result.failures:
         failures.setdefault(failure.image, {})[failure.method or ""] = safe(failure.reason)
     return [
-        _image(result, row, details.images[row.position], by_position, failures.get(row.name, {}))
+        _image(result, row, result.shown[row.position], by_position, failures.get(row.name, {}))
         for row in result.image_rows
-        if row.position in details.images
+        if row.position in result.shown
     ]
 
 
@@ -187,6 +185,11 @@ def _image(
         "values": {
             name: {key: _rounded(value) for key, value in found[at].items()}
             for name, found in values.items()
+            if at in found
+        },
+        "masked": {
+            name: _rounded(found[at])
+            for name, found in pictures.masked_probabilities.items()
             if at in found
         },
         "failures": failures,

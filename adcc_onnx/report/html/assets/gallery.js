@@ -84,7 +84,7 @@ function scoresText(run, image, method) {
   const values = image.values[method];
   if (!values) return image.failures[method] ?? image.failures[""] ?? "no scores";
   const parts = [];
-  if (values.masked_probability !== undefined) parts.push(`p(e) = ${(100 * values.masked_probability).toFixed(1)} %`);
+  if (method in image.masked) parts.push(`p(e) = ${(100 * image.masked[method]).toFixed(1)} %`);
   for (const [metric, value] of Object.entries(values)) {
     const score = run.scores[metric];
     if (score && value !== null) parts.push(`${score.title} ${formatted(value, score)}`);
