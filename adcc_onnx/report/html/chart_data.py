@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method_registry import method_title
+from adcc_onnx.metrics.metric import CompositeMetric
 from adcc_onnx.report.score_text import score_title
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.results.curve_fractions import curve_fractions
@@ -50,7 +51,7 @@ def chart_data(id: str, result: EvaluationResult, details: RunDetails) -> dict[s
             {"name": name, "title": safe(method_title(name)), "control": name in run.controls}
             for name in names
         ],
-        "scores": scores,
+        "columns": _columns(result),
         "values": {name: _values(result, name) for name in names},
         "seconds": {name: result.methods[name].seconds for name in names},
         "ranks": _ranks(details),
@@ -80,6 +81,14 @@ def chart_data(id: str, result: EvaluationResult, details: RunDetails) -> dict[s
 def _score(score: Score) -> dict[str, Any]:
     higher = score.metric.higher_is_better
     return {"title": score_title(score), "percent": score.is_fraction, "higher": higher}
+
+
+def _columns(result: EvaluationResult) -> dict[str, Any]:
+    """Describe the values of the metrics, and of the parts of composite metrics."""
+    metrics = {score.spec: score.metric for score in result.score_definitions.values()}
+    parts = [p for m in metrics.values() if isinstance(m, CompositeMetric) for p in m.parts]
+    metrics = {**{part.name: part for part in parts}, **metrics}
+    return {name: _score(Score(name, name, metric)) for name, metric in metrics.items()}
 
 
 def _values(result: EvaluationResult, name: str) -> dict[str, list[float | None]]:

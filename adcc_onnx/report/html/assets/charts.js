@@ -127,7 +127,7 @@ const CHARTS = {
   distributions(run, width) {
     const rows = Object.entries(run.distributions).flatMap(([method, metrics]) =>
       Object.entries(metrics).map(([metric, [low, q1, median, q3, high]]) =>
-        ({ method, title: titleOf(run, method), metric: run.scores[metric].title, low, q1, median, q3, high })));
+        ({ method, title: titleOf(run, method), metric: run.columns[metric].title, low, q1, median, q3, high })));
     if (!rows.length) return null;
     const color = (row) => colorOf(run, row.method);
     return Plot.plot({
