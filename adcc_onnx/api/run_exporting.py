@@ -76,7 +76,8 @@ def export_run(
     require_confidence(confidence)
     files = [Path(run) for run in as_list(runs) if not isinstance(run, EvaluationResult)]
     _check_place(place, to, force, files)
-    results = results_of(runs, Resampling(confidence, seed))
+    pictures = to == "fiftyone" and images is None
+    results = results_of(runs, Resampling(confidence, seed), pictures)
     if not results:
         raise StoreError("there is no run to export")
     folder = None if images is None else Path(images)

@@ -48,12 +48,15 @@ def read_results(
     return results_of(runs, Resampling(confidence, seed))
 
 
-def results_of(runs: Run | Sequence[Run], resampling: Resampling) -> list[EvaluationResult]:
+def results_of(
+    runs: Run | Sequence[Run], resampling: Resampling, all_pictures: bool = False
+) -> list[EvaluationResult]:
     """Return the results of runs that are given as files or as results.
 
     Args:
         runs: The runs.
         resampling: Settings of the intervals and tests of runs that are read from files.
+        all_pictures: Whether the results hold the pictures of all images.
 
     Returns:
         The results; a file may hold several.
@@ -67,7 +70,7 @@ def results_of(runs: Run | Sequence[Run], resampling: Resampling) -> list[Evalua
             found.append(run)
             continue
         with Store.open(Path(run)) as store:
-            found += evaluation_results(store, resampling)
+            found += evaluation_results(store, resampling, all_pictures)
     return found
 
 

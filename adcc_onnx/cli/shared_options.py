@@ -376,6 +376,12 @@ _PLAN_OPTIONS = [
     ),
     target_option(),
     seed_option,
+    option(
+        "--thumbnails/--no-thumbnails",
+        heading="Output",
+        default=True,
+        help="Whether the run keeps thumbnails and small maps, which HTML reports show.",
+    ),
 ]
 
 

@@ -35,6 +35,7 @@ class Plan:
         protocol: The name of the protocol, which fixes the definitions.
         fill: The values of fully masked pixels: "zero" or "black".
         seed: The seed of all random numbers.
+        pictures: Whether the run keeps thumbnails and small maps for reports.
         unavailable: Why methods cannot explain the model, by the method's name; see
             `mark_unavailable`.
     """
@@ -45,6 +46,7 @@ class Plan:
     protocol: str
     fill: Fill
     seed: int
+    pictures: bool = False
     unavailable: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -150,6 +152,7 @@ class Plan:
             "target": self.target,
             "methods": list(self.methods),
             "controls": self.controls,
+            **({"labels": list(model.labels)} if model.labels else {}),
             "metrics": list(self.metrics),
             "seed": self.seed,
             "images": source,
@@ -172,6 +175,7 @@ def make_plan(
     steps: int | None = None,
     maps: Sequence[ReadyMaps] = (),
     controls: bool = False,
+    pictures: bool = False,
 ) -> Plan:
     """Make a plan from names or instances of methods and metrics.
 
@@ -187,6 +191,7 @@ def make_plan(
         steps: Number of steps of insertion and deletion where these have no options of their own.
         maps: Ready-made maps; each appears in the table under its folder's name.
         controls: Whether the controls `random` and `center` run beside the methods.
+        pictures: Whether the run keeps thumbnails and small maps for reports.
 
     Returns:
         The plan.
@@ -210,7 +215,9 @@ def make_plan(
         chosen.setdefault(control, get_method(control))
     options = {"baseline": baseline, "steps": steps}
     measured = dict(_named_metric(metric, options) for metric in metrics or ADCC_FAMILY)
-    return Plan(chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed)
+    return Plan(
+        chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed, pictures
+    )
 
 
 def named_method(method: str | Method) -> tuple[str, Method]:

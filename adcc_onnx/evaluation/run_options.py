@@ -120,6 +120,7 @@ class PlanOptions:
         second_maps: Folders of their maps of the explanation maps.
         seed: Seed of all random numbers.
         controls: Whether the controls `random` and `center` run beside the methods.
+        thumbnails: Whether the run keeps thumbnails and small maps for reports.
     """
 
     methods: Sequence[str | Method] = ()
@@ -133,6 +134,7 @@ class PlanOptions:
     second_maps: Sequence[str | Path] = ()
     seed: int = 0
     controls: bool = True
+    thumbnails: bool = True
 
     def plan(self) -> Plan:
         """Make the plan.
@@ -155,6 +157,7 @@ class PlanOptions:
             steps=self.steps,
             maps=pair(self.maps, self.second_maps),
             controls=self.controls,
+            pictures=self.thumbnails,
         )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from adcc_onnx.cams.method_registry import method_title
 from adcc_onnx.errors import OptionError
-from adcc_onnx.report.result_rows import failure_notes, headline, reliability_notes
+from adcc_onnx.report.result_rows import headline, remarks
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking
@@ -113,7 +113,6 @@ def _table(result: EvaluationResult, columns: Sequence[Score]) -> PaperTable:
         for name in (*order, *controls)
     ]
     legend = _legend(result, columns, rows, [r for r in rankings.values() if r is not None])
-    reliability = [] if main is None else reliability_notes(result, main, TIE)
     return PaperTable(
         result.model,
         headline(result),
@@ -121,7 +120,7 @@ def _table(result: EvaluationResult, columns: Sequence[Score]) -> PaperTable:
         rows[: len(order)],
         rows[len(order) :],
         legend,
-        [*reliability, *failure_notes(result)],
+        remarks(result, TIE),
     )
 
 

@@ -69,12 +69,17 @@ def ranked_table(result: EvaluationResult) -> RankedTable:
 def notes(result: EvaluationResult) -> list[str]:
     """Return the legend of the table, and lines about what failed."""
     legend = [] if result.ranking is None else _legend(result, result.ranking)
-    return [*legend, *failure_notes(result)]
+    return [*legend, *remarks(result)]
 
 
-def failure_notes(result: EvaluationResult) -> list[str]:
-    """Return lines about what failed, and one if the run is not complete."""
-    lines: list[str] = []
+def remarks(result: EvaluationResult, tie: str = _NOT_SIGNIFICANT) -> list[str]:
+    """Return what limits the results: few images, methods without scores, and failures.
+
+    Args:
+        result: The result of the run.
+        tie: Mark of the methods that are not significantly different from the best.
+    """
+    lines = [] if result.ranking is None else _few_images(result, result.ranking, tie)
     skipped = _failed_everywhere(result)
     lines += [f"no scores for {', '.join(names)}: {why}" for why, names in skipped.items()]
     listed = {name for names in skipped.values() for name in names}
@@ -161,19 +166,15 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
     if ranking.controls:
         names = ", ".join(ranking.controls)
         lines.append(f"Controls do not depend on the model and are not ranked: {names}.")
-    return [*lines, *reliability_notes(result, ranking, _NOT_SIGNIFICANT)]
+    return lines
 
 
-def reliability_notes(result: EvaluationResult, ranking: Ranking, mark: str) -> list[str]:
-    """Return lines that warn of conclusions from few images.
-
-    Args:
-        result: The result of the run.
-        ranking: Its ranking.
-        mark: The mark of methods that are not significantly different from the best.
-    """
-    images, confidence = result.scored, result.resampling.confidence
-    lines = []
+def _few_images(result: EvaluationResult, ranking: Ranking, tie: str) -> list[str]:
+    """Say where the number of images is too small for intervals and tests."""
+    if ranking.score.name not in result.methods[ranking.best].intervals:
+        return []
+    confidence, images, lines = result.resampling.confidence, result.scored, []
+    percent = f"{100 * confidence:.3g} %"
     if images < _FEW_IMAGES:
         lines.append(
             f"Only {images} images: intervals and tests are unreliable below {_FEW_IMAGES} images."
@@ -181,7 +182,7 @@ def reliability_notes(result: EvaluationResult, ranking: Ranking, mark: str) -> 
     # Of the 2^n signs of n differences, the observed ones and their opposite are always as extreme.
     if ranking.pairs and ranking.pairs * 2.0 ** (1 - images) >= 1.0 - confidence:
         lines.append(
-            f"With {images} images, no difference can be significant at {100 * confidence:.3g} %: "
-            f"{mark} says nothing about which method is better."
+            f"With {images} images, no difference can be significant at {percent}: "
+            f"{tie} says nothing about which method is better."
         )
     return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.metrics.scoring import Metrics, dataset_scores
+from adcc_onnx.results.notable_images import notable_images
 from adcc_onnx.results.per_image_records import per_image_records, to_dataframe
 from adcc_onnx.results.ranking import MethodValues, Ranking, align_images, method_values, rank
 from adcc_onnx.results.rows import (
@@ -29,6 +30,8 @@ from adcc_onnx.statistics.resampling import Resampling
 
 Curves = Mapping[str, MeanCurve]
 
+# Images that an HTML report shows of a run, so that it stays below 3 MB.
+SHOWN_IMAGES = 120
 _REPR_METHODS, _REPR_SCORES = 5, 6
 
 
@@ -91,7 +94,9 @@ class EvaluationResult:
         resampling: Settings of the confidence intervals and tests.
         stored_run: Values of every method on every image.
         image_rows: The images, in source order.
-        pictures: Thumbnails and maps of the images that a report shows.
+        shown: Positions of the images that a report shows, with the reasons why; see
+            `notable_images`.
+        pictures: Their thumbnails and maps, as far as the run kept them.
 
     Example:
         >>> import adcc_onnx as adcc
@@ -125,6 +130,7 @@ class EvaluationResult:
     resampling: Resampling
     stored_run: StoredRun = field(compare=False)
     image_rows: Sequence[ImageRow] = field(compare=False)
+    shown: dict[int, list[str]] = field(compare=False)
     pictures: StoredPictures = field(compare=False)
 
     @property
@@ -187,14 +193,17 @@ class EvaluationResult:
 
 
 def evaluation_results(
-    store: Store, resampling: Resampling | None = None
+    store: Store, resampling: Resampling | None = None, all_pictures: bool = False
 ) -> list[EvaluationResult]:
-    """Return the results of all runs of a store."""
-    return [evaluation_result(store, run, resampling) for run in store.runs()]
+    """Return the results of all runs of a store; see `evaluation_result`."""
+    return [evaluation_result(store, run, resampling, all_pictures) for run in store.runs()]
 
 
 def evaluation_result(
-    store: Store, run: StoredRun, resampling: Resampling | None = None
+    store: Store,
+    run: StoredRun,
+    resampling: Resampling | None = None,
+    all_pictures: bool = False,
 ) -> EvaluationResult:
     """Compute the result of one run.
 
@@ -202,12 +211,17 @@ def evaluation_result(
         store: Store that holds the run.
         run: The run, as read from the store.
         resampling: Settings of the confidence intervals and tests.
+        all_pictures: Whether the result holds the pictures of all images, not only of those that a
+            report shows.
 
     Returns:
         The result, which does not need the store any more.
     """
     curves = {name: store.mean_curves(run.number, name) for name in run.methods}
-    return summarize_run(run, store.images(run.number), curves, resampling)
+    found = summarize_run(run, store.images(run.number), curves, resampling)
+    shown = notable_images(run, found.image_rows, method_values(run), found.ranking, SHOWN_IMAGES)
+    positions = [row.position for row in found.image_rows] if all_pictures else shown
+    return replace(found, shown=shown, pictures=store.pictures(run.number, positions))
 
 
 def summarize_run(
@@ -215,7 +229,6 @@ def summarize_run(
     image_rows: Sequence[ImageRow] = (),
     curves: Mapping[str, Curves] | None = None,
     resampling: Resampling | None = None,
-    pictures: StoredPictures | None = None,
 ) -> EvaluationResult:
     """Compute the result of one run from what a store holds of it.
 
@@ -224,7 +237,6 @@ def summarize_run(
         image_rows: Its images, which the per-image values need.
         curves: Mean curves of each method, by method name.
         resampling: Settings of the confidence intervals and tests.
-        pictures: Thumbnails and maps of images.
 
     Returns:
         The result.
@@ -257,7 +269,8 @@ def summarize_run(
         resampling=settings,
         stored_run=run,
         image_rows=image_rows,
-        pictures=pictures or StoredPictures(),
+        shown={},
+        pictures=StoredPictures(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -10,8 +11,12 @@ from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.results.ranking import MethodValues, Ranking, align_images
 from adcc_onnx.results.rows import ImageRow, MethodColumns, StoredRun
 
-# Reasons why an image is shown, in the order in which a limited number of images is filled.
-KINDS = ("best", "worst", "median", "disputed", "wrong prediction", "degenerate", "failed", "other")
+# Reasons why an image is shown. Of the first kinds, there are as many images as are chosen.
+_CHOSEN_KINDS = ("best", "worst", "median", "disputed")
+KINDS = (*_CHOSEN_KINDS, "wrong prediction", "degenerate", "failed")
+
+# A run has this many images for each of a chosen kind, or most would be best and worst at once.
+_IMAGES_PER_CHOSEN = 8
 
 
 def notable_images(
@@ -34,20 +39,21 @@ def notable_images(
         most: Largest number of images.
 
     Returns:
-        The reasons by position, the images in source order. If the run has more images than
-        `most`, every reason gets the same number of images as far as there are any.
+        The reasons by position, the images in source order; every image of a run that has no more
+        than `most`, some of them without a reason.
     """
-    candidates = {kind: list(_candidates(kind, run, rows, methods, ranking)) for kind in KINDS}
-    share = max(1, most // len(KINDS))
+    share = most // (len(KINDS) + 1)
+    chosen = max(1, min(share, len(rows) // _IMAGES_PER_CHOSEN))
     found: dict[int, list[str]] = {}
+    everything = len(rows) <= most
     for kind in KINDS:
-        for position in candidates[kind][:share] if kind != "other" else ():
-            if position in found or len(found) < most:
-                found.setdefault(position, []).append(kind)
-    for position in candidates["other"]:
+        limit = chosen if kind in _CHOSEN_KINDS else len(rows) if everything else share
+        for position in islice(_candidates(kind, run, rows, methods, ranking), limit):
+            found.setdefault(position, []).append(kind)
+    for row in rows:
         if len(found) >= most:
             break
-        found.setdefault(position, [])
+        found.setdefault(row.position, [])
     return dict(sorted(found.items()))
 
 
@@ -68,11 +74,9 @@ def _candidates(
     elif kind == "degenerate":
         constant = {int(p) for m in _ranked(run) for p in m.positions[m.degenerate]}
         yield from sorted(constant)
-    elif kind == "failed":
+    else:
         names = {failure.image for failure in run.failures}
         yield from (row.position for row in rows if row.name in names)
-    else:
-        yield from (row.position for row in rows)
 
 
 def _ranked(run: StoredRun) -> list[MethodColumns]:

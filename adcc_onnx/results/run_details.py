@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.results.evaluation_result import EvaluationResult
-from adcc_onnx.results.notable_images import notable_images
 from adcc_onnx.results.pairwise import Pairwise, compare_pairs, rank_images
 from adcc_onnx.results.ranking import MethodValues, method_values
 from adcc_onnx.results.rows import ImageRow
@@ -57,7 +56,6 @@ class RunDetails:
         points: Values of the parts of ADCC, by method and metric, [n] for the images at
             `point_positions`.
         point_positions: Positions of the images of `points`, by method.
-        images: Images to show, with the reasons why, by position.
     """
 
     pairs: Pairwise | None
@@ -68,25 +66,22 @@ class RunDetails:
     boxes: dict[str, dict[str, BoxPlot]]
     points: dict[str, dict[str, Float64Array]]
     point_positions: dict[str, NDArray[np.int64]]
-    images: dict[int, list[str]]
 
 
-def run_details(result: EvaluationResult, most_images: int) -> RunDetails:
+def run_details(result: EvaluationResult) -> RunDetails:
     """Compute what a full report shows of one run.
 
     Args:
         result: The result of the run.
-        most_images: Largest number of images to show.
 
     Returns:
         The details.
     """
     methods, rows = method_values(result.stored_run), result.image_rows
     ranking, settings = result.ranking, result.resampling
-    images = notable_images(result.stored_run, rows, methods, ranking, most_images)
     points, positions = _points(methods)
     if ranking is None:
-        return RunDetails(None, None, [], [], [], _boxes(methods), points, positions, images)
+        return RunDetails(None, None, [], [], [], _boxes(methods), points, positions)
     by_name = {method.name: method for method in methods}
     scored = [by_name[n] for n in ranking.rows if n == ranking.best or n in ranking.p_values]
     several = len(scored) > 1
@@ -99,7 +94,6 @@ def run_details(result: EvaluationResult, most_images: int) -> RunDetails:
         _boxes(methods),
         points,
         positions,
-        images,
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.results.database import Database
@@ -18,10 +19,12 @@ from adcc_onnx.results.rows import (
     MeanCurve,
     MethodColumns,
     ScoreRow,
+    StoredPictures,
     StoredRun,
 )
 
 CURVE_TYPE = np.dtype("<f4")
+MAP_TYPE = np.dtype("<f2")
 _IMAGE_COLUMNS = "position, name, label, target, predicted, probability, failure"
 
 
@@ -88,13 +91,16 @@ class RunReader(Database):
         at = (run, position)
         with self._translated_errors():
             image = self._connection.execute(
-                f"SELECT {_IMAGE_COLUMNS} FROM image WHERE run = ? AND position = ?", at
+                f"SELECT {_IMAGE_COLUMNS}, jpeg FROM image "
+                "LEFT JOIN thumbnail USING (run, position) WHERE run = ? AND position = ?",
+                at,
             ).fetchone()
             scores = self._connection.execute(
-                "SELECT method, degenerate, failure, figures, seconds FROM score "
-                "WHERE run = ? AND position = ? ORDER BY method",
+                "SELECT method, degenerate, failure, figures, seconds, masked_probability "
+                "FROM score WHERE run = ? AND position = ? ORDER BY method",
                 at,
             ).fetchall()
+            heatmaps = self._heatmaps(run, position)
             return ImageRow(*image), [
                 ScoreRow(
                     position,
@@ -104,8 +110,10 @@ class RunReader(Database):
                     json.loads(values),
                     seconds,
                     self._curves(run, position, method),
+                    masked_probability,
+                    heatmaps.get(method),
                 )
-                for method, degenerate, failure, values, seconds in scores
+                for method, degenerate, failure, values, seconds, masked_probability in scores
             ]
 
     def mean_curves(self, run: int, method: str) -> dict[str, MeanCurve]:
@@ -126,6 +134,36 @@ class RunReader(Database):
         return {
             name: MeanCurve(mean, np.sqrt(squares / max(1, count - 1) / count))
             for name, (count, mean, squares) in sums.items()
+        }
+
+    def pictures(self, run: int, positions: Collection[int]) -> StoredPictures:
+        """Return the thumbnails and maps of some images, as far as the run kept them."""
+        found = StoredPictures()
+        with self._translated_errors():
+            for position in positions:
+                row = self._connection.execute(
+                    "SELECT jpeg FROM thumbnail WHERE run = ? AND position = ?", (run, position)
+                ).fetchone()
+                if row is not None:
+                    found.thumbnails[position] = row[0]
+                for method, heatmap in self._heatmaps(run, position).items():
+                    found.maps.setdefault(method, {})[position] = heatmap
+                for method, probability in self._connection.execute(
+                    "SELECT method, masked_probability FROM score WHERE run = ? AND position = ? "
+                    "AND masked_probability IS NOT NULL",
+                    (run, position),
+                ):
+                    found.masked_probabilities.setdefault(method, {})[position] = probability
+        return found
+
+    def _heatmaps(self, run: int, position: int) -> dict[str, NDArray[np.float16]]:
+        rows = self._connection.execute(
+            "SELECT method, height, width, points FROM heatmap WHERE run = ? AND position = ?",
+            (run, position),
+        )
+        return {
+            method: np.frombuffer(points, MAP_TYPE).reshape(height, width).astype(np.float16)
+            for method, height, width, points in rows
         }
 
     def _curves(self, run: int, position: int, method: str) -> dict[str, Float64Array]:

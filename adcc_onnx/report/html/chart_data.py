@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method_registry import method_title
+from adcc_onnx.metrics.metric import CompositeMetric
 from adcc_onnx.report.score_text import score_title
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.results.curve_fractions import curve_fractions
@@ -50,7 +51,7 @@ def chart_data(id: str, result: EvaluationResult, details: RunDetails) -> dict[s
             {"name": name, "title": safe(method_title(name)), "control": name in run.controls}
             for name in names
         ],
-        "scores": scores,
+        "columns": _columns(result),
         "values": {name: _values(result, name) for name in names},
         "seconds": {name: result.methods[name].seconds for name in names},
         "ranks": _ranks(details),
@@ -65,23 +66,29 @@ def chart_data(id: str, result: EvaluationResult, details: RunDetails) -> dict[s
             for method, parts in details.boxes.items()
         },
         "curves": _curves(result),
-        "kinds": [
-            kind for kind in KINDS if any(kind in kinds for kinds in details.images.values())
-        ],
+        "kinds": [kind for kind in KINDS if any(kind in kinds for kinds in result.shown.values())],
         "labels": {
             str(index): safe(class_name(run.labels, index))
             for index in explained_classes(
-                [r for r in result.image_rows if r.position in details.images]
+                [r for r in result.image_rows if r.position in result.shown]
             )
         },
         "fill": _fill(run.config),
-        "images": _images(result, details),
+        "images": _images(result),
     }
 
 
 def _score(score: Score) -> dict[str, Any]:
     higher = score.metric.higher_is_better
     return {"title": score_title(score), "percent": score.is_fraction, "higher": higher}
+
+
+def _columns(result: EvaluationResult) -> dict[str, Any]:
+    """Describe the values of the metrics, and of the parts of composite metrics."""
+    metrics = {score.spec: score.metric for score in result.score_definitions.values()}
+    parts = [p for m in metrics.values() if isinstance(m, CompositeMetric) for p in m.parts]
+    metrics = {**{part.name: part for part in parts}, **metrics}
+    return {name: _score(Score(name, name, metric)) for name, metric in metrics.items()}
 
 
 def _values(result: EvaluationResult, name: str) -> dict[str, list[float | None]]:
@@ -153,15 +160,15 @@ def _band(
     return {key: [_rounded(v) for v in values.tolist()] for key, values in ends.items()}
 
 
-def _images(result: EvaluationResult, details: RunDetails) -> list[dict[str, Any]]:
+def _images(result: EvaluationResult) -> list[dict[str, Any]]:
     by_position = values_by_position(method_values(result.stored_run))
     failures: dict[str, dict[str, str]] = {}
     for failure in result.failures:
         failures.setdefault(failure.image, {})[failure.method or ""] = safe(failure.reason)
     return [
-        _image(result, row, details.images[row.position], by_position, failures.get(row.name, {}))
+        _image(result, row, result.shown[row.position], by_position, failures.get(row.name, {}))
         for row in result.image_rows
-        if row.position in details.images
+        if row.position in result.shown
     ]
 
 
@@ -187,6 +194,11 @@ def _image(
         "values": {
             name: {key: _rounded(value) for key, value in found[at].items()}
             for name, found in values.items()
+            if at in found
+        },
+        "masked": {
+            name: _rounded(found[at])
+            for name, found in pictures.masked_probabilities.items()
             if at in found
         },
         "failures": failures,

@@ -16,7 +16,6 @@ from adcc_onnx.report.score_text import score_title
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.run_details import RunDetails, run_details
 
-MOST_IMAGES = 120  # of each run, so that the page stays below 3 MB
 _LIBRARIES = ("vendor/d3.min.js", "vendor/plot.min.js")
 _SCRIPTS = (*_LIBRARIES, "assets/charts.js", "assets/gallery.js", "assets/page.js")
 
@@ -30,7 +29,7 @@ def results_to_html(results: Sequence[EvaluationResult]) -> str:
     Returns:
         The page. Its content security policy allows no network and no other script than its own.
     """
-    details = [run_details(result, MOST_IMAGES) for result in results]
+    details = [run_details(result) for result in results]
     return _fill(results, details)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adcc_onnx.cams.method_registry import method_title
-from adcc_onnx.report.result_rows import format_seconds, headline, notes
+from adcc_onnx.report.result_rows import format_seconds, headline, remarks
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.report.verdict import verdict_sentences
@@ -52,13 +52,13 @@ def run_section(id: str, result: EvaluationResult, details: RunDetails) -> dict[
             {"controls": False, "rows": [_row(result, name, scores, counts) for name in order]},
             *_control_group(result, controls, scores, counts),
         ],
-        "notes": [safe(note) for note in notes(result)],
+        "notes": [safe(note) for note in remarks(result)],
         "main_title": "" if ranking is None else score_title(ranking.score),
         "has_pairs": details.pairs is not None,
         "has_parts": bool(details.points),
         "curves": [{"name": name, "title": name.replace("_", " ")} for name in curves],
-        "gallery": bool(details.images),
-        "gallery_note": _gallery_note(result, details),
+        "gallery": bool(result.shown),
+        "gallery_note": _gallery_note(result),
         "subgroups": _subgroup_tables(result, details, names),
         "failures": [
             {
@@ -184,10 +184,10 @@ def _main_cell(result: EvaluationResult, name: str) -> str:
     return f"{value} {format_interval(score, method.intervals.get(score.name))}".strip()
 
 
-def _gallery_note(result: EvaluationResult, details: RunDetails) -> str:
+def _gallery_note(result: EvaluationResult) -> str:
     note = "Best, worst and median refer to the best method; disputed images differ most between "
     note += "the methods."
-    shown = len(details.images)
+    shown = len(result.shown)
     if shown < result.images:
         note += f" {shown} of {result.images} images are shown: the same number of each kind."
     if not result.pictures.thumbnails:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.errors import OptionError
+from adcc_onnx.errors import AdccWarning, OptionError
 from adcc_onnx.report.json_format import json_text
 from adcc_onnx.report.run_exports.field_names import field_names
 from adcc_onnx.results.evaluation_result import EvaluationResult
@@ -62,6 +63,13 @@ def _write_dataset(result: EvaluationResult, out: Path, images: Path | None) -> 
             continue
         found = {name: of.get(row.position, {}) for name, of in values.items()}
         samples.append({"filepath": path, **_sample(result, row, found, names)})
+    if len(samples) < len(result.image_rows):
+        warnings.warn(
+            f"{len(result.image_rows) - len(samples)} of {len(result.image_rows)} images are left "
+            f"out of the data set of {result.model}: there is no picture of them",
+            AdccWarning,
+            stacklevel=2,
+        )
     config = result.stored_run.config
     info = {key: config[key] for key in _CONFIG if key in config}
     info |= {"model": result.model, "fields": names}

@@ -81,10 +81,10 @@ const CHARTS = {
     ]);
     const most = Math.max(1e-9, ...cells.map((cell) => Math.abs(cell.value)));
     const digits = run.main.percent ? 1 : 2;
-    const side = Math.min(width, leftMargin(run) + 44 * titles.length + 20);
+    const side = Math.min(width, leftMargin(run) + 44 * titles.length + 50);
     return Plot.plot({
       width: side, height: 44 + leftMargin(run) * 0.7 + 26 * titles.length, marginLeft: leftMargin(run),
-      marginTop: leftMargin(run) * 0.7,
+      marginTop: leftMargin(run) * 0.7, marginRight: 50,
       x: { domain: titles, axis: "top", label: null, tickRotate: -40 },
       y: { domain: titles, label: null },
       color: { type: "diverging", scheme: "PuOr", domain: [-most, most], reverse: run.main.higher },
@@ -127,12 +127,12 @@ const CHARTS = {
   distributions(run, width) {
     const rows = Object.entries(run.distributions).flatMap(([method, metrics]) =>
       Object.entries(metrics).map(([metric, [low, q1, median, q3, high]]) =>
-        ({ method, title: titleOf(run, method), metric: run.scores[metric].title, low, q1, median, q3, high })));
+        ({ method, title: titleOf(run, method), metric: run.columns[metric].title, low, q1, median, q3, high })));
     if (!rows.length) return null;
     const color = (row) => colorOf(run, row.method);
     return Plot.plot({
       width, marginLeft: leftMargin(run), marginRight: 20, height: 60 + 3 * (24 + 20 * run.methods.length),
-      fy: { label: null, domain: [...new Set(rows.map((row) => row.metric))] },
+      fy: { axis: null, domain: [...new Set(rows.map((row) => row.metric))] },
       x: { domain: [0, 1], tickFormat: "%", grid: true, label: null },
       y: { domain: run.methods.map((m) => m.title), label: null },
       marks: [
@@ -144,7 +144,6 @@ const CHARTS = {
           title: (row) => `${row.title}, ${row.metric}: median ${(100 * row.median).toFixed(1)}, quartiles ${(100 * row.q1).toFixed(1)} to ${(100 * row.q3).toFixed(1)}`,
         }),
       ],
-      facet: { marginRight: 10 },
     });
   },
 
@@ -174,24 +173,33 @@ const CHARTS = {
       .map((row) => ({ ...row, quality: row.ends[0] * scale }))
       .sort((a, b) => a.seconds - b.seconds);
     const front = [];
-    for (const row of rows.filter((r) => !r.control)) {
+    const methods = rows.filter((row) => !row.control);
+    for (const row of methods) {
       if (!front.length || sign * row.quality > sign * front[front.length - 1].quality) front.push(row);
     }
+    // Controls far below the methods would squeeze these into one line.
+    const [low, high] = d3.extent(methods, (row) => row.quality);
+    const reach = Math.max(high - low, 0.1 * Math.abs(high) || 1);
+    const shown = rows.filter((row) => row.quality >= low - reach && row.quality <= high + reach);
     return Plot.plot({
-      width, height: 320, grid: true, marginRight: 110,
-      x: { type: "log", label: "Seconds per image (log scale)", tickFormat: "~s" },
-      y: { label: `${run.main.title}${run.main.percent ? " (%)" : ""}`, nice: true },
+      width, height: 320, grid: true, marginLeft: 50, marginRight: 110,
+      x: { type: "log", label: "Time per image (log scale)", tickFormat: (s) => secondsText(s), ticks: 5 },
+      y: { label: `${run.main.title}${run.main.percent ? " (%)" : ""}`, nice: true, inset: 8 },
       marks: [
-        Plot.line(front, { x: "seconds", y: "quality", curve: sign > 0 ? "step-after" : "step-after", stroke: "currentColor", strokeOpacity: 0.4, strokeDasharray: "4 3" }),
-        Plot.dot(rows, {
+        Plot.line(front, { x: "seconds", y: "quality", curve: "step-after", stroke: "currentColor", strokeOpacity: 0.4, strokeDasharray: "4 3" }),
+        Plot.dot(shown, {
           x: "seconds", y: "quality", r: 5, fill: (row) => colorOf(run, row.name), tip: true,
-          title: (row) => `${row.title}: ${formatted(row.ends[0], run.main)}, ${row.seconds.toPrecision(3)} s per image`,
+          title: (row) => `${row.title}: ${formatted(row.ends[0], run.main)}, ${secondsText(row.seconds)} per image`,
         }),
-        Plot.text(rows, { x: "seconds", y: "quality", text: "title", dx: 8, textAnchor: "start", fill: "currentColor" }),
+        Plot.text(shown, { x: "seconds", y: "quality", text: "title", dx: 8, textAnchor: "start", fill: "currentColor" }),
       ],
     });
   },
 };
+
+function secondsText(seconds) {
+  return seconds < 1 ? `${Number((1000 * seconds).toPrecision(3))} ms` : `${Number(seconds.toPrecision(3))} s`;
+}
 
 // Controls have a dashed line, as in the chart of intervals.
 function dashOf(run, name) {

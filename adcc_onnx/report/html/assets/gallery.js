@@ -84,9 +84,9 @@ function scoresText(run, image, method) {
   const values = image.values[method];
   if (!values) return image.failures[method] ?? image.failures[""] ?? "no scores";
   const parts = [];
-  if (values.masked_probability !== undefined) parts.push(`p(e) = ${(100 * values.masked_probability).toFixed(1)} %`);
+  if (method in image.masked) parts.push(`p(e) = ${(100 * image.masked[method]).toFixed(1)} %`);
   for (const [metric, value] of Object.entries(values)) {
-    const score = run.scores[metric];
+    const score = run.columns[metric];
     if (score && value !== null) parts.push(`${score.title} ${formatted(value, score)}`);
   }
   return parts.join(" · ");
@@ -148,11 +148,11 @@ function openGallery(article, run) {
   if (!section) return;
   const control = (name) => section.querySelector(`[data-control="gallery-${name}"]`);
   const targets = [...new Set(run.images.map((image) => image.target).filter((t) => t !== null))].sort((a, b) => a - b);
-  const metrics = Object.keys(run.scores).filter((name) => run.images.some((i) => Object.values(i.values).some((v) => name in v)));
+  const metrics = Object.keys(run.columns).filter((name) => run.images.some((i) => Object.values(i.values).some((v) => name in v)));
   options(control("method"), run.methods.map((m) => [m.name, m.title]));
   options(control("kind"), [["", "all images"], ...run.kinds.map((kind) => [kind, kind])]);
   options(control("class"), [["", "all classes"], ...targets.map((t) => [t, run.labels[t] ?? `class ${t}`])]);
-  options(control("sort"), [["", "order of the data"], ...metrics.flatMap((m) => [[`-${m}`, `${run.scores[m].title}, high first`], [`+${m}`, `${run.scores[m].title}, low first`]])]);
+  options(control("sort"), [["", "order of the data"], ...metrics.flatMap((m) => [[`-${m}`, `${run.columns[m].title}, high first`], [`+${m}`, `${run.columns[m].title}, low first`]])]);
   let shown = PAGE;
   const render = () => {
     const method = control("method").value, found = selected(run, control, method);
