@@ -29,6 +29,7 @@ from adcc_onnx.graph.programs.tensor_names import NAME_PREFIX
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.model_preprocessing import ImageInput, model_preprocessing
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
+from adcc_onnx.rich_display import rendered
 from adcc_onnx.runtime.batch_check import takes_any_batch
 from adcc_onnx.runtime.devices import Device, capturing, choose_device
 from adcc_onnx.runtime.run_settings import RunSettings
@@ -242,6 +243,10 @@ class Model:
         if self.classifier.scores_reason:
             found["scores_reason"] = self.classifier.scores_reason
         return found
+
+    def _repr_html_(self) -> str | None:
+        html: str | None = rendered(self, "html")
+        return html
 
     def __repr__(self) -> str:
         height, width = self.size

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
+from adcc_onnx.rich_display import rendered
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,8 @@ class Explanation:
         probability: The probability of the explained class, in [0, 1].
         degenerate: Whether the method's map was constant.
         note: A remark of the method about this map; empty without one.
+        thumbnail: The model's crop of the image as a small JPEG; None if it is not known.
+        class_name: The name of the explained class, or "class 3" if the model has no names.
     """
 
     name: str
@@ -32,6 +35,12 @@ class Explanation:
     probability: float
     degenerate: bool
     note: str = ""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    class_name: str = ""
+
+    def _repr_html_(self) -> str | None:
+        html: str | None = rendered(self, "html")
+        return html
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +58,8 @@ class Explanations:
         notes: Remarks of the method, by the image's name.
         failures: The reasons of images that could not be explained, by the image's name. These
             images have no row in the arrays.
+        thumbnails: The model's crops of the images as small JPEGs, by the image's name.
+        class_names: The names of the model's classes; None if they are not known.
     """
 
     method: str
@@ -60,6 +71,8 @@ class Explanations:
     degenerate: NDArray[np.bool_]
     notes: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    thumbnails: dict[str, bytes] = field(default_factory=dict, repr=False)
+    class_names: Sequence[str] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -73,10 +86,20 @@ class Explanations:
             probability=float(self.probabilities[index]),
             degenerate=bool(self.degenerate[index]),
             note=self.notes.get(self.names[index], ""),
+            thumbnail=self.thumbnails.get(self.names[index]),
+            class_name=self._class_name(int(self.targets[index])),
         )
 
     def __iter__(self) -> Iterator[Explanation]:
         return (self[i] for i in range(len(self)))
+
+    def _class_name(self, target: int) -> str:
+        names = self.class_names or ()
+        return names[target] if target < len(names) else f"class {target}"
+
+    def _repr_html_(self) -> str | None:
+        html: str | None = rendered(self, "html")
+        return html
 
     def __repr__(self) -> str:
         height, width = self.maps.shape[1:]
