@@ -52,7 +52,7 @@ def results_to_latex(results: Sequence[EvaluationResult], layout: TableLayout | 
     """
     chosen = layout or TableLayout()
     tables = paper_tables(results, chosen)
-    comments = ["needs \\usepackage{booktabs}"]
+    comments = ["needs booktabs: \\usepackage{booktabs}"]
     for table in tables:
         comments += [table.settings, *table.legend, *table.warnings]
     body = _tabular(tables)
