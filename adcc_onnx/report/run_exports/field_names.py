@@ -23,7 +23,7 @@ def field_names(names: Iterable[str], reserved: Iterable[str] = ()) -> dict[str,
     """
     found: dict[str, str] = {}
     taken = set(reserved)
-    for name in names:
+    for name in dict.fromkeys(names):
         plain = re.sub(r"[^0-9A-Za-z]+", "_", name.replace("++", "pp")).strip("_") or "unnamed"
         if plain[0].isdigit():
             plain = f"n{plain}"
