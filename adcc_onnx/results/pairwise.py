@@ -57,9 +57,10 @@ def compare_pairs(
     pairs = list(combinations(range(len(methods)), 2))
     needed = math.ceil(2 * len(pairs) / (1.0 - resampling.confidence))
     refined = replace(resampling, permutations=max(resampling.permutations, needed))
-    known = ~np.isnan(values).any(axis=1)
-    if (known == known[0]).all():
-        complete = values[:, :, known[0]]
+    known = np.logical_not(np.isnan(values).any(axis=1))
+    shared = np.flatnonzero(known.all(axis=0))
+    if len(shared) == known.any(axis=0).sum():
+        complete = values[:, :, shared]
         p_values = pairwise_p_values(complete, score.from_means, refined).tolist()
         differences = pairwise_differences(complete, score.from_means, resampling)
     else:
