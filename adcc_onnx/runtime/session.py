@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_line
@@ -23,6 +22,7 @@ from adcc_onnx.runtime.cuda_graph import Captured, unrecorded
 from adcc_onnx.runtime.device_array import DeviceArray, to_ort_value
 from adcc_onnx.runtime.devices import Device, uncapturing
 from adcc_onnx.runtime.memory import share_arena, trim_heap
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 Arrays = dict[str, NDArray[Any]]
 Batched = NDArray[Any] | DeviceArray
