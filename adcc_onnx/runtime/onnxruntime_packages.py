@@ -113,9 +113,6 @@ def import_problem() -> Problem | None:
             f"onnxruntime {version} is too old, version {needed} is needed",
             f"pip install --upgrade {name}",
         )
-    if package is not None and release(version) != release(package.version):
-        what = f"the files of {package.name} {package.version} were overwritten by onnxruntime"
-        return Problem(f"{what} {version}", _reinstall(package.name))
     return None
 
 

@@ -56,7 +56,7 @@ def test_the_command(tmp_path: Path) -> None:
     found = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
     assert found["methods"] == ["gradcam"] and found["passes"] == {"gradients": 2}
     lines = CliRunner().invoke(main, words).stdout.splitlines()
-    assert lines[2].split() == ["passes", "per", "image", "2", "gradients"]
+    assert lines[3].split() == ["passes", "per", "image", "2", "gradients"]
 
 
 def test_half_precision_is_measured_against_float32(tmp_path: Path) -> None:
