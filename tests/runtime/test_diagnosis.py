@@ -14,6 +14,7 @@ from helpers.fake_packages import fake_package
 
 from adcc_onnx.cli.command_group import main
 from adcc_onnx.runtime import cuda, devices, onnxruntime_packages
+from adcc_onnx.runtime.instruction_sets import instruction_sets
 
 CARD = cuda.Gpu("NVIDIA H100", 80 * 2**30)
 
@@ -53,7 +54,15 @@ def test_this_machine_is_examined() -> None:
     assert health["onnxruntime"]["version"] == onnxruntime.__version__
     assert health["onnxruntime"]["providers"] == onnxruntime.get_available_providers()
     assert health["onnxruntime"]["device"] == devices.choose_device("auto").reason
-    for line in ("python  ", "numpy  ", "providers  ", "--device auto  ", "kernels  "):
+    assert health["instruction_sets"] == instruction_sets()
+    for line in (
+        "python  ",
+        "instruction sets  ",
+        "numpy  ",
+        "providers  ",
+        "--device auto  ",
+        "kernels  ",
+    ):
         assert any(row.startswith(line) for row in text.splitlines()), line
 
 
