@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 import adcc_onnx
-from adcc_onnx.errors import first_line
+from adcc_onnx.errors import AdccWarning, first_line
 from adcc_onnx.runtime.instruction_sets import instruction_sets
 from adcc_onnx.runtime.onnxruntime_packages import (
     Problem,
@@ -72,7 +73,9 @@ def examine() -> Diagnosis:
     problems = [*overlap_problems("onnxruntime"), *overlap_problems("cv2")]
     broken = import_problem()
     if broken is None:
-        runtime = _runtime()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AdccWarning)  # the overlap is a problem below
+            runtime = _runtime()
         problems += _gpu_problems()
     else:
         runtime = None

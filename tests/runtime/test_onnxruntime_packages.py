@@ -110,6 +110,17 @@ def test_commands_that_run_a_model_say_how_to_install_one(bare: Path, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
+def test_an_export_needs_no_onnxruntime(bare: Path, tmp_path: Path) -> None:
+    """The network's framework is asked for, which comes first."""
+    found = run_commands(bare, tmp_path, {"export": ("export", "caffe:resnet50")})
+    assert found["export"] == [
+        1,
+        "",
+        "adcc-onnx: cannot parse the network 'caffe:resnet50': give torchvision:NAME or "
+        "keras:NAME\n",
+    ]
+
+
 def test_all_help_pages_are_shown_without_onnxruntime(bare: Path, tmp_path: Path) -> None:
     program = """
 import click
@@ -163,6 +174,9 @@ def test_two_packages_whose_mixture_is_importable_cause_a_warning(
     (tmp_path / "site" / "onnxruntime").symlink_to(Path(onnxruntime.__file__).parent)
     done = run(site, tmp_path, "-m", "adcc_onnx", "inspect", MODEL)
     assert done.returncode == 0
+    diagnosed = run(site, tmp_path, "-m", "adcc_onnx", "doctor")
+    assert (diagnosed.returncode, diagnosed.stderr) == (1, "")
+    assert diagnosed.stdout.count("problem: 2 packages of onnxruntime") == 1
     assert done.stderr == (
         "adcc-onnx: 2 packages of onnxruntime overwrite each other's files: onnxruntime, "
         "onnxruntime-gpu; run: pip uninstall -y onnxruntime onnxruntime-gpu && pip install "
