@@ -378,7 +378,7 @@ _PLAN_OPTIONS = [
     seed_option,
     option(
         "--thumbnails/--no-thumbnails",
-        heading="Output",
+        heading=_MEASURE,
         default=True,
         help="Whether the run keeps thumbnails and small maps, which HTML reports show.",
     ),

@@ -128,7 +128,7 @@ class Plan:
             ModelError: No method can explain the model.
         """
         needs = {name: method.needs for name, method in self.methods.items()}
-        return replace(self, unavailable=unavailable_methods(model, needs))
+        return replace(self, unavailable=unavailable_methods(model, needs, self.controls))
 
     def key(self, name: str) -> int:
         """Return the seed of the random numbers of one image; see `image_seed`.

@@ -137,8 +137,10 @@ class EvaluationResult:
 
     @property
     def scored(self) -> int:
-        """Number of images that at least one method was scored on."""
-        positions = [columns.positions for columns in self.stored_run.methods.values()]
+        """Number of images that at least one method was scored on; controls do not count."""
+        methods, controls = self.stored_run.methods, set(self.stored_run.controls)
+        names = [name for name in methods if name not in controls] or list(methods)
+        positions = [methods[name].positions for name in names]
         return len(np.unique(np.concatenate(positions))) if positions else 0
 
     @overload
@@ -166,11 +168,11 @@ class EvaluationResult:
             >>> import adcc_onnx as adcc
             >>> from adcc_onnx.drawings import classifier_path
             >>> model = adcc.load(classifier_path(), device="cpu")
-            >>> result = adcc.evaluate(model, "drawings:2", ["fakecam"], ["coherency"])
+            >>> result = adcc.evaluate(model, "drawings:2", "center", "coherency", controls=False)
             >>> for row in result.per_image(as_dataframe=False):
             ...     print(row["image"], row["method"], row["coherency"])
-            2026-0 fakecam 1.0
-            2026-1 fakecam 1.0
+            2026-0 center 1.0
+            2026-1 center 1.0
         """
         metrics = {score.spec: score.metric for score in self.score_definitions.values()}
         columns = value_columns(metrics)

@@ -16,6 +16,8 @@ from adcc_onnx.statistics.paired_tests import (
     PairedDifference,
     holm_correction,
     paired_difference,
+    pairwise_differences,
+    pairwise_p_values,
     permutation_p_values,
 )
 from adcc_onnx.statistics.rank_tests import MeanRanks, mean_ranks
@@ -55,16 +57,21 @@ def compare_pairs(
     pairs = list(combinations(range(len(methods)), 2))
     needed = math.ceil(2 * len(pairs) / (1.0 - resampling.confidence))
     refined = replace(resampling, permutations=max(resampling.permutations, needed))
-    found: list[float] = []
-    for i in range(len(methods) - 1):
-        tested = permutation_p_values(values[i], values[i + 1 :], score.from_means, refined)
-        found.extend(tested.tolist())
-    corrected = holm_correction(np.array(found)).tolist()
-    differences = {
-        (i, j): score_difference(values[i], values[j], score, resampling) for i, j in pairs
-    }
-    names = [method.name for method in methods]
-    return Pairwise(names, differences, dict(zip(pairs, corrected, strict=True)))
+    known = np.logical_not(np.isnan(values).any(axis=1))
+    shared = np.flatnonzero(known.all(axis=0))
+    if len(shared) == known.any(axis=0).sum():
+        complete = values[:, :, shared]
+        p_values = pairwise_p_values(complete, score.from_means, refined).tolist()
+        differences = pairwise_differences(complete, score.from_means, resampling)
+    else:
+        p_values = [_p_value(values[i], values[j], score, refined) for i, j in pairs]
+        differences = [score_difference(values[i], values[j], score, resampling) for i, j in pairs]
+    corrected = holm_correction(np.array(p_values)).tolist()
+    return Pairwise(
+        [method.name for method in methods],
+        dict(zip(pairs, differences, strict=True)),
+        dict(zip(pairs, corrected, strict=True)),
+    )
 
 
 def rank_images(
@@ -86,6 +93,10 @@ def rank_images(
     if complete.shape[0] < 2 or complete.shape[1] < 2:
         return None
     return mean_ranks(complete, resampling.confidence)
+
+
+def _p_value(one: Float64Array, other: Float64Array, score: Score, resampling: Resampling) -> float:
+    return float(permutation_p_values(one, other[None], score.from_means, resampling)[0])
 
 
 def score_difference(

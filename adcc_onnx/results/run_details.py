@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,19 +147,17 @@ def _points(
 
 
 def values_by_position(
-    methods: Sequence[MethodValues],
-) -> dict[str, dict[int, Mapping[str, float]]]:
-    """Return the values of every method by the positions of the images."""
-    found: dict[str, dict[int, Mapping[str, float]]] = {}
+    methods: Sequence[MethodValues], positions: Collection[int]
+) -> dict[str, dict[int, dict[str, float]]]:
+    """Return the values of every method on some images, by the positions of the images."""
+    found: dict[str, dict[int, dict[str, float]]] = {}
     for method in methods:
-        names = list(method.values)
-        columns = np.stack([method.values[name] for name in names]) if names else np.empty((0, 0))
+        places = np.flatnonzero(np.isin(method.images, list(positions)))
+        values = {name: column[places].tolist() for name, column in method.values.items()}
         found[method.name] = {
-            int(position): {
-                name: float(value)
-                for name, value in zip(names, columns[:, i], strict=True)
-                if not np.isnan(value)
+            position: {
+                name: column[i] for name, column in values.items() if not math.isnan(column[i])
             }
-            for i, position in enumerate(method.images)
+            for i, position in enumerate(method.images[places].tolist())
         }
     return found

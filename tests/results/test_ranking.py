@@ -81,6 +81,18 @@ def test_pairs_are_the_single_tests_corrected_together(insertion: Score) -> None
         assert one.interval is not None and one.interval[0] < one.value < one.interval[1]
 
 
+def test_pairs_with_missing_images_are_compared_on_those_that_both_have(insertion: Score) -> None:
+    methods = [shifted("a", 0.0, seed=1), shifted("b", 0.02, seed=2), shifted("c", 0.1, seed=3)]
+    whole = compare_pairs(methods, insertion, SETTINGS)
+    methods[2].values["insertion"][:10] = np.nan
+    found = compare_pairs(methods, insertion, SETTINGS)
+    one, other = found.differences[0, 1], whole.differences[0, 1]
+    assert one.value == pytest.approx(other.value) and one.images == IMAGES
+    both = methods[0].values["insertion"][10:], methods[2].values["insertion"][10:]
+    assert found.differences[0, 2].images == IMAGES - 10
+    assert found.differences[0, 2].value == pytest.approx(np.mean(both[0] - both[1]))
+
+
 def test_images_are_ranked_by_their_own_values(insertion: Score) -> None:
     methods = [shifted("a", 0.0, seed=1), shifted("b", 0.01, seed=2)]
     found = rank_images(methods, insertion, SETTINGS)

@@ -161,7 +161,7 @@ def _band(
 
 
 def _images(result: EvaluationResult) -> list[dict[str, Any]]:
-    by_position = values_by_position(method_values(result.stored_run))
+    by_position = values_by_position(method_values(result.stored_run), result.shown)
     failures: dict[str, dict[str, str]] = {}
     for failure in result.failures:
         failures.setdefault(failure.image, {})[failure.method or ""] = safe(failure.reason)
