@@ -9,7 +9,7 @@ from adcc_onnx.cams.method import Need
 from adcc_onnx.errors import AdccError, AdccWarning, ModelError, OutOfMemoryError
 from adcc_onnx.explanation.required_passes import OWN_PASSES, pass_for
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 # A pass, and the index of the layer that it is for.
 _Session = tuple[Pass, int]
