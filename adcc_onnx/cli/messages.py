@@ -27,6 +27,15 @@ def notice(text: str) -> None:
     click.echo(f"{_ERASE_LINE}{safe(text)}", err=True)
 
 
+def printed(text: str) -> None:
+    """Print a line on standard output while a line of progress may be shown.
+
+    Args:
+        text: The line.
+    """
+    click.echo(f"{_ERASE_LINE}{text}")
+
+
 def stop(message: str, code: int) -> NoReturn:
     """Print an error and exit.
 

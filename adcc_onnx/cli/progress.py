@@ -14,6 +14,7 @@ from adcc_onnx.evaluation.run_tracker import RunTracker, Snapshot
 
 _REDRAW_SECONDS = 0.25  # on a terminal
 _LINE_SECONDS = 30.0  # elsewhere, such as in a log file
+_SHORT_SECONDS = 5.0  # a shorter run needs no last line
 _TITLE = 24  # characters
 _BAR = (30, 16)  # characters
 
@@ -46,8 +47,9 @@ def progress_bar(tracker: RunTracker) -> Iterator[None]:
         thread.join()
         if on_terminal:
             draw("")
-    if on_terminal or time.monotonic() - start > _LINE_SECONDS:
-        print(last_line(tracker, time.monotonic() - start), file=sys.stderr, flush=True)
+    seconds = time.monotonic() - start
+    if seconds > (_SHORT_SECONDS if on_terminal else _LINE_SECONDS):
+        print(last_line(tracker, seconds), file=sys.stderr, flush=True)
 
 
 def draw(line: str) -> None:
@@ -73,10 +75,7 @@ def progress_line(tracker: RunTracker, width: int) -> str:
     passes, units = _passes(now, "/"), f"{now.finished:,}/{tracker.total:,} {tracker.unit}"
     rate, left = _rate(tracker, now), _left(now)
     forms = [
-        *(
-            [title, f"[{_bar(now.fraction, bar)}]", percent, passes, units, rate, left]
-            for bar in _BAR
-        ),
+        *([title, _bar(now.fraction, bar), percent, passes, units, rate, left] for bar in _BAR),
         [title, percent, passes, units, rate, left],
         [title, percent, passes, rate, left],
         [title, percent, passes, left],

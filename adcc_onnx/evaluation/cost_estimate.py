@@ -35,6 +35,7 @@ from adcc_onnx.options import call_text
 from adcc_onnx.runtime.passes import Pass
 
 LONG_RUN_SECONDS = 600.0  # a longer run is announced
+_BUDGET_SECONDS = 2.0  # for counting the passes of one method
 _FEWER = 4  # the proposed option takes this fraction of the passes
 # The options of methods that limit their passes, in the order in which they are proposed.
 _OPTIONS = ("passes", "masks", "steps", "n")
@@ -183,6 +184,10 @@ class _Clock:
         self.seconds[kind] = (time.perf_counter() - start) / count / self._concurrent_runs
 
 
+class _BudgetSpentError(Exception):
+    """A method computes too long between its passes to count all of them."""
+
+
 @dataclass
 class _Answers:
     """Counts passes and answers them with random scores."""
@@ -191,10 +196,13 @@ class _Answers:
     classes: int
     passes: Counter[Pass] = field(default_factory=Counter)
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    end: float = field(default_factory=lambda: time.monotonic() + _BUDGET_SECONDS)
 
     def logits(self, kind: Pass, count: int, run: Callable[[int], object]) -> Float32Array:
         self.clock.measure(kind, count, run)
         self.passes[kind] += count
+        if time.monotonic() > self.end:
+            raise _BudgetSpentError
         return self.rng.standard_normal((count, self.classes), np.float32)
 
 
@@ -273,8 +281,14 @@ def _own_passes(source: MapSource, outputs: RunOutputs, clock: _Clock) -> Counte
     answers = _Answers(clock, outputs.logits.shape[1])
     if isinstance(source, Method) and source.needs & {*OWN_PASSES, Need.NOISY_GRADIENTS}:
         for layer in range(len(outputs.model.layers)):
-            with suppress(Exception):  # a method of the user may refuse random scores
+            try:
                 source.raw_maps(_CountingContext(outputs, layer, answers))
+            except _BudgetSpentError:
+                kind, count = answers.passes.most_common(1)[0]
+                answers.passes[kind] = max(count, _first_option(source)[1])
+                break
+            except Exception:
+                break  # a method of the user may refuse random scores
     return answers.passes
 
 
@@ -312,9 +326,18 @@ def _metric_passes(
 def _cheaper(text: str, kind: str, passes: int) -> str | None:
     """Return a method or metric with about a fourth of the passes; None if it has no option."""
     instance: Any = get_method(text) if kind == "method" else get_metric(text)
-    for option in _OPTIONS:
-        value = getattr(instance, option, None)
-        if isinstance(value, int) and is_dataclass(instance) and not isinstance(instance, type):
-            fewer = max(1, (value or passes // 2) // _FEWER)
-            return call_text(replace(instance, **{option: fewer}))
-    return None
+    option, value = _first_option(instance)
+    if not option:
+        return None
+    fewer = max(1, (value or passes // 2) // _FEWER)
+    return call_text(replace(instance, **{option: fewer}))
+
+
+def _first_option(instance: Any) -> tuple[str, int]:
+    """Return the option that limits the passes of a method or metric, and its value."""
+    if is_dataclass(instance):
+        for option in _OPTIONS:
+            value = getattr(instance, option, None)
+            if isinstance(value, int):
+                return option, value
+    return "", 0
