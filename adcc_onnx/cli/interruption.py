@@ -74,17 +74,21 @@ class Interruption:
 
     def _watch(self, reader: socket.socket) -> None:
         """Answer signals until the other end of the socket is closed."""
+        answered = False
         with reader:
             while number := reader.recv(1):
                 self.exit_code = 128 + number[0]
-                if self._requested.is_set():
+                if answered:
                     os._exit(self.exit_code)
+                answered = True
                 self._requested.set()
                 doing = "finishing the current batch" if self._is_graceful else "stopping"
                 again = "; press again to abort" if number[0] == signal.SIGINT else ""
                 _write_line(f"adcc-onnx: {doing}{again}")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.exit_code = 128 + number
+        self._requested.set()
         if not self._is_graceful and not self._raised:
             self._raised = True
             raise KeyboardInterrupt

@@ -35,7 +35,7 @@ from adcc_onnx.options import call_text
 from adcc_onnx.runtime.passes import Pass
 
 LONG_RUN_SECONDS = 600.0  # a longer run is announced
-_BUDGET_SECONDS = 2.0  # for counting the passes of one method
+_BUDGET_SECONDS = 5.0  # for counting the passes of one method
 _FEWER = 4  # the proposed option takes this fraction of the passes
 # The options of methods that limit their passes, in the order in which they are proposed.
 _OPTIONS = ("passes", "masks", "steps", "n")
@@ -199,7 +199,9 @@ class _Answers:
     end: float = field(default_factory=lambda: time.monotonic() + _BUDGET_SECONDS)
 
     def logits(self, kind: Pass, count: int, run: Callable[[int], object]) -> Float32Array:
+        start = time.monotonic()
         self.clock.measure(kind, count, run)
+        self.end += time.monotonic() - start
         self.passes[kind] += count
         if time.monotonic() > self.end:
             raise _BudgetSpentError
@@ -299,7 +301,16 @@ def _second_run(plan: Plan, source: MapSource, own: Counter[Pass]) -> Counter[Pa
         return Counter()
     metrics = plan.metrics_of(source).values()
     again = any(MetricNeed.SECOND_MAP in metric.needs for metric in metrics)
-    return Counter({pass_for(needs): 1}) + (own if again else Counter())
+    return _repeated(source, own) if again else Counter({pass_for(needs): 1})
+
+
+def _repeated(source: MapSource, own: Counter[Pass]) -> Counter[Pass]:
+    """Return the passes of a method on changed images, where it shares no run."""
+    kind = pass_for(source.needs)
+    passes = own + Counter({kind: 1})
+    if kind is Pass.IMAGE_GRADIENTS and own[kind]:
+        passes[kind] -= 1  # this run provides the gradient itself
+    return passes
 
 
 def _metric_passes(
@@ -317,7 +328,7 @@ def _metric_passes(
         explained = ExplainedBatch(p, p, maps, maps, context=context)
         with suppress(Exception):  # a metric of the user may refuse random maps
             score_all({name: metric}, explained)
-        per_map = own + Counter({pass_for(source.needs): 1})
+        per_map = _repeated(source, own)
         changed = {kind: count * context.changed_maps for kind, count in per_map.items()}
         found[name] = answers.passes + Counter(changed)
     return found

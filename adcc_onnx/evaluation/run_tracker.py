@@ -116,6 +116,7 @@ class RunTracker:
         Args:
             units: The number of units.
         """
+        self._begin()
         self._skipped += units
         self.on_advance(units)
 
@@ -139,8 +140,7 @@ class RunTracker:
         Yields:
             The counter.
         """
-        if self._start is None:
-            self._start = self._clock()
+        self._begin()
         part = _Part(units, PassCounter(stop))
         with self._lock:
             self._running[id(part)] = part
@@ -152,6 +152,10 @@ class RunTracker:
                 del self._running[id(part)]
                 self._ended_units += units
                 self._ended_passes.update(part.counter.passes)
+
+    def _begin(self) -> None:
+        if self._start is None:
+            self._start = self._clock()
 
     def snapshot(self) -> Snapshot:
         """Return the progress at this moment."""

@@ -18,7 +18,7 @@ from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.passes import Pass
 
 METHODS = [
-    "gradcam", "fakecam", "smoothgradcam++(n=3)", "ablationcam", "reciprocam", "groupcam(groups=4)",
+    "gradcam", "fakecam", "smoothgradcam++(n=3)", "reciprocam", "groupcam(groups=4)",
     "opticam(steps=3)", "rise(masks=10)", "saliency", "smoothgrad(n=2)",
     "integratedgradients(steps=4)",
 ]  # fmt: skip
@@ -37,15 +37,18 @@ def test_the_passes_are_those_of_the_run(metrics: list[str]) -> None:
         evaluate_into(store, model, source, plan, "drawings", tracker)
     after = tracker.snapshot()
     assert after.passes == after.expected_passes == before
-    assert found.seconds.keys() >= set(found.expected.passes) - {Pass.GRADIENTS}
+    assert found.seconds.keys() >= set(found.expected.passes) - {Pass.FORWARD}
 
 
-def test_scorecam_takes_at_most_a_pass_per_channel() -> None:
+def test_methods_that_skip_channels() -> None:
+    """The constant channels of an image, which these methods skip, are not known beforehand."""
     model = adcc.load(classifier_path(), device="cpu")
-    found = estimate(model, make_plan(["scorecam", "scorecam(passes=8)"], ["average_drop"]))
+    methods = ["scorecam", "ablationcam", "scorecam(passes=8)"]
+    found = estimate(model, make_plan(methods, ["average_drop"])).methods
     channels = model.layers[0].channels
-    assert found.methods["scorecam"][Pass.MASKED] == channels
-    assert found.methods["scorecam(passes=8)"][Pass.MASKED] == 8
+    assert channels / 2 < found["scorecam"][Pass.MASKED] <= channels
+    assert channels / 2 < found["ablationcam"][Pass.SUFFIX] <= channels
+    assert found["scorecam(passes=8)"][Pass.MASKED] == 8
 
 
 def test_a_method_that_refuses_random_scores_counts_as_none() -> None:
