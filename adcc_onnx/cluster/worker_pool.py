@@ -166,9 +166,8 @@ class WorkerPool:
 
     def _start_worker(self, slot: _Slot) -> None:
         """Start a worker; Ray may make it wait until its resources are free."""
-        actor = self._ray.remote(Worker).options(
-            max_restarts=0, concurrency_groups={_CONTROL: 1}, **slot.placement.resources
-        )
+        remote = self._ray.remote(max_restarts=0, concurrency_groups={_CONTROL: 1})
+        actor = remote(Worker).options(**slot.placement.resources)
         slot.worker = actor.remote(self._job, self._device, slot.placement.threads)
         slot.opening = slot.worker.open.remote()
         slot.assigned.clear()

@@ -237,7 +237,10 @@ class OneProcessRay:
     def __init__(self, dies: Callable[..., bool] = lambda name, *given: False) -> None:
         self.dies, self.started, self.dead = dies, 0, set()
 
-    def remote(self, kind: type) -> Any:
+    def remote(self, **_: Any) -> Any:
+        return self._actor
+
+    def _actor(self, kind: type) -> Any:
         def start(*given: Any) -> Any:
             self.started += 1
             worker, number = kind(*given), self.started
