@@ -11,7 +11,13 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, did_you_mean
+from adcc_onnx.errors import (
+    ModelError,
+    OptionError,
+    PreprocessingError,
+    did_you_mean,
+    warnings_as_notes,
+)
 from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.classifier.fixed_inputs import InputValues, fix_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
@@ -62,6 +68,7 @@ class Model:
         halved: Whether the model was converted to float16 when it was loaded.
         set_inputs: Descriptions of the values of inputs that were fixed, by the input's name.
         file: The model as its file says it; None if it is not known.
+        notes: The warnings that were given when the model was loaded.
         pool: The model's sessions; made with the model, not an argument.
 
     Raises:
@@ -92,6 +99,7 @@ class Model:
     halved: bool = False
     set_inputs: Mapping[str, str] = field(default_factory=dict)
     file: FileDescription | None = None
+    notes: tuple[str, ...] = ()
     pool: SessionPool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -325,11 +333,13 @@ def load(
         bfloat16_to_float32(source)
     wanted = size or (None if card is None else card.size)
     fixed = fix_inputs(source, set_inputs or {})
-    declare_image_shape(source, wanted, None if card is None else card.layout)
-    prepared = prepare(source)
-    if precision == "fp16":
-        prepared = prepare(to_float16(prepared))
-    classifier = _read_classifier(prepared, card, wanted, scores_output)
+    notes: list[str] = []
+    with warnings_as_notes(notes, repeat=True):
+        declare_image_shape(source, wanted, None if card is None else card.layout)
+        prepared = prepare(source)
+        if precision == "fp16":
+            prepared = prepare(to_float16(prepared))
+        classifier = _read_classifier(prepared, card, wanted, scores_output)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     takes_bytes = classifier.image.dtype == ir.DataType.UINT8
     image = ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)
@@ -347,6 +357,7 @@ def load(
         halved=precision == "fp16",
         set_inputs=fixed,
         file=file,
+        notes=tuple(notes),
     )
 
 

@@ -155,6 +155,15 @@ def replaced_input(image: ir.Value) -> ir.Value | None:
     return next(node.outputs[0] for node in image.consumers() if node.name == PIXELS)
 
 
+def own_name(value: ir.Value) -> str:
+    """Return the name of a value in the user's file, also of an image input that was replaced.
+
+    Args:
+        value: A value of a classifier's graph.
+    """
+    return (replaced_input(value) or value).name or ""
+
+
 def image_layout(image: ir.Value) -> str:
     """Infer the layout of the image input, "NCHW" or "NHWC".
 
