@@ -48,8 +48,8 @@ def rewrite_old_operators(model: ir.Model) -> None:
 def _is_old(node: ir.Node, opset: int) -> bool:
     if node.domain not in ("", "ai.onnx"):
         return False
-    if node.op_type == "ThresholdedRelu":
-        return opset < _SLICE_OPSET  # a standard operator from there on
+    if node.op_type in _STANDARD_SINCE:
+        return opset < _STANDARD_SINCE[node.op_type]
     if node.op_type in _REFUSED:
         raise ModelError(
             f"operator {node.op_type} (node '{node.name or node.outputs[0].name}') is an "
@@ -85,6 +85,16 @@ def _thresholded_relu(n: Call) -> Tensor:
     return n[0] * (n[0] > _number(n, "alpha", 1.0)).cast(n[0].dtype)
 
 
+def _mean_variance_normalization(n: Call) -> Tensor:
+    """Subtract the mean over space (and channels), and divide by the standard deviation."""
+    axes = [1, 2, 3] if n.attribute("across_channels", 0) else [2, 3]
+    centered = n[0] - n[0].op("ReduceMean", axes=axes, keepdims=1)
+    if not n.attribute("normalize_variance", 1):
+        return centered
+    variance = (centered * centered).op("ReduceMean", axes=axes, keepdims=1)
+    return centered / (variance.op("Sqrt") + 1e-9)
+
+
 def _crop(n: Call, opset: int) -> Tensor:
     """Cut off borders (left, top, right, bottom), or cut out a size (height, width)."""
     left, top, right, bottom = (int(size) for size in n.attribute("border", [0, 0, 0, 0]))
@@ -103,8 +113,11 @@ def _crop(n: Call, opset: int) -> Tensor:
 _REWRITES: dict[str, Callable[[Call], Tensor]] = {
     "Affine": _affine,
     "ImageScaler": _image_scaler,
+    "MeanVarianceNormalization": _mean_variance_normalization,
     "ParametricSoftplus": _parametric_softplus,
     "ScaledTanh": _scaled_tanh,
     "ThresholdedRelu": _thresholded_relu,
 }
+# The opsets in which experimental operators became standard ones.
+_STANDARD_SINCE = {"MeanVarianceNormalization": 9, "ThresholdedRelu": 10}
 _REFUSED = {"ATen", "DynamicSlice", "GRUUnit", "GivenTensorFill", "Fill", "ConstantFill"}
