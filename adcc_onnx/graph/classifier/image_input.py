@@ -110,6 +110,8 @@ def find_image_input(
     hint = ""
     if len(found) > 1:
         hint = "; fix all but one by --set NAME=VALUE|FILE.npy"
+    elif not found and any(_rank(value) == 4 for value in inputs):
+        hint = "; images are numbers of type float, float16, double or uint8"
     elif found:
         hint = "; the file does not say its shape: give --size HxW"
     raise NoImageInputError(

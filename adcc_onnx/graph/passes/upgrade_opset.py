@@ -11,12 +11,15 @@ from onnx import version_converter
 
 from adcc_onnx.errors import ModelError, first_line
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, dims_of
+from adcc_onnx.graph.passes.first_opsets import (
+    BROADCASTING_OPSET,
+    INFERRED_OPSET,
+    upgrade_first_opsets,
+    write_out_broadcasts,
+)
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.old_resizes import hold_resizes, release_resizes
 
-# ONNX infers no shapes of ReLU and its like in older opsets, but its converter asks for them where
-# operators begin to broadcast, in opset 7.
-_INFERRED_OPSET = 6
 # The first opset in which Softmax is over a single axis.
 _SOFTMAX_OPSET = 13
 # The IR version that was released with opset 18.
@@ -53,10 +56,13 @@ def upgrade_opset(model: ir.Model) -> ir.Model:
         for output in node.outputs
     }
     try:
-        if version < _INFERRED_OPSET:
-            model = _converted(model, _INFERRED_OPSET)
+        if version < INFERRED_OPSET:
+            upgrade_first_opsets(model)
         last_axis = _softmaxes_over_the_last_axis(model) if version < _SOFTMAX_OPSET else {}
-        upgraded = _converted(model, LOWEST_OPSET)
+        if version < BROADCASTING_OPSET:
+            write_out_broadcasts(model)
+        proto: onnx.ModelProto = ir.to_proto(model)
+        upgraded = ir.from_proto(version_converter.convert_version(proto, LOWEST_OPSET))
     except Exception as error:
         raise ModelError(
             f"operators of opset {version} cannot be upgraded to opset {LOWEST_OPSET}: "
@@ -83,11 +89,6 @@ def _why_not_converted(error: Exception) -> str:
             "newer exporter"
         )
     return re.sub(r"^\S+\.(?:h|cc):\d+: ", "", first_line(error))
-
-
-def _converted(model: ir.Model, opset: int) -> ir.Model:
-    proto: onnx.ModelProto = ir.to_proto(model)
-    return ir.from_proto(version_converter.convert_version(proto, opset))
 
 
 def _softmaxes_over_the_last_axis(model: ir.Model) -> dict[str, str]:
