@@ -82,7 +82,7 @@ def rgb_of_array(array: NDArray[Any], name: str) -> RGBImage:
     """Take an array as a photo.
 
     Args:
-        array: uint8 [H, W, 3], or uint8 [H, W] or [H, W, 1] for grayscale.
+        array: The pixels, uint8 [H, W, 3], or uint8 [H, W] or [H, W, 1] for grayscale.
         name: Name of the image, for error messages.
 
     Returns:

@@ -25,7 +25,7 @@ from helpers.library_networks import (
     transformers_network,
 )
 
-_PARTS = 16  # the networks of a library are split, so that `-k` can select some of them
+_PARTS = 32  # the networks of a library are split, so that `-k` can select some of them
 _VIT: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "num_heads": 2}
 
 
