@@ -27,7 +27,7 @@ from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 Arrays = dict[str, NDArray[Any]]
 Batched = NDArray[Any] | DeviceArray
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4  # onnxruntime raises each error that it would print
 # Pad_Fusion merges a Pad of zeros into a MaxPool, whose own pads are -inf. The result is wrong if
 # a window has negative values only (ResNet50V2 of Keras; onnxruntime 1.31).
 _WRONG_FUSIONS = ["Pad_Fusion"]
@@ -70,7 +70,7 @@ class Session:
         self, model: ir.Model, device: Device, batch: int, fixed: bool = False, threads: int = 0
     ) -> None:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         options.intra_op_num_threads = threads
         if not device.remote:
             share_arena(options)
