@@ -84,7 +84,7 @@ class RunReader(Database):
                 f"SELECT {_IMAGE_COLUMNS} FROM image WHERE run = ? AND position = ?", at
             ).fetchone()
             scores = self._connection.execute(
-                "SELECT method, degenerate, failure, figures, seconds FROM score "
+                "SELECT method, degenerate, failure, metric_values, seconds FROM score "
                 "WHERE run = ? AND position = ? ORDER BY method",
                 at,
             ).fetchall()
@@ -126,7 +126,7 @@ class RunReader(Database):
         positions, degenerate, seconds = array("q"), array("b"), array("d")
         values: dict[str, array[float]] = {}
         rows = self._connection.execute(
-            "SELECT position, degenerate, seconds, figures FROM score "
+            "SELECT position, degenerate, seconds, metric_values FROM score "
             "WHERE run = ? AND method = ? AND failure IS NULL ORDER BY position",
             (run, method),
         )
