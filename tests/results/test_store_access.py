@@ -173,7 +173,7 @@ def test_the_second_writer_is_refused_until_the_first_ends(tmp_path: Path) -> No
 def test_two_writers_of_a_new_file(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run.sqlite"):
         for opening in (Store.create, Store.resume):
-            with pytest.raises(StoreError, match="exists|is being written"):
+            with pytest.raises(StoreError, match=r"exists|is being written"):
                 opening(tmp_path / "run.sqlite")
         assert (tmp_path / "run.sqlite-lock").exists()
 

@@ -38,7 +38,8 @@ CREATE TABLE curve (
 PRAGMA application_id = 1094992707; PRAGMA user_version = 2; PRAGMA journal_mode = WAL;
 INSERT INTO run VALUES (1, 'net', '{"images": "photos", "layer": "block5", "methods": ["gradcam"],
 "metrics": ["average_drop"], "model": "net", "protocol": "poppi2021", "target": "predicted"}', 0);
-INSERT INTO image VALUES (1, 0, 'a.png', 3, 1, 1, 0.25, NULL), (1, 1, 'b', NULL, NULL, NULL, NULL, 'x');
+INSERT INTO image VALUES (1, 0, 'a.png', 3, 1, 1, 0.25, NULL);
+INSERT INTO image VALUES (1, 1, 'b', NULL, NULL, NULL, NULL, 'x');
 INSERT INTO score VALUES (1, 0, 'gradcam', 0, NULL, '{"average_drop": 0.5}', 0.125);
 INSERT INTO curve VALUES (1, 0, 'gradcam', 'deletion', x'0000803f0000003f');
 """
