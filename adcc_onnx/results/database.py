@@ -16,7 +16,6 @@ from adcc_onnx.results.verification import require_intact
 from adcc_onnx.results.writer_lock import WriterLock
 
 _HEADER_BYTES, _READ_VERSION, _WAL = 100, 19, 2
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Database:
@@ -192,7 +191,9 @@ class Database:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code in _DAMAGED or "decode to UTF-8" in str(error):
+            if code == sqlite3.SQLITE_NOTADB:
+                raise StoreError(f"{self._place} is not a file of runs, or is damaged") from error
+            if code == sqlite3.SQLITE_CORRUPT or "decode to UTF-8" in str(error):
                 raise self._damaged(str(error)) from error
             raise StoreError(f"{self._place}: {error}; rows written before are intact") from error
 
