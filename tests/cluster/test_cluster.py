@@ -6,7 +6,6 @@ import os
 import pickle
 import secrets
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -276,15 +275,18 @@ def test_only_the_unfinished_methods_of_an_image_fail(
     path, victim = tmp_path / "run.sqlite", 3
     with Store.create(path) as store:
         evaluated(OneProcessRay(), store, [])
-    with sqlite3.connect(path) as connection:
-        connection.execute("DELETE FROM score WHERE position = 3 AND method = 'random'")
-    connection.close()
-    with Store.resume(path) as store:
+    unfinished = tmp_path / "unfinished.sqlite"
+    with Store.open(path) as whole, Store.create(unfinished) as store:
+        run = store.begin(whole.run(1).config)
+        for image, scores in whole.rows(1):
+            done = [s for s in scores if (s.position, s.method) != (3, "random")]
+            store.write(run, [image], done)
+    with Store.resume(unfinished) as store:
         evaluated(OneProcessRay(lambda name, places=(), stored=None: victim in places), store, [])
-        run = store.run(1)
-    assert run.complete and run.images == COUNT and run.failed == 0
-    assert [(f.image, f.method) for f in run.failures] == [("2026-3", "random")]
-    assert len(run.methods["gradcam"].positions) == COUNT
+        resumed = store.run(1)
+    assert resumed.complete and resumed.images == COUNT and resumed.failed == 0
+    assert [(f.image, f.method) for f in resumed.failures] == [("2026-3", "random")]
+    assert len(resumed.methods["gradcam"].positions) == COUNT
 
 
 def test_no_worker_can_start() -> None:
