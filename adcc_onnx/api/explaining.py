@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -11,12 +12,14 @@ import numpy as np
 
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.api.models import ModelLike, as_model, with_class_names
-from adcc_onnx.api.pictures import PictureFolder
+from adcc_onnx.api.picture_names import class_title
+from adcc_onnx.api.pictures import Drawer, PictureFolder, Pictures
 from adcc_onnx.cams.method import Method
 from adcc_onnx.evaluation.plan import named_method
 from adcc_onnx.evaluation.run_options import ModelOptions
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
 from adcc_onnx.explanation.batch_explanations import Targets, collect, explain_batches
+from adcc_onnx.explanation.drawing_style import ALPHA, COLORMAP, DrawingStyle
 from adcc_onnx.explanation.explanations import Explanations
 from adcc_onnx.explanation.targets import parse_target, resolve_target
 from adcc_onnx.images.sources.given_images import Images, as_source
@@ -64,7 +67,8 @@ def explain(
 
     Returns:
         The maps, float32 [N, H, W] in [0, 1], with the names, classes and probabilities of the
-        images. Images that failed are listed in `failures`.
+        images. Images that failed are listed in `failures`. `Explanations.grid` draws an image
+        with its map, and `Explanations.save` writes overlays and maps.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -81,8 +85,10 @@ def explain(
     loaded = with_class_names(as_model(model, load_options), labels)
     name, chosen = named_method(method)
     targets = _targets(target, loaded)
-    found = explain_batches(loaded, as_source(images), {name: chosen}, targets, seed)
-    return collect(name, found, loaded)
+    source = as_source(images)
+    found = explain_batches(loaded, source, {name: chosen}, targets, seed)
+    drawer = Drawer(Pictures(loaded, source), _target_name(targets, loaded))
+    return replace(collect(name, found, loaded), drawer=drawer)
 
 
 @checked_arguments
@@ -95,10 +101,22 @@ def save_explanations(
     target: str | int | Sequence[str | int] | None = None,
     labels: str | Path | Sequence[str] | None = None,
     seed: int = 0,
+    alpha: float = ALPHA,
+    colormap: str = COLORMAP,
+    force: bool = False,
     notify: Notify = quiet,
     **load_options: Unpack[ModelOptions],
 ) -> SavedExplanations:
-    """Write an overlay (PNG) and the raw map (NPY) of every image and method.
+    """Write overlays (PNG), a grid of all methods (PNG) and the maps (NPY) of images.
+
+    The files of the image `dog.jpg`, the class 281 (tabby) and the method gradcam are:
+
+    - `dog.281_tabby.gradcam.png`: The overlay at the image's full resolution, dimmed outside of
+      the model's crop.
+    - `dog.281_tabby.gradcam.crop.png`: The overlay on what the model sees, at its input size.
+    - `dog.281_tabby.gradcam+scorecam.grid.png`: The image with the overlays of all methods.
+    - `gradcam.predicted/dog.jpg.npy`: The map; `evaluate(maps=[...])` accepts this folder. It is
+      named by the method and the target.
 
     Args:
         model: A model's file, an `onnx.ModelProto`, or a model from `load`.
@@ -109,6 +127,9 @@ def save_explanations(
         target: The explained class as for `explain`.
         labels: The class names as for `explain`.
         seed: Seed of all random numbers.
+        alpha: Opacity of the maps in the overlays, from 0 to 1.
+        colormap: Color map: "viridis", "cividis", "inferno", "magma" or "plasma".
+        force: Whether existing files are replaced.
         notify: Function that receives the most probable classes of each image, the written files
             and the failures, one line each.
         **load_options: Options of `load` for a model that is not loaded.
@@ -118,7 +139,8 @@ def save_explanations(
 
     Raises:
         TypeError: An argument has a wrong type.
-        AdccError: A method or class does not exist, or a file cannot be written.
+        AdccError: A method, class or color map does not exist, or a file exists or cannot be
+            written.
 
     Example:
         >>> import tempfile
@@ -126,17 +148,24 @@ def save_explanations(
         >>> from adcc_onnx.drawings import classifier_path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     saved = adcc.save_explanations(classifier_path(), "drawings:1", out=folder)
-        >>> [path.name for path in saved.files]
-        ['0000_2026-0.gradcam.png', '0000_2026-0.gradcam.npy']
+        >>> for path in saved.files:
+        ...     print(path.name)
+        2026-0.7_crescent.gradcam.png
+        2026-0.7_crescent.gradcam.crop.png
+        2026-0.7_crescent.gradcam.grid.png
+        2026-0.npy
     """
     loaded = with_class_names(as_model(model, load_options, notify), labels)
     chosen = dict(named_method(method) for method in as_list(methods))
     source = _pictures(images)
     targets = _targets(target, loaded)
-    folder = PictureFolder(Path(out), loaded, source, notify)
+    folder = PictureFolder(
+        Path(out), Pictures(loaded, source), chosen, _target_name(targets, loaded),
+        DrawingStyle(alpha, colormap), force=force, notify=notify,
+    )  # fmt: skip
     saved = SavedExplanations()
     for batch in explain_batches(loaded, source, chosen, targets, seed):
-        saved.files.extend(folder.write(batch))
+        saved.files.extend(folder.write_batch(batch))
         saved.failures.update(batch.failures)
     return saved
 
@@ -146,6 +175,15 @@ def _pictures(images: Images) -> Source:
     if isinstance(images, Sequence) and not isinstance(images, str):
         return concatenate_sources([as_source(image) for image in images])
     return as_source(images)
+
+
+def _target_name(targets: Targets, model: Model) -> str:
+    """Name what is explained in the name of a folder."""
+    if isinstance(targets, str):
+        return targets
+    if isinstance(targets, np.ndarray):
+        return f"classes~{hashlib.sha256(targets.tobytes()).hexdigest()[:8]}"
+    return class_title(targets, model.labels)
 
 
 def _targets(target: str | int | Sequence[str | int] | None, model: Model) -> Targets:
