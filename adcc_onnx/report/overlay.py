@@ -23,8 +23,8 @@ Heat = NDArray[np.float32]
 Box = tuple[float, float, float, float]
 
 _DEFAULT = DrawingStyle()
-# The brightness of what the model does not see.
-_DIMMED = 0.6
+# The brightness of what the model does not see, by its luminance.
+_DIMMED = np.rint(0.6 * np.arange(256)).astype(np.uint8)
 _STRIP_PIXELS = 2**20
 
 
@@ -63,7 +63,7 @@ def overlay(
     # A pixel belongs to the region if its center does.
     columns = _centers_within(left, right, width)
     gray = luminance(picture)
-    drawn = np.repeat(np.rint(gray * _DIMMED).astype(np.uint8)[:, :, None], 3, axis=2)
+    drawn = np.repeat(_DIMMED[gray][:, :, None], 3, axis=2)
     for rows in _strips(_centers_within(top, bottom, height), width):
         if columns.start < columns.stop:
             levels = np.rint(np.clip(_stretched(heat, edges, rows, columns), 0.0, 1.0) * 255.0)
