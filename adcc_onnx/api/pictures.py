@@ -17,6 +17,7 @@ from adcc_onnx.explanation.drawing_style import DrawingStyle
 from adcc_onnx.explanation.explanations import Explanations
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.images.sources.image_source import Source
+from adcc_onnx.images.tensor_pictures import picture_of_tensor
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.report.overlay import Box, exists_error, overlay, write_png
@@ -85,7 +86,7 @@ class Pictures:
             tensor = record.load()
         else:
             tensor = steps.normalize(steps.load_cropped(record))
-        crop = _stretched(tensor) if steps is None else steps.to_pixels(tensor)
+        crop = picture_of_tensor(tensor, steps)
         return crop, crop, None
 
     def title(self, index: int) -> str:
@@ -351,15 +352,6 @@ def _image_of(batch: BatchExplanations, i: int, model: Model) -> ExplainedImage:
         {name: found.maps[i] for name, found in batch.maps.items() if not found.failed[i]},
         {name: notes[i] for name, notes in batch.notes.items() if i in notes},
     )
-
-
-def _stretched(tensor: Float32Array) -> NDArray[np.uint8]:
-    """Draw a tensor [C, H, W] from its minimum to its maximum; in color if it has 3 channels."""
-    planes = tensor if len(tensor) == 3 else tensor.mean(axis=0, keepdims=True)
-    low, high = float(planes.min()), float(planes.max())
-    scaled = (planes - low) * (255 / (high - low) if high > low else 0.0)
-    pixels = np.moveaxis(np.round(scaled).astype(np.uint8), 0, 2)
-    return np.repeat(pixels, 3 // pixels.shape[2], axis=2)
 
 
 def _save_map(path: Path, heatmap: Float32Array) -> Path:

@@ -26,6 +26,7 @@ CREATE TABLE image (
 CREATE TABLE score (
     run INTEGER NOT NULL, position INTEGER NOT NULL, method TEXT NOT NULL,
     degenerate INTEGER NOT NULL, failure TEXT, figures TEXT NOT NULL, seconds REAL NOT NULL,
+    masked_probability REAL,
     PRIMARY KEY (run, position, method),
     FOREIGN KEY (run, position) REFERENCES image
 ) WITHOUT ROWID;
@@ -33,6 +34,17 @@ CREATE TABLE curve (
     run INTEGER NOT NULL, position INTEGER NOT NULL, method TEXT NOT NULL, name TEXT NOT NULL,
     points BLOB NOT NULL,
     PRIMARY KEY (run, position, method, name),
+    FOREIGN KEY (run, position, method) REFERENCES score
+) WITHOUT ROWID;
+CREATE TABLE thumbnail (
+    run INTEGER NOT NULL, position INTEGER NOT NULL, jpeg BLOB NOT NULL,
+    PRIMARY KEY (run, position),
+    FOREIGN KEY (run, position) REFERENCES image
+);
+CREATE TABLE heatmap (
+    run INTEGER NOT NULL, position INTEGER NOT NULL, method TEXT NOT NULL,
+    height INTEGER NOT NULL, width INTEGER NOT NULL, points BLOB NOT NULL,
+    PRIMARY KEY (run, position, method),
     FOREIGN KEY (run, position, method) REFERENCES score
 ) WITHOUT ROWID;
 """

@@ -14,7 +14,7 @@ from typing import Any
 from adcc_onnx.errors import StoreError
 from adcc_onnx.results.resume_checks import require_same_config
 from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
-from adcc_onnx.results.run_reader import CURVE_TYPE, RunReader
+from adcc_onnx.results.run_reader import CURVE_TYPE, MAP_TYPE, RunReader
 
 
 class Store(RunReader):
@@ -119,8 +119,15 @@ class Store(RunReader):
             for i in images
         ]
         score_rows = [
-            (run, s.position, s.method, s.degenerate, s.failure, json.dumps(s.values), s.seconds)
+            (run, s.position, s.method, s.degenerate, s.failure, json.dumps(s.values), s.seconds,
+             s.masked_probability)
             for s in scores
+        ]  # fmt: skip
+        thumbnails = [(run, i.position, i.thumbnail) for i in images if i.thumbnail is not None]
+        heatmaps = [
+            (run, s.position, s.method, *s.heatmap.shape, s.heatmap.astype(MAP_TYPE).tobytes())
+            for s in scores
+            if s.heatmap is not None
         ]
         curves = [
             (run, s.position, s.method, name, curve.astype(CURVE_TYPE).tobytes())
@@ -129,8 +136,10 @@ class Store(RunReader):
         ]
         with self._translated_errors(), self._transaction():
             self._connection.executemany("INSERT INTO image VALUES (?,?,?,?,?,?,?,?)", image_rows)
-            self._connection.executemany("INSERT INTO score VALUES (?,?,?,?,?,?,?)", score_rows)
+            self._connection.executemany("INSERT INTO score VALUES (?,?,?,?,?,?,?,?)", score_rows)
             self._connection.executemany("INSERT INTO curve VALUES (?,?,?,?,?)", curves)
+            self._connection.executemany("INSERT INTO thumbnail VALUES (?,?,?)", thumbnails)
+            self._connection.executemany("INSERT INTO heatmap VALUES (?,?,?,?,?,?)", heatmaps)
 
     def progress(self, run: int, methods: Sequence[str]) -> RunProgress:
         """Return which images and methods of a run are finished.

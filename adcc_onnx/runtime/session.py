@@ -12,21 +12,22 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_line
 from adcc_onnx.graph.loading.external_data import load_tensor
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.loading.weights import ARRAY_TYPES, detached_weights
+from adcc_onnx.graph.passes.separate_weights import separate_weights
 from adcc_onnx.runtime.cuda_graph import Captured, unrecorded
 from adcc_onnx.runtime.device_array import DeviceArray, to_ort_value
 from adcc_onnx.runtime.devices import Device, uncapturing
 from adcc_onnx.runtime.memory import share_arena, trim_heap
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 Arrays = dict[str, NDArray[Any]]
 Batched = NDArray[Any] | DeviceArray
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4  # onnxruntime raises each error that it would print
 # Pad_Fusion merges a Pad of zeros into a MaxPool, whose own pads are -inf. The result is wrong if
 # a window has negative values only (ResNet50V2 of Keras; onnxruntime 1.31).
 _WRONG_FUSIONS = ["Pad_Fusion"]
@@ -69,11 +70,13 @@ class Session:
         self, model: ir.Model, device: Device, batch: int, fixed: bool = False, threads: int = 0
     ) -> None:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         options.intra_op_num_threads = threads
         if not device.remote:
             share_arena(options)
         options.add_session_config_entry(*_REAL_ARITHMETIC)
+        if device.kind == "openvino":
+            separate_weights(model)
         try:
             graph, weights = _without_weights(model)
             options.add_external_initializers(list(weights), list(weights.values()))

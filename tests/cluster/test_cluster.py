@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import secrets
 import signal
 import sqlite3
@@ -10,11 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from helpers.command_line import (
     command,
@@ -25,17 +29,18 @@ from helpers.command_line import (
     report_of,
     run_whole,
 )
+from helpers.input_twins import twin
 
 from adcc_onnx.cluster.backlog import Backlog, Chunk
 from adcc_onnx.cluster.connection import Cluster, connected, place_workers
-from adcc_onnx.cluster.job import Job
+from adcc_onnx.cluster.job import Job, identity
 from adcc_onnx.cluster.worker import Worker
 from adcc_onnx.cluster.worker_pool import Placement
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import ClusterError, DeviceError, ModelError, OptionError
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run_options import PlanOptions, SourceOptions
+from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions, load_with
 from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import load
 from adcc_onnx.report.rendering import render
@@ -376,3 +381,16 @@ def test_the_command_reports_an_error_in_one_line() -> None:
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "--cluster must be HOST:PORT" in done.stderr
+
+
+def test_a_worker_sets_the_same_inputs(tmp_path: Path) -> None:
+    inputs = "float[batch,1,8,6] x, float[1] shift"
+    onnx.save(twin(inputs, "pixels = Add (x, shift)"), tmp_path / "net.onnx")
+    options: ModelOptions = {"set_inputs": {"shift": 0.25}}
+    path, images = tmp_path / "net.onnx", np.ones((2, 1, 8, 6), np.float32)
+    load_there = partial(load_with, path, options)
+    job = Job(load_there, lambda: as_source(images), lambda: make_plan(METHODS), tmp_path)
+    sent = pickle.loads(pickle.dumps(job.load))
+    here, there = load_with(path, {**options, "device": "cpu"}), sent(device="cpu", threads=1)
+    assert identity(there, as_source(images)) == identity(here, as_source(images))
+    assert there.describe()["inputs"] == {"shift": "[0.25]"}
