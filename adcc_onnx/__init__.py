@@ -75,7 +75,7 @@ _NAMES_BY_MODULE = {
     "api.graphs": ("bake", "expose", "inspect", "save_baked", "save_exposed"),
     "api.measuring": ("benchmark", "doctor", "randomize", "validate_metrics"),
     "api.models": ("load",),
-    "api.reports": ("merge", "overlay", "render_report"),
+    "api.reports": ("merge", "overlay", "render_report", "save_report"),
     "cams.method": ("Method", "MethodContext", "Need"),
     "cams.method_registry": ("list_methods", "method"),
     "errors": (
@@ -170,6 +170,7 @@ __all__ = [
     "save_baked",
     "save_explanations",
     "save_exposed",
+    "save_report",
     "validate_metrics",
 ]
 

@@ -44,7 +44,7 @@ def explain(
     method: str | Method = "gradcam",
     target: str | int | Sequence[str | int] | None = None,
     *,
-    labels: str | Path | Sequence[str] | None = None,
+    class_names: str | Path | Sequence[str] | None = None,
     seed: int = 0,
     **load_options: Unpack[ModelOptions],
 ) -> Explanations:
@@ -57,7 +57,7 @@ def explain(
         method: A name with options, such as "smoothgradcam++(n=4)", or a `Method`.
         target: The explained class, one for all images or one per image: "predicted", "label", a
             class index or a class name. None explains the predicted classes.
-        labels: A text file with one class name per line, or the class names; the names in the
+        class_names: A text file with one class name per line, or the class names; the names in the
             model's card if None.
         seed: Seed of all random numbers.
         **load_options: Options of `load` for a model that is not loaded.
@@ -78,7 +78,7 @@ def explain(
         >>> found.maps.shape, found.names
         ((2, 112, 112), ['2026-0', '2026-1'])
     """
-    loaded = with_class_names(as_model(model, load_options), labels)
+    loaded = with_class_names(as_model(model, load_options), class_names)
     name, chosen = named_method(method)
     targets = _targets(target, loaded)
     found = explain_batches(loaded, as_source(images), {name: chosen}, targets, seed)
@@ -93,7 +93,7 @@ def save_explanations(
     *,
     out: str | Path,
     target: str | int | Sequence[str | int] | None = None,
-    labels: str | Path | Sequence[str] | None = None,
+    class_names: str | Path | Sequence[str] | None = None,
     seed: int = 0,
     notify: Notify = quiet,
     **load_options: Unpack[ModelOptions],
@@ -107,7 +107,7 @@ def save_explanations(
         methods: One or several methods, as names with options or as instances.
         out: Folder of the files; it is created if it does not exist.
         target: The explained class as for `explain`.
-        labels: The class names as for `explain`.
+        class_names: The class names as for `explain`.
         seed: Seed of all random numbers.
         notify: Function that receives the most probable classes of each image, the written files
             and the failures, one line each.
@@ -129,7 +129,7 @@ def save_explanations(
         >>> [path.name for path in saved.files]
         ['0000_2026-0.gradcam.png', '0000_2026-0.gradcam.npy']
     """
-    loaded = with_class_names(as_model(model, load_options, notify), labels)
+    loaded = with_class_names(as_model(model, load_options, notify), class_names)
     chosen = dict(named_method(method) for method in as_list(methods))
     source = _pictures(images)
     targets = _targets(target, loaded)

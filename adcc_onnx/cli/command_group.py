@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
 from adcc_onnx import __version__
-from adcc_onnx.cli.messages import printed_warnings, stop
+from adcc_onnx.cli.messages import printed_warnings, show_usage_error, stop
+from adcc_onnx.cli.standard_streams import standard_streams
 from adcc_onnx.errors import AdccError, did_you_mean
 
 # Each command's summary; its module is NAME_command.py, which defines the function `command`.
@@ -63,6 +65,28 @@ class CommandGroup(click.Group):
         """Write the list of commands with their whole summaries."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_SUMMARIES.items()))
+
+    def main(self, *args: Any, standalone_mode: bool = True, **settings: Any) -> Any:
+        """Run the command line.
+
+        Args:
+            *args: The arguments of `click.Group.main`.
+            standalone_mode: Whether to print errors and to exit.
+            **settings: The other arguments of `click.Group.main`.
+        """
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **settings)
+        with standard_streams():
+            try:
+                status = super().main(*args, standalone_mode=False, **settings)
+            except click.ClickException as error:
+                show_usage_error(error)
+            except click.Abort:
+                stop("interrupted", 130)
+            except AdccError as error:
+                stop(str(error), error.exit_code)
+            sys.stdout.flush()
+        sys.exit(status if isinstance(status, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print errors on one line of standard error."""

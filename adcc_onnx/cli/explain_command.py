@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import notice
+from adcc_onnx.cli.messages import notice, show_line
 from adcc_onnx.cli.shared_options import (
     FILE,
     FOLDER,
@@ -35,7 +35,7 @@ adcc-onnx explain net.onnx dog.jpg --preprocess torch -o maps/
 )
 @target_option(aliases=["--class"])
 @option(
-    "--labels",
+    "--class-names",
     heading="Methods and metrics",
     type=FILE,
     metavar="FILE",
@@ -49,7 +49,7 @@ def command(
     images: tuple[str, ...],
     methods: tuple[str, ...],
     target: str,
-    labels: Path | None,
+    class_names: Path | None,
     seed: int,
     model_options: ModelOptions,
     out: Path,
@@ -66,7 +66,7 @@ def command(
     loaded = as_model(model, model_options, notice)
     saved = save_explanations(
         loaded, images, methods,
-        out=out, target=target, labels=labels, seed=seed, notify=click.echo,
+        out=out, target=target, class_names=class_names, seed=seed, notify=show_line,
     )  # fmt: skip
     if saved.failures:
         sys.exit(1)

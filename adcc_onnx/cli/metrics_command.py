@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command
+from adcc_onnx.cli.messages import show
 
 _EXAMPLE = """
 adcc-onnx metrics
@@ -31,4 +30,4 @@ def command() -> None:
         for metric in list_metrics()
     ]
     header = ["metric", "range", "better", "summary"]
-    click.echo("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))
+    show("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))

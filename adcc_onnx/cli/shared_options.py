@@ -126,12 +126,13 @@ set_option = option(
 )
 
 
-force_option = option(
-    "--force",
-    heading="Output",
-    is_flag=True,
-    help="Replace an existing file; the input model is never replaced.",
-)
+def force_option(text: str) -> _Decorator:
+    """Make the option `--force` of a command.
+
+    Args:
+        text: The help text.
+    """
+    return option("--force", heading="Output", is_flag=True, help=text)
 
 
 def out_option(text: str, kind: click.Path = FILE, **settings: Any) -> _Decorator:
@@ -276,7 +277,7 @@ def source_options(default: str | None = None) -> _Decorator:
             required=default is None,
             default=default,
             metavar="SOURCE",
-            help="Folder, image, CSV file `path[,label]`, .npz, .tar, .parquet, shards such as "
+            help="Folder, image, list or table of paths and labels, .npz, .tar, .parquet, shards such as "
             "{00..49}.tar, or drawings:COUNT@SEED.",
         ),
         option(

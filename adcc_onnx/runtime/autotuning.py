@@ -18,6 +18,7 @@ import onnxruntime
 
 from adcc_onnx.errors import ModelError, OptionError
 from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
+from adcc_onnx.runtime.cache_folder import cache_folder
 from adcc_onnx.runtime.run_settings import RunSettings
 from adcc_onnx.runtime.session import Arrays, Session
 from adcc_onnx.runtime.session_pool import Pass, SessionPool
@@ -187,8 +188,7 @@ def _cache_key(pool: SessionPool, kind: Pass, model_id: str) -> str:
 
 
 def _cache_file() -> Path:
-    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder) / "adcc-onnx" / "autotune.json"
+    return cache_folder() / "autotune.json"
 
 
 def _read_cache() -> dict[str, AutotuneResult]:
