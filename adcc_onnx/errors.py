@@ -179,6 +179,21 @@ def root_cause(error: BaseException) -> str:
     return first_line(error)[:200]
 
 
+def first_reasons(reasons: Iterable[str | None], limit: int = 3) -> str:
+    """Join the first different reasons of failures.
+
+    Args:
+        reasons: The reasons; None is left out.
+        limit: The largest number of reasons.
+
+    Example:
+        >>> first_reasons(["a.png: cut short", None, "a.png: cut short", "b.png: too large"])
+        'a.png: cut short; b.png: too large'
+    """
+    different = dict.fromkeys(reason for reason in reasons if reason)
+    return "; ".join(list(different)[:limit]) or "there was no image"
+
+
 def escape_control_characters(text: str) -> str:
     r"""Write out control characters, which names from files could use to control a terminal.
 

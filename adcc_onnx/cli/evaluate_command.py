@@ -12,15 +12,13 @@ from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.messages import notice, show, stop
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import model_options, out_option, plan_options, source_options
-from adcc_onnx.errors import InterruptedRunError
+from adcc_onnx.errors import InterruptedRunError, first_reasons
 from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions
 
 _EXAMPLE = """
 adcc-onnx evaluate net.onnx --images photos/ --preprocess torch -o run.sqlite
 adcc-onnx evaluate net.onnx --images photos/ --method gradcam --metric adcc
 """
-
-_REASONS = 3  # printed if no image was scored
 
 
 @new_command("evaluate", _EXAMPLE)
@@ -73,8 +71,8 @@ def command(
         _tell_kept(kept, out)
     for result in results:
         if not result.scored:
-            reasons = dict.fromkeys(failure.reason for failure in result.failures)
-            stop(f"{result.model}: no image was scored: {'; '.join(list(reasons)[:_REASONS])}", 1)
+            reasons = first_reasons(failure.reason for failure in result.failures)
+            stop(f"{result.model}: no image was scored: {reasons}", 1)
     failures = sum(len(result.failures) for result in results)
     if strict and failures:
         stop(f"{failures} failures, and --strict allows none: report --failures lists them", 1)

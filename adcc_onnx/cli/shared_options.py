@@ -277,8 +277,8 @@ def source_options(default: str | None = None) -> _Decorator:
             required=default is None,
             default=default,
             metavar="SOURCE",
-            help="Folder, image, list or table of paths and labels, .npz, .tar, .parquet, shards such as "
-            "{00..49}.tar, or drawings:COUNT@SEED.",
+            help="Folder, image, list or table of paths and labels, .npz, .tar, .parquet, shards "
+            "such as {00..49}.tar, or drawings:COUNT@SEED.",
         ),
         option(
             "--labels",

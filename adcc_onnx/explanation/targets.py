@@ -89,8 +89,8 @@ def class_index(target: str | int, names: Sequence[str] | None, classes: int) ->
         )
     if names is None:
         raise OptionError(
-            f"the class '{target}' needs class names: give --labels FILE to explain, `labels` in "
-            f"the model's card, or a class index{did_you_mean(target, _WORDS)}"
+            f"the class '{target}' needs class names: give --class-names FILE to explain, "
+            f"`labels` in the model's card, or a class index{did_you_mean(target, _WORDS)}"
         )
     known = [name.partition(" ")[2] or name for name in names]
     raise OptionError(f"there is no class '{target}'{did_you_mean(target, [*known, *_WORDS])}")
