@@ -10,7 +10,7 @@ from adcc_onnx.results.score_definitions import Score
 
 _NOT_SIGNIFICANT = "≈"
 _LISTED_FAILURES = 10
-_FEW_IMAGES = 10
+FEW_IMAGES = 10
 
 
 def headline(result: EvaluationResult) -> str:
@@ -92,7 +92,7 @@ def _cell(result: EvaluationResult, name: str, score: Score) -> str:
     value = format_score(score, method.scores.get(score.name))
     if ranking is None or ranking.score.name != score.name:
         return value
-    close = name in ranking.not_significantly_worse(result.resampling.confidence)
+    close = name in _marked(result, ranking)
     interval = format_interval(score, method.intervals.get(score.name))
     return " ".join(part for part in (value, interval, _NOT_SIGNIFICANT if close else " ") if part)
 
@@ -115,19 +115,42 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
     percent = f"{100 * confidence:.3g} %"
     images = result.scored
     lines = [f"[ ]: {percent} confidence interval of {title}; time: per image, metrics included"]
-    if ranking.not_significantly_worse(confidence):
+    if _marked(result, ranking):
         lines.append(
             f"{_NOT_SIGNIFICANT}: not significantly different from the best, {ranking.best} "
             f"(Holm-corrected permutation test, {percent})"
         )
-    if images < _FEW_IMAGES:
+    return lines + sample_size_notes(ranking, images, confidence)
+
+
+def sample_size_notes(ranking: Ranking, images: int, confidence: float) -> list[str]:
+    """Return what the number of images does not allow to conclude.
+
+    Args:
+        ranking: The ranking.
+        images: Number of images that count.
+        confidence: Confidence level of the intervals and tests.
+    """
+    lines = []
+    if images < FEW_IMAGES:
         lines.append(
-            f"Only {images} images: intervals and tests are unreliable below {_FEW_IMAGES} images."
+            f"Only {images} images: intervals and tests are unreliable below {FEW_IMAGES} images."
         )
-    # Of the 2^n signs of n differences, the observed ones and their opposite are always as extreme.
-    if ranking.pairs and ranking.pairs * 2.0 ** (1 - images) >= 1.0 - confidence:
+    if not _can_be_significant(ranking, images, confidence):
         lines.append(
-            f"With {images} images, no difference can be significant at {percent}: "
-            f"{_NOT_SIGNIFICANT} says nothing about which method is better."
+            f"With {images} images, no difference can be significant at {100 * confidence:.3g} % "
+            f"(p is at least {ranking.smallest_p_value(images):.2g}): the order is not certain."
         )
     return lines
+
+
+def _can_be_significant(ranking: Ranking, images: int, confidence: float) -> bool:
+    return not ranking.pairs or ranking.smallest_p_value(images) < 1.0 - confidence
+
+
+def _marked(result: EvaluationResult, ranking: Ranking) -> list[str]:
+    """Return the methods with the mark of no significant difference, if the test can find any."""
+    confidence = result.resampling.confidence
+    if not _can_be_significant(ranking, result.scored, confidence):
+        return []
+    return ranking.not_significantly_worse(confidence)
