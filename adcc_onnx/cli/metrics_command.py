@@ -14,8 +14,8 @@ adcc-onnx metrics
 def command() -> None:
     """List the metrics.
 
-    The table shows the name, the range, whether higher (↑) or lower (↓) is better, and a summary
-    of each metric.
+    The table shows the name, the range, whether higher (arrow up) or lower (arrow down) is better,
+    and a summary of each metric.
     """
     from adcc_onnx.metrics.metric_registry import list_metrics
     from adcc_onnx.report.text_table import aligned_rows

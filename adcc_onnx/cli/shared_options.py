@@ -274,8 +274,8 @@ def source_options(default: str | None = None) -> _Decorator:
         option(
             "--images",
             heading="Images",
-            required=default is None,
-            default=default,
+            # Click takes an explicit default of None for a value.
+            **({"required": True} if default is None else {"default": default}),
             metavar="SOURCE",
             help="Folder, image, list or table of paths and labels, .npz, .tar, .parquet, shards "
             "such as {00..49}.tar, or drawings:COUNT@SEED.",

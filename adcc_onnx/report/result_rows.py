@@ -76,8 +76,11 @@ def _failed_everywhere(result: EvaluationResult) -> dict[str, list[str]]:
 
 
 def _failure_text(failure: FailureRow) -> str:
-    method = "" if failure.method is None else f" ({failure.method})"
-    return f"{failure.image}{method}: {failure.reason}"
+    if failure.method is not None:
+        return f"{failure.image} ({failure.method}): {failure.reason}"
+    # Most reasons of a whole image begin with its name.
+    is_named = failure.reason.startswith(f"{failure.image}:")
+    return failure.reason if is_named else f"{failure.image}: {failure.reason}"
 
 
 def _row(result: EvaluationResult, name: str, scores: list[Score], counts: list[str]) -> list[str]:
