@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, did_you_mean
+from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, did_you_mean, restore_name
 from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.classifier.fixed_inputs import InputValues, fix_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
@@ -401,7 +401,7 @@ def _read(path_or_proto: str | Path | onnx.ModelProto) -> tuple[str, str, ir.Mod
         )
     path = Path(path_or_proto)
     source = read_model(path)
-    return path.stem, _digest(path, source), source
+    return restore_name(path.stem), _digest(path, source), source
 
 
 def _card_for(

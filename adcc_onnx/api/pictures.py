@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,7 +80,7 @@ class PictureFolder:
             yield path
             yield _save_map(path.with_name(f"{path.stem}.npy"), heatmap)
             note = batch.notes[method].get(image)
-            self._notify(f"  {path}{f' ({note})' if note else ''}")
+            self._notify(safe(f"  {path}{f' ({note})' if note else ''}"))
 
     def _picture_of(self, sample: Sample) -> NDArray[np.uint8]:
         """Return the cropped picture that the model was given, uint8 [H, W, 3]."""
@@ -119,4 +120,6 @@ def _most_probable(model: Model, logits: Float32Array) -> str:
 
 def _file_name(name: str) -> str:
     """Convert a name to a part of a file's name: no separators, brackets or leading dots."""
-    return re.sub(r"[^\w.+-]+", "_", name).strip("._") or "image"
+    clean = re.sub(r"[^\w.+-]+", "_", name).strip("._") or "image"
+    # The name has the same bytes in every locale.
+    return os.fsdecode(clean.encode())

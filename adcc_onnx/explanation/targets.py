@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
-from adcc_onnx.errors import OptionError, did_you_mean
+from adcc_onnx.errors import OptionError, did_you_mean, restore_name
 from adcc_onnx.images.class_names import find_class
 from adcc_onnx.model import Model
 
@@ -28,6 +28,7 @@ def parse_target(target: Any) -> str | int:
         OptionError: The target is empty or a negative index.
     """
     if isinstance(target, str):
+        target = restore_name(target)
         digits = target.removeprefix("-").isdecimal()
         number = int(target) if digits and len(target) < 19 else None
     elif isinstance(target, bool) or not hasattr(target, "__index__"):

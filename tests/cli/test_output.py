@@ -197,6 +197,11 @@ def test_closed_pipes_and_full_disks(kept: Path, tmp_path: Path) -> None:
     assert done.returncode == 0 and done.stdout.decode("ascii").startswith("n\\xe9t\\u4e2d | 12")
 
 
+def test_a_missing_option_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, said, code = printed("ascii", 80, monkeypatch, "evaluate", "net.onnx")
+    assert (found, code) == ("", 2) and said.endswith("Error: Missing option '--images'.\n")
+
+
 def test_a_run_without_a_file_is_kept_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
