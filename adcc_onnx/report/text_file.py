@@ -46,11 +46,10 @@ def write_text_file(path: Path, text: str) -> None:
     """
     content = text.encode("utf-8", "backslashreplace")
     try:
-        real = Path(os.path.realpath(path))
-        if real.exists() and not real.is_file():
-            real.write_bytes(content)  # a device or a pipe
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)  # a device or a pipe
         else:
-            _replace(real, content)
+            _replace(Path(os.path.realpath(path)), content)
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise StoreError(

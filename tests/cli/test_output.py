@@ -217,3 +217,29 @@ def test_a_run_without_a_file_is_kept_in_the_cache(
         result.stderr
     )
     assert CliRunner().invoke(main, ["report", str(run)]).stdout == result.stdout
+
+
+def test_names_are_the_same_in_an_ascii_locale(tmp_path: Path) -> None:
+    """Python holds them as surrogates there, which SQLite and the file system refuse."""
+    if sys.platform != "linux":
+        pytest.skip("file names are bytes on Linux only")
+    folder = tmp_path / "фото"
+    folder.mkdir()
+    onnx.save(small("softmax"), folder / "nét.onnx")
+    (folder / "nét.toml").write_text('preset = "unit"\nresize = 8\n')
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(folder / "中.png")
+    environment = {**os.environ, **NO_UTF8, "PYTHONWARNINGS": "ignore"}
+    for words in (
+        ("explain", folder / "nét.onnx", folder / "中.png", "-o", folder / "mäps"),
+        ("evaluate", folder / "nét.onnx", "--images", folder / "中.png", "--method", "fakecam",
+         "-o", folder / "é.sqlite"),
+    ):  # fmt: skip
+        done = subprocess.run(command(*words), capture_output=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert "n\\xe9t" in (done.stdout + done.stderr).decode("ascii")
+    assert sorted(p.name for p in (folder / "mäps").iterdir()) == [
+        "0000_中.gradcam.npy", "0000_中.gradcam.png"
+    ]  # fmt: skip
+    with Store.open(folder / "é.sqlite") as store:
+        (run,) = store.runs()
+        assert (run.config["model"], run.config["images"]) == ("nét", "中.png")
