@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -66,26 +68,37 @@ class CommandGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_SUMMARIES.items()))
 
-    def main(self, *args: Any, standalone_mode: bool = True, **settings: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run the command line.
 
         Args:
-            *args: The arguments of `click.Group.main`.
+            args: The words after the program's name; those of this process if None.
+            prog_name: The program's name.
+            complete_var: The environment variable of Click's shell completion.
             standalone_mode: Whether to print errors and to exit.
-            **settings: The other arguments of `click.Group.main`.
+            **extra: Further arguments of Click.
         """
+        run: Callable[[], Any] = partial(
+            super().main, args, prog_name, complete_var, False, **extra
+        )
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **settings)
+            return run()
         with standard_streams():
             try:
-                status = super().main(*args, standalone_mode=False, **settings)
+                status = run()
             except click.ClickException as error:
                 show_usage_error(error)
             except click.Abort:
                 stop("interrupted", 130)
             except AdccError as error:
                 stop(str(error), error.exit_code)
-            sys.stdout.flush()
         sys.exit(status if isinstance(status, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
