@@ -57,7 +57,7 @@ def explain(
     method: str | Method = "gradcam",
     target: str | int | Sequence[str | int] | None = None,
     *,
-    labels: str | Path | Sequence[str] | None = None,
+    class_names: str | Path | Sequence[str] | None = None,
     seed: int = 0,
     **load_options: Unpack[ModelOptions],
 ) -> Explanations:
@@ -70,7 +70,7 @@ def explain(
         method: A name with options, such as "smoothgradcam++(n=4)", or a `Method`.
         target: The explained class, one for all images or one per image: "predicted", "label", a
             class index or a class name. None explains the predicted classes.
-        labels: A text file with one class name per line, or the class names; the names in the
+        class_names: A text file with one class name per line, or the class names; the names in the
             model's card if None.
         seed: Seed of all random numbers.
         **load_options: Options of `load` for a model that is not loaded.
@@ -92,7 +92,7 @@ def explain(
         >>> found.maps.shape, found.names
         ((2, 112, 112), ['2026-0', '2026-1'])
     """
-    loaded = with_class_names(as_model(model, load_options), labels)
+    loaded = with_class_names(as_model(model, load_options), class_names)
     name, chosen = named_method(method)
     targets = _targets(target, loaded)
     source = as_source(images)
@@ -109,7 +109,7 @@ def save_explanations(
     *,
     out: str | Path,
     target: str | int | Sequence[str | int] | None = None,
-    labels: str | Path | Sequence[str] | None = None,
+    class_names: str | Path | Sequence[str] | None = None,
     seed: int = 0,
     alpha: float = ALPHA,
     colormap: str = COLORMAP,
@@ -137,7 +137,7 @@ def save_explanations(
         methods: One or several methods, as names with options or as instances.
         out: Folder of the files; it is created if it does not exist.
         target: The explained class as for `explain`.
-        labels: The class names as for `explain`.
+        class_names: The class names as for `explain`.
         seed: Seed of all random numbers.
         alpha: Opacity of the maps in the overlays, from 0 to 1.
         colormap: Color map: "viridis", "cividis", "inferno", "magma" or "plasma".
@@ -170,7 +170,7 @@ def save_explanations(
         2026-0.7_crescent.gradcam.grid.png
         2026-0.npy
     """
-    loaded = with_class_names(as_model(model, load_options, notify), labels)
+    loaded = with_class_names(as_model(model, load_options, notify), class_names)
     chosen = dict(named_method(method) for method in as_list(methods))
     source = _pictures(images)
     targets = _targets(target, loaded)
