@@ -122,6 +122,10 @@ class DeviceError(AdccError):
     """The requested device is not available on this machine."""
 
 
+class InstallationError(AdccError):
+    """A package that adcc-onnx needs is missing or damaged; the message has the pip command."""
+
+
 class ClusterError(AdccError):
     """The cluster cannot be reached, or its machines cannot do the work."""
 

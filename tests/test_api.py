@@ -112,7 +112,7 @@ def test_methods_and_metrics_may_be_instances(model: adcc.Model) -> None:
     smooth, deletion = methods["smoothgradcam++"](n=2), metrics["deletion"](steps=4)
     names = ["gradcam", "smoothgradcam++(n=2)"], ["complexity", "deletion(steps=4)"]
     mixed = ["gradcam", smooth], ["complexity", deletion]
-    one, other = (adcc.evaluate(model, TENSORS, *each) for each in (names, mixed))
+    one, other = (adcc.evaluate(model, TENSORS, *each, controls=False) for each in (names, mixed))
     assert one.methods.keys() == other.methods.keys() == set(names[0])
     for name in names[0]:
         assert one.methods[name].scores == other.methods[name].scores
@@ -172,7 +172,7 @@ def test_evaluate_takes_the_options_of_the_command_line(folder: Path, model: adc
     result = adcc.evaluate(
         model, TENSORS, ["gradcam"], ["deletion", "insertion"],
         baseline="mean", steps=4, fill="zero", labels=[0, 1, 2], limit=2, sample="random", seed=3,
-        out=folder / "run.sqlite", progress=seen.append,
+        controls=False, out=folder / "run.sqlite", progress=seen.append,
     )  # fmt: skip
     assert result.images == 2 and sum(seen) == 2 and result.top1 is not None
     assert list(result.methods["gradcam"].scores) == [
@@ -191,7 +191,7 @@ def test_evaluate_takes_the_options_of_the_command_line(folder: Path, model: adc
 
 def test_per_image_values_from_the_command_line(folder: Path, model: adcc.Model) -> None:
     run = folder / "values.sqlite"
-    adcc.evaluate(model, TENSORS, ["gradcam"], ["complexity"], out=run)
+    adcc.evaluate(model, TENSORS, ["gradcam"], ["complexity"], controls=False, out=run)
     words = ["report", str(run), "--per-image", "--format"]
     assert len(CliRunner().invoke(main, [*words, "csv"]).stdout.splitlines()) == 4
     refused = CliRunner().invoke(main, [*words, "html"])

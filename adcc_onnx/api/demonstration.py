@@ -85,7 +85,8 @@ def verdict(run: EvaluationResult) -> str:
         The sentence.
     """
     assert run.ranking is not None
-    by_adcc, methods = run.ranking.order, run.methods
+    methods = run.methods
+    by_adcc = sorted(methods, key=lambda name: -methods[name].scores["adcc"])
     by_drop = sorted(methods, key=lambda name: methods[name].scores["average_drop"])
     drop_place, adcc_place = by_drop.index("fakecam") + 1, by_adcc.index("fakecam") + 1
     count, rivals = len(methods), run.ranking.not_significantly_worse(run.resampling.confidence)

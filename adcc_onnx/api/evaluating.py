@@ -54,6 +54,8 @@ def evaluate(
     sample: str = "first",
     maps: str | Path | Sequence[str | Path] = (),
     second_maps: str | Path | Sequence[str | Path] = (),
+    controls: bool = True,
+    thumbnails: bool = True,
     out: str | Path | None = None,
     resume: bool = False,
     cluster: str | None = None,
@@ -85,6 +87,10 @@ def evaluate(
         sample: Which images are taken under a limit: "first", "random" or "stratified".
         maps: Folders of maps that another tool made, one `.npy` file per image.
         second_maps: Folders of the maps of the explanation maps x * M, one for each of `maps`.
+        controls: Whether the controls `random` and `center`, which do not depend on the model, run
+            beside the methods.
+        thumbnails: Whether the run keeps thumbnails of the images and the maps at the layer's
+            resolution, so that a report needs neither the model nor the images.
         out: SQLite file that keeps the run; the run is not kept if None.
         resume: Whether to continue the run in `out`.
         cluster: Address "HOST:PORT" of a Ray cluster, or "local" or "local:N" for N processes on
@@ -112,7 +118,7 @@ def evaluate(
     source = SourceOptions(images, labels, truth, limit, sample)
     plan = PlanOptions(
         as_list(methods), as_list(metrics), target, protocol, fill, baseline, steps,
-        as_list(maps), as_list(second_maps), seed,
+        as_list(maps), as_list(second_maps), seed, controls, thumbnails,
     )  # fmt: skip
     bar = no_bar if progress is None else partial(_plain_bar, progress)
     (result,) = evaluate_models(

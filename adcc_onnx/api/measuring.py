@@ -1,4 +1,4 @@
-"""Benchmarks of speed, checks of metrics and methods, and checks of the installation."""
+"""Benchmarks of speed, and checks of metrics and methods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from adcc_onnx.images.sources.given_images import Images, describe_source
 from adcc_onnx.images.sources.image_source import Label
 from adcc_onnx.metrics.metric import Metric
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.diagnosis import Diagnosis, examine
 from adcc_onnx.statistics.resampling import Resampling
 from adcc_onnx.studies.metric_validation import Validation, assess_metrics, validation_plan
 from adcc_onnx.studies.randomization import RandomizationStep, randomization_check
@@ -220,17 +219,3 @@ def randomize(
             progress or advance,
         )
         return list(found)
-
-
-def doctor() -> Diagnosis:
-    """Examine this installation: versions, devices, CUDA's libraries, and their problems.
-
-    Returns:
-        What was found, with a fix for each problem.
-
-    Example:
-        >>> import adcc_onnx as adcc
-        >>> "python" in adcc.doctor().versions
-        True
-    """
-    return examine()

@@ -14,6 +14,7 @@ from adcc_onnx.explanation.batch_explanations import BatchExplanations
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.samples import Sample
 from adcc_onnx.images.sources.image_source import Source
+from adcc_onnx.images.tensor_pictures import picture_of_tensor
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.report.overlay import sheet, write_png
@@ -87,16 +88,7 @@ class PictureFolder:
         if steps is not None and not self._source.preprocessed and steps.channels != "bands":
             return steps.load_cropped(next(self._source.at([sample.position])))
         assert sample.tensor is not None
-        return _stretched(sample.tensor) if steps is None else steps.to_pixels(sample.tensor)
-
-
-def _stretched(tensor: Float32Array) -> NDArray[np.uint8]:
-    """Draw a tensor [C, H, W] from its minimum to its maximum; in color if it has 3 channels."""
-    planes = tensor if len(tensor) == 3 else tensor.mean(axis=0, keepdims=True)
-    low, high = float(planes.min()), float(planes.max())
-    scaled = (planes - low) * (255 / (high - low) if high > low else 0.0)
-    pixels = np.moveaxis(np.round(scaled).astype(np.uint8), 0, 2)
-    return np.repeat(pixels, 3 // pixels.shape[2], axis=2)
+        return picture_of_tensor(sample.tensor, steps)
 
 
 def _save_map(path: Path, heatmap: Float32Array) -> Path:

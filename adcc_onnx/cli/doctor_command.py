@@ -19,10 +19,10 @@ adcc-onnx doctor
 def command(as_json: bool) -> None:
     """Check the installation and suggest fixes.
 
-    The versions of the packages, the devices and CUDA's libraries are examined. The exit status is
-    1 if there is a problem.
+    The versions of the packages, the CPU's instruction sets, the devices and CUDA's libraries are
+    examined. The exit status is 1 if there is a problem.
     """
-    from adcc_onnx.api.measuring import doctor
+    from adcc_onnx.api.installation import doctor
     from adcc_onnx.report.diagnosis_report import diagnosis_to_json, diagnosis_to_text
 
     found = doctor()

@@ -340,6 +340,13 @@ _PLAN_OPTIONS = [
         help="Maps of the explanation maps x * M (needed for coherency and ADCC).",
     ),
     option(
+        "--controls/--no-controls",
+        heading=_MEASURE,
+        default=True,
+        help="Whether the controls random and center, which do not depend on the model, run "
+        "beside the methods.",
+    ),
+    option(
         "--protocol",
         heading=_MEASURE,
         default="poppi2021",
@@ -369,6 +376,12 @@ _PLAN_OPTIONS = [
     ),
     target_option(),
     seed_option,
+    option(
+        "--thumbnails/--no-thumbnails",
+        heading=_MEASURE,
+        default=True,
+        help="Whether the run keeps thumbnails and small maps, which HTML reports show.",
+    ),
 ]
 
 

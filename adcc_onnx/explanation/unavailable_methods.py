@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from adcc_onnx.cams.method import Need
 from adcc_onnx.errors import AdccError, AdccWarning, ModelError, OutOfMemoryError
@@ -15,7 +15,9 @@ from adcc_onnx.runtime.session_pool import Pass
 _Session = tuple[Pass, int]
 
 
-def unavailable_methods(model: Model, methods: Mapping[str, frozenset[Need]]) -> dict[str, str]:
+def unavailable_methods(
+    model: Model, methods: Mapping[str, frozenset[Need]], controls: Collection[str] = ()
+) -> dict[str, str]:
     """Find the methods that a model cannot be explained by, usually for want of a gradient.
 
     Their reasons are given as a warning, so that the other methods can run.
@@ -23,12 +25,13 @@ def unavailable_methods(model: Model, methods: Mapping[str, frozenset[Need]]) ->
     Args:
         model: The classifier.
         methods: What each method needs, by the method's name.
+        controls: Names of the methods that are controls; they alone are not worth a run.
 
     Returns:
         The reason for each method that cannot run, by the method's name.
 
     Raises:
-        ModelError: No method can run.
+        ModelError: No method can run, or only controls can.
 
     Example:
         >>> import adcc_onnx
@@ -47,8 +50,9 @@ def unavailable_methods(model: Model, methods: Mapping[str, frozenset[Need]]) ->
         found = [error for one in sessions if (error := _problem(model, one, problems))]
         if found:
             errors[name] = found[0]
-    if errors and len(errors) == len(methods):
-        raise next(iter(errors.values()))
+    wanted = set(methods) - set(controls) or set(methods)
+    if errors and wanted <= set(errors):
+        raise next(error for name, error in errors.items() if name in wanted)
     _warn(model, errors)
     return {name: str(error) for name, error in errors.items()}
 

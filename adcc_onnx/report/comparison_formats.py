@@ -27,7 +27,7 @@ def comparisons_to_table(found: Sequence[Comparison]) -> str:
 def comparisons_to_csv(found: Sequence[Comparison]) -> str:
     """Write one row per method of each comparison, the best first; fractions in [0, 1]."""
     return csv_text(
-        _CSV_COLUMNS, (_csv_row(one, name) for one in found for name in one.ranking.order)
+        _CSV_COLUMNS, (_csv_row(one, name) for one in found for name in one.ranking.rows)
     )
 
 
@@ -43,7 +43,7 @@ def _block(one: Comparison) -> Iterator[str]:
     yield from aligned_rows(
         [
             ["method", heading, "images", "difference", "p-value"],
-            *(_difference_row(one, name) for name in ranking.order),
+            *(_difference_row(one, name) for name in ranking.rows),
         ],
         left=(0, 3),
     )
@@ -127,7 +127,7 @@ def _record(one: Comparison) -> dict[str, Any]:
         "by": one.ranking.score.name,
         "best": one.ranking.best,
         "statistics": resampling_record(one.resampling),
-        "methods": {name: _difference_record(one, name) for name in one.ranking.order},
+        "methods": {name: _difference_record(one, name) for name in one.ranking.rows},
         "interval_widths": {
             name: {str(size): rounded(width) for size, width in by_size.items()}
             for name, by_size in one.interval_widths.items()

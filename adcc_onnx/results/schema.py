@@ -34,7 +34,7 @@ TABLES = (
     """CREATE TABLE score (
     run INTEGER NOT NULL, position INTEGER NOT NULL, method TEXT NOT NULL,
     degenerate INTEGER NOT NULL, failure TEXT, metric_values TEXT NOT NULL, seconds REAL NOT NULL,
-    checksum INTEGER NOT NULL,
+    masked_probability REAL, checksum INTEGER NOT NULL,
     PRIMARY KEY (run, position, method),
     FOREIGN KEY (run, position) REFERENCES image
 ) WITHOUT ROWID""",
@@ -44,6 +44,19 @@ TABLES = (
     PRIMARY KEY (run, position, method, name),
     FOREIGN KEY (run, position, method) REFERENCES score
 ) WITHOUT ROWID""",
+    """CREATE TABLE thumbnail (
+    run INTEGER NOT NULL, position INTEGER NOT NULL, jpeg BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (run, position),
+    FOREIGN KEY (run, position) REFERENCES image
+) WITHOUT ROWID""",
+    """CREATE TABLE heatmap (
+    run INTEGER NOT NULL, position INTEGER NOT NULL, method TEXT NOT NULL,
+    height INTEGER NOT NULL, width INTEGER NOT NULL, points BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (run, position, method),
+    FOREIGN KEY (run, position, method) REFERENCES score
+) WITHOUT ROWID""",
     """CREATE TABLE total (
     run INTEGER NOT NULL REFERENCES run, counted TEXT NOT NULL, rows INTEGER NOT NULL,
     checksums INTEGER NOT NULL, checksum INTEGER NOT NULL,
@@ -51,7 +64,7 @@ TABLES = (
 ) WITHOUT ROWID""",
 )
 # The tables whose rows `total` counts; the first column of each is the run.
-COUNTED = ("image", "score", "curve")
+COUNTED = ("image", "score", "curve", "thumbnail", "heatmap")
 
 SqlValue = int | float | str | bytes | None
 
@@ -137,13 +150,16 @@ def migrate(connection: sqlite3.Connection) -> None:
     Args:
         connection: The database.
     """
-    old = ("run", "image", "score", "curve")
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    old = [table for table in ("run", *COUNTED) if table in names]
     for table in old:
         connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     create_tables(connection)
     for table in old:
         for row in connection.execute(f"SELECT * FROM old_{table}"):
-            insert(connection, table, with_checksum(table, row))
+            # The first files of format 2 did not hold the column masked_probability.
+            whole = (*row, None) if table == "score" and len(row) == 7 else row
+            insert(connection, table, with_checksum(table, whole))
     for table in reversed(old):
         connection.execute(f"DROP TABLE old_{table}")
     for table in COUNTED:

@@ -15,7 +15,7 @@ from typing import Any
 from adcc_onnx.errors import StoreError
 from adcc_onnx.results.resume_checks import require_same_config
 from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
-from adcc_onnx.results.run_reader import CURVE_TYPE, RunReader
+from adcc_onnx.results.run_reader import CURVE_TYPE, MAP_TYPE, RunReader
 from adcc_onnx.results.schema import SqlValue, insert, row_checksum, with_checksum
 from adcc_onnx.results.writer_lock import WriterLock
 
@@ -146,6 +146,8 @@ class Store(RunReader):
             self._insert(run, "score", [_score_row(run, score) for score in scores])
             curves = [row for score in scores for row in _curve_rows(run, score)]
             self._insert(run, "curve", curves)
+            self._insert(run, "thumbnail", [r for i in images for r in _thumbnail_rows(run, i)])
+            self._insert(run, "heatmap", [r for s in scores for r in _heatmap_rows(run, s)])
 
     def progress(self, run: int, methods: Sequence[str]) -> RunProgress:
         """Return which images and methods of a run are finished.
@@ -189,7 +191,6 @@ class Store(RunReader):
 
 
 def _image_row(run: int, image: ImageRow) -> tuple[SqlValue, ...]:
-    probability = None if image.probability is None else float(image.probability)
     return (
         run,
         image.position,
@@ -197,7 +198,7 @@ def _image_row(run: int, image: ImageRow) -> tuple[SqlValue, ...]:
         image.label,
         image.target,
         image.predicted,
-        None if probability is None or math.isnan(probability) else probability,
+        _real(image.probability),
         image.failure,
     )
 
@@ -211,6 +212,7 @@ def _score_row(run: int, score: ScoreRow) -> tuple[SqlValue, ...]:
         score.failure,
         json.dumps(score.values),
         float(score.seconds),
+        _real(score.masked_probability),
     )
 
 
@@ -219,3 +221,19 @@ def _curve_rows(run: int, score: ScoreRow) -> list[tuple[SqlValue, ...]]:
         (run, score.position, score.method, name, curve.astype(CURVE_TYPE).tobytes())
         for name, curve in score.curves.items()
     ]
+
+
+def _thumbnail_rows(run: int, image: ImageRow) -> list[tuple[SqlValue, ...]]:
+    return [] if image.thumbnail is None else [(run, image.position, image.thumbnail)]
+
+
+def _heatmap_rows(run: int, score: ScoreRow) -> list[tuple[SqlValue, ...]]:
+    if score.heatmap is None:
+        return []
+    points = score.heatmap.astype(MAP_TYPE).tobytes()
+    return [(run, score.position, score.method, *score.heatmap.shape, points)]
+
+
+def _real(value: float | None) -> float | None:
+    """Convert a number to what SQLite returns: it stores NaN as NULL."""
+    return None if value is None or math.isnan(value) else float(value)

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from adcc_onnx.errors import ModelError, OptionError
 from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 from adcc_onnx.runtime.run_settings import RunSettings
 from adcc_onnx.runtime.session import Arrays, Session
 from adcc_onnx.runtime.session_pool import Pass, SessionPool

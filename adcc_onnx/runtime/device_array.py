@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from adcc_onnx.runtime.devices import Device
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 
 class DeviceArray:

@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_line
 from adcc_onnx.graph.loading.external_data import load_tensor
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.loading.weights import ARRAY_TYPES, detached_weights
+from adcc_onnx.graph.passes.separate_weights import separate_weights
 from adcc_onnx.runtime.cuda_graph import Captured, unrecorded
 from adcc_onnx.runtime.device_array import DeviceArray, to_ort_value
 from adcc_onnx.runtime.devices import Device, uncapturing
 from adcc_onnx.runtime.memory import share_arena, trim_heap
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 Arrays = dict[str, NDArray[Any]]
 Batched = NDArray[Any] | DeviceArray
@@ -74,6 +75,8 @@ class Session:
         if not device.remote:
             share_arena(options)
         options.add_session_config_entry(*_REAL_ARITHMETIC)
+        if device.kind == "openvino":
+            separate_weights(model)
         try:
             graph, weights = _without_weights(model)
             options.add_external_initializers(list(weights), list(weights.values()))

@@ -25,6 +25,7 @@ from adcc_onnx.model import Model
 from adcc_onnx.results.rows import RunProgress
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.autotuning import back_to_back, random_feeds
+from adcc_onnx.runtime.instruction_sets import instruction_sets
 from adcc_onnx.runtime.session_pool import Pass
 
 # Mean and maximum absolute difference of an image's value, by method and metric.
@@ -43,6 +44,7 @@ class BenchmarkResult:
     Attributes:
         model: The name of the model.
         device: The name of the device.
+        instruction_sets: The CPU's vector instruction sets; None if they are not known.
         methods: The names of the methods.
         metrics: The names of the metrics.
         images: The number of images in each round.
@@ -67,6 +69,7 @@ class BenchmarkResult:
 
     model: str
     device: str
+    instruction_sets: list[str] | None
     methods: list[str]
     metrics: list[str]
     images: int
@@ -124,6 +127,7 @@ def measure_throughput(
     return BenchmarkResult(
         model=model.name,
         device=model.device.name,
+        instruction_sets=instruction_sets(),
         methods=list(plan.methods),
         metrics=list(plan.metrics),
         images=len(source),

@@ -12,7 +12,6 @@ from helpers.input_twins import twin
 from PIL import Image
 
 import adcc_onnx as adcc
-from adcc_onnx.api.pictures import _stretched
 from adcc_onnx.cli.command_group import main
 
 RNG = np.random.default_rng(2)
@@ -45,14 +44,6 @@ def test_ready_tensors_are_explained_and_drawn(tmp_path: Path, channels: int, ca
     }
     wanted = adcc.explain(model, x, device="cpu").maps
     np.testing.assert_allclose(np.load(out / "0001_1.gradcam.npy"), wanted[1], atol=1e-6)
-
-
-def test_a_tensor_without_preprocessing_is_drawn_from_its_minimum_to_its_maximum() -> None:
-    color = np.array([-1.0, 0.0, 1.0], np.float32).reshape(3, 1, 1)
-    assert _stretched(color).tolist() == [[[0, 128, 255]]]
-    gray = np.array([[[2.0, 4.0]]], np.float32)
-    assert _stretched(gray).tolist() == [[[0, 0, 0], [255, 255, 255]]]
-    assert not _stretched(np.full((2, 2, 2), 7, np.float32)).any()
 
 
 def test_randomize_takes_ready_tensors(tmp_path: Path) -> None:

@@ -6,9 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -247,49 +245,6 @@ def test_every_failure_is_listed(store: Store, curved: Store) -> None:
     assert render_failures([clean], "table") == "Nothing failed.\n"
     with pytest.raises(OptionError, match="failures have no format 'html'"):
         render_failures([clean], "html")
-
-
-class Reader(HTMLParser):
-    """A collector of all tags, attributes and texts of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.texts: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-def test_html_is_one_file_without_scripts_whatever_the_names(curved: Store) -> None:
-    page = render([curved], "html")
-    read = Reader(page)
-    assert not {"script", "link", "img", "iframe", "a", "image", "use"} & set(read.tags)
-    assert not any(k.startswith("on") or k in ("src", "href") for k, _ in read.attributes)
-    assert "http" not in page.replace("http-equiv", "")
-    assert safe(HOSTILE) in read.texts and not any(c < " " and c != "\n" for c in page)
-    assert read.tags.count("svg") == 1 and read.tags.count("polyline") == 2
-    assert read.tags.count("tr") == 3
-
-
-def test_the_curves_of_html_are_the_means(curved: Store) -> None:
-    page = render([curved], "html")
-    svg = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
-    lines = [line.get("points", "") for line in svg.iter("polyline")]
-    names = (HOSTILE, "[gradcam*")
-    means = np.array([curved.mean_curves(1, name)["deletion"] for name in names])
-    for line, mean in zip(lines, means, strict=True):
-        x, y = np.array([point.split(",") for point in line.split()], float).T
-        np.testing.assert_allclose(x, 40 + 360 * np.linspace(0, 1, 5), atol=0.06)
-        np.testing.assert_allclose((220 - y) / 200 * means.max(), mean, atol=1e-3)
-    found = json.loads(render([curved], "json"))["runs"][0]["methods"][HOSTILE]["curves"]
-    np.testing.assert_allclose(found["deletion"], means[0])
 
 
 def test_latex_escapes_names(curved: Store) -> None:

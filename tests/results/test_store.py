@@ -84,7 +84,9 @@ def test_curves_are_stored_and_averaged(tmp_path: Path) -> None:
         scores = [ScoreRow(i, "gradcam", False, None, {}, 0.0, c) for i, c in enumerate(curves)]
         store.write(run, [image(0), image(1)], scores)
         (mean,) = store.mean_curves(run, "gradcam").values()
-        np.testing.assert_allclose(mean, [0.75, 0.25])
+        np.testing.assert_allclose(mean.mean, [0.75, 0.25])
+        # The standard deviation of 0.5 and 1 is 0.5 / sqrt(2), and that of two images' mean 0.25.
+        np.testing.assert_allclose(mean.standard_error, [0.25, 0.25])
         assert store.mean_curves(run, "other") == {}
 
 
