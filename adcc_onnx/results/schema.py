@@ -45,7 +45,8 @@ TABLES = (
     FOREIGN KEY (run, position, method) REFERENCES score
 ) WITHOUT ROWID""",
     """CREATE TABLE thumbnail (
-    run INTEGER NOT NULL, position INTEGER NOT NULL, jpeg BLOB NOT NULL, checksum INTEGER NOT NULL,
+    run INTEGER NOT NULL, position INTEGER NOT NULL, jpeg BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (run, position),
     FOREIGN KEY (run, position) REFERENCES image
 ) WITHOUT ROWID""",
@@ -144,19 +145,21 @@ def require_readable(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Convert a database of format 2 within the open transaction; it had no checksums or pictures.
+    """Convert a database of format 2, which had no checksums, within the open transaction.
 
     Args:
         connection: The database.
     """
-    old = ("run", "image", "score", "curve")
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    old = [table for table in ("run", *COUNTED) if table in names]
     for table in old:
         connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     create_tables(connection)
     for table in old:
         for row in connection.execute(f"SELECT * FROM old_{table}"):
-            complete = (*row, None) if table == "score" else row  # no masked_probability
-            insert(connection, table, with_checksum(table, complete))
+            # The first files of format 2 did not hold the column masked_probability.
+            whole = (*row, None) if table == "score" and len(row) == 7 else row
+            insert(connection, table, with_checksum(table, whole))
     for table in reversed(old):
         connection.execute(f"DROP TABLE old_{table}")
     for table in COUNTED:

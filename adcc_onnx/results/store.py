@@ -146,8 +146,8 @@ class Store(RunReader):
             self._insert(run, "score", [_score_row(run, score) for score in scores])
             curves = [row for score in scores for row in _curve_rows(run, score)]
             self._insert(run, "curve", curves)
-            self._insert(run, "thumbnail", _thumbnail_rows(run, images))
-            self._insert(run, "heatmap", _heatmap_rows(run, scores))
+            self._insert(run, "thumbnail", [r for i in images for r in _thumbnail_rows(run, i)])
+            self._insert(run, "heatmap", [r for s in scores for r in _heatmap_rows(run, s)])
 
     def progress(self, run: int, methods: Sequence[str]) -> RunProgress:
         """Return which images and methods of a run are finished.
@@ -191,7 +191,6 @@ class Store(RunReader):
 
 
 def _image_row(run: int, image: ImageRow) -> tuple[SqlValue, ...]:
-    probability = None if image.probability is None else float(image.probability)
     return (
         run,
         image.position,
@@ -199,7 +198,7 @@ def _image_row(run: int, image: ImageRow) -> tuple[SqlValue, ...]:
         image.label,
         image.target,
         image.predicted,
-        None if probability is None or math.isnan(probability) else probability,
+        _real(image.probability),
         image.failure,
     )
 
@@ -213,7 +212,7 @@ def _score_row(run: int, score: ScoreRow) -> tuple[SqlValue, ...]:
         score.failure,
         json.dumps(score.values),
         float(score.seconds),
-        score.masked_probability,
+        _real(score.masked_probability),
     )
 
 
@@ -224,14 +223,17 @@ def _curve_rows(run: int, score: ScoreRow) -> list[tuple[SqlValue, ...]]:
     ]
 
 
-def _thumbnail_rows(run: int, images: Sequence[ImageRow]) -> list[tuple[SqlValue, ...]]:
-    kept = [image for image in images if image.thumbnail is not None]
-    return [(run, image.position, image.thumbnail) for image in kept]
+def _thumbnail_rows(run: int, image: ImageRow) -> list[tuple[SqlValue, ...]]:
+    return [] if image.thumbnail is None else [(run, image.position, image.thumbnail)]
 
 
-def _heatmap_rows(run: int, scores: Sequence[ScoreRow]) -> list[tuple[SqlValue, ...]]:
-    return [
-        (run, s.position, s.method, *s.heatmap.shape, s.heatmap.astype(MAP_TYPE).tobytes())
-        for s in scores
-        if s.heatmap is not None
-    ]
+def _heatmap_rows(run: int, score: ScoreRow) -> list[tuple[SqlValue, ...]]:
+    if score.heatmap is None:
+        return []
+    points = score.heatmap.astype(MAP_TYPE).tobytes()
+    return [(run, score.position, score.method, *score.heatmap.shape, points)]
+
+
+def _real(value: float | None) -> float | None:
+    """Convert a number to what SQLite returns: it stores NaN as NULL."""
+    return None if value is None or math.isnan(value) else float(value)
