@@ -7,7 +7,9 @@ raises the error. Arguments of a wrong type raise Python's own `TypeError`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class AdccError(Exception):
@@ -132,6 +134,37 @@ class ClusterError(AdccError):
 
 class AdccWarning(UserWarning):
     """Advice to the user that changes no result; the command line prints its text."""
+
+
+@contextmanager
+def warnings_as_notes(notes: list[str], repeat: bool = False) -> Iterator[None]:
+    """Append the texts of this package's warnings to a list; other warnings are left as they are.
+
+    Args:
+        notes: The list.
+        repeat: Whether the warnings are given, too.
+
+    Example:
+        >>> notes = []
+        >>> with warnings_as_notes(notes):
+        ...     warnings.warn("the layer is a guess", AdccWarning)
+        >>> notes
+        ['the layer is a guess']
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", AdccWarning)
+        try:
+            yield
+        finally:
+            found = list(caught)
+    for warning in found:
+        ours = issubclass(warning.category, AdccWarning)
+        if ours:
+            notes.append(str(warning.message))
+        if repeat or not ours:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:

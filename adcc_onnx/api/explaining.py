@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -13,15 +14,24 @@ from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.api.models import ModelLike, as_model, with_class_names
 from adcc_onnx.api.pictures import PictureFolder
 from adcc_onnx.cams.method import Method
-from adcc_onnx.evaluation.plan import named_method
+from adcc_onnx.errors import AdccError, InterruptedRunError
+from adcc_onnx.evaluation.pipeline import Graceful, never_stopped
+from adcc_onnx.evaluation.plan import make_plan, named_method
 from adcc_onnx.evaluation.run_options import ModelOptions
-from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
-from adcc_onnx.explanation.batch_explanations import Targets, collect, explain_batches
+from adcc_onnx.evaluation.run_tracker import RunTracker
+from adcc_onnx.evaluation.stored_evaluation import Notify, ProgressBar, announce, no_bar, quiet
+from adcc_onnx.explanation.batch_explanations import (
+    BatchExplanations,
+    Targets,
+    collect,
+    explain_batches,
+)
 from adcc_onnx.explanation.explanations import Explanations
 from adcc_onnx.explanation.targets import parse_target, resolve_target
 from adcc_onnx.images.sources.given_images import Images, as_source
 from adcc_onnx.images.sources.image_source import Source, concatenate_sources
 from adcc_onnx.model import Model
+from adcc_onnx.runtime.passes import RunStoppedError
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,9 @@ def save_explanations(
     target: str | int | Sequence[str | int] | None = None,
     labels: str | Path | Sequence[str] | None = None,
     seed: int = 0,
+    bar: ProgressBar = no_bar,
     notify: Notify = quiet,
+    graceful: Graceful = never_stopped,
     **load_options: Unpack[ModelOptions],
 ) -> SavedExplanations:
     """Write an overlay (PNG) and the raw map (NPY) of every image and method.
@@ -109,8 +121,10 @@ def save_explanations(
         target: The explained class as for `explain`.
         labels: The class names as for `explain`.
         seed: Seed of all random numbers.
+        bar: Function that shows the progress.
         notify: Function that receives the most probable classes of each image, the written files
             and the failures, one line each.
+        graceful: Opens the part of the work that can be stopped without loss.
         **load_options: Options of `load` for a model that is not loaded.
 
     Returns:
@@ -118,6 +132,7 @@ def save_explanations(
 
     Raises:
         TypeError: An argument has a wrong type.
+        InterruptedRunError: The user asked for a stop; the written files are whole.
         AdccError: A method or class does not exist, or a file cannot be written.
 
     Example:
@@ -134,11 +149,36 @@ def save_explanations(
     source = _pictures(images)
     targets = _targets(target, loaded)
     folder = PictureFolder(Path(out), loaded, source, notify)
-    saved = SavedExplanations()
-    for batch in explain_batches(loaded, source, chosen, targets, seed):
-        saved.files.extend(folder.write(batch))
-        saved.failures.update(batch.failures)
+    saved, tracker = SavedExplanations(), RunTracker(loaded.name, len(source))
+    if bar is not no_bar:
+        with suppress(AdccError):  # `explain_batches` says which methods cannot explain the model
+            announce(loaded, replace(make_plan(), methods={**chosen}, metrics={}), tracker, notify)
+    with graceful() as stop, bar(tracker):
+        batches = explain_batches(loaded, source, chosen, targets, seed)
+        try:
+            while (batch := _next(batches, tracker, loaded.batch, stop)) is not None:
+                saved.files.extend(folder.write(batch))
+                saved.failures.update(batch.failures)
+                tracker.advance(len({one.name for one in batch.samples} | batch.failures.keys()))
+        except RunStoppedError:
+            raise InterruptedRunError(
+                f"interrupted; {len(saved.files)} finished files are in {out}"
+            ) from None
     return saved
+
+
+def _next(
+    batches: Iterator[BatchExplanations],
+    tracker: RunTracker,
+    size: int,
+    stop: Callable[[], bool],
+) -> BatchExplanations | None:
+    """Explain the next batch; None after the last one."""
+    left = tracker.total - tracker.snapshot().finished
+    if not left:
+        return next(batches, None)
+    with tracker.part(min(size, left), stop):
+        return next(batches, None)
 
 
 def _pictures(images: Images) -> Source:

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from adcc_onnx import __version__
+from adcc_onnx.cli.interruption import Interruption
 from adcc_onnx.cli.messages import printed_warnings, stop
-from adcc_onnx.errors import AdccError, did_you_mean
+from adcc_onnx.errors import AdccError, InterruptedRunError, did_you_mean
 
 # Each command's summary; its module is NAME_command.py, which defines the function `command`.
 _SUMMARIES = {
@@ -66,13 +67,17 @@ class CommandGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print errors on one line of standard error."""
-        try:
-            with printed_warnings():
-                return super().invoke(ctx)
-        except AdccError as error:
-            stop(str(error), error.exit_code)
-        except KeyboardInterrupt:
-            stop("interrupted", 130)
+        interruption = ctx.obj = Interruption()
+        with interruption.handled():
+            try:
+                with printed_warnings():
+                    return super().invoke(ctx)
+            except InterruptedRunError as error:
+                stop(str(error), interruption.exit_code)
+            except AdccError as error:
+                stop(str(error), error.exit_code)
+            except KeyboardInterrupt:
+                stop("interrupted", interruption.exit_code)
 
 
 @click.group(

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.interruption import graceful
 from adcc_onnx.cli.messages import notice, stop
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import model_options, out_option, plan_options, source_options
@@ -56,14 +57,14 @@ def command(
     """
     from adcc_onnx.api.evaluating import evaluate_models
     from adcc_onnx.api.reports import render_report
-    from adcc_onnx.evaluation.interruption import interruptible
 
     if resume and out is None:
         raise click.UsageError("--resume needs the file of the run to continue: -o RUN.sqlite")
-    with _resume_hint(out), interruptible() as stopping:
+    with _resume_hint(out):
         results = evaluate_models(
             models, source, plan, model_options,
-            out=out, resume=resume, cluster=cluster, bar=progress_bar, notify=notice, stop=stopping,
+            out=out, resume=resume, cluster=cluster, bar=progress_bar, notify=notice,
+            graceful=graceful,
         )  # fmt: skip
     click.echo(render_report(results))
     if out is not None:
@@ -82,8 +83,12 @@ def _resume_hint(out: Path | None) -> Iterator[None]:
     """Add to the message of an interrupted run how to continue it."""
     try:
         yield
-    except InterruptedRunError as error:
+    except (InterruptedRunError, KeyboardInterrupt):
         hint = "nothing is kept without -o RUN.sqlite"
         if out is not None:
-            hint = f"what was finished is kept in {out}: the same command with --resume continues"
-        raise InterruptedRunError(f"{error}; {hint}") from None
+            hint = "nothing was kept yet"
+            if out.exists():
+                hint = (
+                    f"what was finished is kept in {out}: the same command with --resume continues"
+                )
+        raise InterruptedRunError(f"interrupted; {hint}") from None

@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import notice
+from adcc_onnx.cli.interruption import graceful
+from adcc_onnx.cli.messages import notice, printed
+from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import (
     FILE,
     FOLDER,
@@ -66,7 +68,8 @@ def command(
     loaded = as_model(model, model_options, notice)
     saved = save_explanations(
         loaded, images, methods,
-        out=out, target=target, labels=labels, seed=seed, notify=click.echo,
+        out=out, target=target, labels=labels, seed=seed, bar=progress_bar, notify=printed,
+        graceful=graceful,
     )  # fmt: skip
     if saved.failures:
         sys.exit(1)

@@ -12,6 +12,8 @@ import click
 
 from adcc_onnx.errors import AdccWarning
 
+_ERASE_LINE = "\x1b[K"
+
 
 def notice(text: str) -> None:
     """Print a line on standard error; control characters in it are escaped.
@@ -21,7 +23,17 @@ def notice(text: str) -> None:
     """
     from adcc_onnx.report.text_table import safe
 
-    click.echo(safe(text), err=True)
+    # The line may replace a longer line of progress; click removes the code if this is no terminal.
+    click.echo(f"{_ERASE_LINE}{safe(text)}", err=True)
+
+
+def printed(text: str) -> None:
+    """Print a line on standard output while a line of progress may be shown.
+
+    Args:
+        text: The line.
+    """
+    click.echo(f"{_ERASE_LINE}{text}")
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -12,12 +12,14 @@ from PIL import Image
 
 from adcc_onnx.errors import ImageError, first_line
 from adcc_onnx.images.decoding.decode import MAX_PIXELS, open_encoded
+from adcc_onnx.images.decoding.multiband_tiff import is_tiff, read_multiband_tiff
 from adcc_onnx.images.decoding.npy_header import read_npy_header
 from adcc_onnx.images.pixel_arrays import BandImage, RGBImage
 
 NPY_SUFFIX = ".npy"
 # Formats whose images have one or three bands only.
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".bmp", ".gif", ".ppm")
+_MOST_BANDS_OF_PILLOW = 4
 _NPY_MAGIC = b"\x93NUMPY"
 _GRAY_MODES = ("1", "L", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
@@ -47,7 +49,9 @@ def decode_bands(data: bytes, name: str, bands: int) -> BandImage:
         ImageError: The file is damaged, or has another number of bands.
     """
     if is_npy(data):
-        return _with_bands_last(read_npy(data, name), name, bands)
+        return bands_of_array(read_npy(data, name), name, bands)
+    if is_tiff(data) and bands > _MOST_BANDS_OF_PILLOW and not _opens_in_pillow(data):
+        return bands_of_array(read_multiband_tiff(data, name), name, bands)
     with open_encoded(data, name) as image:
         pages = getattr(image, "n_frames", 1)
         found = pages if image.mode in _GRAY_MODES else len(image.getbands())
@@ -71,7 +75,22 @@ def rgb_of_npy(data: bytes, name: str) -> RGBImage:
     Raises:
         ImageError: The file is damaged, or holds another array.
     """
-    array = read_npy(data, name)
+    return rgb_of_array(read_npy(data, name), name)
+
+
+def rgb_of_array(array: NDArray[Any], name: str) -> RGBImage:
+    """Take an array as a photo.
+
+    Args:
+        array: The pixels, uint8 [H, W, 3], or uint8 [H, W] or [H, W, 1] for grayscale.
+        name: Name of the image, for error messages.
+
+    Returns:
+        RGB pixels, uint8 [H, W, 3].
+
+    Raises:
+        ImageError: It is another array.
+    """
     if array.dtype == np.uint8 and array.ndim == 2:
         return np.repeat(array[:, :, None], 3, axis=2)
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] in (1, 3):
@@ -114,8 +133,17 @@ def read_npy(data: bytes, name: str) -> NDArray[Any]:
     return flat.reshape(shape[::-1]).T if header.fortran else flat.reshape(shape)
 
 
-def _with_bands_last(array: NDArray[Any], name: str, bands: int) -> BandImage:
-    """Return an array as [H, W, C]; if both ends fit the number of bands, the last is taken."""
+def bands_of_array(array: NDArray[Any], name: str, bands: int) -> BandImage:
+    """Return an array as [H, W, C]; if both ends fit the number of bands, the last is taken.
+
+    Args:
+        array: The values, [H, W, C], [C, H, W] or [H, W].
+        name: Name of the image, for error messages.
+        bands: Number of bands C.
+
+    Raises:
+        ImageError: The array has another number of bands.
+    """
     if array.ndim == 2 and bands == 1:
         return array[:, :, None]
     if array.ndim == 3 and array.shape[2] == bands:
@@ -126,6 +154,15 @@ def _with_bands_last(array: NDArray[Any], name: str, bands: int) -> BandImage:
         f"{name}: the array {_describe(array.dtype, array.shape)} is neither [H, W, {bands}] nor "
         f"[{bands}, H, W], as the model takes"
     )
+
+
+def _opens_in_pillow(data: bytes) -> bool:
+    """Whether Pillow knows the pixels of an image; it knows none with more than four bands."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("TIFF",)):
+            return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def _stacked_pages(image: Image.Image, pages: int, name: str) -> BandImage:
