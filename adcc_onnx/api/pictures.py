@@ -294,7 +294,8 @@ class Drawer:
 
     def _image(self, explanations: Sequence[Explanations], index: int) -> ExplainedImage:
         first = explanations[0][index]
-        maps, notes = {}, {}
+        maps: dict[str, Float32Array] = {}
+        notes: dict[str, str] = {}
         for one in explanations:
             if first.name not in one.names:
                 raise ValueError(f"{one.method} has no map of the image {first.name}")
