@@ -46,7 +46,7 @@ def demo(out: str | Path = "adcc-demo", *, bar: ProgressBar = no_bar) -> Demonst
 
     Args:
         out: Folder of the pictures; it is created if it does not exist.
-        bar: Function that opens a progress bar for a title and a number of images.
+        bar: Function that shows the progress.
 
     Returns:
         The scores, the folder and a verdict.

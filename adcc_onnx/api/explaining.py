@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
@@ -15,16 +16,25 @@ from adcc_onnx.api.models import ModelLike, as_model, with_class_names
 from adcc_onnx.api.picture_names import class_title
 from adcc_onnx.api.pictures import Drawer, PictureFolder, Pictures
 from adcc_onnx.cams.method import Method
-from adcc_onnx.evaluation.plan import named_method
+from adcc_onnx.errors import AdccError, InterruptedRunError
+from adcc_onnx.evaluation.pipeline import Graceful, never_stopped
+from adcc_onnx.evaluation.plan import make_plan, named_method
 from adcc_onnx.evaluation.run_options import ModelOptions
-from adcc_onnx.evaluation.stored_evaluation import Notify, quiet
-from adcc_onnx.explanation.batch_explanations import Targets, collect, explain_batches
+from adcc_onnx.evaluation.run_tracker import RunTracker
+from adcc_onnx.evaluation.stored_evaluation import Notify, ProgressBar, announce, no_bar, quiet
+from adcc_onnx.explanation.batch_explanations import (
+    BatchExplanations,
+    Targets,
+    collect,
+    explain_batches,
+)
 from adcc_onnx.explanation.drawing_style import ALPHA, COLORMAP, DrawingStyle
 from adcc_onnx.explanation.explanations import Explanations
 from adcc_onnx.explanation.targets import parse_target, resolve_target
 from adcc_onnx.images.sources.given_images import Images, as_source
 from adcc_onnx.images.sources.image_source import Source, concatenate_sources
 from adcc_onnx.model import Model
+from adcc_onnx.runtime.passes import RunStoppedError
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ def explain(
     method: str | Method = "gradcam",
     target: str | int | Sequence[str | int] | None = None,
     *,
-    labels: str | Path | Sequence[str] | None = None,
+    class_names: str | Path | Sequence[str] | None = None,
     seed: int = 0,
     **load_options: Unpack[ModelOptions],
 ) -> Explanations:
@@ -60,7 +70,7 @@ def explain(
         method: A name with options, such as "smoothgradcam++(n=4)", or a `Method`.
         target: The explained class, one for all images or one per image: "predicted", "label", a
             class index or a class name. None explains the predicted classes.
-        labels: A text file with one class name per line, or the class names; the names in the
+        class_names: A text file with one class name per line, or the class names; the names in the
             model's card if None.
         seed: Seed of all random numbers.
         **load_options: Options of `load` for a model that is not loaded.
@@ -82,7 +92,7 @@ def explain(
         >>> found.maps.shape, found.names
         ((2, 112, 112), ['2026-0', '2026-1'])
     """
-    loaded = with_class_names(as_model(model, load_options), labels)
+    loaded = with_class_names(as_model(model, load_options), class_names)
     name, chosen = named_method(method)
     targets = _targets(target, loaded)
     source = as_source(images)
@@ -99,12 +109,14 @@ def save_explanations(
     *,
     out: str | Path,
     target: str | int | Sequence[str | int] | None = None,
-    labels: str | Path | Sequence[str] | None = None,
+    class_names: str | Path | Sequence[str] | None = None,
     seed: int = 0,
     alpha: float = ALPHA,
     colormap: str = COLORMAP,
     force: bool = False,
+    bar: ProgressBar = no_bar,
     notify: Notify = quiet,
+    graceful: Graceful = never_stopped,
     **load_options: Unpack[ModelOptions],
 ) -> SavedExplanations:
     """Write overlays (PNG), a grid of all methods (PNG) and the maps (NPY) of images.
@@ -125,13 +137,15 @@ def save_explanations(
         methods: One or several methods, as names with options or as instances.
         out: Folder of the files; it is created if it does not exist.
         target: The explained class as for `explain`.
-        labels: The class names as for `explain`.
+        class_names: The class names as for `explain`.
         seed: Seed of all random numbers.
         alpha: Opacity of the maps in the overlays, from 0 to 1.
         colormap: Color map: "viridis", "cividis", "inferno", "magma" or "plasma".
         force: Whether existing files are replaced.
+        bar: Function that shows the progress.
         notify: Function that receives the most probable classes of each image, the written files
             and the failures, one line each.
+        graceful: Opens the part of the work that can be stopped without loss.
         **load_options: Options of `load` for a model that is not loaded.
 
     Returns:
@@ -139,6 +153,7 @@ def save_explanations(
 
     Raises:
         TypeError: An argument has a wrong type.
+        InterruptedRunError: The user asked for a stop; the written files are whole.
         AdccError: A method, class or color map does not exist, or a file exists or cannot be
             written.
 
@@ -155,7 +170,7 @@ def save_explanations(
         2026-0.7_crescent.gradcam.grid.png
         2026-0.npy
     """
-    loaded = with_class_names(as_model(model, load_options, notify), labels)
+    loaded = with_class_names(as_model(model, load_options, notify), class_names)
     chosen = dict(named_method(method) for method in as_list(methods))
     source = _pictures(images)
     targets = _targets(target, loaded)
@@ -163,11 +178,36 @@ def save_explanations(
         Path(out), Pictures(loaded, source), chosen, _target_name(targets, loaded),
         DrawingStyle(alpha, colormap), force=force, notify=notify,
     )  # fmt: skip
-    saved = SavedExplanations()
-    for batch in explain_batches(loaded, source, chosen, targets, seed):
-        saved.files.extend(folder.write_batch(batch))
-        saved.failures.update(batch.failures)
+    saved, tracker = SavedExplanations(), RunTracker(loaded.name, len(source))
+    if bar is not no_bar:
+        with suppress(AdccError):  # `explain_batches` says which methods cannot explain the model
+            announce(loaded, replace(make_plan(), methods={**chosen}, metrics={}), tracker, notify)
+    with graceful() as stop, bar(tracker):
+        batches = explain_batches(loaded, source, chosen, targets, seed)
+        try:
+            while (batch := _next(batches, tracker, loaded.batch, stop)) is not None:
+                saved.files.extend(folder.write_batch(batch))
+                saved.failures.update(batch.failures)
+                tracker.advance(len({one.name for one in batch.samples} | batch.failures.keys()))
+        except RunStoppedError:
+            raise InterruptedRunError(
+                f"interrupted; {len(saved.files)} finished files are in {out}"
+            ) from None
     return saved
+
+
+def _next(
+    batches: Iterator[BatchExplanations],
+    tracker: RunTracker,
+    size: int,
+    stop: Callable[[], bool],
+) -> BatchExplanations | None:
+    """Explain the next batch; None after the last one."""
+    left = tracker.total - tracker.snapshot().finished
+    if not left:
+        return next(batches, None)
+    with tracker.part(min(size, left), stop):
+        return next(batches, None)
 
 
 def _pictures(images: Images) -> Source:

@@ -25,6 +25,7 @@ from adcc_onnx.report.rendering import (
     render_per_image,
     render_results,
 )
+from adcc_onnx.report.text_file import check_text_file, write_text_file
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.merging import merge_stores
 from adcc_onnx.results.store import Store
@@ -95,6 +96,42 @@ def render_report(
         if per_image:
             return render_per_image(stores, format, settings)
         return render(stores, format, settings)
+
+
+@checked_arguments
+def save_report(
+    text: str, out: str | Path, *, force: bool = False, runs: str | Path | Sequence[str | Path] = ()
+) -> Path:
+    """Write a report to a file, in UTF-8; the file appears only when it is complete.
+
+    Args:
+        text: The report, as from `render_report`.
+        out: The file.
+        force: Whether an existing file may be replaced.
+        runs: Files that are never replaced, such as the runs of the report.
+
+    Returns:
+        The file.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        OptionError: The file exists and may not be replaced, or is one of the runs.
+        StoreError: The file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> from pathlib import Path
+        >>> result = adcc.evaluate(classifier_path(), "drawings:2", "gradcam")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     text = adcc.render_report(result, format="csv")
+        ...     print(adcc.save_report(text, Path(folder, "table.csv")).name)
+        table.csv
+    """
+    check_text_file(Path(out), force, [Path(run) for run in as_list(runs)])
+    write_text_file(Path(out), text)
+    return Path(out)
 
 
 @checked_arguments

@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import notice
+from adcc_onnx.cli.interruption import graceful
+from adcc_onnx.cli.messages import notice, show_line
+from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import (
     FILE,
     FOLDER,
@@ -36,7 +38,7 @@ adcc-onnx explain net.onnx dog.jpg --preprocess torch -o maps/
 )
 @target_option(aliases=["--class"])
 @option(
-    "--labels",
+    "--class-names",
     heading="Methods and metrics",
     type=FILE,
     metavar="FILE",
@@ -66,7 +68,7 @@ def command(
     images: tuple[str, ...],
     methods: tuple[str, ...],
     target: str,
-    labels: Path | None,
+    class_names: Path | None,
     seed: int,
     model_options: ModelOptions,
     out: Path,
@@ -88,8 +90,8 @@ def command(
     loaded = as_model(model, model_options, notice)
     saved = save_explanations(
         loaded, images, methods,
-        out=out, target=target, labels=labels, seed=seed,
-        alpha=alpha, colormap=colormap, force=force, notify=click.echo,
+        out=out, target=target, class_names=class_names, seed=seed, alpha=alpha,
+        colormap=colormap, force=force, bar=progress_bar, notify=show_line, graceful=graceful,
     )  # fmt: skip
     if saved.failures:
         sys.exit(1)

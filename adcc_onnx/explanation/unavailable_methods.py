@@ -17,8 +17,8 @@ from adcc_onnx.errors import AdccError, AdccWarning, ModelError, OutOfMemoryErro
 from adcc_onnx.explanation.required_passes import OWN_PASSES, pass_for
 from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
 from adcc_onnx.model import Model
+from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.session import Session
-from adcc_onnx.runtime.session_pool import Pass
 
 _DIFFERENTIATED = (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
 

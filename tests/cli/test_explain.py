@@ -46,7 +46,7 @@ def run(folder: Path, *words: str) -> Result:
 def test_overlays_maps_and_predictions(folder: Path) -> None:
     out = folder / "out"
     methods = ("--method", "gradcam", "--method", "smoothgradcam++(n=2)")
-    labels = ("--labels", str(folder / "names.txt"), "--target", "goldfish")
+    labels = ("--class-names", str(folder / "names.txt"), "--target", "goldfish")
     result = run(folder, "a b.png", "c.png", *methods, *labels, "-o", str(out))
     assert result.exit_code == 0, result.stderr
     assert files_in(out) == {
@@ -205,11 +205,11 @@ def test_one_bad_image_stops_no_other(folder: Path) -> None:
     ("words", "told"),
     [
         (("c.png", "--class", "7"), "no class 7: the model has 5 classes"),
-        (("c.png", "--class", "goldfish"), "give --labels FILE"),
-        (("c.png", "--class", "goldfihs", "--labels", "names.txt"), "did you mean 'goldfish'"),
+        (("c.png", "--class", "goldfish"), "give --class-names FILE"),
+        (("c.png", "--class", "goldfihs", "--class-names", "names.txt"), "did you mean 'goldfish'"),
         (("none.png",), "no such file or folder: none.png"),
         (("c.png", "--method", "gradcan"), "did you mean 'gradcam'"),
-        (("c.png", "--labels", "nowhere.txt"), "nowhere.txt"),
+        (("c.png", "--class-names", "nowhere.txt"), "nowhere.txt"),
         (("c.png", "--alpha", "2"), "0<=x<=1"),
         (("c.png", "--colormap", "jet"), "'jet' is not one of 'viridis'"),
     ],

@@ -7,13 +7,13 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image
 
 from adcc_onnx.errors import ImageError, first_line
 from adcc_onnx.images.decoding.decode import MAX_PIXELS, open_encoded
 from adcc_onnx.images.decoding.multiband_tiff import is_tiff, read_multiband_tiff
+from adcc_onnx.images.decoding.npy_header import read_npy_header
 from adcc_onnx.images.pixel_arrays import BandImage, RGBImage
 
 NPY_SUFFIX = ".npy"
@@ -116,13 +116,10 @@ def read_npy(data: bytes, name: str) -> NDArray[Any]:
     """
     try:
         stream = io.BytesIO(data)
-        read = {
-            (1, 0): npy.read_array_header_1_0,
-            (2, 0): npy.read_array_header_2_0,
-        }[npy.read_magic(stream)]
-        shape, fortran, dtype = read(stream)
-    except Exception as error:  # numpy raises all kinds of errors on damaged headers
+        header = read_npy_header(stream)
+    except ValueError as error:
         raise ImageError(f"{name}: damaged .npy file ({first_line(error)})") from error
+    shape, dtype = header.shape, header.dtype
     if dtype.kind not in "uif" or len(shape) not in (2, 3) or 0 in shape:
         raise ImageError(
             f"{name}: the array {_describe(dtype, shape)} is no image of numbers [H, W, C]"
@@ -133,7 +130,7 @@ def read_npy(data: bytes, name: str) -> NDArray[Any]:
     if math.prod(shape) > MAX_PIXELS:
         raise ImageError(f"{name}: {math.prod(shape):,} values are more than {MAX_PIXELS:,}")
     flat = np.frombuffer(data, dtype, offset=stream.tell())
-    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+    return flat.reshape(shape[::-1]).T if header.fortran else flat.reshape(shape)
 
 
 def bands_of_array(array: NDArray[Any], name: str, bands: int) -> BandImage:

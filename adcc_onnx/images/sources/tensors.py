@@ -28,6 +28,8 @@ from adcc_onnx.images.sources.image_source import Label, Load, Record, Source
 _LOCAL_HEADER, _LENGTHS = 30, (26, 28, 30)
 _CHUNK = 2**20
 _COLORS = (1, 3)  # numbers of channels that decide the layout of pixels
+# Largest array that is read as a whole: labels, and arrays in Fortran order.
+_MAX_WHOLE_BYTES = 2**29
 _ZIP_ERRORS = (
     OSError,
     ValueError,
@@ -208,6 +210,12 @@ def _in_archive(path: Path, archive: zipfile.ZipFile, name: str) -> _Rows:
         raise ValueError(f"the size of '{name}' does not fit its shape [{_format_shape(shape)}]")
     if row > MAX_BYTES:
         raise ValueError(f"one row of '{name}' has {row:,} bytes, more than {MAX_BYTES:,}")
+    is_whole = (header.fortran and len(shape) > 1) or name == "label.npy"
+    if is_whole and info.file_size > _MAX_WHOLE_BYTES:
+        raise ValueError(
+            f"'{name}' has {info.file_size:,} bytes, more than {_MAX_WHOLE_BYTES:,}"
+            + (": save it in C order" if header.fortran else "")
+        )
     if header.fortran and len(shape) > 1:
         return _rows(_load_array(path, name.removesuffix(".npy")))
     decode = partial(_decode_row, dtype=dtype, shape=shape[1:])

@@ -16,7 +16,7 @@ from adcc_onnx.errors import AdccWarning, ModelError, NoClassScoresError
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.model import Model
 from adcc_onnx.report.text_table import results_to_table
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(0)
