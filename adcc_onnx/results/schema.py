@@ -45,8 +45,7 @@ TABLES = (
     FOREIGN KEY (run, position, method) REFERENCES score
 ) WITHOUT ROWID""",
     """CREATE TABLE thumbnail (
-    run INTEGER NOT NULL, position INTEGER NOT NULL, jpeg BLOB NOT NULL,
-    checksum INTEGER NOT NULL,
+    run INTEGER NOT NULL, position INTEGER NOT NULL, jpeg BLOB NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (run, position),
     FOREIGN KEY (run, position) REFERENCES image
 ) WITHOUT ROWID""",
@@ -145,7 +144,7 @@ def require_readable(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Convert a database of format 2, which had no checksums, within the open transaction.
+    """Convert a database of format 2 within the open transaction; it had no checksums or pictures.
 
     Args:
         connection: The database.

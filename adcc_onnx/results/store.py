@@ -146,8 +146,8 @@ class Store(RunReader):
             self._insert(run, "score", [_score_row(run, score) for score in scores])
             curves = [row for score in scores for row in _curve_rows(run, score)]
             self._insert(run, "curve", curves)
-            self._insert(run, "thumbnail", [r for i in images for r in _thumbnail_rows(run, i)])
-            self._insert(run, "heatmap", [r for s in scores for r in _heatmap_rows(run, s)])
+            self._insert(run, "thumbnail", _thumbnail_rows(run, images))
+            self._insert(run, "heatmap", _heatmap_rows(run, scores))
 
     def progress(self, run: int, methods: Sequence[str]) -> RunProgress:
         """Return which images and methods of a run are finished.
@@ -223,15 +223,17 @@ def _curve_rows(run: int, score: ScoreRow) -> list[tuple[SqlValue, ...]]:
     ]
 
 
-def _thumbnail_rows(run: int, image: ImageRow) -> list[tuple[SqlValue, ...]]:
-    return [] if image.thumbnail is None else [(run, image.position, image.thumbnail)]
+def _thumbnail_rows(run: int, images: Sequence[ImageRow]) -> list[tuple[SqlValue, ...]]:
+    kept = [image for image in images if image.thumbnail is not None]
+    return [(run, image.position, image.thumbnail) for image in kept]
 
 
-def _heatmap_rows(run: int, score: ScoreRow) -> list[tuple[SqlValue, ...]]:
-    if score.heatmap is None:
-        return []
-    points = score.heatmap.astype(MAP_TYPE).tobytes()
-    return [(run, score.position, score.method, *score.heatmap.shape, points)]
+def _heatmap_rows(run: int, scores: Sequence[ScoreRow]) -> list[tuple[SqlValue, ...]]:
+    return [
+        (run, s.position, s.method, *s.heatmap.shape, s.heatmap.astype(MAP_TYPE).tobytes())
+        for s in scores
+        if s.heatmap is not None
+    ]
 
 
 def _real(value: float | None) -> float | None:

@@ -18,7 +18,7 @@ METHODS = ["gradcam", "layercam"]
 RNG = np.random.default_rng(4)
 
 
-def whole(path: Path, images: int = 24) -> Path:
+def whole(path: Path, images: int = 12) -> Path:
     """Write two runs with failures and curves, on several pages of each table."""
     with Store.create(path) as store:
         for model in ("net", "other"):
