@@ -17,7 +17,7 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.explanation.drawing_style import ALPHA, COLORMAP, DrawingStyle
 from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.images.sources.given_images import as_source
-from adcc_onnx.report.overlay import checked_box
+from adcc_onnx.report.overlay import Box, checked_box
 from adcc_onnx.report.rendering import (
     render,
     render_comparison,
@@ -221,7 +221,7 @@ def overlay(
         )
     if not np.isfinite(heatmap).all():
         raise ValueError("heatmap holds NaN or infinite values")
-    box: tuple[float, float, float, float] | None
+    box: Box | None
     if isinstance(crop, Preprocessing):
         box = crop.crop_box((size[0], size[1]))
     else:

@@ -136,12 +136,13 @@ def write_png(path: Path, picture: Picture, *, replace: bool = True) -> None:
     """
     encoded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     assert encoded
+    content = data.tobytes()
     try:
         if not replace and os.path.lexists(path):
-            if path.read_bytes() != data.tobytes():
+            if path.read_bytes() != content:
                 raise exists_error(path)
             return
-        path.write_bytes(data.tobytes())
+        path.write_bytes(content)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
 

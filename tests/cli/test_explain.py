@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -94,6 +96,38 @@ def test_maps_are_evaluated_as_they_are(folder: Path) -> None:
         assert set(scores[maps.name].scores) >= {"average_drop", "complexity"}
         for metric, value in scores[maps.name].scores.items():
             assert value == pytest.approx(scores["gradcam"].scores[metric], abs=1e-6), metric
+
+
+@dataclass(frozen=True)
+class Undefined(adcc.Method):
+    """A method without a map of the second image."""
+
+    name = "undefined"
+    family = "test"
+    summary = "NaN for the second image."
+    needs = frozenset({adcc.Need.ACTIVATIONS})
+
+    def raw_maps(self, context: Any) -> np.ndarray:
+        maps = context.activations.mean(axis=1)
+        maps[1:] = np.nan
+        return maps
+
+
+def test_a_map_that_is_not_finite_is_a_failure_and_is_not_written(folder: Path) -> None:
+    lines: list[str] = []
+    images = [folder / "a b.png", folder / "c.png"]
+    saved = adcc.save_explanations(
+        adcc.load(folder / "net.onnx", device="cpu"), images, [Undefined(), "gradcam"],
+        out=folder / "out", target=0, notify=lines.append,
+    )  # fmt: skip
+    (reason,) = saved.failures.values()
+    assert reason == "undefined: the map holds NaN or infinite values"
+    assert f"failed: c.png: {reason}" in lines
+    names = files_in(folder / "out")
+    assert {name for name in names if "npy" in name} == {
+        "undefined.0/a b.png.npy", "gradcam.0/a b.png.npy", "gradcam.0/c.png.npy"
+    }  # fmt: skip
+    assert "a_b.0.undefined+gradcam.grid.png" in names and "c.0.gradcam.grid.png" in names
 
 
 def test_no_class_and_no_method_replaces_another(folder: Path) -> None:
