@@ -84,7 +84,7 @@ _NAMES_BY_MODULE = {
     "api.installation": ("doctor",),
     "api.measuring": ("benchmark", "randomize", "validate_metrics"),
     "api.models": ("load",),
-    "api.reports": ("merge", "overlay", "render_report"),
+    "api.reports": ("merge", "overlay", "render_report", "save_report"),
     "api.run_exporting": ("export_run",),
     "api.stored_results": ("read_results",),
     "cams.method": ("Method", "MethodContext", "Need"),
@@ -190,6 +190,7 @@ __all__ = [
     "save_baked",
     "save_explanations",
     "save_exposed",
+    "save_report",
     "validate_metrics",
 ]
 

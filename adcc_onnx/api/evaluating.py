@@ -14,9 +14,10 @@ from adcc_onnx.api.models import ModelLike, as_model
 from adcc_onnx.api.notebook_progress import in_notebook, notebook_bar
 from adcc_onnx.cams.method import Method
 from adcc_onnx.errors import OptionError
-from adcc_onnx.evaluation.pipeline import Begin
+from adcc_onnx.evaluation.pipeline import Begin, Graceful, never_stopped
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions, load_with
+from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.evaluation.stored_evaluation import (
     Notify,
     Placed,
@@ -142,7 +143,7 @@ def evaluate_models(
     autotune: bool | None = None,
     bar: ProgressBar = no_bar,
     notify: Notify = quiet,
-    stop: Callable[[], bool] = lambda: False,
+    graceful: Graceful = never_stopped,
 ) -> list[EvaluationResult]:
     """Score methods on the same images for several models; see `evaluate`.
 
@@ -157,7 +158,7 @@ def evaluate_models(
         autotune: Whether to search for the fastest run settings first.
         bar: Opens the progress bar of a model.
         notify: Receives messages.
-        stop: Called after each method of a batch; the run stops if it returns True.
+        graceful: Opens the part of the work that can be stopped without loss.
 
     Returns:
         The results in the order of the models.
@@ -182,7 +183,7 @@ def evaluate_models(
         results = evaluate_and_store(
             loaded, opened, planned, describe_source(source.images),
             out=out, resume=resume, autotune=autotune and cluster is None,
-            bar=bar, notify=notify, stop=stop, placed=placed,
+            bar=bar, notify=notify, graceful=graceful, placed=placed,
         )  # fmt: skip
     return [one.result for one in results]
 
@@ -231,7 +232,6 @@ def _bar(progress: Callable[[int], None] | None) -> ProgressBar:
 
 
 @contextmanager
-def _plain_bar(
-    progress: Callable[[int], None], title: str, total: int
-) -> Iterator[Callable[[int], None]]:
-    yield progress
+def _plain_bar(progress: Callable[[int], None], tracker: RunTracker) -> Iterator[None]:
+    tracker.on_advance = progress
+    yield

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+
+from adcc_onnx.evaluation.run_tracker import RunTracker
 
 _SECONDS = 0.2  # between two updates: every update is a message to the browser
 
@@ -20,35 +22,34 @@ def in_notebook() -> bool:
 
 
 @contextmanager
-def notebook_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar in the output of the running cell.
+def notebook_bar(tracker: RunTracker) -> Iterator[None]:
+    """Show the progress of a run in the output of the running cell.
 
     Args:
-        title: The text before the bar.
-        total: The number of images.
-
-    Yields:
-        A function that advances the bar by a number of finished images.
+        tracker: The progress.
     """
     display = importlib.import_module("IPython.display")
-    start, drawn, done = time.monotonic(), 0.0, 0
-    handle = display.display(display.HTML(_bar(title, 0, total, 0.0)), display_id=True)
+    handle = display.display(display.HTML(_bar(tracker)), display_id=True)
+    drawn = time.monotonic()
 
-    def advance(finished: int) -> None:
-        nonlocal done, drawn
-        done += finished
-        now = time.monotonic()
-        if done >= total or now - drawn > _SECONDS:
-            handle.update(display.HTML(_bar(title, done, total, now - start)))
-            drawn = now
+    def advance(units: int) -> None:
+        nonlocal drawn
+        if time.monotonic() - drawn > _SECONDS:
+            handle.update(display.HTML(_bar(tracker)))
+            drawn = time.monotonic()
 
-    yield advance
+    tracker.on_advance = advance
+    try:
+        yield
+    finally:
+        handle.update(display.HTML(_bar(tracker)))
 
 
-def _bar(title: str, done: int, total: int, seconds: float) -> str:
-    speed = f", {done / seconds:.1f}/s" if done and seconds > 0 else ""
-    left = f", {seconds * (total - done) / done:.0f} s left" if 0 < done < total else ""
+def _bar(tracker: RunTracker) -> str:
+    now = tracker.snapshot()
+    speed = f", {now.per_second:.1f}/s" if now.per_second else ""
+    left = f", {now.seconds_left:.0f} s left" if now.seconds_left else ""
     return (
-        f'{escape(title)} <progress value="{done}" max="{total}"></progress> '
-        f"{done} of {total} images{speed}{left}"
+        f'{escape(tracker.title)} <progress value="{now.finished}" max="{tracker.total}"></progress> '
+        f"{now.finished} of {tracker.total} {tracker.unit}{speed}{left}"
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.messages import show, show_document
 from adcc_onnx.cli.report_options import check_gate, gate_options, table_options
-from adcc_onnx.cli.shared_options import FILE, out_option
+from adcc_onnx.cli.shared_options import FILE, force_option, out_option
 
 _EXAMPLE = """
 adcc-onnx report run.sqlite --format csv -o table.csv
@@ -57,7 +58,8 @@ adcc-onnx report run.sqlite --require "gradcam.adcc >= 0.70" --not-worse-than ma
     help="Format of the report; comparisons and failures have table, csv and json.",
 )
 @table_options
-@out_option("File for the report.  [default: standard output]")
+@out_option("File for the report, in UTF-8.  [default: standard output]")
+@force_option("Replace an existing file; a run is never replaced.")
 def command(
     runs: tuple[Path, ...],
     compare: bool,
@@ -75,6 +77,7 @@ def command(
     caption: str,
     label: str,
     out: Path | None,
+    force: bool,
 ) -> None:
     """Print the results of kept runs.
 
@@ -83,31 +86,27 @@ def command(
     another report instead. With --require or --not-worse-than, the exit status is 3 if a check
     fails.
     """
-    from adcc_onnx.api.reports import render_report
+    from adcc_onnx.api.reports import render_report, save_report
+    from adcc_onnx.report.text_file import check_text_file
 
     if sum((compare, failures, per_image)) > 1:
         raise click.UsageError("--compare, --failures and --per-image exclude each other")
     if by is not None and not compare and not_worse_than is None:
         raise click.UsageError("--by is the metric of --compare or --not-worse-than: give both")
+    if out is not None:
+        check_text_file(out, force, runs)
     text = render_report(
         runs, format=format, compare=compare, by=by if compare else None, failures=failures,
         per_image=per_image, columns=columns, caption=caption, label=label,
         confidence=confidence, seed=seed,
     )  # fmt: skip
-    _write(text, out)
+    if out is not None:
+        save_report(text, out, force=force, runs=runs)
+    elif format == "html":
+        show_document(text)
+    else:
+        show(text)
     check_gate(
         runs, require, not_worse_than, junit,
         margin=margin, by=None if not_worse_than is None else by, confidence=confidence, seed=seed,
     )  # fmt: skip
-
-
-def _write(text: str, out: Path | None) -> None:
-    from adcc_onnx.errors import StoreError
-
-    if out is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        out.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise StoreError(f"cannot write {out}: {error.strerror}") from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from adcc_onnx.cams.method_registry import method_title
 from adcc_onnx.errors import OptionError
-from adcc_onnx.report.result_rows import headline, remarks
+from adcc_onnx.report.result_rows import headline, remarks, significance_ties
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking
@@ -120,7 +120,7 @@ def _table(result: EvaluationResult, columns: Sequence[Score]) -> PaperTable:
         rows[: len(order)],
         rows[len(order) :],
         legend,
-        remarks(result, TIE),
+        remarks(result),
     )
 
 
@@ -130,7 +130,7 @@ def _cell(result: EvaluationResult, name: str, score: Score, ranking: Ranking | 
     if ranking is None or value is None:
         return Cell(format_score(score, value))
     confidence = result.resampling.confidence
-    tie = name in ranking.not_significantly_worse(confidence)
+    tie = name in significance_ties(result, ranking)
     is_main = main is not None and main.score.name == score.name
     doubtful = is_main and name in ranking.not_better_than_control(confidence)
     interval = format_interval(score, method.intervals.get(score.name)) if is_main else ""

@@ -96,7 +96,7 @@ class RunReader(Database):
                 at,
             ).fetchone()
             scores = self._connection.execute(
-                "SELECT method, degenerate, failure, figures, seconds, masked_probability "
+                "SELECT method, degenerate, failure, metric_values, seconds, masked_probability "
                 "FROM score WHERE run = ? AND position = ? ORDER BY method",
                 at,
             ).fetchall()
@@ -177,7 +177,7 @@ class RunReader(Database):
         positions, degenerate, seconds = array("q"), array("b"), array("d")
         values: dict[str, array[float]] = {}
         rows = self._connection.execute(
-            "SELECT position, degenerate, seconds, figures FROM score "
+            "SELECT position, degenerate, seconds, metric_values FROM score "
             "WHERE run = ? AND method = ? AND failure IS NULL ORDER BY position",
             (run, method),
         )

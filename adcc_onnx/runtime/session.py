@@ -24,10 +24,11 @@ from adcc_onnx.runtime.device_array import DeviceArray, to_ort_value
 from adcc_onnx.runtime.devices import Device, uncapturing
 from adcc_onnx.runtime.memory import share_arena, trim_heap
 from adcc_onnx.runtime.onnxruntime_import import onnxruntime
+from adcc_onnx.runtime.passes import Pass, current_counter
 
 Arrays = dict[str, NDArray[Any]]
 Batched = NDArray[Any] | DeviceArray
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4  # onnxruntime raises each error that it would print
 # Pad_Fusion merges a Pad of zeros into a MaxPool, whose own pads are -inf. The result is wrong if
 # a window has negative values only (ResNet50V2 of Keras; onnxruntime 1.31).
 _WRONG_FUSIONS = ["Pad_Fusion"]
@@ -56,6 +57,7 @@ class Session:
             exactly this number; the last run is filled up with repeated samples.
         fixed: Whether the model accepts no other batch.
         threads: Number of intra-op threads per run on a CPU; 0 uses one per core.
+        kind: The kind of pass that its runs count as; None if they are no passes.
 
     Attributes:
         outputs: The names of the outputs.
@@ -67,10 +69,16 @@ class Session:
     """
 
     def __init__(
-        self, model: ir.Model, device: Device, batch: int, fixed: bool = False, threads: int = 0
+        self,
+        model: ir.Model,
+        device: Device,
+        batch: int,
+        fixed: bool = False,
+        threads: int = 0,
+        kind: Pass | None = None,
     ) -> None:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         options.intra_op_num_threads = threads
         if not device.remote:
             share_arena(options)
@@ -87,7 +95,7 @@ class Session:
             raise ModelError(_why_refused(error)) from error
         trim_heap()
         self.outputs = [output.name for output in self._session.get_outputs()]
-        self._batch, self._fixed = batch, fixed
+        self._batch, self._fixed, self._kind = batch, fixed, kind
         self._captured = self._recorder()
         self.samples, self.seconds = 0, 0.0
         self._counter_lock = threading.Lock()
@@ -153,10 +161,13 @@ class Session:
 
         The batch is halved when memory runs out.
         """
+        counter = current_counter()
         for start, stop in itertools.pairwise(_edges(batched)):
             while start < stop:
                 used = min(self._batch, stop - start)
                 feeds = {name: _taken(v, start, start + used) for name, v in batched.items()}
+                if counter is not None:
+                    counter.before_run()
                 try:
                     yield self._run(feeds, shared, keep), used
                 except OutOfMemoryError:
@@ -167,6 +178,8 @@ class Session:
                 start += used
                 with self._counter_lock:
                     self.samples += used
+                if counter is not None and self._kind is not None:
+                    counter.add(self._kind, used)
 
     def _halve(self, used: int) -> None:
         self._batch = used // 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import threading
 from collections.abc import Callable
 from functools import cached_property
@@ -22,26 +21,13 @@ from adcc_onnx.graph.programs.split import build_prefix, build_suffix
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS, MASKS
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.runtime.devices import Device
+from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.run_settings import RunSettings
 from adcc_onnx.runtime.session import Session, SplitSession
 
 _SUFFIX_BATCHES = 8  # a suffix is so short that the overhead per run matters
 _Key = TypeVar("_Key")
 _Opened = TypeVar("_Opened")
-
-
-class Pass(enum.Enum):
-    """The kinds of passes through a classifier; each has a graph and a session of its own."""
-
-    FORWARD = "scores"
-    ACTIVATIONS = "scores and activations"
-    GRADIENTS = "scores, activations and gradients"
-    MASKED = "scores of one image under many masks"
-    BLENDED = "scores of one image, blended with a baseline by many masks"
-    RANKED = "scores of one image with its first pixels replaced"
-    SUFFIX = "scores of one image with many masks on the activations of a layer"
-    IMAGE_GRADIENTS = "scores and gradients with respect to the image"
-    SHARE_GRADIENTS = "scores under a mixture of channels, and gradients of its weights"
 
 
 class Usage(NamedTuple):
@@ -102,7 +88,7 @@ class SessionPool:
             ModelError: The graph cannot be built or opened.
         """
         key = (kind, layer if kind is Pass.SHARE_GRADIENTS else 0, masked)
-        return self._opened(self._sessions, key, lambda: self._open(self._graph(*key)))
+        return self._opened(self._sessions, key, lambda: self._open(self._graph(*key), kind))
 
     def split_session(self, layer: int) -> SplitSession:
         """Return the session of `Pass.SUFFIX`: the model, split at a layer.
@@ -157,14 +143,14 @@ class SessionPool:
                 pool[key] = open_session()
             return pool[key]
 
-    def _open(self, graph: ir.Model, batches: int = 1) -> Session:
+    def _open(self, graph: ir.Model, kind: Pass | None, batches: int = 1) -> Session:
         batch = self.settings.batch * (batches if self.any_batch else 1)
-        return Session(graph, self.device, batch, not self.any_batch, self.settings.threads)
+        return Session(graph, self.device, batch, not self.any_batch, self.settings.threads, kind)
 
     def _open_split(self, layer: int) -> SplitSession:
         split = self.layers[layer]
-        prefix = self._open(build_prefix(self.classifier, split))
-        suffix = self._open(build_suffix(self.classifier, split), _SUFFIX_BATCHES)
+        prefix = self._open(build_prefix(self.classifier, split), None)
+        suffix = self._open(build_suffix(self.classifier, split), Pass.SUFFIX, _SUFFIX_BATCHES)
         return SplitSession(prefix, suffix)
 
     def _graph(self, kind: Pass, layer: int, masked: bool) -> ir.Model:

@@ -16,7 +16,7 @@ from adcc_onnx.errors import OptionError, SourceError
 from adcc_onnx.explanation.ready_maps import ReadyMaps
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 IMAGES = np.random.default_rng(2).standard_normal((5, 3, 8, 8)).astype(np.float32)
 
