@@ -50,6 +50,7 @@ def _bar(tracker: RunTracker) -> str:
     speed = f", {now.per_second:.1f}/s" if now.per_second else ""
     left = f", {now.seconds_left:.0f} s left" if now.seconds_left else ""
     return (
-        f'{escape(tracker.title)} <progress value="{now.finished}" max="{tracker.total}"></progress> '
+        f"{escape(tracker.title)} "
+        f'<progress value="{now.finished}" max="{tracker.total}"></progress> '
         f"{now.finished} of {tracker.total} {tracker.unit}{speed}{left}"
     )

@@ -23,7 +23,7 @@ def run_notebook(path: Path) -> list[tuple[str, str | None]]:
         None for a cell that shows nothing.
     """
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    shown = []
+    shown: list[tuple[str, str | None]] = []
     for cell in _code_cells(path):
         source = "".join(cell["source"])
         tree = ast.parse(source)

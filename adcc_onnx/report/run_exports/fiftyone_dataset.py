@@ -55,7 +55,8 @@ def _write_dataset(result: EvaluationResult, out: Path, images: Path | None) -> 
         )
     (out / "data").mkdir(parents=True, exist_ok=True)
     names = field_names([*result.methods, *_columns(result)], _RESERVED)
-    values = values_by_position(method_values(result.stored_run))
+    positions = [row.position for row in result.image_rows]
+    values = values_by_position(method_values(result.stored_run), positions)
     samples = []
     for row in result.image_rows:
         path = _media(result, row, out, images)
