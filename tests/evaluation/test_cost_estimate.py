@@ -9,10 +9,10 @@ import pytest
 
 import adcc_onnx as adcc
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.evaluation.cost_estimate import Estimate, duration_text, estimate, long_run_notice
+from adcc_onnx.evaluation.cost_estimate import Estimate, estimate, long_run_notice
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run_tracker import RunTracker
+from adcc_onnx.evaluation.run_tracker import RunTracker, duration_text
 from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.passes import Pass
