@@ -78,7 +78,7 @@ _NAMES_BY_MODULE = {
     "api.installation": ("doctor",),
     "api.measuring": ("benchmark", "randomize", "validate_metrics"),
     "api.models": ("load",),
-    "api.reports": ("merge", "overlay", "render_report"),
+    "api.reports": ("merge", "overlay", "render_report", "save_report"),
     "cams.method": ("Method", "MethodContext", "Need"),
     "cams.method_registry": ("list_methods", "method"),
     "errors": (
@@ -175,6 +175,7 @@ __all__ = [
     "save_baked",
     "save_explanations",
     "save_exposed",
+    "save_report",
     "validate_metrics",
 ]
 

@@ -16,6 +16,7 @@ from adcc_onnx.errors import (
     OptionError,
     PreprocessingError,
     did_you_mean,
+    restore_name,
     warnings_as_notes,
 )
 from adcc_onnx.graph.classifier.default_layer import default_layer
@@ -414,7 +415,7 @@ def _read(path_or_proto: str | Path | onnx.ModelProto) -> tuple[str, str, ir.Mod
         )
     path = Path(path_or_proto)
     source = read_model(path)
-    return path.stem, _digest(path, source), source
+    return restore_name(path.stem), _digest(path, source), source
 
 
 def _card_for(

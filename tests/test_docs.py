@@ -148,7 +148,9 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {name for parameter in command.params for name in parameter.opts} | {"--help", "-h"}
+    parameters = command.params
+    names = [n for p in parameters for n in (*p.opts, *p.secondary_opts)]
+    return {*names, "--help", "-h"}
 
 
 def command_named(name: str) -> click.Command:

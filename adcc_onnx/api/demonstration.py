@@ -17,7 +17,8 @@ from adcc_onnx.evaluation.plan import make_plan, named_method
 from adcc_onnx.evaluation.stored_evaluation import ProgressBar, evaluate_and_store, no_bar
 from adcc_onnx.explanation.batch_explanations import explain_batches
 from adcc_onnx.images.sources.open_images import open_arrays
-from adcc_onnx.report.overlay import sheet, write_png
+from adcc_onnx.report.overlay import write_png
+from adcc_onnx.report.overlay_grid import draw_grid
 from adcc_onnx.results.evaluation_result import EvaluationResult
 
 # The classifier was trained on drawings of another seed.
@@ -71,7 +72,7 @@ def demo(out: str | Path = "adcc-demo", *, bar: ProgressBar = no_bar) -> Demonst
             drawing = drawn[sample.position]
             maps = {name: maps.maps[i] for name, maps in batch.maps.items()}
             label = model.labels[drawing.label] if model.labels else drawing.label
-            write_png(folder / f"{sample.position}_{label}.png", sheet(drawing.image, maps))
+            write_png(folder / f"{sample.position}_{label}.png", draw_grid(drawing.image, maps))
     return Demonstration(found.result, folder.resolve(), verdict(found.result))
 
 

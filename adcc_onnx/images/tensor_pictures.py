@@ -48,10 +48,9 @@ def thumbnail(tensor: Float32Array, steps: Preprocessing | None) -> bytes:
     Returns:
         The bytes of the JPEG file; its longer side has at most 128 pixels.
     """
-    picture = picture_of_tensor(np.nan_to_num(tensor), steps)
-    factor = min(1.0, THUMBNAIL_SIDE / max(picture.shape[:2]))
-    height, width = (max(1, round(factor * side)) for side in picture.shape[:2])
-    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    # Reduced first: three planes of the full size take most of the time.
+    reduced = np.stack([_reduced(plane, THUMBNAIL_SIDE) for plane in tensor])
+    small = picture_of_tensor(np.nan_to_num(reduced), steps)
     options = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
     encoded, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), options)
     assert encoded
@@ -72,8 +71,14 @@ def small_map(heat: Float32Array) -> NDArray[np.float16]:
         >>> small_map(np.ones((224, 112), np.float32)).shape
         (28, 14)
     """
-    factor = min(1.0, MAP_SIDE / max(heat.shape))
-    if factor < 1.0:
-        height, width = (max(1, round(factor * side)) for side in heat.shape)
-        heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_AREA)
-    return heat.astype(np.float16)
+    return _reduced(heat, MAP_SIDE).astype(np.float16)
+
+
+def _reduced(plane: Float32Array, side: int) -> Float32Array:
+    """Average a plane [H, W] to a smaller one if its longer side is larger than `side`."""
+    factor = side / max(plane.shape)
+    if factor >= 1.0:
+        return plane
+    height, width = (max(1, round(factor * length)) for length in plane.shape)
+    reduced: Float32Array = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+    return reduced

@@ -8,6 +8,7 @@ from typing import Any
 
 from adcc_onnx.report.csv_format import csv_text
 from adcc_onnx.report.json_format import json_text, resampling_record
+from adcc_onnx.report.result_rows import sample_size_notes
 from adcc_onnx.report.rounding import rounded, rounded_all
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.text_table import aligned_rows, printable_lines
@@ -55,6 +56,9 @@ def _block(one: Comparison) -> Iterator[str]:
         "p-value: of the hypothesis of no difference (paired permutation test, Holm-corrected for "
         f"{ranking.pairs} pairs)"
     )
+    images = max((found.images for found in one.differences.values()), default=0)
+    if images:
+        yield from sample_size_notes(ranking, images, one.resampling.confidence)
     yield ""
     yield from _width_rows(one)
     if len(one.metrics) > 1:

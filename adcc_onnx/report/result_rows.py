@@ -13,7 +13,7 @@ from adcc_onnx.results.score_definitions import Score
 _NOT_SIGNIFICANT = "≈"
 _LIKE_A_CONTROL = "!"
 _LISTED_FAILURES = 10
-_FEW_IMAGES = 10
+FEW_IMAGES = 10
 
 
 def headline(result: EvaluationResult) -> str:
@@ -74,7 +74,7 @@ def notes(result: EvaluationResult) -> list[str]:
 
 def remarks(result: EvaluationResult) -> list[str]:
     """Return what limits the results: few images, methods without scores, and failures."""
-    lines = [] if result.ranking is None else _few_images(result, result.ranking)
+    lines = [] if result.ranking is None else _limits(result, result.ranking)
     skipped = _failed_everywhere(result)
     lines += [f"no scores for {', '.join(names)}: {why}" for why, names in skipped.items()]
     listed = {name for names in skipped.values() for name in names}
@@ -103,8 +103,11 @@ def _failed_everywhere(result: EvaluationResult) -> dict[str, list[str]]:
 
 
 def _failure_text(failure: FailureRow) -> str:
-    method = "" if failure.method is None else f" ({failure.method})"
-    return f"{failure.image}{method}: {failure.reason}"
+    if failure.method is not None:
+        return f"{failure.image} ({failure.method}): {failure.reason}"
+    # Most reasons of a whole image begin with its name.
+    is_named = failure.reason.startswith(f"{failure.image}:")
+    return failure.reason if is_named else f"{failure.image}: {failure.reason}"
 
 
 def _row(result: EvaluationResult, name: str, scores: list[Score], counts: list[str]) -> list[str]:
@@ -124,9 +127,8 @@ def _cell(result: EvaluationResult, name: str, score: Score) -> str:
     value = format_score(score, method.scores.get(score.name))
     if ranking is None or ranking.score.name != score.name:
         return value
-    confidence = result.resampling.confidence
-    close = name in ranking.not_significantly_worse(confidence)
-    doubtful = name in ranking.not_better_than_control(confidence)
+    doubtful = name in ranking.not_better_than_control(result.resampling.confidence)
+    close = name in _marked(result, ranking)
     marks = (_NOT_SIGNIFICANT if close else " ") + (_LIKE_A_CONTROL if doubtful else " ")
     interval = format_interval(score, method.intervals.get(score.name))
     return " ".join(part for part in (value, interval, marks) if part)
@@ -148,7 +150,7 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
         ]
     percent = f"{100 * confidence:.3g} %"
     lines = [f"[ ]: {percent} confidence interval of {title}; time: per image, metrics included"]
-    if ranking.not_significantly_worse(confidence):
+    if _marked(result, ranking):
         lines.append(
             f"{_NOT_SIGNIFICANT}: not significantly different from the best, {ranking.best} "
             f"(Holm-corrected permutation test, {percent})"
@@ -164,20 +166,41 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
     return lines
 
 
-def _few_images(result: EvaluationResult, ranking: Ranking) -> list[str]:
-    """Say where the number of images is too small for intervals and tests."""
+def _limits(result: EvaluationResult, ranking: Ranking) -> list[str]:
+    """Say where the number of images is too small for the intervals and tests of the ranking."""
     if ranking.score.name not in result.methods[ranking.best].intervals:
         return []
-    confidence, images, lines = result.resampling.confidence, result.scored, []
-    percent = f"{100 * confidence:.3g} %"
-    if images < _FEW_IMAGES:
+    return sample_size_notes(ranking, result.scored, result.resampling.confidence)
+
+
+def sample_size_notes(ranking: Ranking, images: int, confidence: float) -> list[str]:
+    """Return what the number of images does not allow to conclude.
+
+    Args:
+        ranking: The ranking.
+        images: Number of images that count.
+        confidence: Confidence level of the intervals and tests.
+    """
+    lines = []
+    if images < FEW_IMAGES:
         lines.append(
-            f"Only {images} images: intervals and tests are unreliable below {_FEW_IMAGES} images."
+            f"Only {images} images: intervals and tests are unreliable below {FEW_IMAGES} images."
         )
-    # Of the 2^n signs of n differences, the observed ones and their opposite are always as extreme.
-    if ranking.pairs and ranking.pairs * 2.0 ** (1 - images) >= 1.0 - confidence:
+    if not _can_be_significant(ranking, images, confidence):
         lines.append(
-            f"With {images} images, no difference can be significant at {percent}: "
-            f"{_NOT_SIGNIFICANT} says nothing about which method is better."
+            f"With {images} images, no difference can be significant at {100 * confidence:.3g} % "
+            f"(p is at least {ranking.smallest_p_value(images):.2g}): the order is not certain."
         )
     return lines
+
+
+def _can_be_significant(ranking: Ranking, images: int, confidence: float) -> bool:
+    return not ranking.pairs or ranking.smallest_p_value(images) < 1.0 - confidence
+
+
+def _marked(result: EvaluationResult, ranking: Ranking) -> list[str]:
+    """Return the methods with the mark of no significant difference, if the test can find any."""
+    confidence = result.resampling.confidence
+    if not _can_be_significant(ranking, result.scored, confidence):
+        return []
+    return ranking.not_significantly_worse(confidence)

@@ -76,6 +76,15 @@ class Ranking:
         """Number of pairs of methods, which is the number of hypotheses that Holm corrects for."""
         return len(self.p_values) * (len(self.p_values) + 1) // 2
 
+    def smallest_p_value(self, images: int) -> float:
+        """Return the smallest corrected p-value that a difference on some images can have.
+
+        Args:
+            images: Number of images n. Of the 2^n signs of n differences, the observed ones and
+                their opposite are always as extreme.
+        """
+        return min(1.0, max(1, self.pairs) * 2.0 ** (1 - images))
+
     def not_significantly_worse(self, confidence: float) -> list[str]:
         """Return the methods whose difference from the best is not statistically significant.
 

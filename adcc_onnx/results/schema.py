@@ -149,14 +149,16 @@ def migrate(connection: sqlite3.Connection) -> None:
     Args:
         connection: The database.
     """
-    old = ("run", "image", "score", "curve")
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    old = [table for table in ("run", *COUNTED) if table in names]
     for table in old:
         connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     create_tables(connection)
     for table in old:
         for row in connection.execute(f"SELECT * FROM old_{table}"):
-            complete = (*row, None) if table == "score" else row  # no masked_probability
-            insert(connection, table, with_checksum(table, complete))
+            # The first files of format 2 did not hold the column masked_probability.
+            whole = (*row, None) if table == "score" and len(row) == 7 else row
+            insert(connection, table, with_checksum(table, whole))
     for table in reversed(old):
         connection.execute(f"DROP TABLE old_{table}")
     for table in COUNTED:

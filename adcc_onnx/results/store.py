@@ -191,7 +191,6 @@ class Store(RunReader):
 
 
 def _image_row(run: int, image: ImageRow) -> tuple[SqlValue, ...]:
-    probability = None if image.probability is None else float(image.probability)
     return (
         run,
         image.position,
@@ -199,7 +198,7 @@ def _image_row(run: int, image: ImageRow) -> tuple[SqlValue, ...]:
         image.label,
         image.target,
         image.predicted,
-        None if probability is None or math.isnan(probability) else probability,
+        _real(image.probability),
         image.failure,
     )
 
@@ -213,7 +212,7 @@ def _score_row(run: int, score: ScoreRow) -> tuple[SqlValue, ...]:
         score.failure,
         json.dumps(score.values),
         float(score.seconds),
-        score.masked_probability,
+        _real(score.masked_probability),
     )
 
 
@@ -235,3 +234,8 @@ def _heatmap_rows(run: int, scores: Sequence[ScoreRow]) -> list[tuple[SqlValue, 
         for s in scores
         if s.heatmap is not None
     ]
+
+
+def _real(value: float | None) -> float | None:
+    """Convert a number to what SQLite returns: it stores NaN as NULL."""
+    return None if value is None or math.isnan(value) else float(value)

@@ -71,6 +71,7 @@ class WriterLock:
             before = self._path.stat()
             connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
             try:
+                connection.execute("PRAGMA journal_mode = MEMORY")  # no file of a journal
                 connection.execute("BEGIN EXCLUSIVE")
                 if self._path.exists() and os.path.samestat(before, self._path.stat()):
                     return connection

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Method
-from adcc_onnx.errors import ModelError, OptionError
+from adcc_onnx.errors import ImageError, ModelError, OptionError, first_reasons
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.explanation.maps import maps_of
@@ -67,6 +67,7 @@ def randomization_check(
     Raises:
         OptionError: `steps` is below 1, the target is the label, or the maps are ready-made.
         ModelError: The scores do not depend on any weights.
+        ImageError: No image could be read.
     """
     if steps < 1:
         raise OptionError(f"steps must be at least 1, not {steps}")
@@ -116,8 +117,10 @@ def _maps(
     maps: dict[str, list[Float32Array]] = {name: [] for name in methods}
     explained: list[NDArray[np.int64]] = []
     start = 0
+    failures: list[str | None] = []
     for group in batches(samples(source, model), model.batch):
         usable = [sample for sample in group if sample.tensor is not None]
+        failures += [sample.failure for sample in group]
         if not usable:
             continue
         chosen = None if targets is None else targets[start : start + len(usable)]
@@ -127,7 +130,7 @@ def _maps(
         for name, method in methods.items():
             maps[name].append(maps_of(method, outputs).maps)
     if not explained:
-        raise OptionError("no image could be read")
+        raise ImageError(f"no image could be read: {first_reasons(failures)}")
     return _Explained(
         np.concatenate(explained), {name: np.concatenate(parts) for name, parts in maps.items()}
     )

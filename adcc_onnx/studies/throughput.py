@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.errors import OptionError
+from adcc_onnx.errors import ImageError, first_reasons
 from adcc_onnx.evaluation.pipeline import evaluate_batch, evaluate_into
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.run_tracker import RunTracker
@@ -109,7 +109,7 @@ def measure_throughput(
         reference: The same model in float32, if `model` has another precision.
 
     Raises:
-        OptionError: No image could be read.
+        ImageError: No image could be scored.
     """
     tracker = tracker or RunTracker(model.name, 0)
     _evaluated(model, source, plan, tracker)  # compiles kernels and opens sessions
@@ -228,13 +228,14 @@ def _measured_parts(model: Model, source: Source, plan: Plan, tracker: RunTracke
     with prefetch(source, model, RunProgress(set(), {}), plan.truth) as stream:
         groups = list(batches(stream, model.batch))
     images = sum(sample.tensor is not None for group in groups for sample in group)
-    if not images:
-        raise OptionError("no image could be read")
     before = model.pool.usage()
     start = time.perf_counter()
     with tracker.part(images):
         rows = [made for group in groups for made in evaluate_batch(model, plan, group)]
     whole = time.perf_counter() - start
+    if not any(row.values for _, scores in rows for row in scores):
+        failures = [row.failure for both in rows for one in both for row in one]
+        raise ImageError(f"no image was scored: {first_reasons(failures)}")
     spent = {
         kind: (samples - before[kind][0], seconds - before[kind][1])
         for kind, (samples, seconds) in model.pool.usage().items()

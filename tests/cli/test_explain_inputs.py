@@ -39,11 +39,12 @@ def test_ready_tensors_are_explained_and_drawn(tmp_path: Path, channels: int, ca
     out = tmp_path / "out"
     result = run("explain", model, tmp_path / "x.npz", "-o", out, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
-    assert {p.name for p in out.iterdir()} == {
-        f"000{i}_{i}.gradcam.{kind}" for i in (0, 1) for kind in ("png", "npy")
+    wanted = adcc.explain(model, x, device="cpu")
+    assert {p.name for p in out.glob("*.png")} == {
+        f"{i}.{wanted.targets[i]}.gradcam.{kind}.png" for i in (0, 1) for kind in ("crop", "grid")
     }
-    wanted = adcc.explain(model, x, device="cpu").maps
-    np.testing.assert_allclose(np.load(out / "0001_1.gradcam.npy"), wanted[1], atol=1e-6)
+    found = np.load(out / "gradcam.predicted" / "1.npy")
+    np.testing.assert_allclose(found, wanted.maps[1], atol=1e-6)
 
 
 def test_randomize_takes_ready_tensors(tmp_path: Path) -> None:

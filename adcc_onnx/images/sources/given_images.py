@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adcc_onnx.errors import SourceError
+from adcc_onnx.errors import SourceError, restore_name
 from adcc_onnx.images.sources.image_source import Source, concatenate_sources
 from adcc_onnx.images.sources.memory_images import is_pixel_array
 from adcc_onnx.images.sources.open_images import open_arrays, open_paths, open_pictures, open_source
@@ -68,7 +68,7 @@ def describe_source(images: Images) -> str:
         The name of the file or folder without its path, or the number of images.
     """
     if isinstance(images, str | Path):
-        return Path(images).name
+        return restore_name(Path(images).name)
     return f"{len(as_source(images))} images"
 
 
