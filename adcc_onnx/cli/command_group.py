@@ -110,12 +110,10 @@ class CommandGroup(click.Group):
             try:
                 with printed_warnings():
                     return super().invoke(ctx)
-            except InterruptedRunError as error:
-                stop(str(error), interruption.exit_code)
+            except (InterruptedRunError, KeyboardInterrupt) as error:
+                interruption.end(str(error) or "interrupted")
             except AdccError as error:
                 stop(str(error), error.exit_code)
-            except KeyboardInterrupt:
-                stop("interrupted", interruption.exit_code)
 
 
 @click.group(

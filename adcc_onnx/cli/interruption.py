@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -71,6 +71,18 @@ class Interruption:
             yield self._requested.is_set
         finally:
             self._is_graceful = False
+
+    def end(self, message: str) -> NoReturn:
+        """Print the last line of a stopped command and exit.
+
+        Nothing is imported here: the signal may have interrupted the import of any module.
+
+        Args:
+            message: The line; control characters in it are escaped.
+        """
+        shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in message)
+        click.echo(f"adcc-onnx: {shown}", err=True)
+        sys.exit(self.exit_code)
 
     def _watch(self, reader: socket.socket) -> None:
         """Answer signals until the other end of the socket is closed."""

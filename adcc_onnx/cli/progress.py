@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from adcc_onnx.evaluation.cost_estimate import duration_text
-from adcc_onnx.evaluation.run_tracker import RunTracker, Snapshot
+from adcc_onnx.evaluation.run_tracker import RunTracker, Snapshot, duration_text
 
 _REDRAW_SECONDS = 0.25  # on a terminal
 _LINE_SECONDS = 30.0  # elsewhere, such as in a log file

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.evaluation.plan import Plan
-from adcc_onnx.evaluation.run_tracker import Expected
+from adcc_onnx.evaluation.run_tracker import Expected, duration_text
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.map_sources import MapSource
 from adcc_onnx.explanation.metric_context import BatchMetricContext
@@ -134,26 +134,6 @@ def long_run_notice(found: Estimate, images: int) -> str | None:
         f"{100 * shares[most] / expected.unit_seconds:.0f} % of it ({passes} passes per image). "
         f"Faster: {options}"
     )
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration in its two largest units.
-
-    Args:
-        seconds: The duration.
-
-    Example:
-        >>> duration_text(8), duration_text(130), duration_text(7900)
-        ('8 s', '2 min 10 s', '2 h 11 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 class _Clock:

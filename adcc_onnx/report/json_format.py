@@ -43,13 +43,12 @@ def _run(result: EvaluationResult) -> dict[str, Any]:
 
 
 def _ranking(result: EvaluationResult, ranking: Ranking) -> dict[str, Any]:
-    confidence = result.resampling.confidence
     return {
         "by": ranking.score.name,
         "order": ranking.order,
         "controls": ranking.controls,
-        "not_significantly_worse": ranking.not_significantly_worse(confidence),
-        "not_better_than_control": ranking.not_better_than_control(confidence),
+        "not_significantly_worse": result.not_significantly_worse,
+        "not_better_than_control": result.not_better_than_control,
     }
 
 

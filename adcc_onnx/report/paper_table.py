@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from adcc_onnx.cams.method_registry import method_title
 from adcc_onnx.errors import OptionError
-from adcc_onnx.report.result_rows import headline, remarks, significance_ties
+from adcc_onnx.report.result_rows import headline, remarks
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking
@@ -130,9 +130,11 @@ def _cell(result: EvaluationResult, name: str, score: Score, ranking: Ranking | 
     if ranking is None or value is None:
         return Cell(format_score(score, value))
     confidence = result.resampling.confidence
-    tie = name in significance_ties(result, ranking)
+    # Marks of a test that cannot find any difference would say nothing.
+    testable = ranking.can_be_significant(result.scored, confidence)
+    tie = testable and name in ranking.not_significantly_worse(confidence)
     is_main = main is not None and main.score.name == score.name
-    doubtful = is_main and name in ranking.not_better_than_control(confidence)
+    doubtful = testable and is_main and name in ranking.not_better_than_control(confidence)
     interval = format_interval(score, method.intervals.get(score.name)) if is_main else ""
     marks = TIE * tie + LIKE_A_CONTROL * doubtful
     return Cell(format_score(score, value), interval, marks, name == ranking.best)

@@ -127,8 +127,8 @@ def _cell(result: EvaluationResult, name: str, score: Score) -> str:
     value = format_score(score, method.scores.get(score.name))
     if ranking is None or ranking.score.name != score.name:
         return value
-    doubtful = name in ranking.not_better_than_control(result.resampling.confidence)
-    close = name in significance_ties(result, ranking)
+    doubtful = name in (result.not_better_than_control or ())
+    close = name in (result.not_significantly_worse or ())
     marks = (_NOT_SIGNIFICANT if close else " ") + (_LIKE_A_CONTROL if doubtful else " ")
     interval = format_interval(score, method.intervals.get(score.name))
     return " ".join(part for part in (value, interval, marks) if part)
@@ -150,12 +150,12 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
         ]
     percent = f"{100 * confidence:.3g} %"
     lines = [f"[ ]: {percent} confidence interval of {title}; time: per image, metrics included"]
-    if significance_ties(result, ranking):
+    if result.not_significantly_worse:
         lines.append(
             f"{_NOT_SIGNIFICANT}: not significantly different from the best, {ranking.best} "
             f"(Holm-corrected permutation test, {percent})"
         )
-    if ranking.not_better_than_control(confidence):
+    if result.not_better_than_control:
         lines.append(
             f"{_LIKE_A_CONTROL}: not significantly better than the best control, "
             f"{ranking.best_control} (same test)"
@@ -186,21 +186,9 @@ def sample_size_notes(ranking: Ranking, images: int, confidence: float) -> list[
         lines.append(
             f"Only {images} images: intervals and tests are unreliable below {FEW_IMAGES} images."
         )
-    if not _can_be_significant(ranking, images, confidence):
+    if not ranking.can_be_significant(images, confidence):
         lines.append(
             f"With {images} images, no difference can be significant at {100 * confidence:.3g} % "
             f"(p is at least {ranking.smallest_p_value(images):.2g}): the order is not certain."
         )
     return lines
-
-
-def _can_be_significant(ranking: Ranking, images: int, confidence: float) -> bool:
-    return not ranking.pairs or ranking.smallest_p_value(images) < 1.0 - confidence
-
-
-def significance_ties(result: EvaluationResult, ranking: Ranking) -> list[str]:
-    """Return the methods with the mark of no significant difference, if the test can find any."""
-    confidence = result.resampling.confidence
-    if not _can_be_significant(ranking, result.scored, confidence):
-        return []
-    return ranking.not_significantly_worse(confidence)

@@ -24,6 +24,9 @@ def verdict_sentences(result: EvaluationResult) -> list[str]:
         return [f"No method could be scored on {result.model}."]
     if ranking.score.name not in result.methods[ranking.best].intervals:
         return [_best(result, ranking), "One image gives no interval and no significance test."]
+    if not result.can_be_significant:
+        few = f"{result.scored} images are too few for any significant difference."
+        return [_best(result, ranking), few]
     return [_best(result, ranking), _rivals(result, ranking), *_controls(result, ranking)]
 
 
@@ -35,8 +38,7 @@ def _best(result: EvaluationResult, ranking: Ranking) -> str:
 
 
 def _rivals(result: EvaluationResult, ranking: Ranking) -> str:
-    confidence = result.resampling.confidence
-    close = [n for n in ranking.not_significantly_worse(confidence) if n in ranking.order]
+    close = [n for n in result.not_significantly_worse or () if n in ranking.order]
     others = [n for n in ranking.order if n in ranking.p_values and n not in close]
     if not close and not others:
         return "No other method was evaluated."
@@ -58,7 +60,7 @@ def _controls(result: EvaluationResult, ranking: Ranking) -> list[str]:
         f"The control {method_title(control)}, which does not depend on the model, reaches "
         f"{_score(result, ranking, control)}"
     )
-    doubtful = ranking.not_better_than_control(result.resampling.confidence)
+    doubtful = result.not_better_than_control
     if not doubtful:
         return [f"{reached}; every method is significantly better."]
     if len(doubtful) == len(ranking.control_p_values):

@@ -143,6 +143,29 @@ class EvaluationResult:
         positions = [methods[name].positions for name in names]
         return len(np.unique(np.concatenate(positions))) if positions else 0
 
+    @property
+    def can_be_significant(self) -> bool:
+        """Whether the number of images allows any significant difference of two methods."""
+        confidence = self.resampling.confidence
+        return self.ranking is not None and self.ranking.can_be_significant(self.scored, confidence)
+
+    @property
+    def not_significantly_worse(self) -> list[str] | None:
+        """Methods and controls that do not differ significantly from the best method.
+
+        None if there is no ranking, or if the number of images allows no significant difference.
+        """
+        if self.ranking is None or not self.can_be_significant:
+            return None
+        return self.ranking.not_significantly_worse(self.resampling.confidence)
+
+    @property
+    def not_better_than_control(self) -> list[str] | None:
+        """Methods that are not significantly better than the best control; None as above."""
+        if self.ranking is None or not self.can_be_significant:
+            return None
+        return self.ranking.not_better_than_control(self.resampling.confidence)
+
     @overload
     def per_image(self, as_dataframe: Literal[False]) -> list[dict[str, Any]]: ...
 

@@ -85,6 +85,15 @@ class Ranking:
         """
         return min(1.0, max(1, self.pairs) * 2.0 ** (1 - images))
 
+    def can_be_significant(self, images: int, confidence: float) -> bool:
+        """Return whether so many images allow any significant difference.
+
+        Args:
+            images: Number of images.
+            confidence: Confidence level of the test, in (0, 1).
+        """
+        return not self.pairs or self.smallest_p_value(images) < 1.0 - confidence
+
     def not_significantly_worse(self, confidence: float) -> list[str]:
         """Return the methods whose difference from the best is not statistically significant.
 

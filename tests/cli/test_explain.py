@@ -165,7 +165,7 @@ def test_a_grid_in_python_is_the_file_of_the_command(folder: Path) -> None:
     first, second = (adcc.explain(model, images, name, target=1) for name in ("gradcam", "center"))
     out = folder / "out"
     options = ("--alpha", "0.4", "--colormap", "inferno", "--target", "1")
-    methods = ("--method", "gradcam", "--method", "center", "--labels", "names.txt")
+    methods = ("--method", "gradcam", "--method", "center", "--class-names", "names.txt")
     run(folder, "a b.png", "c.png", *methods, *options, "-o", str(out))
     own = folder / "own"
     style = {"alpha": 0.4, "colormap": "inferno"}

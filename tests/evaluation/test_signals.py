@@ -128,7 +128,8 @@ def interrupt(server: ForkServer, words: list[str], path: Path, kind: str, momen
 @pytest.mark.parametrize(
     ("names", "signals"),
     [
-        (("methods", "curves", "npz"), 30),
+        (("methods",), 8),
+        pytest.param(("methods", "curves", "npz"), 30, marks=pytest.mark.slow),
         pytest.param(tuple(CONFIGURATIONS), 500, marks=pytest.mark.slow),
     ],
 )

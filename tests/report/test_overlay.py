@@ -22,9 +22,14 @@ OPAQUE = DrawingStyle(alpha=1.0)
 
 def heat_in(drawn: np.ndarray) -> np.ndarray:
     """The levels of an opaque overlay in 0..255; -1 where there is no color of the map."""
-    table = {tuple(color): level for level, color in enumerate(colors_of(LEVELS)[0].tolist())}
-    flat = [table.get(tuple(pixel), -1) for pixel in drawn.reshape(-1, 3).tolist()]
-    return np.array(flat).reshape(drawn.shape[:2])
+    packed, table = (_packed(colors) for colors in (drawn, colors_of(LEVELS)[0]))
+    order = np.argsort(table)
+    place = np.searchsorted(table, packed, sorter=order).clip(max=255)
+    return np.where(table[order][place] == packed, order[place], -1)
+
+
+def _packed(colors: np.ndarray) -> np.ndarray:
+    return colors.astype(np.int64) @ np.array([2**16, 2**8, 1])
 
 
 @pytest.mark.parametrize("name", COLORMAPS)

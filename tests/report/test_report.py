@@ -6,18 +6,14 @@ import csv
 import io
 import json
 from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from helpers.stored_runs import CONFIG, METRICS, three_methods, write_run
 from scipy import stats
-from skimage import color
 
-from adcc_onnx.errors import OptionError, StoreError
+from adcc_onnx.errors import OptionError
 from adcc_onnx.metrics.metric_registry import get_metrics
-from adcc_onnx.report.overlay import overlay, sheet, write_png
 from adcc_onnx.report.rendering import FORMATS, render, render_failures
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.text_table import safe
@@ -269,24 +265,3 @@ def test_no_name_controls_a_terminal(curved: Store, style: str) -> None:
 def test_control_characters_are_written_out() -> None:
     assert safe("a\x1b]0;title\x07\u202eb\n") == "a\\x1b]0;title\\x07\\u202eb\\n"
     assert safe("tench, Tinca · é 犬") == "tench, Tinca · é 犬"
-
-
-def test_the_colors_grow_evenly_in_lightness() -> None:
-    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
-    black = np.zeros((1, 256, 3), np.uint8)
-    lightness = color.rgb2lab(overlay(black, ramp))[0, :, 0]
-    assert np.all(np.diff(lightness) > -1.0) and lightness[-1] > lightness[0] + 50
-    assert np.corrcoef(ramp[0], lightness)[0, 1] > 0.99
-
-
-def test_a_sheet_shows_the_picture_and_every_map(tmp_path: Path) -> None:
-    picture = np.full((200, 180, 3), 90, np.uint8)
-    maps = {"gradcam": np.zeros((200, 180), np.float32), "center": np.ones((200, 180), np.float32)}
-    made = sheet(picture, maps)
-    assert made.shape[1] == 3 * (180 + 12)
-    np.testing.assert_array_equal(made[6:206, 6:186], picture)
-    write_png(tmp_path / "sheet.png", made)
-    read = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB)
-    np.testing.assert_array_equal(read, made)
-    with pytest.raises(StoreError, match="cannot write"):
-        write_png(tmp_path / "none" / "sheet.png", made)

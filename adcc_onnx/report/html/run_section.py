@@ -162,14 +162,14 @@ def _cell(result: EvaluationResult, name: str, score: Score) -> dict[str, Any]:
 
 
 def _marks(result: EvaluationResult, name: str) -> list[dict[str, str]]:
-    ranking, confidence = result.ranking, result.resampling.confidence
+    ranking = result.ranking
     if ranking is None:
         return []
     marks = []
-    if name in ranking.not_significantly_worse(confidence):
+    if name in (result.not_significantly_worse or ()):
         meaning = f"not significantly different from the best, {method_title(ranking.best)}"
         marks.append({"text": "\u2248 best", "meaning": meaning})
-    if name in ranking.not_better_than_control(confidence) and ranking.best_control:
+    if name in (result.not_better_than_control or ()) and ranking.best_control:
         meaning = f"not significantly better than the control {method_title(ranking.best_control)}"
         marks.append({"text": "\u2264 control", "meaning": meaning})
     return marks
