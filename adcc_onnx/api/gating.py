@@ -9,6 +9,7 @@ from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.api.stored_results import Run, require_confidence, results_of
 from adcc_onnx.errors import OptionError, StoreError
 from adcc_onnx.report.gate_formats import gate_result, gate_to_junit
+from adcc_onnx.report.text_file import check_text_file, write_text_file
 from adcc_onnx.results.quality_gate import GateResult, check_requirements, compare_with_baseline
 from adcc_onnx.results.requirements import parse_requirement
 from adcc_onnx.statistics.resampling import Resampling
@@ -64,6 +65,10 @@ def gate(
     if not 0.0 <= margin < float("inf"):
         raise OptionError(f"margin must be a difference of 0 or more, not {margin}")
     require_confidence(confidence)
+    if junit is not None:
+        given = [*as_list(runs), not_worse_than]
+        files = [Path(one) for one in given if isinstance(one, str | Path)]
+        check_text_file(Path(junit), True, files)
     settings = Resampling(confidence, seed)
     results = results_of(runs, settings)
     if not results:
@@ -75,12 +80,5 @@ def gate(
         compared = compare_with_baseline(results, baselines, by, margin, settings)
     found = gate_result(checked, compared)
     if junit is not None:
-        _write(Path(junit), gate_to_junit(found))
+        write_text_file(Path(junit), gate_to_junit(found))
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error

@@ -14,7 +14,7 @@ from adcc_onnx.cli.shared_options import FILE, force_option, out_option
 _EXAMPLE = """
 adcc-onnx report run.sqlite --format csv -o table.csv
 adcc-onnx report vit.sqlite resnet.sqlite --compare --by insertion
-adcc-onnx report run.sqlite --require "gradcam.adcc >= 0.70" --not-worse-than main.sqlite
+adcc-onnx report run.sqlite --require "gradcam.adcc >= 0.70" --junit gate.xml
 """
 
 

@@ -217,6 +217,16 @@ def test_the_exit_status_is_3_and_junit_is_well_formed(tmp_path: Path, values: V
     assert b"time" not in junit.read_bytes()
 
 
+def test_the_junit_file_never_replaces_a_run(tmp_path: Path, values: Values) -> None:
+    run = run_file(tmp_path / "run.sqlite", gradcam=values)
+    base = run_file(tmp_path / "base.sqlite", gradcam=values)
+    for junit in (run, base):
+        before = junit.read_bytes()
+        with pytest.raises(OptionError):
+            adcc.gate(run, not_worse_than=base, junit=junit)
+        assert junit.read_bytes() == before
+
+
 def test_wrong_usage_is_status_2(tmp_path: Path, values: Values) -> None:
     run = str(run_file(tmp_path / "run.sqlite", gradcam=values))
     for arguments, message in (
