@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, did_you_mean
+from adcc_onnx.errors import AdccWarning, ModelError, OptionError, PreprocessingError, did_you_mean
 from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.classifier.fixed_inputs import InputValues, fix_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
@@ -321,8 +322,7 @@ def load(
     name, digest, source = _read(path_or_proto)
     file = file_description(source)
     card = _card_for(path_or_proto, preprocessing)
-    if chosen.kind != "cuda":
-        bfloat16_to_float32(source)
+    bfloat16_to_float32(source)
     wanted = size or (None if card is None else card.size)
     fixed = fix_inputs(source, set_inputs or {})
     declare_image_shape(source, wanted, None if card is None else card.layout)
@@ -482,6 +482,12 @@ def _batched(
     dynamic = _with_dynamic_batch(classifier)
     if fixed is None or takes_any_batch(dynamic, device):
         return dynamic, True, wanted
+    warnings.warn(
+        f"the model is written for batches of {fixed} and gives other scores in other batches, so "
+        f"every run has {fixed}; incomplete batches are filled up",
+        AdccWarning,
+        stacklevel=3,
+    )
     return classifier, False, fixed
 
 

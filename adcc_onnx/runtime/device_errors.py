@@ -24,7 +24,8 @@ _OUT_OF_MEMORY = (
 _NO_KERNELS = ("cudaerrornokernelimagefordevice", "no kernel image is available")
 # The part of a CUDA message that says what happened; template names of C++ surround it.
 _CUDA_REASON = re.compile(
-    r"\b(?:CUDA|CUBLAS|CUBLASLT|CUDNN|CUDNN_FE|CURAND) (?:failure|error)\b.*?(?= ; |$)", re.MULTILINE
+    r"\b(?:CUDA|CUBLAS|CUBLASLT|CUDNN|CUDNN_FE|CURAND) (?:failure|error)\b.*?(?= ; |$)",
+    re.MULTILINE,
 )
 _NODE = re.compile(r"running (\S+ node)")
 _LONGEST = 300

@@ -1,7 +1,8 @@
 """One lasting thread for everything that touches a card whose runs are recorded as CUDA graphs.
 
-While a run is being recorded, CUDA forbids other threads to allocate and copy, and loses the recording
-if they do. onnxruntime also keeps one recording per thread, so a new thread would record again.
+While a run is being recorded, CUDA forbids other threads to allocate and copy, and loses the
+recording if they do. onnxruntime also keeps one recording per thread, so a new thread would record
+again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A trial of a device: a small convolution, run in a process of its own.
 
-A device can be there and fail at the first run: its libraries may lack kernels for it, another process
-may hold it, or parts of cuDNN may be missing. Some of these failures kill the process.
+A device can be there and fail at the first run: its libraries may lack kernels for it, another
+process may hold it, or parts of cuDNN may be missing. Some of these failures kill the process.
 """
 
 from __future__ import annotations

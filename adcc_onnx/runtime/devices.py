@@ -217,13 +217,27 @@ def kinds() -> list[str]:
     return list(_KINDS)
 
 
-def _auto(tf32: bool) -> Device:
-    device = _device("cuda", "0", "a GPU was found", tf32)
+def why_not_first_gpu(tf32: bool = True) -> str | None:
+    """Return why the first GPU cannot be used and how to fix it; None if it can be used.
+
+    Args:
+        tf32: Whether CUDA may compute products in TF32.
+    """
+    device = _first_gpu(tf32)
     trouble = why_not("cuda") or _missing(device)
-    if trouble is None:
-        trial = _trial(device)
-        trouble = f"on the GPU, {_CRASHED}" if trial.crashed else _why_failed(trial, device)
-    return device if trouble is None else _cpu(trouble)
+    if trouble is not None:
+        return trouble
+    trial = _trial(device)
+    return f"on the GPU, {_CRASHED}" if trial.crashed else _why_failed(trial, device)
+
+
+def _auto(tf32: bool) -> Device:
+    trouble = why_not_first_gpu(tf32)
+    return _first_gpu(tf32) if trouble is None else _cpu(trouble)
+
+
+def _first_gpu(tf32: bool) -> Device:
+    return _device("cuda", "0", "a GPU was found", tf32)
 
 
 def _cpu(reason: str) -> Device:
@@ -269,4 +283,7 @@ def _why_failed(trial: Trial, device: Device) -> str | None:
     error = RuntimeError(trial.error)
     if lacks_kernels(error):
         return cuda.no_kernels_for(int(device.memory[1]))
-    return f"onnxruntime cannot use it ({reason_of(error)}); is there such a device, and its driver?"
+    return (
+        f"onnxruntime cannot use it ({reason_of(error)}); end the processes that hold it, or "
+        "reinstall onnxruntime and the driver"
+    )

@@ -1,7 +1,7 @@
 """How far small runs on a card are filled up with repeated samples.
 
-cuDNN plans every convolution again when the number of samples changes, which can take longer than the
-run itself.
+cuDNN plans every convolution again when the number of samples changes, which can take longer than
+the run itself.
 """
 
 from __future__ import annotations

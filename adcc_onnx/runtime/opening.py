@@ -68,9 +68,8 @@ def open_session(model: ir.Model, device: Device, threads: int = 0) -> OpenedSes
     """
     if device.kind in ("cuda", "tensorrt"):
         to_cuda_form(model)
-    with _refusals():
-        with _without_weights(model) as (graph, weights):
-            opened = _opened(graph, model, weights, device, threads)
+    with _refusals(), _without_weights(model) as (graph, weights):
+        opened = _opened(graph, model, weights, device, threads)
     trim_heap()
     return opened
 
@@ -178,7 +177,9 @@ def _refusals() -> Iterator[None]:
         with device_errors("onnxruntime refuses the model"):
             yield
     except ModelError as error:
-        unknown = re.search(r"(\S+):(\w+)\(-?\d+\) is not a registered function/op", str(error.__cause__))
+        unknown = re.search(
+            r"(\S+):(\w+)\(-?\d+\) is not a registered function/op", str(error.__cause__)
+        )
         if unknown is None:
             raise
         operator = ".".join(unknown.groups())

@@ -315,4 +315,3 @@ def _taken(value: Batched, start: int, stop: int) -> Any:
 
 def _samples(value: Any) -> int:
     return len(value) if isinstance(value, np.ndarray) else int(value.shape()[0])
-

@@ -139,7 +139,6 @@ class SessionPool:
             formulas: The formulas of the maps; see `build_cam_graph`.
             layer: The index of the layer.
         """
-
         known = self._cam_graphs.get((formulas, layer))
         session = None if known is None else self._cam_sessions.get(known)
         if session is not None:
@@ -174,7 +173,7 @@ class SessionPool:
                 if session.idle:
                     _add_usage(self._dropped, kind, session)
             pools = (self._sessions, self._split_sessions, self._cam_sessions)
-            return any([_drop_idle(pool) for pool in pools])
+            return sum(map(_drop_idle, pools)) > 0
         finally:
             self._lock.release()
 
@@ -219,7 +218,8 @@ class SessionPool:
         prefix_graph, fixed = build_prefix(self.classifier, split), not self.any_batch
         # The prefix runs on one image, and its outputs must have one row.
         prefix = self._new_session(prefix_graph, self.settings.batch if fixed else 1, fixed)
-        suffix = self._open(build_suffix(self.classifier, split), _SUFFIX_BATCHES)
+        suffix_graph = build_suffix(self.classifier, split, self.device.remote and not fixed)
+        suffix = self._open(suffix_graph, _SUFFIX_BATCHES)
         return SplitSession(prefix, suffix)
 
     def _graph(self, kind: Pass, layer: int, masked: bool) -> ir.Model:
@@ -256,7 +256,7 @@ def make_room(device: Device) -> bool:
 
     def drop() -> bool:
         there = [pool for pool in _pools if pool.device.name == device.name]
-        dropped = any([pool.drop_idle() for pool in there])
+        dropped = sum(pool.drop_idle() for pool in there) > 0
         if dropped:
             release_free_memory(device)
         return dropped

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from adcc_onnx.cli.command_group import main
 from adcc_onnx.runtime import cuda, devices, diagnosis
+from adcc_onnx.runtime.device_trial import Trial
 
 CARD = cuda.Gpu("NVIDIA H100", 80 * 2**30)
 
@@ -104,9 +105,10 @@ def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gpu_that_onnxruntime_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
     _packages(monkeypatch, "onnxruntime-gpu")
     _gpu(monkeypatch)
-    monkeypatch.setattr(devices, "_opens", lambda device: False)
+    monkeypatch.setattr(devices, "run_trial", lambda *given: Trial(error="CUDA failure 46: busy"))
     status, text = _run()
-    assert status == 1 and "does not open it" in text
+    assert status == 1 and "onnxruntime cannot use it (CUDA failure 46: busy)" in text
+    assert "fix: end the processes that hold it, or reinstall onnxruntime" in text
 
 
 def test_an_onnxruntime_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ from adcc_onnx.graph.passes.fold_constants import fold_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.resolve_shapes import TRIAL_BATCHES
 
+_KEEPER = "adcc.keeper"  # a domain without operators
+_SIZES = {"Expand": 1, "ConstantOfShape": 0}  # the input with the sizes
+
 
 @dataclass(frozen=True)
 class BatchValue:
@@ -59,16 +62,19 @@ def batch_values(model: ir.Model) -> dict[str, BatchValue]:
     return found
 
 
-def fold_batch_arithmetic(model: ir.Model) -> None:
+def fold_batch_arithmetic(model: ir.Model) -> dict[str, BatchValue]:
     """Replace computed values that do not depend on the batch by constants, in place.
 
     The sizes of a Reshape become constants too, with -1 for the batch.
 
     Args:
         model: A prepared model with a dynamic batch.
+
+    Returns:
+        All values that depend on the batch size only, by their names.
     """
     if not any(node.op_type in ("Shape", "Size") for node in model.graph):
-        return
+        return {}
     values = batch_values(model)
     for node in model.graph:
         for value in node.outputs:
@@ -83,13 +89,16 @@ def fold_batch_arithmetic(model: ir.Model) -> None:
         if node.op_type == "Reshape" and node.domain == "":
             sizes = _reshape_sizes(node, values)
             if sizes is not None:
-                constant = ir.val(f"{node.outputs[0].name}/folded_sizes", const_value=ir.tensor(sizes))
+                constant = ir.val(
+                    f"{node.outputs[0].name}/folded_sizes", const_value=ir.tensor(sizes)
+                )
                 model.graph.register_initializer(constant)
                 node.replace_input_with(1, constant)
+    return values
 
 
 def _reshape_sizes(node: ir.Node, values: dict[str, BatchValue]) -> NDArray[np.int64] | None:
-    """Return constant sizes in the place of computed ones, with -1 for one multiple of the batch."""
+    """Return constant sizes in place of computed ones, with -1 for one multiple of the batch."""
     given = node.inputs[1]
     if given is None or given.const_value is not None:
         return None
@@ -112,6 +121,7 @@ def _constants_at(model: ir.Model, batch: int) -> dict[str, NDArray[np.generic]]
     for node in clone.graph:
         for value in node.outputs:
             value.shape = None
+    _keep_sizes(clone)
     infer_shapes(clone)
     fold_constants(clone)
     known = model.graph.initializers
@@ -120,3 +130,19 @@ def _constants_at(model: ir.Model, batch: int) -> dict[str, NDArray[np.generic]]
         for name, value in clone.graph.initializers.items()
         if name not in known and value.const_value is not None
     }
+
+
+def _keep_sizes(model: ir.Model) -> None:
+    """Let a node that cannot be computed read the sizes of expanded constants.
+
+    Otherwise the expanded constant would be computed, and its sizes would disappear.
+    """
+    model.opset_imports[_KEEPER] = 1
+    for node in list(model.graph):
+        index = _SIZES.get(node.op_type)
+        sizes = None if index is None or node.domain else node.inputs[index]
+        if sizes is not None and sizes.producer() is not None:
+            keeper = ir.node("Keep", [sizes], domain=_KEEPER)
+            keeper.outputs[0].name = f"{sizes.name}/kept/{node.name}"
+            model.graph.append(keeper)
+            model.graph.outputs.append(keeper.outputs[0])

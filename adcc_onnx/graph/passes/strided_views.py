@@ -1,7 +1,7 @@
 """Rewrite a Gather that takes every element of a tensor in its order as a Reshape.
 
-PyTorch's exporter writes `as_strided` as a Gather from the flat tensor at computed positions. Global
-average pooling contains such a view, which changes nothing but the shape.
+PyTorch's exporter writes `as_strided` as a Gather from the flat tensor at computed positions.
+Global average pooling contains such a view, which changes nothing but the shape.
 """
 
 from __future__ import annotations
@@ -98,7 +98,10 @@ def _to_reshape(
     if len(shapes) > 1:
         grows = [a != b for a, b in zip(*shapes, strict=True)]
         per_sample = [size // batches[0] for size, grown in zip(sizes, grows, strict=True) if grown]
-        if len(per_sample) != 1 or math.prod(shapes[1]) * batches[0] != math.prod(sizes) * batches[1]:
+        if (
+            len(per_sample) != 1
+            or math.prod(shapes[1]) * batches[0] != math.prod(sizes) * batches[1]
+        ):
             return
         sizes = [-1 if grown else size for size, grown in zip(sizes, grows, strict=True)]
     value = node.outputs[0]

@@ -1,6 +1,6 @@
 """Compile libraries that stand in for CUDA's driver, runtime, cuBLAS, cuRAND and cuDNN.
 
-onnxruntime's own CUDA provider opens on them, so provider options, the kernel registry, the placement
+onnxruntime's own CUDA provider opens on them, so options, the kernel registry, the placement
 of operators, bindings, arenas, CUDA graphs and error messages are the real ones. Kernels compute
 nothing: device memory is host memory, and a launch leaves it as it is.
 
@@ -24,7 +24,6 @@ _CUDNN = "libcudnn.so.9"
 _DRIVER = ("libcuda.so.1", "cuTensorMapEncodeTiled")
 _UNUSED = ("libcurand.so.10", "curandCreateGenerator")
 _BY_ITSELF = re.compile(rb"(?<=\0)(cudnn[A-Z]\w+)(?=\0)")
-_DEFINED = re.compile(r"^(?:CARD|const char \*|void \*\*?)\s?(\w+)\(", re.MULTILINE)
 
 
 def provider() -> Path | None:
@@ -81,7 +80,7 @@ def _compile(library: str, symbols: set[str], out: Path) -> None:
     own = subprocess.run(
         ["gcc", "-E", "-P", f"-DPART_{part}", _SOURCE], capture_output=True, text=True, check=True
     ).stdout
-    defined = {name for name in re.findall(r"\b((?:__)?cu\w+)\(", own)}
+    defined = set(re.findall(r"\b((?:__)?cu\w+)\(", own))
     stubs = "\n".join(f"long {name}(void) {{ return 0; }}" for name in sorted(symbols - defined))
     source, versions = out / f"{part}.c", out / f"{part}.map"
     source.write_text(f'#define PART_{part}\n#include "{_SOURCE}"\n{stubs}\n')
