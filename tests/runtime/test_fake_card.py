@@ -15,8 +15,9 @@ from adcc_onnx.metrics.metric_registry import METRICS
 
 short = {
     "rise": "rise(masks=20)", "scorecam": "scorecam(passes=3)", "sscam": "sscam(n=2)",
-    "opticam": "opticam(steps=2)", "smoothgrad": "smoothgrad(n=2)", "groupcam": "groupcam(groups=2)",
-    "integratedgradients": "integratedgradients(steps=2)", "smoothgradcam++": "smoothgradcam++(n=2)",
+    "opticam": "opticam(steps=2)", "smoothgrad": "smoothgrad(n=2)",
+    "groupcam": "groupcam(groups=2)", "smoothgradcam++": "smoothgradcam++(n=2)",
+    "integratedgradients": "integratedgradients(steps=2)",
 }
 
 def evaluated(model, methods=None):

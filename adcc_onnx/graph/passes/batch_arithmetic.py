@@ -20,7 +20,8 @@ from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.resolve_shapes import TRIAL_BATCHES
 
 _KEEPER = "adcc.keeper"  # a domain without operators
-_SIZES = {"Expand": 1, "ConstantOfShape": 0}  # the input with the sizes
+# The inputs with the sizes of a result.
+_SIZES = {"Expand": 1, "ConstantOfShape": 0, "Reshape": 1, "Resize": 3}
 
 
 @dataclass(frozen=True)
@@ -133,14 +134,15 @@ def _constants_at(model: ir.Model, batch: int) -> dict[str, NDArray[np.generic]]
 
 
 def _keep_sizes(model: ir.Model) -> None:
-    """Let a node that cannot be computed read the sizes of expanded constants.
+    """Let a node that cannot be computed read the sizes of results.
 
-    Otherwise the expanded constant would be computed, and its sizes would disappear.
+    Otherwise a constant result would be computed, and its sizes would disappear.
     """
     model.opset_imports[_KEEPER] = 1
     for node in list(model.graph):
         index = _SIZES.get(node.op_type)
-        sizes = None if index is None or node.domain else node.inputs[index]
+        has_sizes = index is not None and not node.domain and index < len(node.inputs)
+        sizes = node.inputs[index] if index is not None and has_sizes else None
         if sizes is not None and sizes.producer() is not None:
             keeper = ir.node("Keep", [sizes], domain=_KEEPER)
             keeper.outputs[0].name = f"{sizes.name}/kept/{node.name}"

@@ -101,7 +101,9 @@ def _mean(n: Call, values: Mapping[str, BatchValue]) -> Tensor:
 
 def _resize(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
     """Resize to computed sizes: only the axes that change, whose sizes are constants."""
+    known = _batch_sizes(n, 3, values) if n.has(3) else None
     before, after = n.dims(0), dims_of(n.node.outputs[0])
+    after = after if known is None else (BATCH, *known[1:])
     computed = n.has(3) and _is_computed(n, 3)
     if not computed or before is None or after is None or n.attribute("axes") is not None:
         return None
@@ -120,13 +122,13 @@ def _expand(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
     if sizes is None or dims is None or len(dims) > len(sizes):
         return None
     own = [1] * (len(sizes) - len(dims)) + list(dims)
-    if own[0] not in (1, BATCH) or any(
-        size not in (1, dim) for size, dim in zip(sizes[1:], own[1:], strict=True)
-    ):
+    flags = _per_sample(n.builder, len(sizes)) if own[0] in (1, BATCH) else None
+    if flags is None:
         return None
-    flags = _per_sample(n.builder, len(sizes))
     x = _input(n, 0)
-    return None if flags is None else n.builder.op("Where", flags, x, x)
+    if any(size not in (1, dim) for size, dim in zip(sizes, own, strict=True)):
+        x = x.op("Expand", n.builder.ints(sizes))
+    return n.builder.op("Where", flags, x, x)
 
 
 def _constant_of_shape(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:

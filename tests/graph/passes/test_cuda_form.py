@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -46,7 +48,7 @@ GRAPHS = {
     "expand": (
         """{ s = Shape (x) n = Gather (s, zero) v = Unsqueeze (n, zeros)
         t = Concat <axis = 0> (v, rest) e = Expand (token, t) y = Add (x, e) }""",
-        ("Shape", "Gather", "Concat", "Expand"),
+        ("Shape", "Gather", "Concat"),
     ),
     "constant": (
         """{ s = Shape (x) n = Gather (s, zero) v = Unsqueeze (n, zeros)
@@ -73,7 +75,9 @@ CONSTANTS = {
 
 
 def graph(body: str) -> ir.Model:
-    proto = onnx.parser.parse_model(HEAD + body)
+    # The shape of an output hides the shape that is inferred.
+    named = re.sub(r"\by =", "result =", body).removesuffix("}") + "y = Identity (result) }"
+    proto = onnx.parser.parse_model(HEAD + named)
     for name, value in CONSTANTS.items():
         if any(name in node.input for node in proto.graph.node):
             proto.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
@@ -126,7 +130,7 @@ def test_programs_compute_the_same(model: str) -> None:
 
 def test_values_of_the_batch_are_linear() -> None:
     body = GRAPHS["reshape"][0].replace("y = Reshape", "u = Mul (t, t) y = Reshape")
-    values = batch_values(graph(body.replace("Reshape (x, t)", "Reshape (x, t)")))
+    values = batch_values(graph(body))
     known = values["t"]
     assert known.constant.tolist() == [0, 4, 6, 6] and known.per_sample.tolist() == [1, 0, 0, 0]
     assert "u" not in values  # the square of the batch is not linear

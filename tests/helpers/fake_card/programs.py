@@ -30,7 +30,7 @@ def run_on_card(
 
     Args:
         card: The folder of the card's libraries.
-        program: The program; `adcc`, `np`, `json`, `library`, `images`, `toy` and `cnn` are defined.
+        program: The program; the names of the prelude are defined.
         *arguments: The arguments of the program.
         **faults: The environment variables of `card.c`.
 
