@@ -110,4 +110,4 @@ def _model() -> bytes:
     ]
     graph = helper.make_graph(nodes, "trial", [x], [y], weights)
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 18)])
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import onnx
 import pytest
+from helpers.fake_card.model import cnn
 from helpers.fake_card.programs import run_on_card
 
 EVALUATE = """
@@ -235,34 +238,32 @@ print(CliRunner().invoke(main, ["doctor", "--json"]).output.replace(chr(10), "")
 
 
 PLACEMENT = """
-import sys
+import sys, warnings
+from adcc_onnx.cams.method_registry import get_method
+from adcc_onnx.errors import AdccWarning
 from adcc_onnx.runtime import opening
 from adcc_onnx.runtime.session_pool import Pass
 
-options = opening._options
-def recorded(device, threads):
-    made = options(device, threads)
-    made.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return made
-opening._options = recorded
-opening._RECORDED = True
+warnings.simplefilter("ignore", AdccWarning)  # a fixed batch
+make_options = opening._options
 
+def recording(*given):
+    options = make_options(*given)
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+opening._options = recording
 def off_the_card(path):
-    from adcc_onnx.cams.method_registry import get_method
-    model = adcc.load(path, device="cuda", batch_size=4)
-    pool = model.pool
-    sessions = {}
-    for kind in Pass:
-        if kind is Pass.SUFFIX:
-            split = pool.split_session(0)
-            sessions["prefix"], sessions["suffix"] = split._prefix, split._suffix
-            continue
-        sessions[kind.name] = pool.session(kind)
-        if kind in (Pass.FORWARD, Pass.ACTIVATIONS, Pass.GRADIENTS):
-            sessions[f"masked {kind.name}"] = pool.session(kind, masked=True)
+    pool = adcc.load(path, device="cuda", batch_size=4).pool
+    split = pool.split_session(0)
     names = ("gradcam", "gradcam++", "xgradcam", "layercam", "hirescam")
     formulas = tuple(get_method(name).graph_maps for name in names)
-    sessions["maps"] = pool.cam_session(formulas, 0)
+    maps = pool.cam_session(formulas, 0)
+    sessions = {"prefix": split._prefix, "suffix": split._suffix, "maps": maps}
+    for kind in set(Pass) - {Pass.SUFFIX}:
+        sessions[kind.name] = pool.session(kind)
+    for kind in (Pass.FORWARD, Pass.ACTIVATIONS, Pass.GRADIENTS):
+        sessions[f"masked {kind.name}"] = pool.session(kind, masked=True)
     return [
         f"{name}: {node.op_type} {node.name}"
         for name, session in sessions.items()
@@ -276,11 +277,53 @@ print(json.dumps({path: off_the_card(path) for path in sys.argv[1:]}))
 
 
 def test_convolutions_with_unequal_pads_run_on_the_card(card: Path, tmp_path: Path) -> None:
-    program = (
-        """
-import sys, onnx
-onnx.save(cnn(), sys.argv[1])
-"""
-        + PLACEMENT
-    )
-    assert answer(card, program, str(tmp_path / "cnn.onnx")) == {str(tmp_path / "cnn.onnx"): []}
+    path = tmp_path / "cnn.onnx"
+    onnx.save(cnn(), path)
+    assert answer(card, PLACEMENT, str(path)) == {str(path): []}
+
+
+NETWORKS = ["test_vit", "test_resnet", "test_vit_relpos", "test_mambaout"]
+MORE_NETWORKS = [
+    "cait_xxs24_224", "coatnet_pico_rw_224", "convnextv2_atto", "deit_tiny_distilled_patch16_224",
+    "densenet121", "edgenext_xx_small", "efficientnet_b0", "efficientvit_b0", "fastvit_t8",
+    "ghostnet_050", "hrnet_w18_small", "levit_128s", "mixer_s32_224", "mobilenetv3_small_050",
+    "mobilevit_xxs", "regnetx_002", "res2next50", "resnest14d",
+    "swin_tiny_patch4_window7_224", "vgg11", "xcit_nano_12_p16_224",
+]  # fmt: skip
+
+
+def exported(name: str, folder: Path) -> str:
+    """Export a network of timm, or one of torchvision by the dynamo exporter."""
+    import torch
+    from helpers import all_architectures, architectures
+    from helpers.library_networks import timm_network
+
+    path = folder / f"{name.replace(':', '_')}.onnx"
+    torch.manual_seed(0)
+    if name.startswith("dynamo:"):
+        module = all_architectures.torchvision_model(name.removeprefix("dynamo:")).eval()
+        size = (64, 64)
+    else:
+        network = timm_network(name)
+        module, size = network.module, network.size
+    dynamo = name.startswith("dynamo:")
+    onnx.save(architectures.export(module, torch.randn(2, 3, *size), dynamo), path)
+    return str(path)
+
+
+def test_no_operator_runs_off_the_card(card: Path, tmp_path: Path, torchvision: ModuleType) -> None:
+    pytest.importorskip("timm")
+    paths = [exported(name, tmp_path) for name in NETWORKS]
+    assert answer(card, PLACEMENT, *paths) == {path: [] for path in paths}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [*MORE_NETWORKS, *(f"dynamo:{n}" for n in ("swin_t", "convnext_tiny", "vit_b_32"))]
+)
+def test_no_operator_of_more_networks_runs_off_the_card(
+    card: Path, tmp_path: Path, torchvision: ModuleType, name: str
+) -> None:
+    pytest.importorskip("timm")
+    path = exported(name, tmp_path)
+    assert answer(card, PLACEMENT, path) == {path: []}
