@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
@@ -118,7 +119,8 @@ def release_free_memory(device: Device) -> None:
         return
     options = onnxruntime.RunOptions()
     options.add_run_config_entry(_SHRINK, f"gpu:{device.memory[1]}")
-    _smallest_session(device).run(None, {"x": np.zeros(1, np.float32)}, options)
+    with suppress(Exception):  # on a full card, even the smallest session may not open
+        _smallest_session(device).run(None, {"x": np.zeros(1, np.float32)}, options)
 
 
 @cache

@@ -57,7 +57,9 @@ class Session:
         make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         opened = on_device(device, lambda: open_session(model, device, threads))
-        self._session, self._device = opened.session, opened.device
+        self._session, self._device = opened.session, device
+        # Without CUDA graphs, too, a session of a recording device runs in the device's own thread.
+        self._records = opened.device.captures
         self._weights, self._make_room = opened.weights, make_room
         self.outputs = [output.name for output in self._session.get_outputs()]
         self._batch, self._fixed = batch, fixed
@@ -195,7 +197,7 @@ class Session:
 
     def _recorder(self) -> Captured | None:
         """Return the recorded runs of a full batch, if the device uses CUDA graphs."""
-        if not self._device.captures:
+        if not self._records:
             return None
         return Captured(self._session, self.outputs, self._device)
 
@@ -235,7 +237,7 @@ class Session:
                 binding.bind_ortvalue_input(name, value)
         for name in self.outputs:
             binding.bind_output(name, *(self._device.memory if name in keep else ()))
-        options = (unrecorded(),) if self._device.captures else ()
+        options = (unrecorded(),) if self._records else ()
         self._session.run_with_iobinding(binding, *options)
         results: list[Any] = binding.get_outputs()
         return results

@@ -160,20 +160,24 @@ class SessionPool:
                 _add_usage(found, kind, session)
         return found
 
-    def drop_idle(self) -> bool:
+    def drop_idle(self) -> list[Session | SplitSession]:
         """Drop the sessions that no thread runs; they open again on their next use.
 
         Returns:
-            Whether any session was dropped. A pool that is opening a session drops none.
+            The dropped sessions, whose memory is free when the last reference is gone. A pool that
+            is opening a session in another thread drops none.
         """
         if not self._lock.acquire(blocking=False):
-            return False
+            return []
         try:
             for kind, session in self._counted_sessions():
                 if session.idle:
                     _add_usage(self._dropped, kind, session)
-            pools = (self._sessions, self._split_sessions, self._cam_sessions)
-            return sum(map(_drop_idle, pools)) > 0
+            return [
+                *_take_idle(self._sessions),
+                *_take_idle(self._split_sessions),
+                *_take_idle(self._cam_sessions),
+            ]
         finally:
             self._lock.release()
 
@@ -253,22 +257,22 @@ def make_room(device: Device) -> bool:
     Returns:
         Whether any session was dropped.
     """
+    pools = [pool for pool in _pools if pool.device.name == device.name]
+    dropped = [session for pool in pools for session in pool.drop_idle()]
+    if not dropped:
+        return False
 
-    def drop() -> bool:
-        there = [pool for pool in _pools if pool.device.name == device.name]
-        dropped = sum(pool.drop_idle() for pool in there) > 0
-        if dropped:
-            release_free_memory(device)
-        return dropped
+    def release() -> None:
+        dropped.clear()
+        release_free_memory(device)
 
-    return on_device(device, drop)
+    on_device(device, release)
+    return True
 
 
-def _drop_idle(sessions: dict[_Key, _Opened]) -> bool:
+def _take_idle(sessions: dict[_Key, _Opened]) -> list[_Opened]:
     idle = [key for key, session in sessions.items() if session.idle]
-    for key in idle:
-        del sessions[key]
-    return bool(idle)
+    return [sessions.pop(key) for key in idle]
 
 
 def _add_usage(usage: dict[Pass, Usage], kind: Pass, session: Session | SplitSession) -> None:

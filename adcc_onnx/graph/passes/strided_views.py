@@ -109,7 +109,9 @@ def _to_reshape(
     graph.register_initializer(constant)
     view = ir.node("Reshape", [node.inputs[0], constant], name=node.name)
     output, name = view.outputs[0], value.name
-    output.dtype, output.shape = value.dtype, value.shape
+    output.shape = value.shape
+    if value.dtype is not None:
+        output.dtype = value.dtype
     graph.insert_before(node, view)
     value.replace_all_uses_with(output, replace_graph_outputs=True)
     graph.remove(node, safe=True)
