@@ -8,6 +8,7 @@ proportion is a linear function of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -33,8 +34,8 @@ class BatchValue:
         per_sample: The factors of the batch size; zeros for a value that does not depend on it.
     """
 
-    constant: NDArray[np.generic]
-    per_sample: NDArray[np.generic]
+    constant: NDArray[Any]
+    per_sample: NDArray[Any]
 
     @property
     def depends_on_batch(self) -> bool:
@@ -112,7 +113,7 @@ def _reshape_sizes(node: ir.Node, values: dict[str, BatchValue]) -> NDArray[np.i
     return np.where(grows, -1, known.constant).astype(np.int64)
 
 
-def _constants_at(model: ir.Model, batch: int) -> dict[str, NDArray[np.generic]]:
+def _constants_at(model: ir.Model, batch: int) -> dict[str, NDArray[Any]]:
     """Return the values that are constant at one batch size."""
     clone = model.clone()
     for value in clone.graph.inputs:

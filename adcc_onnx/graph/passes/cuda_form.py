@@ -56,7 +56,8 @@ def _replace(node: ir.Node, replacement: Tensor) -> None:
     """Let all readers of a node's output, and the graph's outputs, read another value."""
     old, new = node.outputs[0], replacement.value
     name, graph = old.name, node.graph
-    new.dtype = new.dtype or old.dtype
+    if new.dtype is None and old.dtype is not None:
+        new.dtype = old.dtype
     new.shape = new.shape or old.shape
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     assert graph is not None

@@ -7,6 +7,7 @@ Global average pooling contains such a view, which changes nothing but the shape
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -87,7 +88,7 @@ def _views_at(model: ir.Model, symbol: Dim, batch: int) -> dict[str, tuple[int, 
     return found
 
 
-def _is_every_position(positions: NDArray[np.generic], size: int) -> bool:
+def _is_every_position(positions: NDArray[Any], size: int) -> bool:
     return positions.size == size and np.array_equal(positions.reshape(-1), np.arange(size))
 
 

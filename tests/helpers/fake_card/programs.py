@@ -19,7 +19,7 @@ library = ctypes.CDLL("libcudart.so.13")
 for name in ("card_used", "card_most"):
     getattr(library, name).restype = ctypes.c_size_t
 library.card_limit.argtypes = [ctypes.c_size_t]
-images = np.random.default_rng(0).standard_normal((11, 3, 16, 16)).astype(np.float32)
+images = np.random.default_rng(0).standard_normal((5, 3, 16, 16)).astype(np.float32)
 """
 
 
