@@ -60,6 +60,7 @@ def share_card_arena(options: Any, device: Device) -> None:
         device: The device.
     """
     options.add_session_config_entry(*_WEIGHTS)
+    options.add_session_config_entry(*_RECORD_PLACEMENT)
     if device.kind == "cuda" and not device.captures:
         _register_arena(device.memory[1])
         options.add_session_config_entry(*_ENVIRONMENT)
@@ -90,8 +91,6 @@ def share_weights(
             weight = _weights[key] = DeviceWeight(tensor, device)
         options.add_initializer(name, weight.value)
         shared.append(weight)
-    if shared:
-        options.add_session_config_entry(*_RECORD_PLACEMENT)
     return shared
 
 

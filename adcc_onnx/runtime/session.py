@@ -20,7 +20,7 @@ from adcc_onnx.runtime.device_errors import device_errors
 from adcc_onnx.runtime.device_thread import on_device
 from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.filling import Filling, filled
-from adcc_onnx.runtime.opening import open_session
+from adcc_onnx.runtime.session_opening import open_session
 
 Arrays = dict[str, NDArray[Any]]
 Batched = NDArray[Any] | DeviceArray

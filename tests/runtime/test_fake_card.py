@@ -36,18 +36,9 @@ PLACEMENT = """
 import sys, warnings
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.errors import AdccWarning
-from adcc_onnx.runtime import opening
 from adcc_onnx.runtime.session_pool import Pass
 
 warnings.simplefilter("ignore", AdccWarning)  # a fixed batch
-make_options = opening._options
-
-def recording(*given):
-    options = make_options(*given)
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return options
-
-opening._options = recording
 def off_the_card(path):
     pool = adcc.load(path, device="cuda", batch_size=4).pool
     split = pool.split_session(0)

@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 from helpers.small_models import small
 
+from adcc_onnx.runtime import session_opening
 from adcc_onnx.runtime.device_array import DeviceArray
 from adcc_onnx.runtime.devices import Device, choose_device
 from adcc_onnx.runtime.filling import Filling
@@ -21,7 +22,7 @@ IMAGES = np.random.default_rng(0).standard_normal((27, 3, 8, 8)).astype(np.float
 def rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Pretend that the device has memory of its own; the number of rows of every run."""
     monkeypatch.setattr(Device, "remote", property(lambda self: True))
-    monkeypatch.setattr("adcc_onnx.runtime.opening.share_card_arena", lambda options, device: None)
+    monkeypatch.setattr(session_opening, "share_card_arena", lambda options, device: None)
     counted: list[int] = []
     run = Session._run
 
