@@ -34,7 +34,7 @@ def _runtime(runtime: RuntimeDiagnosis) -> Iterator[tuple[str, str]]:
     yield "providers", ", ".join(p.removesuffix("ExecutionProvider") for p in runtime.providers)
     details = runtime.details or CudaDiagnosis()
     if details.kernels:
-        yield "CUDA kernels for", ", ".join(details.kernels)
+        yield "CUDA kernels", f"for {', '.join(details.kernels)}"
     version = "" if details.driver is None else f"{details.driver}, "
     yield (
         "NVIDIA driver",

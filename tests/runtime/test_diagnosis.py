@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from adcc_onnx.cli.command_group import main
-from adcc_onnx.runtime import cuda, devices, diagnosis
+from adcc_onnx.runtime import cuda, cuda_diagnosis, devices, diagnosis
 from adcc_onnx.runtime.device_trial import Trial
 
 CARD = cuda.Gpu("NVIDIA H100", 80 * 2**30)
@@ -33,6 +33,8 @@ def _gpu(monkeypatch: pytest.MonkeyPatch, *missing: str, serves: int = 13) -> No
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
     monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver((serves, 1), (CARD,)))
     monkeypatch.setattr(cuda, "built_for", lambda: 13)
+    monkeypatch.setattr(cuda, "runtime_library", lambda: None)
+    monkeypatch.setattr(cuda_diagnosis, "_library_version", lambda name: None)
     names = ("libcudart.so.13", "libcudnn.so.9")
     monkeypatch.setattr(cuda, "libraries", lambda: {n: n not in missing for n in names})
 
@@ -89,7 +91,7 @@ def test_a_gpu_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     _gpu(monkeypatch, "libcudnn.so.9")
     status, text = _run()
     assert status == 1
-    assert "GPU 0" in text and "NVIDIA H100, 80 GiB" in text
+    assert "GPU 0" in text and "NVIDIA H100, 80 GiB, compute capability unknown" in text
     assert "libcudart.so.13  found" in text
     assert "problem: the GPU cannot be used: libcudnn.so.9 not found" in text
     assert "fix: pip install 'adcc-onnx[cuda]'" in text
