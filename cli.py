@@ -1,5 +1,5 @@
 """Run the command line from a checkout."""
 
-from adcc_onnx.cli.command_group import main
+from adcc_onnx.__main__ import run
 
-main()
+run()

@@ -7,9 +7,9 @@ Example:
     >>> explanations = adcc.explain(model, "drawings:4", method="gradcam")
     >>> explanations.maps.shape
     (4, 112, 112)
-    >>> result = adcc.evaluate(model, "drawings:4", methods=["gradcam", "fakecam"])
-    >>> sorted(result.methods)
-    ['fakecam', 'gradcam']
+    >>> result = adcc.evaluate(model, "drawings:4", methods=["gradcam", "layercam"])
+    >>> list(result.methods)
+    ['gradcam', 'layercam', 'random', 'center']
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from adcc_onnx.api.evaluating import evaluate
     from adcc_onnx.api.explaining import SavedExplanations, explain, save_explanations
     from adcc_onnx.api.graphs import bake, expose, inspect, save_baked, save_exposed
-    from adcc_onnx.api.measuring import benchmark, doctor, randomize, validate_metrics
+    from adcc_onnx.api.installation import doctor
+    from adcc_onnx.api.measuring import benchmark, randomize, validate_metrics
     from adcc_onnx.api.models import load
     from adcc_onnx.api.reports import merge, overlay, render_report
     from adcc_onnx.cams.method import Method, MethodContext, Need
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         ExternalDataError,
         GradientError,
         ImageError,
+        InstallationError,
         InterruptedRunError,
         LayerShapeError,
         ModelError,
@@ -73,9 +75,10 @@ _NAMES_BY_MODULE = {
     "api.evaluating": ("evaluate",),
     "api.explaining": ("SavedExplanations", "explain", "save_explanations"),
     "api.graphs": ("bake", "expose", "inspect", "save_baked", "save_exposed"),
-    "api.measuring": ("benchmark", "doctor", "randomize", "validate_metrics"),
+    "api.installation": ("doctor",),
+    "api.measuring": ("benchmark", "randomize", "validate_metrics"),
     "api.models": ("load",),
-    "api.reports": ("merge", "overlay", "render_report"),
+    "api.reports": ("merge", "overlay", "render_report", "save_report"),
     "cams.method": ("Method", "MethodContext", "Need"),
     "cams.method_registry": ("list_methods", "method"),
     "errors": (
@@ -87,6 +90,7 @@ _NAMES_BY_MODULE = {
         "ExternalDataError",
         "GradientError",
         "ImageError",
+        "InstallationError",
         "InterruptedRunError",
         "LayerShapeError",
         "ModelError",
@@ -124,6 +128,7 @@ __all__ = [
     "ExternalDataError",
     "GradientError",
     "ImageError",
+    "InstallationError",
     "InterruptedRunError",
     "LayerShapeError",
     "Method",
@@ -170,6 +175,7 @@ __all__ = [
     "save_baked",
     "save_explanations",
     "save_exposed",
+    "save_report",
     "validate_metrics",
 ]
 

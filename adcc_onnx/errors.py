@@ -7,7 +7,9 @@ raises the error. Arguments of a wrong type raise Python's own `TypeError`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class AdccError(Exception):
@@ -122,12 +124,47 @@ class DeviceError(AdccError):
     """The requested device is not available on this machine."""
 
 
+class InstallationError(AdccError):
+    """A package that adcc-onnx needs is missing or damaged; the message has the pip command."""
+
+
 class ClusterError(AdccError):
     """The cluster cannot be reached, or its machines cannot do the work."""
 
 
 class AdccWarning(UserWarning):
     """Advice to the user that changes no result; the command line prints its text."""
+
+
+@contextmanager
+def warnings_as_notes(notes: list[str], repeat: bool = False) -> Iterator[None]:
+    """Append the texts of this package's warnings to a list; other warnings are left as they are.
+
+    Args:
+        notes: The list.
+        repeat: Whether the warnings are given, too.
+
+    Example:
+        >>> notes = []
+        >>> with warnings_as_notes(notes):
+        ...     warnings.warn("the layer is a guess", AdccWarning)
+        >>> notes
+        ['the layer is a guess']
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", AdccWarning)
+        try:
+            yield
+        finally:
+            found = list(caught)
+    for warning in found:
+        ours = issubclass(warning.category, AdccWarning)
+        if ours:
+            notes.append(str(warning.message))
+        if repeat or not ours:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
@@ -179,6 +216,42 @@ def root_cause(error: BaseException) -> str:
     return first_line(error)[:200]
 
 
+def first_reasons(reasons: Iterable[str | None], limit: int = 3) -> str:
+    """Join the first different reasons of failures.
+
+    Args:
+        reasons: The reasons; None is left out.
+        limit: The largest number of reasons.
+
+    Example:
+        >>> first_reasons(["a.png: cut short", None, "a.png: cut short", "b.png: too large"])
+        'a.png: cut short; b.png: too large'
+    """
+    different = dict.fromkeys(reason for reason in reasons if reason)
+    return "; ".join(list(different)[:limit]) or "there was no image"
+
+
+def restore_name(name: str) -> str:
+    r"""Decode a name in UTF-8 that Python holds as surrogates, because the locale is ASCII.
+
+    Args:
+        name: Name from the command line or the file system.
+
+    Returns:
+        The same name in every locale; bytes that are not valid UTF-8 are escaped.
+
+    Example:
+        >>> restore_name("caf\udcc3\udca9"), restore_name("caf\udce9")
+        ('café', 'caf\\xe9')
+    """
+    if name.isascii():
+        return name
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # There are other surrogates, which no file name holds.
+        return name.encode("utf-8", "backslashreplace").decode()
+
+
 def escape_control_characters(text: str) -> str:
     r"""Write out control characters, which names from files could use to control a terminal.
 
@@ -189,4 +262,5 @@ def escape_control_characters(text: str) -> str:
         >>> print(escape_control_characters("\x1b[31mred"))
         \x1b[31mred
     """
+    text = restore_name(text)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -12,7 +12,15 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from adcc_onnx.errors import AdccWarning, ModelError, OptionError, PreprocessingError, did_you_mean
+from adcc_onnx.errors import (
+    AdccWarning,
+    ModelError,
+    OptionError,
+    PreprocessingError,
+    did_you_mean,
+    restore_name,
+    warnings_as_notes,
+)
 from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.classifier.fixed_inputs import InputValues, fix_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
@@ -63,6 +71,7 @@ class Model:
         halved: Whether the model was converted to float16 when it was loaded.
         set_inputs: Descriptions of the values of inputs that were fixed, by the input's name.
         file: The model as its file says it; None if it is not known.
+        notes: The warnings that were given when the model was loaded.
         pool: The model's sessions; made with the model, not an argument.
 
     Raises:
@@ -93,6 +102,7 @@ class Model:
     halved: bool = False
     set_inputs: Mapping[str, str] = field(default_factory=dict)
     file: FileDescription | None = None
+    notes: tuple[str, ...] = ()
     pool: SessionPool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -287,7 +297,8 @@ def load(
             path, or "input"; the card's or the default layer if None.
         fuse: How the maps of several layers are fused: by their "mean" or "max".
         scores_output: The name of the output with the class scores; detected if None.
-        size: The input size (height, width) in pixels, if neither the model nor a card fixes it.
+        size: The input size (height, width) in pixels, if neither the model, a `Preprocessing` nor
+            a card fixes it.
         device: "auto", "cpu", "cuda", "cuda:1", or another one of `runtime.devices`.
         batch_size: Number of images per run; 8 on a CPU and 32 on a GPU if None.
         threads: Number of intra-op threads per run on a CPU; 0 uses one per core.
@@ -324,12 +335,15 @@ def load(
     card = _card_for(path_or_proto, preprocessing)
     bfloat16_to_float32(source)
     wanted = size or (None if card is None else card.size)
+    usual = preprocessing.size if isinstance(preprocessing, Preprocessing) else None
     fixed = fix_inputs(source, set_inputs or {})
-    declare_image_shape(source, wanted, None if card is None else card.layout)
-    prepared = prepare(source)
-    if precision == "fp16":
-        prepared = prepare(to_float16(prepared))
-    classifier = _read_classifier(prepared, card, wanted, scores_output)
+    notes: list[str] = []
+    with warnings_as_notes(notes, repeat=True):
+        declare_image_shape(source, wanted or usual, None if card is None else card.layout)
+        prepared = prepare(source)
+        if precision == "fp16":
+            prepared = prepare(to_float16(prepared))
+        classifier = _read_classifier(prepared, card, wanted, usual, scores_output)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     takes_bytes = classifier.image.dtype == ir.DataType.UINT8
     image = ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)
@@ -347,6 +361,7 @@ def load(
         halved=precision == "fp16",
         set_inputs=fixed,
         file=file,
+        notes=tuple(notes),
     )
 
 
@@ -401,7 +416,7 @@ def _read(path_or_proto: str | Path | onnx.ModelProto) -> tuple[str, str, ir.Mod
         )
     path = Path(path_or_proto)
     source = read_model(path)
-    return path.stem, _digest(path, source), source
+    return restore_name(path.stem), _digest(path, source), source
 
 
 def _card_for(
@@ -416,12 +431,16 @@ def _card_for(
 
 
 def _read_classifier(
-    prepared: ir.Model, card: ModelCard | None, size: tuple[int, int] | None, output: str | None
+    prepared: ir.Model,
+    card: ModelCard | None,
+    size: tuple[int, int] | None,
+    usual: tuple[int, int] | None,
+    output: str | None,
 ) -> Classifier:
-    """Read the classifier, and fix its image size as the user, the card or the model says."""
+    """Read the classifier, and fix its image size: `size`, the model's own, or else the usual."""
     layout, scores = (None, None) if card is None else (card.layout, card.scores)
-    classifier = read_classifier(prepared, layout, scores, output, size=size)
-    wanted = size or classifier.size
+    classifier = read_classifier(prepared, layout, scores, output, size=size or usual)
+    wanted = size or classifier.size or usual
     if wanted is None:
         raise ModelError(
             "the model leaves the image size open; give --size HxW, or `size` in its card"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,14 @@ def shared_data() -> Path | None:
     """The folder of real photos and models, or None if ADCC_TEST_DATA is not set."""
     given = os.environ.get("ADCC_TEST_DATA")
     return Path(given) if given and Path(given).is_dir() else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_in_an_own_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's cache folder as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ TENSORS = np.random.default_rng(5).standard_normal((3, 3, 8, 8)).astype(np.float
 FUNCTIONS = [
     "bake", "benchmark", "demo", "doctor", "evaluate", "explain", "export", "expose", "inspect",
     "list_methods", "list_metrics", "load", "merge", "overlay", "randomize", "render_report",
-    "save_baked", "save_explanations", "save_exposed", "validate_metrics",
+    "save_baked", "save_explanations", "save_exposed", "save_report", "validate_metrics",
 ]  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_methods_and_metrics_may_be_instances(model: adcc.Model) -> None:
     smooth, deletion = methods["smoothgradcam++"](n=2), metrics["deletion"](steps=4)
     names = ["gradcam", "smoothgradcam++(n=2)"], ["complexity", "deletion(steps=4)"]
     mixed = ["gradcam", smooth], ["complexity", deletion]
-    one, other = (adcc.evaluate(model, TENSORS, *each) for each in (names, mixed))
+    one, other = (adcc.evaluate(model, TENSORS, *each, controls=False) for each in (names, mixed))
     assert one.methods.keys() == other.methods.keys() == set(names[0])
     for name in names[0]:
         assert one.methods[name].scores == other.methods[name].scores
@@ -161,7 +161,9 @@ def test_the_target_may_be_a_name_everywhere(folder: Path, model: adcc.Model) ->
     baked = [adcc.bake(folder / "net.onnx", target=target) for target in ("goldfish", "1", 1)]
     assert baked[0].SerializeToString() == baked[1].SerializeToString()
     assert baked[0].SerializeToString() == baked[2].SerializeToString()
-    labels = adcc.explain(model, folder / "photos", target="goldfish", labels=["goldfish", "b"])
+    labels = adcc.explain(
+        model, folder / "photos", target="goldfish", class_names=["goldfish", "b"]
+    )
     assert labels.targets.tolist() == [0, 0]
     with pytest.raises(adcc.OptionError, match="did you mean 'goldfish'"):
         adcc.evaluate(model, TENSORS, "gradcam", target="goldfihs")
@@ -172,7 +174,7 @@ def test_evaluate_takes_the_options_of_the_command_line(folder: Path, model: adc
     result = adcc.evaluate(
         model, TENSORS, ["gradcam"], ["deletion", "insertion"],
         baseline="mean", steps=4, fill="zero", labels=[0, 1, 2], limit=2, sample="random", seed=3,
-        out=folder / "run.sqlite", progress=seen.append,
+        controls=False, out=folder / "run.sqlite", progress=seen.append,
     )  # fmt: skip
     assert result.images == 2 and sum(seen) == 2 and result.top1 is not None
     assert list(result.methods["gradcam"].scores) == [
@@ -191,7 +193,7 @@ def test_evaluate_takes_the_options_of_the_command_line(folder: Path, model: adc
 
 def test_per_image_values_from_the_command_line(folder: Path, model: adcc.Model) -> None:
     run = folder / "values.sqlite"
-    adcc.evaluate(model, TENSORS, ["gradcam"], ["complexity"], out=run)
+    adcc.evaluate(model, TENSORS, ["gradcam"], ["complexity"], controls=False, out=run)
     words = ["report", str(run), "--per-image", "--format"]
     assert len(CliRunner().invoke(main, [*words, "csv"]).stdout.splitlines()) == 4
     refused = CliRunner().invoke(main, [*words, "html"])
@@ -236,7 +238,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, adcc.Model], object], str]] = {
     "explain below": (lambda f, m: adcc.explain(m, TENSORS, target=-1), "target must be"),
     "explain targets": (lambda f, m: adcc.explain(m, TENSORS, target=[0]), "target has 1 classes"),
     "explain label": (lambda f, m: adcc.explain(m, TENSORS, target="label"), "no label"),
-    "explain labels": (lambda f, m: adcc.explain(m, TENSORS, labels=3), "labels must be"),
+    "explain names": (lambda f, m: adcc.explain(m, TENSORS, class_names=3), "class_names must be"),
     "explain seed": (lambda f, m: adcc.explain(m, TENSORS, seed="a"), "seed must be an integer"),
     "explain unknown option": (lambda f, m: adcc.explain(m, TENSORS, layer="x"), "'layer'"),
     "explain loaded": (lambda f, m: adcc.explain(m, TENSORS, device="cpu"), "loaded already"),

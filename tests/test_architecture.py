@@ -155,6 +155,19 @@ def test_a_library_is_imported_in_one_folder(library: str) -> None:
     assert not elsewhere
 
 
+def test_one_module_imports_onnxruntime_for_all() -> None:
+    """It explains an installation that lacks it; functions may import parts of it later."""
+    importers = {
+        name
+        for name, tree in TREES.items()
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and "onnxruntime" in {getattr(node, "module", None), *(a.name for a in node.names)}
+        and not str(getattr(node, "module", "")).startswith("adcc_onnx")
+    }
+    assert not importers
+
+
 def test_no_two_modules_have_one_name() -> None:
     paths = [path for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__")]
     repeated = {stem for stem, count in Counter(path.stem for path in paths).items() if count > 1}

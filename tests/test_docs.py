@@ -85,6 +85,50 @@ def test_files_and_tests_exist(page: Path) -> None:
         assert re.search(rf"^def {name}\(", (ROOT / path).read_text("utf-8"), re.MULTILINE), name
 
 
+def claims(text: str) -> Iterator[tuple[str, str]]:
+    """The rows of all tables with a column "test", as (the whole row, the cell with the tests)."""
+    column = None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|"):
+            column = None
+        elif "test" in cells:
+            column = cells.index("test")
+        elif column is not None and not line.startswith("| ---"):
+            yield line, cells[column]
+
+
+def is_test(path: Path) -> bool:
+    """Whether a file or a folder has tests; a helper that is run by hand counts, too."""
+    if path.is_dir():
+        return any(is_test(file) for file in path.rglob("test_*.py"))
+    text = path.read_text("utf-8")
+    return re.search(r"^(def test_|if __name__ == )", text, re.MULTILINE) is not None
+
+
+@pytest.mark.parametrize("name", ["SECURITY.md", "docs/devices.md", "docs/proofs.md"])
+def test_every_claim_names_tests_that_exist(name: str) -> None:
+    found = list(claims((ROOT / name).read_text("utf-8")))
+    assert len(found) > 10
+    for row, cell in found:
+        tests = [code for code in CODE.findall(cell) if code.startswith("tests/")]
+        assert tests, f"no test: {row}"
+        for code in tests:
+            path, _, function = code.partition("::")
+            assert is_test(ROOT / path), code
+            text = (ROOT / path).read_text("utf-8") if function else ""
+            assert not function or re.search(rf"^def {function}\(", text, re.MULTILINE), code
+
+
+def test_the_kinds_of_malformed_models_that_are_named_exist() -> None:
+    from helpers.malformed_models.corpus import corpus
+
+    names = [name for name, _ in corpus()]
+    for _, cell in claims((ROOT / "SECURITY.md").read_text("utf-8")):
+        for kind in re.findall(r"`([\w-]+)(?:\*)?`", cell):
+            assert any(name.startswith(kind) for name in names), kind
+
+
 @every_page
 def test_helpers_that_are_run_exist(page: Path) -> None:
     for name in re.findall(r"python -m helpers\.(\w+)", page.read_text("utf-8")):
@@ -104,7 +148,9 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {name for parameter in command.params for name in parameter.opts} | {"--help", "-h"}
+    parameters = command.params
+    names = [n for p in parameters for n in (*p.opts, *p.secondary_opts)]
+    return {*names, "--help", "-h"}
 
 
 def command_named(name: str) -> click.Command:

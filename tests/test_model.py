@@ -31,8 +31,8 @@ from adcc_onnx.graph.programs.tensor_names import (
 from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.kernels.upsample import upsample
 from adcc_onnx.model import Model, load
+from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.run_settings import RunSettings
-from adcc_onnx.runtime.session_pool import Pass
 
 IMAGES = np.random.default_rng(4).standard_normal((5, 3, 8, 8)).astype(np.float32)
 NHWC = """

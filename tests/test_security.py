@@ -89,14 +89,18 @@ def _hostile_tar(path: Path) -> None:
 
 
 def test_reading_writes_nothing_runs_nothing_and_calls_nobody(tmp_path: Path) -> None:
-    """Under Python's audit hooks: a hostile archive, a pickle in an .npz, a model."""
+    """Python's audit hooks see nothing: a folder, a list, a hostile tar, a pickle, a model."""
     _hostile_tar(tmp_path / "images.tar")
     objects = np.empty(1, object)
     objects[0] = {"a": 1}
     np.savez(tmp_path / "pickled.npz", x=objects)
     (tmp_path / "model.onnx").write_bytes(small("softmax").SerializeToString())
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "image.png").write_bytes(_png())
+    (tmp_path / "list.csv").write_text("path,label\nfolder/image.png,1\n")
     before = sorted(tmp_path.rglob("*"))
-    files = [str(tmp_path / name) for name in ("images.tar", "pickled.npz", "model.onnx")]
+    names = ("folder", "list.csv", "images.tar", "pickled.npz", "model.onnx")
+    files = [str(tmp_path / name) for name in names]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     ended = subprocess.run(
         [sys.executable, "-c", WATCH, *files],
@@ -111,7 +115,7 @@ def test_reading_writes_nothing_runs_nothing_and_calls_nobody(tmp_path: Path) ->
     assert sorted(tmp_path.rglob("*")) == before
     pictures = [result for result in found["results"] if result == [8, 8, 3]]
     refusals = [result for result in found["results"] if isinstance(result, str)]
-    assert len(pictures) == 1 and len(refusals) == 6 and isinstance(found["results"][-1], int)
+    assert len(pictures) == 3 and len(refusals) == 6 and isinstance(found["results"][-1], int)
 
 
 def test_no_code_of_ours_unpickles_or_evaluates() -> None:

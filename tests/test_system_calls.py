@@ -9,22 +9,40 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import click
+import numpy as np
 import pytest
 from helpers.system_calls import HAS_STRACE, SystemCalls, watch
 
 import adcc_onnx
+from adcc_onnx.cli import main
 from adcc_onnx.drawings import classifier_path
 
 needs_strace = pytest.mark.skipif(not HAS_STRACE, reason="strace is not installed")
 PACKAGE = Path(adcc_onnx.__file__).parent
 MODEL = str(classifier_path())
 GRADCAM = ("--method", "gradcam", "--device", "cpu")
-# Each command with the names of the files or folders that it may write.
-COMMANDS = {
+RESUMED = ("evaluate", MODEL, "--images", "drawings:2", *GRADCAM)
+SQLITE = ("", "-journal", "-wal", "-shm", "-lock")
+# Each command with the names of the files or folders that it may write; a name may be followed by a
+# variant in parentheses.
+COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "inspect": (("inspect", MODEL), ()),
     "evaluate": (
         ("evaluate", MODEL, "--images", "drawings:3", *GRADCAM, "-o", "new.sqlite"),
-        ("new.sqlite", "new.sqlite-journal", "new.sqlite-wal", "new.sqlite-shm"),
+        tuple(f"new.sqlite{end}" for end in SQLITE),
+    ),
+    "evaluate (resumed)": (
+        (*RESUMED, "--metric", "adcc", "-o", "run.sqlite", "--resume"),
+        tuple(f"run.sqlite{end}" for end in SQLITE),
+    ),
+    "evaluate (autotuned, not kept)": (
+        ("evaluate", MODEL, "--images", "drawings:3", *GRADCAM, "--batch-size", "auto"),
+        (),
+    ),
+    "evaluate (maps)": (
+        ("evaluate", MODEL, "--images", "drawings:1", "--device", "cpu", "--maps", "given"),
+        (),
     ),
     "explain": (
         ("explain", MODEL, "drawings:1", "--device", "cpu", "-o", "maps"),
@@ -33,13 +51,22 @@ COMMANDS = {
     "expose": (("expose", MODEL, "-o", "exposed.onnx"), ("exposed.onnx",)),
     "bake": (("bake", MODEL, "--method", "gradcam", "-o", "baked.onnx"), ("baked.onnx",)),
     "report": (("report", "run.sqlite"), ()),
+    "report (HTML)": (
+        ("report", "run.sqlite", "--format", "html", "-o", "report.html"),
+        ("report.html",),
+    ),
+    "report (comparison)": (("report", "run.sqlite", "--compare"), ()),
+    "report (failures)": (("report", "run.sqlite", "--failures"), ()),
+    "report (images)": (("report", "run.sqlite", "--per-image", "--format", "csv"), ()),
     "merge": (
         ("merge", "run.sqlite", "other.sqlite", "-o", "merged.sqlite"),
-        ("merged.sqlite", "merged.sqlite-journal", "merged.sqlite-wal", "merged.sqlite-shm"),
+        tuple(f"merged.sqlite{end}" for end in SQLITE),
     ),
     "methods": (("methods",), ()),
     "metrics": (("metrics",), ()),
     "doctor": (("doctor",), ()),
+    # The recipes of torchvision may not be installed; a wrong name is found without them.
+    "export": (("export", "caffe:resnet50"), ()),
     "demo": (("demo", "-o", "pictures"), ("pictures",)),
     "benchmark": (
         ("benchmark", MODEL, "--images", "drawings:4", "--rounds", "1", "--device", "cpu"),
@@ -54,7 +81,15 @@ COMMANDS = {
         (),
     ),
 }
-SLOW = ("demo", "validate-metrics")
+SLOW = (
+    "demo",
+    "validate-metrics",
+    "evaluate (autotuned, not kept)",
+    "report (failures)",
+    "report (images)",
+)
+REFUSED = ("export",)
+FRAMEWORKS = ("torch", "tensorflow", "keras", "jax")
 PYTHON = f"""
 import adcc_onnx as adcc
 model = adcc.load({MODEL!r}, device="cpu")
@@ -63,6 +98,9 @@ assert adcc.evaluate(model, "drawings:2", ["gradcam"], ["adcc"]).images == 2
 adcc.inspect({MODEL!r})
 adcc.expose({MODEL!r})
 adcc.bake({MODEL!r}, "gradcam")
+adcc.doctor()
+import sys
+assert not set({FRAMEWORKS!r}) & sys.modules.keys()
 """
 
 
@@ -70,7 +108,8 @@ adcc.bake({MODEL!r}, "gradcam")
 def folder(tmp_path: Path) -> Path:
     """An empty working directory beside an empty home directory."""
     (tmp_path / "home").mkdir()
-    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "given").mkdir(parents=True)
+    np.save(tmp_path / "work" / "given" / "2026-0.npy", np.eye(112, dtype=np.float32))
     return tmp_path / "work"
 
 
@@ -126,11 +165,30 @@ def test_a_command_sends_nothing_and_writes_only_its_outputs(
         (folder / run.name).write_bytes(run.read_bytes())
     words, named = COMMANDS[name]
     calls = watch([sys.executable, "-m", "adcc_onnx", *words], folder, environment(folder))
-    assert calls.status == 0, calls.output
+    assert calls.status == (1 if name in REFUSED else 0), calls.output
     assert calls.sockets <= {"AF_UNIX"}, calls
-    opened = tuple(f"{run}.sqlite{end}" for run in ("run", "other") for end in ("-wal", "-shm"))
-    sources = ("run.sqlite", "other.sqlite", *opened) if name in ("report", "merge") else ()
-    assert not outside(calls, folder, (*named, *sources))
+    assert not outside(calls, folder, named)
+
+
+def test_the_watched_commands_are_all_commands() -> None:
+    watched = {name.partition(" ")[0] for name in COMMANDS}
+    assert watched == set(main.list_commands(click.Context(main)))
+
+
+@needs_strace
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("torchvision") is None, reason="torchvision is not installed")
+def test_an_export_without_published_weights_sends_nothing(folder: Path) -> None:
+    words = ("export", "torchvision:squeezenet1_1", "--weights", "none", "-o", "net.onnx")
+    calls = watch([sys.executable, "-m", "adcc_onnx", *words], folder, environment(folder))
+    assert calls.status == 0, calls.output
+    assert not calls.addresses
+    assert {path.name for path in folder.iterdir()} == {
+        "given",
+        "net.onnx",
+        "net.toml",
+        "net.labels.txt",
+    }
 
 
 @needs_strace
@@ -139,7 +197,7 @@ def test_the_python_api_sends_and_writes_nothing(folder: Path) -> None:
     assert calls.status == 0, calls.output
     assert calls.sockets <= {"AF_UNIX"}, calls
     assert not outside(calls, folder, ())
-    assert not list(folder.iterdir())
+    assert [path.name for path in folder.iterdir()] == ["given"]
 
 
 @needs_strace

@@ -17,7 +17,8 @@ from adcc_onnx.evaluation.plan import make_plan, named_method
 from adcc_onnx.evaluation.stored_evaluation import ProgressBar, evaluate_and_store, no_bar
 from adcc_onnx.explanation.batch_explanations import explain_batches
 from adcc_onnx.images.sources.open_images import open_arrays
-from adcc_onnx.report.overlay import sheet, write_png
+from adcc_onnx.report.overlay import write_png
+from adcc_onnx.report.overlay_grid import draw_grid
 from adcc_onnx.results.evaluation_result import EvaluationResult
 
 # The classifier was trained on drawings of another seed.
@@ -45,7 +46,7 @@ def demo(out: str | Path = "adcc-demo", *, bar: ProgressBar = no_bar) -> Demonst
 
     Args:
         out: Folder of the pictures; it is created if it does not exist.
-        bar: Function that opens a progress bar for a title and a number of images.
+        bar: Function that shows the progress.
 
     Returns:
         The scores, the folder and a verdict.
@@ -71,7 +72,7 @@ def demo(out: str | Path = "adcc-demo", *, bar: ProgressBar = no_bar) -> Demonst
             drawing = drawn[sample.position]
             maps = {name: maps.maps[i] for name, maps in batch.maps.items()}
             label = model.labels[drawing.label] if model.labels else drawing.label
-            write_png(folder / f"{sample.position}_{label}.png", sheet(drawing.image, maps))
+            write_png(folder / f"{sample.position}_{label}.png", draw_grid(drawing.image, maps))
     return Demonstration(found.result, folder.resolve(), verdict(found.result))
 
 
@@ -85,7 +86,8 @@ def verdict(run: EvaluationResult) -> str:
         The sentence.
     """
     assert run.ranking is not None
-    by_adcc, methods = run.ranking.order, run.methods
+    methods = run.methods
+    by_adcc = sorted(methods, key=lambda name: -methods[name].scores["adcc"])
     by_drop = sorted(methods, key=lambda name: methods[name].scores["average_drop"])
     drop_place, adcc_place = by_drop.index("fakecam") + 1, by_adcc.index("fakecam") + 1
     count, rivals = len(methods), run.ranking.not_significantly_worse(run.resampling.confidence)

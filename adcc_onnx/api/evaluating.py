@@ -13,9 +13,10 @@ from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.api.models import ModelLike, as_model
 from adcc_onnx.cams.method import Method
 from adcc_onnx.errors import OptionError
-from adcc_onnx.evaluation.pipeline import Begin
+from adcc_onnx.evaluation.pipeline import Begin, Graceful, never_stopped
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions, load_with
+from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.evaluation.stored_evaluation import (
     Notify,
     Placed,
@@ -54,6 +55,8 @@ def evaluate(
     sample: str = "first",
     maps: str | Path | Sequence[str | Path] = (),
     second_maps: str | Path | Sequence[str | Path] = (),
+    controls: bool = True,
+    thumbnails: bool = True,
     out: str | Path | None = None,
     resume: bool = False,
     cluster: str | None = None,
@@ -85,6 +88,10 @@ def evaluate(
         sample: Which images are taken under a limit: "first", "random" or "stratified".
         maps: Folders of maps that another tool made, one `.npy` file per image.
         second_maps: Folders of the maps of the explanation maps x * M, one for each of `maps`.
+        controls: Whether the controls `random` and `center`, which do not depend on the model, run
+            beside the methods.
+        thumbnails: Whether the run keeps thumbnails of the images and the maps at the layer's
+            resolution, so that a report needs neither the model nor the images.
         out: SQLite file that keeps the run; the run is not kept if None.
         resume: Whether to continue the run in `out`.
         cluster: Address "HOST:PORT" of a Ray cluster, or "local" or "local:N" for N processes on
@@ -112,7 +119,7 @@ def evaluate(
     source = SourceOptions(images, labels, truth, limit, sample)
     plan = PlanOptions(
         as_list(methods), as_list(metrics), target, protocol, fill, baseline, steps,
-        as_list(maps), as_list(second_maps), seed,
+        as_list(maps), as_list(second_maps), seed, controls, thumbnails,
     )  # fmt: skip
     bar = no_bar if progress is None else partial(_plain_bar, progress)
     (result,) = evaluate_models(
@@ -134,7 +141,7 @@ def evaluate_models(
     autotune: bool | None = None,
     bar: ProgressBar = no_bar,
     notify: Notify = quiet,
-    stop: Callable[[], bool] = lambda: False,
+    graceful: Graceful = never_stopped,
 ) -> list[EvaluationResult]:
     """Score methods on the same images for several models; see `evaluate`.
 
@@ -149,7 +156,7 @@ def evaluate_models(
         autotune: Whether to search for the fastest run settings first.
         bar: Opens the progress bar of a model.
         notify: Receives messages.
-        stop: Called after each method of a batch; the run stops if it returns True.
+        graceful: Opens the part of the work that can be stopped without loss.
 
     Returns:
         The results in the order of the models.
@@ -174,7 +181,7 @@ def evaluate_models(
         results = evaluate_and_store(
             loaded, opened, planned, describe_source(source.images),
             out=out, resume=resume, autotune=autotune and cluster is None,
-            bar=bar, notify=notify, stop=stop, placed=placed,
+            bar=bar, notify=notify, graceful=graceful, placed=placed,
         )  # fmt: skip
     return [one.result for one in results]
 
@@ -217,7 +224,6 @@ def _path(model: ModelLike, source: SourceOptions) -> str | Path:
 
 
 @contextmanager
-def _plain_bar(
-    progress: Callable[[int], None], title: str, total: int
-) -> Iterator[Callable[[int], None]]:
-    yield progress
+def _plain_bar(progress: Callable[[int], None], tracker: RunTracker) -> Iterator[None]:
+    tracker.on_advance = progress
+    yield

@@ -73,6 +73,7 @@ def inspect(
         layout=card.layout,
         scores_kind=card.scores,
         file=model.file if isinstance(model, Model) else None,
+        known=model.notes if isinstance(model, Model) else (),
     )
 
 

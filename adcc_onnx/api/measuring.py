@@ -1,4 +1,4 @@
-"""Benchmarks of speed, checks of metrics and methods, and checks of the installation."""
+"""Benchmarks of speed, and checks of metrics and methods."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from adcc_onnx.drawings import classifier_path
 from adcc_onnx.evaluation.pipeline import check
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.evaluation.run_options import ModelOptions, SourceOptions, load_with
+from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.evaluation.stored_evaluation import (
     Notify,
     ProgressBar,
@@ -25,12 +26,12 @@ from adcc_onnx.images.sources.given_images import Images, describe_source
 from adcc_onnx.images.sources.image_source import Label
 from adcc_onnx.metrics.metric import Metric
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.diagnosis import Diagnosis, examine
 from adcc_onnx.statistics.resampling import Resampling
 from adcc_onnx.studies.metric_validation import Validation, assess_metrics, validation_plan
 from adcc_onnx.studies.randomization import RandomizationStep, randomization_check
 from adcc_onnx.studies.throughput import BenchmarkResult, measure_throughput, random_images
 
+_ROUNDS_BEFORE = 2  # rounds of `benchmark` that warm up and measure the parts
 # The intervals of `validate_metrics` need fewer bootstrap samples than those of a report.
 _VALIDATION_REPLICATES = 500
 
@@ -60,7 +61,7 @@ def benchmark(
         rounds: Number of measurements, whose median counts.
         reference: The same model in float32, to measure the deviation of a model of another
             precision. It is loaded automatically for a model given by its path.
-        bar: Function that opens a progress bar for a title and a number of rounds.
+        bar: Function that shows the progress.
         notify: Function that receives messages about the device and the run settings.
         **load_options: Options of `load` for a model that is not loaded.
 
@@ -93,8 +94,9 @@ def benchmark(
     if reference is None and low_precision and not isinstance(model, Model):
         exact: ModelOptions = {**load_options, "precision": "fp32"}
         reference = load_with(model, exact)
-    with bar(loaded.name, rounds) as progress:
-        return measure_throughput(loaded, source, plan, rounds, progress, reference)
+    tracker = RunTracker(loaded.name, len(source) * (max(1, rounds) + _ROUNDS_BEFORE))
+    with bar(tracker):
+        return measure_throughput(loaded, source, plan, rounds, tracker, reference)
 
 
 @checked_arguments
@@ -131,7 +133,7 @@ def validate_metrics(
         sample: Which images are taken under a limit: "first", "random" or "stratified".
         seed: Seed of all random numbers.
         out: SQLite file that keeps the run; the run is not kept if None.
-        bar: Function that opens a progress bar for a title and a number of images.
+        bar: Function that shows the progress.
         notify: Function that receives messages about the device.
         **load_options: Options of `load` for a model that is not loaded.
 
@@ -189,8 +191,8 @@ def randomize(
         limit: Largest number of images; all images if None.
         sample: Which images are taken under a limit: "first", "random" or "stratified".
         seed: Seed of all random numbers.
-        progress: Function that is called with 1 after each step.
-        bar: Function that opens a progress bar for a title and a number of steps.
+        progress: Function that is called with 1 after each step, and for the original maps.
+        bar: Function that shows the progress.
         notify: Function that receives messages about the device.
         **load_options: Options of `load` for a model that is not loaded.
 
@@ -211,26 +213,9 @@ def randomize(
     plan = make_plan(as_list(methods), target=target, seed=seed)
     source = SourceOptions(images, labels, truth, limit, sample).open(seed)
     loaded = as_model(model, load_options, notify)
-    with bar(loaded.name, steps) as advance:
-        found = randomization_check(
-            loaded,
-            source,
-            plan.for_model(loaded).mark_unavailable(loaded),
-            steps,
-            progress or advance,
-        )
-        return list(found)
-
-
-def doctor() -> Diagnosis:
-    """Examine this installation: versions, devices, CUDA's libraries, and their problems.
-
-    Returns:
-        What was found, with a fix for each problem.
-
-    Example:
-        >>> import adcc_onnx as adcc
-        >>> "python" in adcc.doctor().versions
-        True
-    """
-    return examine()
+    tracker = RunTracker(loaded.name, steps + 1, "steps")
+    if progress is not None:
+        tracker.on_advance = progress
+    chosen = plan.for_model(loaded).mark_unavailable(loaded)
+    with bar(tracker):
+        return list(randomization_check(loaded, source, chosen, steps, tracker))

@@ -14,7 +14,10 @@ from PIL import Image
 import adcc_onnx.report.overlay
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.errors import OptionError
+from adcc_onnx.explanation.drawing_style import ALPHA, COLORMAP, DrawingStyle
+from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.images.sources.given_images import as_source
+from adcc_onnx.report.overlay import Box, checked_box
 from adcc_onnx.report.rendering import (
     render,
     render_comparison,
@@ -22,6 +25,7 @@ from adcc_onnx.report.rendering import (
     render_per_image,
     render_results,
 )
+from adcc_onnx.report.text_file import check_text_file, write_text_file
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.merging import merge_stores
 from adcc_onnx.results.store import Store
@@ -95,6 +99,42 @@ def render_report(
 
 
 @checked_arguments
+def save_report(
+    text: str, out: str | Path, *, force: bool = False, runs: str | Path | Sequence[str | Path] = ()
+) -> Path:
+    """Write a report to a file, in UTF-8; the file appears only when it is complete.
+
+    Args:
+        text: The report, as from `render_report`.
+        out: The file.
+        force: Whether an existing file may be replaced.
+        runs: Files that are never replaced, such as the runs of the report.
+
+    Returns:
+        The file.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        OptionError: The file exists and may not be replaced, or is one of the runs.
+        StoreError: The file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> from pathlib import Path
+        >>> result = adcc.evaluate(classifier_path(), "drawings:2", "gradcam")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     text = adcc.render_report(result, format="csv")
+        ...     print(adcc.save_report(text, Path(folder, "table.csv")).name)
+        table.csv
+    """
+    check_text_file(Path(out), force, [Path(run) for run in as_list(runs)])
+    write_text_file(Path(out), text)
+    return Path(out)
+
+
+@checked_arguments
 def merge(runs: Sequence[str | Path], out: str | Path) -> Path:
     """Join runs of the same models on other images or with other methods.
 
@@ -127,21 +167,35 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> Path:
 
 @checked_arguments
 def overlay(
-    image: str | Path | Image.Image | NDArray[Any], heatmap: NDArray[Any]
+    image: str | Path | Image.Image | NDArray[Any],
+    heatmap: NDArray[Any],
+    *,
+    alpha: float = ALPHA,
+    colormap: str = COLORMAP,
+    crop: Preprocessing | Sequence[float] | None = None,
 ) -> NDArray[np.uint8]:
     """Draw a map over its image.
 
+    Every pixel is (1 - alpha) Y + alpha C, with the luminance Y of the image and the color C of the
+    map. The image is drawn without its colors, so that every color is a value of the map.
+
     Args:
-        image: The image that the model was given, cropped to the model's input size: a path, a PIL
-            image or a uint8 array [H, W, 3]. `model.preprocessing.crop_image` crops an image.
-        heatmap: The map [H, W] in [0, 1].
+        image: A path, a PIL image or a uint8 array [H, W, 3].
+        heatmap: The map [h, w] in [0, 1].
+        alpha: Opacity of the map, from 0 to 1.
+        colormap: Color map: "viridis", "cividis", "inferno", "magma" or "plasma", all of them
+            perceptually uniform.
+        crop: The region of the image that the map shows, to which the map is stretched; the image
+            is dimmed outside. Either the preprocessing, such as `model.preprocessing`, or the edges
+            (left, top, right, bottom) in pixels. None requires a map of the image's size.
 
     Returns:
-        The overlay, uint8 RGB [H, W, 3], in the perceptually uniform colors of "inferno".
+        The overlay, uint8 RGB [H, W, 3], of the image's size.
 
     Raises:
         TypeError: An argument has a wrong type.
-        ValueError: The map and the image do not have the same size.
+        ValueError: The map and the image do not have the same size, or the region leaves the image.
+        OptionError: `alpha` is out of range, or there is no such color map.
 
     Example:
         >>> import numpy as np
@@ -149,15 +203,28 @@ def overlay(
         >>> image = np.zeros((8, 8, 3), np.uint8)
         >>> adcc.overlay(image, np.linspace(0, 1, 64).reshape(8, 8)).shape
         (8, 8, 3)
+        >>> steps = adcc.Preprocessing.preset("unit", (224, 224))
+        >>> adcc.overlay(np.zeros((300, 400, 3), np.uint8), np.ones((224, 224)), crop=steps).shape
+        (300, 400, 3)
     """
     source = as_source(image)
     if source.preprocessed or len(source) != 1:
         raise ValueError("image must be a single image: a path, a PIL image or uint8 [H, W, 3]")
     pixels = next(iter(source)).load()
-    if heatmap.ndim != 2 or heatmap.dtype.kind not in "fiu" or heatmap.shape != pixels.shape[:2]:
-        size = " x ".join(map(str, pixels.shape[:2]))
+    size = pixels.shape[:2]
+    numbers = heatmap.ndim == 2 and heatmap.dtype.kind in "fiu" and heatmap.size > 0
+    if not numbers or (crop is None and heatmap.shape != size):
+        wanted = " x ".join(map(str, size))
         raise ValueError(
-            f"heatmap must be numbers [H, W] of the image's size {size}, not {heatmap.dtype} "
-            f"{list(heatmap.shape)}"
+            f"heatmap must be numbers [H, W] of the image's size {wanted}, not {heatmap.dtype} "
+            f"{list(heatmap.shape)}; give crop for the map of a region"
         )
-    return adcc_onnx.report.overlay.overlay(pixels, heatmap.astype(np.float32))
+    if not np.isfinite(heatmap).all():
+        raise ValueError("heatmap holds NaN or infinite values")
+    box: Box | None
+    if isinstance(crop, Preprocessing):
+        box = crop.crop_box((size[0], size[1]))
+    else:
+        box = None if crop is None else checked_box(crop, size)
+    heat = heatmap.astype(np.float32)
+    return adcc_onnx.report.overlay.overlay(pixels, heat, DrawingStyle(alpha, colormap), box)

@@ -30,6 +30,7 @@ class AblationCAM(WeightedMethod):
     """
 
     name = "ablationcam"
+    title = "Ablation-CAM"
     family = "perturbation"
     summary = "channels weighted by how much the score falls without them"
     cost = "1 + live channels, tail only"
@@ -75,6 +76,7 @@ class ReciproCAM(Method):
     """
 
     name = "reciprocam"
+    title = "Recipro-CAM"
     family = "perturbation"
     summary = "each place by the score of the layer with nothing else left"
     cost = "1 + h w, tail only"

@@ -31,6 +31,7 @@ class EigenCAM(Method):
     """
 
     name = "eigencam"
+    title = "Eigen-CAM"
     family = "activation"
     summary = "the first principal component of the activations, whatever the class"
     cost = "1"
@@ -57,6 +58,7 @@ class EigenGradCAM(Method):
     """
 
     name = "eigengradcam"
+    title = "EigenGrad-CAM"
     family = "gradient"
     summary = "the first principal component of gradient times activation"
     cost = "1 with backward"
@@ -91,6 +93,7 @@ class KPCACAM(Method):
     """
 
     name = "kpcacam"
+    title = "KPCA-CAM"
     family = "activation"
     summary = "the first kernel principal component of the activations"
     cost = "1"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.cams.method import Method, MethodContext, Need
+from adcc_onnx.cams.method import CONTROL_FAMILY, Method, MethodContext, Need
 from adcc_onnx.kernels.arrays import Float32Array
 
 
@@ -25,7 +25,8 @@ class FakeCAM(Method):
     """
 
     name = "fakecam"
-    family = "control"
+    title = "Fake-CAM"
+    family = CONTROL_FAMILY
     summary = "the whole image but one pixel: what average drop alone rewards"
     cost = "0"
     needs = frozenset()
@@ -52,7 +53,8 @@ class Random(Method):
     """
 
     name = "random"
-    family = "control"
+    title = "Random"
+    family = CONTROL_FAMILY
     summary = "noise: what a map that knows nothing scores"
     cost = "1"
     needs = frozenset({Need.ACTIVATIONS})
@@ -77,7 +79,8 @@ class Center(Method):
     """
 
     name = "center"
-    family = "control"
+    title = "Center"
+    family = CONTROL_FAMILY
     summary = "the middle of the image, where photographers put things"
     cost = "0"
     needs = frozenset()

@@ -40,6 +40,7 @@ class GradCAM(GradientMapMethod):
     """
 
     name = "gradcam"
+    title = "Grad-CAM"
     family = "gradient"
     summary = "channels weighted by their mean gradient"
     cost = "1 with backward"
@@ -69,6 +70,7 @@ class GradCAMPP(GradientMapMethod):
     """
 
     name = "gradcam++"
+    title = "Grad-CAM++"
     family = "gradient"
     summary = "positive gradients, each location by its share of the score"
     cost = "1 with backward"
@@ -113,6 +115,7 @@ class SmoothGradCAMPP(WeightedMethod):
     """
 
     name = "smoothgradcam++"
+    title = "Smooth Grad-CAM++"
     family = "gradient"
     summary = "Grad-CAM++ on gradients averaged over noisy copies of the image"
     cost = "1 + n with backward"
@@ -157,6 +160,7 @@ class XGradCAM(GradientMapMethod):
     """
 
     name = "xgradcam"
+    title = "XGrad-CAM"
     family = "gradient"
     summary = "channels weighted by the mean of their gradient where they are active"
     cost = "1 with backward"
@@ -190,6 +194,7 @@ class LayerCAM(GradientMapMethod):
     """
 
     name = "layercam"
+    title = "LayerCAM"
     family = "gradient"
     summary = "each location weighted by its own positive gradient"
     cost = "1 with backward"
@@ -217,6 +222,7 @@ class HiResCAM(GradientMapMethod):
     """
 
     name = "hirescam"
+    title = "HiResCAM"
     family = "gradient"
     summary = "each location weighted by its own gradient"
     cost = "1 with backward"

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from adcc_onnx.kernels.gradient_maps import GradientFormula
 
 
+# The family of methods that do not depend on the model.
+CONTROL_FAMILY = "control"
+
+
 class Need(enum.Enum):
     """What a method reads from the model; only declared needs are computed."""
 
@@ -144,6 +148,7 @@ class Method(ABC):
 
     Attributes:
         name: Name in requests and in results.
+        title: Name as the method's authors write it; `name` is shown without it.
         family: Family in lists of methods: activation, control, gradient, optimization,
             perturbation, pixel, score or custom.
         summary: One line for lists of methods.
@@ -164,6 +169,7 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
     family: ClassVar[str]
     summary: ClassVar[str]
     cost: ClassVar[str] = ""

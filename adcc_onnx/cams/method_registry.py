@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar, overload
 
 from adcc_onnx.cams.method import Method, MethodContext, Need
+from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float32Array
+from adcc_onnx.options import split_call
 from adcc_onnx.plugin_registry import PluginRegistry
 
 MapFunction = Callable[[MethodContext], Float32Array]
@@ -16,6 +18,9 @@ _Function = TypeVar("_Function", bound=MapFunction)
 
 # The methods of the ADCC paper, in the order of its tables.
 PAPER_METHODS = ("fakecam", "gradcam", "gradcam++", "smoothgradcam++", "xgradcam", "scorecam")
+
+# The controls that run beside every choice of methods.
+DEFAULT_CONTROLS = ("random", "center")
 
 # The module under `adcc_onnx.cams` and the class of each built-in method.
 _BUILT_IN = {
@@ -135,6 +140,26 @@ def get_method(text: str) -> Method:
         SmoothGradCAMPP(n=4, sigma=0.3)
     """
     return METHODS.create(text)
+
+
+def method_title(text: str) -> str:
+    """The name of a method as its authors write it, with the options that a text names.
+
+    Args:
+        text: A method with its options, or the name of ready-made maps, which stays as it is.
+
+    Example:
+        >>> method_title("smoothgradcam++(n=4)")
+        'Smooth Grad-CAM++ (n=4)'
+        >>> method_title("maps of another tool")
+        'maps of another tool'
+    """
+    try:
+        name, options = split_call(text)
+        title = METHODS.find(name).title or name
+    except OptionError:
+        return text
+    return f"{title} ({text[len(name) :].strip()[1:-1]})" if options else title
 
 
 def method_names() -> list[str]:

@@ -38,6 +38,7 @@ class OptiCAM(Method):
     """
 
     name = "opticam"
+    title = "Opti-CAM"
     family = "optimization"
     summary = "the mixture of channels behind which the score is highest"
     cost = "1 + steps with backward"

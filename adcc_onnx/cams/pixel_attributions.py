@@ -26,6 +26,7 @@ class Saliency(Method):
     """
 
     name = "saliency"
+    title = "Saliency"
     family = "pixel"
     summary = "the size of the image's own gradient"
     cost = "1 with full backward"
@@ -51,6 +52,7 @@ class InputXGradient(Method):
     """
 
     name = "inputxgradient"
+    title = "Input x Gradient"
     family = "pixel"
     summary = "each pixel times its gradient"
     cost = "1 with full backward"
@@ -83,6 +85,7 @@ class SmoothGrad(Method):
     """
 
     name = "smoothgrad"
+    title = "SmoothGrad"
     family = "pixel"
     summary = "the size of the image's gradient, averaged over noise"
     cost = "n with full backward"
@@ -125,6 +128,7 @@ class IntegratedGradients(Method):
     """
 
     name = "integratedgradients"
+    title = "Integrated Gradients"
     family = "pixel"
     summary = "each pixel times its gradient, averaged on the way from the zero image"
     cost = "steps with full backward"

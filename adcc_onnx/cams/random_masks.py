@@ -47,6 +47,7 @@ class RISE(Method):
     """
 
     name = "rise"
+    title = "RISE"
     family = "perturbation"
     summary = "random masks weighted by the probability behind them"
     cost = "masks"

@@ -58,6 +58,7 @@ class ScoreCAM(Method):
     """
 
     name = "scorecam"
+    title = "Score-CAM"
     family = "score"
     summary = "channels weighted by the score of the image seen through them"
     cost = "1 + live channels"
@@ -183,6 +184,7 @@ class SSCAM(ScoreCAM):
     """
 
     name = "sscam"
+    title = "SS-CAM"
     summary = "Score-CAM with its masks' scores averaged over noise"
     cost = "1 + n live channels"
 
@@ -231,6 +233,7 @@ class ISCAM(ScoreCAM):
     """
 
     name = "iscam"
+    title = "IS-CAM"
     summary = "Score-CAM with its masks' scores averaged over their strength"
     cost = "1 + n live channels"
 
@@ -276,6 +279,7 @@ class GroupCAM(Method):
     """
 
     name = "groupcam"
+    title = "Group-CAM"
     family = "perturbation"
     summary = "groups of channels weighted by what they restore of a blurred image's score"
     cost = "1 with backward + groups"

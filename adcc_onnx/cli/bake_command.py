@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.messages import show_line
 from adcc_onnx.cli.shared_options import (
     force_option,
     fuse_option,
@@ -40,7 +41,7 @@ adcc-onnx bake resnet50.onnx --method layercam -o explained.onnx
 @size_option
 @set_option
 @out_option("ONNX file for the new model.", required=True)
-@force_option
+@force_option("Replace an existing file; the input model is never replaced.")
 def command(
     model: str,
     method: str,
@@ -73,4 +74,4 @@ def command(
         set_inputs=set_inputs,
         force=force,
     )
-    click.echo(f"{out}: heatmap of {method}")
+    show_line(f"{out}: heatmap of {method}")

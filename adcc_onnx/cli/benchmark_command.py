@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import notice
+from adcc_onnx.cli.messages import notice, show
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import (
     COUNT,
@@ -71,4 +71,4 @@ def command(
         model, images, methods, metrics,
         limit=limit, rounds=rounds, bar=progress_bar, notify=notice, **model_options,
     )  # fmt: skip
-    click.echo(throughput_to_json(found) if as_json else throughput_to_text(found), nl=False)
+    show(throughput_to_json(found) if as_json else throughput_to_text(found))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 from adcc_onnx import __version__
-from adcc_onnx.cli.messages import printed_warnings, stop
-from adcc_onnx.errors import AdccError, did_you_mean
+from adcc_onnx.cli.interruption import Interruption
+from adcc_onnx.cli.messages import printed_warnings, show_usage_error, stop
+from adcc_onnx.cli.standard_streams import standard_streams
+from adcc_onnx.errors import AdccError, InterruptedRunError, did_you_mean
 
 # Each command's summary; its module is NAME_command.py, which defines the function `command`.
 _SUMMARIES = {
@@ -64,15 +69,50 @@ class CommandGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_SUMMARIES.items()))
 
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line.
+
+        Args:
+            args: The words after the program's name; those of this process if None.
+            prog_name: The program's name.
+            complete_var: The environment variable of Click's shell completion.
+            standalone_mode: Whether to print errors and to exit.
+            **extra: Further arguments of Click.
+        """
+        run: Callable[[], Any] = partial(
+            super().main, args, prog_name, complete_var, False, **extra
+        )
+        if not standalone_mode:
+            return run()
+        with standard_streams():
+            try:
+                status = run()
+            except click.ClickException as error:
+                show_usage_error(error)
+            except click.Abort:
+                stop("interrupted", 130)
+            except AdccError as error:
+                stop(str(error), error.exit_code)
+        sys.exit(status if isinstance(status, int) else 0)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print errors on one line of standard error."""
-        try:
-            with printed_warnings():
-                return super().invoke(ctx)
-        except AdccError as error:
-            stop(str(error), error.exit_code)
-        except KeyboardInterrupt:
-            stop("interrupted", 130)
+        interruption = ctx.obj = Interruption()
+        with interruption.handled():
+            try:
+                with printed_warnings():
+                    return super().invoke(ctx)
+            except (InterruptedRunError, KeyboardInterrupt) as error:
+                interruption.end(str(error) or "interrupted")
+            except AdccError as error:
+                stop(str(error), error.exit_code)
 
 
 @click.group(

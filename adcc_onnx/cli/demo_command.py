@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command
+from adcc_onnx.cli.messages import show, show_line
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import FOLDER, out_option
 
@@ -27,6 +26,6 @@ def command(out: Path) -> None:
     from adcc_onnx.api.reports import render_report
 
     found = demo(out, bar=progress_bar)
-    click.echo(render_report(found.result))
-    click.echo(f"Pictures: {found.folder}")
-    click.echo(found.verdict)
+    show(render_report(found.result))
+    show_line(f"Pictures: {found.folder}")
+    show_line(found.verdict)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command
+from adcc_onnx.cli.messages import show
 from adcc_onnx.cli.shared_options import json_option
 
 _EXAMPLE = """
@@ -19,13 +18,13 @@ adcc-onnx doctor
 def command(as_json: bool) -> None:
     """Check the installation and suggest fixes.
 
-    The versions of the packages, the devices and CUDA's libraries are examined. The exit status is
-    1 if there is a problem.
+    The versions of the packages, the CPU's instruction sets, the devices and CUDA's libraries are
+    examined. The exit status is 1 if there is a problem.
     """
-    from adcc_onnx.api.measuring import doctor
+    from adcc_onnx.api.installation import doctor
     from adcc_onnx.report.diagnosis_report import diagnosis_to_json, diagnosis_to_text
 
     found = doctor()
-    click.echo(diagnosis_to_json(found) if as_json else diagnosis_to_text(found), nl=False)
+    show(diagnosis_to_json(found) if as_json else diagnosis_to_text(found))
     if found.problems:
         sys.exit(1)

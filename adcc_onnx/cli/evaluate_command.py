@@ -9,18 +9,17 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import notice, stop
+from adcc_onnx.cli.interruption import graceful
+from adcc_onnx.cli.messages import notice, show, stop
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import model_options, out_option, plan_options, source_options
-from adcc_onnx.errors import InterruptedRunError
+from adcc_onnx.errors import InterruptedRunError, first_reasons
 from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions
 
 _EXAMPLE = """
 adcc-onnx evaluate net.onnx --images photos/ --preprocess torch -o run.sqlite
 adcc-onnx evaluate net.onnx --images photos/ --method gradcam --metric adcc
 """
-
-_REASONS = 3  # printed if no image was scored
 
 
 @new_command("evaluate", _EXAMPLE)
@@ -34,7 +33,7 @@ _REASONS = 3  # printed if no image was scored
     metavar="HOST:PORT|local[:N]",
     help="Ray cluster whose machines run the model, or N processes of this machine.",
 )
-@out_option("SQLite file that keeps the run.  [default: the run is not kept]")
+@out_option("SQLite file that keeps the run.  [default: a file in the cache folder]")
 @option("--resume", heading="Output", is_flag=True, help="Continue the run in the --out file.")
 @option("--strict", heading="Output", is_flag=True, help="Exit with status 1 if any image failed.")
 def command(
@@ -50,40 +49,56 @@ def command(
     """Score methods on images and print the ranked table.
 
     Every method explains every image, and every metric scores every map. The table ranks the
-    methods by ADCC with confidence intervals. With --out, an interrupted run can be continued by
-    --resume, and `adcc-onnx report` prints it in other formats. The exit status is 1 if no image
-    was scored.
+    methods by ADCC with confidence intervals. An interrupted run can be continued by --resume, and
+    `adcc-onnx report` prints it in other formats. The exit status is 1 if no image was scored.
     """
     from adcc_onnx.api.evaluating import evaluate_models
     from adcc_onnx.api.reports import render_report
-    from adcc_onnx.evaluation.interruption import interruptible
+    from adcc_onnx.runtime.cache_folder import new_cached_run
 
     if resume and out is None:
         raise click.UsageError("--resume needs the file of the run to continue: -o RUN.sqlite")
-    with _resume_hint(out), interruptible() as stopping:
+    kept = new_cached_run() if out is None else out
+    with _resume_hint(kept, named=out is not None):
         results = evaluate_models(
             models, source, plan, model_options,
-            out=out, resume=resume, cluster=cluster, bar=progress_bar, notify=notice, stop=stopping,
+            out=kept, resume=resume, cluster=cluster, bar=progress_bar, notify=notice,
+            graceful=graceful,
         )  # fmt: skip
-    click.echo(render_report(results))
-    if out is not None:
-        notice(f"kept in {out}: adcc-onnx report {out} --format table|csv|json|html|latex")
+    try:
+        show(render_report(results))
+    finally:  # What was computed is not lost if it cannot be printed.
+        _tell_kept(kept, out)
     for result in results:
         if not result.scored:
-            reasons = dict.fromkeys(failure.reason for failure in result.failures)
-            stop(f"{result.model}: no image was scored: {'; '.join(list(reasons)[:_REASONS])}", 1)
+            reasons = first_reasons(failure.reason for failure in result.failures)
+            stop(f"{result.model}: no image was scored: {reasons}", 1)
     failures = sum(len(result.failures) for result in results)
     if strict and failures:
         stop(f"{failures} failures, and --strict allows none: report --failures lists them", 1)
 
 
+def _tell_kept(kept: Path | None, out: Path | None) -> None:
+    """Say where a run is kept."""
+    from adcc_onnx.runtime.cache_folder import KEPT_RUNS
+
+    if kept is not None:
+        place = out or f"the cache, which holds the last {KEPT_RUNS} runs"
+        notice(f"kept in {place}: adcc-onnx report {kept} --format table|csv|json|html|latex")
+
+
 @contextmanager
-def _resume_hint(out: Path | None) -> Iterator[None]:
+def _resume_hint(out: Path | None, named: bool) -> Iterator[None]:
     """Add to the message of an interrupted run how to continue it."""
     try:
         yield
-    except InterruptedRunError as error:
+    except (InterruptedRunError, KeyboardInterrupt):
         hint = "nothing is kept without -o RUN.sqlite"
         if out is not None:
-            hint = f"what was finished is kept in {out}: the same command with --resume continues"
-        raise InterruptedRunError(f"{error}; {hint}") from None
+            hint = "nothing was kept yet"
+            if out.exists():
+                options = "--resume" if named else f"-o {out} --resume"
+                hint = (
+                    f"what was finished is kept in {out}: the same command with {options} continues"
+                )
+        raise InterruptedRunError(f"interrupted; {hint}") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.messages import show_line
 from adcc_onnx.cli.shared_options import out_option
 
 _EXAMPLE = """
@@ -34,4 +35,4 @@ def command(network: str, weights: str, out: Path | None) -> None:
     from adcc_onnx.exporting import export
 
     path = export(network, out, weights)
-    click.echo(f"{path}, with its card {path.with_suffix('.toml').name}")
+    show_line(f"{path}, with its card {path.with_suffix('.toml').name}")

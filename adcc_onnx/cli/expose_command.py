@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.messages import show_line
 from adcc_onnx.cli.shared_options import (
     force_option,
     layer_option,
@@ -36,7 +37,7 @@ adcc-onnx expose resnet50.onnx --layer layer4 -o exposed.onnx
 @size_option
 @set_option
 @out_option("ONNX file for the new model.", required=True)
-@force_option
+@force_option("Replace an existing file; the input model is never replaced.")
 def command(
     model: str,
     layers: list[str] | None,
@@ -66,4 +67,4 @@ def command(
         set_inputs=set_inputs,
         force=force,
     )
-    click.echo(f"{out}: {', '.join(added)}")
+    show_line(f"{out}: {', '.join(added)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command
+from adcc_onnx.cli.messages import show_line
 from adcc_onnx.cli.shared_options import FILE, out_option
 
 _EXAMPLE = """
@@ -26,4 +27,4 @@ def command(runs: tuple[Path, ...], out: Path) -> None:
     from adcc_onnx.api.reports import merge
 
     merge(runs, out)
-    click.echo(f"{out}: {len(runs)} runs joined")
+    show_line(f"{out}: {len(runs)} runs joined")

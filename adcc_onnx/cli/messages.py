@@ -1,16 +1,90 @@
-"""Messages on standard error: notices, warnings and errors."""
+"""Text on standard output; notices, warnings and errors on standard error."""
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 import click
 
-from adcc_onnx.errors import AdccWarning
+from adcc_onnx.errors import AdccWarning, StoreError
+
+
+def show(text: str) -> None:
+    """Print a text on standard output; a text that cannot be printed is kept in the cache folder.
+
+    Args:
+        text: Lines whose names from untrusted files are escaped already.
+
+    Raises:
+        StoreError: Standard output cannot be written.
+    """
+    try:
+        _write(sys.stdout, text)
+    except StoreError as error:
+        kept = _kept(text)
+        where = f"; the text is kept in {kept}" if kept else ""
+        raise StoreError(f"{error}{where}") from error
+
+
+def show_line(text: str) -> None:
+    """Print a line on standard output; control characters in it are escaped.
+
+    Args:
+        text: The line, which may hold names from untrusted files.
+
+    Raises:
+        StoreError: Standard output cannot be written.
+    """
+    from adcc_onnx.report.text_table import safe
+
+    # The line may replace a longer line of progress.
+    _write(sys.stdout, f"{_erase(sys.stdout)}{safe(text)}")
+
+
+def show_document(text: str) -> None:
+    """Print a document that states its own encoding, UTF-8, whatever that of the terminal is.
+
+    Args:
+        text: The document.
+    """
+    sys.stdout.flush()
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream is None:
+        show(text)
+        return
+    stream.write(text.encode())
+    stream.flush()
+
+
+def _erase(stream: TextIO) -> str:
+    return _ERASE_LINE if stream.isatty() else ""
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(text if text.endswith("\n") else f"{text}\n")
+    stream.flush()
+
+
+def _kept(text: str) -> Path | None:
+    """Write a text that could not be printed to a file; the next one replaces it."""
+    from adcc_onnx.runtime.cache_folder import cache_folder
+
+    try:
+        path = cache_folder() / "unprinted.txt"
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except (OSError, RuntimeError):  # RuntimeError: there is no home directory.
+        return None
+    return path
+
+
+_ERASE_LINE = "\x1b[K"
 
 
 def notice(text: str) -> None:
@@ -21,7 +95,10 @@ def notice(text: str) -> None:
     """
     from adcc_onnx.report.text_table import safe
 
-    click.echo(safe(text), err=True)
+    if sys.stderr is not None:
+        # An explicit stream: otherwise Click writes UTF-8 to a terminal of ASCII. The line may
+        # replace a longer line of progress.
+        click.echo(f"{_erase(sys.stderr)}{safe(text)}", file=sys.stderr)
 
 
 def stop(message: str, code: int) -> NoReturn:
@@ -33,6 +110,19 @@ def stop(message: str, code: int) -> NoReturn:
     """
     notice(f"adcc-onnx: {message}")
     sys.exit(code)
+
+
+def show_usage_error(error: click.ClickException) -> NoReturn:
+    """Print Click's message about wrong usage and exit with its status.
+
+    Args:
+        error: The error, whose text may hold control characters from the command line.
+    """
+    text = io.StringIO()
+    error.show(text)
+    for line in text.getvalue().splitlines():
+        notice(line)
+    sys.exit(error.exit_code)
 
 
 @contextmanager

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command
+from adcc_onnx.cli.messages import show
 
 _EXAMPLE = """
 adcc-onnx methods
@@ -23,4 +22,4 @@ def command() -> None:
 
     rows = [[method.name, method.family, method.cost, method.summary] for method in list_methods()]
     header = ["method", "family", "passes per image", "summary"]
-    click.echo("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))
+    show("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command
+from adcc_onnx.cli.messages import show
 
 _EXAMPLE = """
 adcc-onnx metrics
@@ -15,8 +14,8 @@ adcc-onnx metrics
 def command() -> None:
     """List the metrics.
 
-    The table shows the name, the range, whether higher (↑) or lower (↓) is better, and a summary
-    of each metric.
+    The table shows the name, the range, whether higher (arrow up) or lower (arrow down) is better,
+    and a summary of each metric.
     """
     from adcc_onnx.metrics.metric_registry import list_metrics
     from adcc_onnx.report.text_table import aligned_rows
@@ -31,4 +30,4 @@ def command() -> None:
         for metric in list_metrics()
     ]
     header = ["metric", "range", "better", "summary"]
-    click.echo("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))
+    show("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))

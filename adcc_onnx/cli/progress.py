@@ -1,43 +1,157 @@
-"""A progress bar on standard error."""
+"""The progress of a run on standard error: one line that is redrawn, or a line now and then."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
+from adcc_onnx.evaluation.run_tracker import RunTracker, Snapshot, duration_text
+
+_REDRAW_SECONDS = 0.25  # on a terminal
+_LINE_SECONDS = 30.0  # elsewhere, such as in a log file
+_SHORT_SECONDS = 5.0  # a shorter run needs no last line
+_TITLE = 24  # characters
+_BAR = (30, 16)  # characters
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar with the speed and the remaining time.
+def progress_bar(tracker: RunTracker) -> Iterator[None]:
+    """Show the progress of a run until the end of the context.
 
     Args:
-        title: The text before the bar.
-        total: The number of steps.
-
-    Yields:
-        A function that advances the bar by a number of finished steps.
+        tracker: The progress.
     """
-    start, done = time.monotonic(), 0
+    on_terminal = sys.stderr.isatty()
+    ended, start = threading.Event(), time.monotonic()
 
-    def speed(_: object) -> str:
-        return f"{done / max(time.monotonic() - start, 1e-9):.1f}/s"
+    def show() -> None:
+        while True:
+            if on_terminal:
+                draw(progress_line(tracker, _width()))
+            if ended.wait(_REDRAW_SECONDS if on_terminal else _LINE_SECONDS):
+                return
+            if not on_terminal:
+                print(plain_line(tracker), file=sys.stderr, flush=True)
 
-    with click.progressbar(
-        length=total,
-        label=title,
-        show_pos=True,
-        show_eta=True,
-        item_show_func=speed,
-        file=sys.stderr,
-    ) as bar:
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if on_terminal:
+            draw("")
+    seconds = time.monotonic() - start
+    if seconds > (_SHORT_SECONDS if on_terminal else _LINE_SECONDS):
+        print(last_line(tracker, seconds), file=sys.stderr, flush=True)
 
-        def advance(finished: int) -> None:
-            nonlocal done
-            done += finished
-            bar.update(finished, current_item=finished)
 
-        yield advance
+def draw(line: str) -> None:
+    """Replace the current line of the terminal; the cursor stays at its beginning.
+
+    Args:
+        line: The new text.
+    """
+    sys.stderr.write(f"\r\x1b[K{line}\r")
+    sys.stderr.flush()
+
+
+def progress_line(tracker: RunTracker, width: int) -> str:
+    """Return the progress in one line, with as many details as fit.
+
+    Args:
+        tracker: The progress.
+        width: The number of columns.
+    """
+    now = tracker.snapshot()
+    title = _title(tracker)
+    percent = f"{int(100 * now.fraction):3d} %"
+    passes, units = _passes(now, "/"), f"{now.finished:,}/{tracker.total:,} {tracker.unit}"
+    rate, left = _rate(tracker, now), _left(now)
+    forms = [
+        *([title, _bar(now.fraction, bar), percent, passes, units, rate, left] for bar in _BAR),
+        [title, percent, passes, units, rate, left],
+        [title, percent, passes, rate, left],
+        [title, percent, passes, left],
+        [percent, passes, left],
+        [percent, left],
+    ]
+    lines = ["  ".join(part for part in form if part) for form in forms]
+    return next((line for line in lines if len(line) < width), percent)
+
+
+def plain_line(tracker: RunTracker) -> str:
+    """Return the progress in one line for a log file.
+
+    Args:
+        tracker: The progress.
+    """
+    now = tracker.snapshot()
+    parts = [
+        f"{int(100 * now.fraction)} %",
+        _passes(now, " of "),
+        f"{now.finished:,} of {tracker.total:,} {tracker.unit}",
+        _rate(tracker, now),
+        _left(now),
+    ]
+    return f"{_title(tracker)}: {', '.join(part for part in parts if part)}"
+
+
+def last_line(tracker: RunTracker, seconds: float) -> str:
+    """Return what a finished run took.
+
+    Args:
+        tracker: The progress.
+        seconds: The time of the run.
+    """
+    now = tracker.snapshot()
+    parts = [
+        f"{now.finished:,} {tracker.unit}",
+        f"{now.passes:,} passes" if now.passes else "",
+        duration_text(seconds),
+        _rate(tracker, now),
+    ]
+    return f"{_title(tracker)}: {', '.join(part for part in parts if part)}"
+
+
+def _title(tracker: RunTracker) -> str:
+    from adcc_onnx.report.text_table import safe
+
+    title = safe(tracker.title)
+    return title if len(title) <= _TITLE else f"{title[: _TITLE - 3]}..."
+
+
+def _bar(fraction: float, width: int) -> str:
+    filled = int(width * fraction)
+    return f"[{'#' * filled}{'-' * (width - filled)}]"
+
+
+def _passes(now: Snapshot, separator: str) -> str:
+    if now.expected_passes is None:
+        return f"{now.passes:,} passes" if now.passes else ""
+    return f"{now.passes:,}{separator}{now.expected_passes:,} passes"
+
+
+def _rate(tracker: RunTracker, now: Snapshot) -> str:
+    if not now.per_second:
+        return ""
+    return f"{now.per_second:.{1 if now.per_second >= 1 else 3}f} {tracker.unit}/s"
+
+
+def _left(now: Snapshot) -> str:
+    return "" if now.seconds_left is None else f"{duration_text(now.seconds_left)} left"
+
+
+def _width() -> int:
+    """Return the number of columns of the terminal of standard error."""
+    if os.environ.get("COLUMNS", "").isdecimal():
+        return int(os.environ["COLUMNS"])
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

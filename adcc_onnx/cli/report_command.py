@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.shared_options import FILE, out_option
+from adcc_onnx.cli.messages import show, show_document
+from adcc_onnx.cli.shared_options import FILE, force_option, out_option
 
 _EXAMPLE = """
 adcc-onnx report run.sqlite --format csv -o table.csv
@@ -48,7 +49,8 @@ adcc-onnx report vit.sqlite resnet.sqlite --compare --by insertion
     type=click.Choice(["table", "csv", "json", "html", "latex"]),
     help="Format of the report; comparisons and failures have table, csv and json.",
 )
-@out_option("File for the report.  [default: standard output]")
+@out_option("File for the report, in UTF-8.  [default: standard output]")
+@force_option("Replace an existing file; a run is never replaced.")
 def command(
     runs: tuple[Path, ...],
     compare: bool,
@@ -59,6 +61,7 @@ def command(
     seed: int,
     format: str,
     out: Path | None,
+    force: bool,
 ) -> None:
     """Print the results of kept runs.
 
@@ -66,21 +69,22 @@ def command(
     different from the best one are marked. One of --compare, --failures and --per-image prints
     another report instead.
     """
-    from adcc_onnx.api.reports import render_report
-    from adcc_onnx.errors import StoreError
+    from adcc_onnx.api.reports import render_report, save_report
+    from adcc_onnx.report.text_file import check_text_file
 
     if sum((compare, failures, per_image)) > 1:
         raise click.UsageError("--compare, --failures and --per-image exclude each other")
     if by is not None and not compare:
         raise click.UsageError("--by is the metric of --compare: give both")
+    if out is not None:
+        check_text_file(out, force, runs)
     text = render_report(
         runs, format=format, compare=compare, by=by, failures=failures, per_image=per_image,
         confidence=confidence, seed=seed,
     )  # fmt: skip
-    if out is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        out.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise StoreError(f"cannot write {out}: {error.strerror}") from error
+    if out is not None:
+        save_report(text, out, force=force, runs=runs)
+    elif format == "html":
+        show_document(text)
+    else:
+        show(text)

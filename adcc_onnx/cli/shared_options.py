@@ -126,12 +126,13 @@ set_option = option(
 )
 
 
-force_option = option(
-    "--force",
-    heading="Output",
-    is_flag=True,
-    help="Replace an existing file; the input model is never replaced.",
-)
+def force_option(text: str) -> _Decorator:
+    """Make the option `--force` of a command.
+
+    Args:
+        text: The help text.
+    """
+    return option("--force", heading="Output", is_flag=True, help=text)
 
 
 def out_option(text: str, kind: click.Path = FILE, **settings: Any) -> _Decorator:
@@ -273,11 +274,11 @@ def source_options(default: str | None = None) -> _Decorator:
         option(
             "--images",
             heading="Images",
-            required=default is None,
-            default=default,
+            # Click takes an explicit default of None for a value.
+            **({"required": True} if default is None else {"default": default}),
             metavar="SOURCE",
-            help="Folder, image, CSV file `path[,label]`, .npz, .tar, .parquet, shards such as "
-            "{00..49}.tar, or drawings:COUNT@SEED.",
+            help="Folder, image, list or table of paths and labels, .npz, .tar, .parquet, shards "
+            "such as {00..49}.tar, or drawings:COUNT@SEED.",
         ),
         option(
             "--labels",
@@ -340,6 +341,13 @@ _PLAN_OPTIONS = [
         help="Maps of the explanation maps x * M (needed for coherency and ADCC).",
     ),
     option(
+        "--controls/--no-controls",
+        heading=_MEASURE,
+        default=True,
+        help="Whether the controls random and center, which do not depend on the model, run "
+        "beside the methods.",
+    ),
+    option(
         "--protocol",
         heading=_MEASURE,
         default="poppi2021",
@@ -369,6 +377,12 @@ _PLAN_OPTIONS = [
     ),
     target_option(),
     seed_option,
+    option(
+        "--thumbnails/--no-thumbnails",
+        heading=_MEASURE,
+        default=True,
+        help="Whether the run keeps thumbnails and small maps, which HTML reports show.",
+    ),
 ]
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import notice
+from adcc_onnx.cli.messages import notice, show
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import (
     json_option,
@@ -73,4 +71,4 @@ def command(
         against=against, labels=source.labels, truth=source.truth, limit=source.limit,
         sample=source.sample, seed=seed, out=out, bar=progress_bar, notify=notice, **model_options,
     )  # fmt: skip
-    click.echo(validation_to_json(found) if as_json else validation_to_text(found), nl=False)
+    show(validation_to_json(found) if as_json else validation_to_text(found))

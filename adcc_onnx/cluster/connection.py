@@ -11,11 +11,12 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from adcc_onnx.cluster.guardian import guarded
 from adcc_onnx.cluster.job import Job
 from adcc_onnx.cluster.worker_pool import Placement, WorkerPool
 from adcc_onnx.errors import ClusterError, DeviceError, OptionError, first_line
@@ -32,6 +33,12 @@ _CONNECT_SECONDS = 5.0  # seconds until a machine counts as unreachable
 _SETTINGS = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
 # With this setting Ray listens on 127.0.0.1 instead of all addresses of the machine.
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# A machine that does not answer is lost after 24 seconds; by default, after 65.
+_HEALTH_CHECKS = {
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "3",
+}
+_PRIVATE = {**_SETTINGS, **_LOOPBACK_ONLY, **_HEALTH_CHECKS}
 # Ray's head process asks the metadata services of three cloud providers where it runs, even without
 # usage statistics. Behind a proxy that does not exist, these requests leave no machine.
 _DASHBOARD_PROXY = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1,localhost"}
@@ -47,12 +54,15 @@ class Cluster:
         placements: Placement of each worker.
         device: Device of every worker, as `adcc_onnx.load` takes it.
         notify: Function that prints a line for the user.
+        discover: Function that returns the placements on the machines of this moment; None if
+            machines neither join nor leave.
     """
 
     ray: Any
     placements: Sequence[Placement]
     device: str
     notify: Callable[[str], None]
+    discover: Callable[[], Sequence[Placement]] | None = None
 
     @contextmanager
     def worker_pool(
@@ -74,8 +84,9 @@ class Cluster:
             ClusterError: No worker starts, or a worker has another model or other images.
         """
         pool = WorkerPool(
-            self.ray, job, self.device, self.placements, model, source, plan, self.notify
-        )
+            self.ray, job, self.device, self.placements, model, source, plan, self.notify,
+            self.discover,
+        )  # fmt: skip
         try:
             ready = pool.first_ready()
             device = replace(model.device, name=ready.device, tf32=ready.tf32)
@@ -116,14 +127,21 @@ def connected(
     workers = int(local[1]) if local is not None and local[1] else None
     if remote is not None:
         _check_reachable(remote[1].strip("[]"), int(remote[2]))
-    ray = _join(address if remote is not None else None)
-    try:
-        chosen, placements = place_workers(ray.nodes(), device, workers)
-        machines = len({placement.host for placement in placements})
-        notify(f"{len(placements)} workers on {machines} machine(s), device {chosen}")
-        yield Cluster(ray, placements, chosen, notify)
-    finally:
-        ray.shutdown()
+    with guarded() if remote is None else nullcontext():
+        ray = _join(address if remote is not None else None)
+        try:
+            chosen, placements = place_workers(ray.nodes(), device, workers)
+
+            def discover() -> Sequence[Placement]:
+                with suppress(ClusterError, DeviceError):  # no machine is left for the moment
+                    return place_workers(ray.nodes(), chosen, workers)[1]
+                return []
+
+            machines = len({placement.node for placement in placements})
+            notify(f"{len(placements)} workers on {machines} machine(s), device {chosen}")
+            yield Cluster(ray, placements, chosen, notify, discover)
+        finally:
+            ray.shutdown()
 
 
 def place_workers(
@@ -177,6 +195,7 @@ def _placements_on_node(
         node["NodeManagerAddress"],
         {**resources, "scheduling_strategy": _prefer_node(node["NodeID"])},
         max(1, cpus // max(count, 1)),
+        node["NodeID"],
     )
     return [placement] * count
 
@@ -190,7 +209,7 @@ def _prefer_node(node: str) -> Any:
 
 def _join(address: str | None) -> Any:
     """Connect Ray to a cluster, or start a private one on this machine if `address` is None."""
-    for variable, value in (_SETTINGS if address else {**_SETTINGS, **_LOOPBACK_ONLY}).items():
+    for variable, value in (_SETTINGS if address else _PRIVATE).items():
         os.environ.setdefault(variable, value)
     try:
         import ray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +44,7 @@ class Worker:
 
     def __init__(self, job: Job, device: str, threads: int) -> None:
         self._job, self._device, self._threads = job, device, threads
+        self._stopping = threading.Event()
 
     def open(self) -> Ready:
         """Load the model, open the source and make the plan.
@@ -64,6 +66,10 @@ class Worker:
         device = self._model.device
         return Ready(found, device.name, device.tf32, self._model.batch)
 
+    def stop(self) -> None:
+        """Stop the evaluation after the current pass; called while it runs."""
+        self._stopping.set()
+
     def evaluate(self, positions: Sequence[int], partial: Mapping[int, frozenset[str]]) -> Rows:
         """Evaluate some images.
 
@@ -72,13 +78,15 @@ class Worker:
             partial: Finished methods of the images whose row is stored already, by index.
 
         Returns:
-            All rows of the images that are not stored yet.
+            All rows of the images that are not stored yet; after `stop`, those that are finished.
         """
         part = select_images(self._source, positions)
         stored = {i: partial[place] for i, place in enumerate(positions) if place in partial}
         images, scores = [], []
         with work_here(self._model, part, self._plan, RunProgress(set(), stored)) as work:
             for rows, _ in work:
+                if self._stopping.is_set():
+                    work.end()
                 images += [replace(row, position=positions[row.position]) for row in rows[0]]
                 scores += [replace(row, position=positions[row.position]) for row in rows[1]]
         return images, scores

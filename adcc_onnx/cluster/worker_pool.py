@@ -24,6 +24,8 @@ _QUEUE_DEPTH = 2  # chunks assigned to a worker, so that it never waits for the 
 _MAX_BATCHES = 4  # batches per chunk, which is what a lost worker costs
 _MIN_CHUNKS = 4  # chunks per worker, so that all workers finish at about the same time
 _POLL_SECONDS = 0.2  # seconds between checks for an interruption
+_DISCOVERY_SECONDS = 5.0  # seconds between looks for machines that have joined
+_CONTROL = "control"  # the thread of a worker that is free while it evaluates
 _START_TIMEOUT = 300.0  # seconds to wait for the first worker
 _LOST = f"{MAX_LOSSES} workers were lost while they evaluated it (did they run out of memory?)"
 
@@ -36,11 +38,13 @@ class Placement:
         host: Address of the machine, for messages.
         resources: Resources to request from Ray: arguments of an actor's `options`.
         threads: Number of CPU threads of the worker.
+        node: Ray's name of the machine's current membership in the cluster.
     """
 
     host: str
     resources: dict[str, Any] = field(compare=False)
     threads: int
+    node: str = ""
 
 
 @dataclass
@@ -79,6 +83,8 @@ class WorkerPool:
         source: The driver's source, which the workers' sources must equal.
         plan: The driver's plan.
         notify: Function that prints a line for the user.
+        discover: Function that returns the placements on the machines of this moment; None if
+            machines neither join nor leave.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class WorkerPool:
         source: Source,
         plan: Plan,
         notify: Callable[[str], None],
+        discover: Callable[[], Sequence[Placement]] | None = None,
     ) -> None:
         self._ray, self._job, self._device, self._notify = ray, job, device, notify
         self._model, self._source, self._plan = model, source, plan
@@ -98,7 +105,9 @@ class WorkerPool:
         self._done = RunProgress(set(), {})
         self._backlog = Backlog([], 1)
         self._ended = False
-        self._last_seen = time.monotonic()
+        self._last_seen = self._last_discovery = time.monotonic()
+        self._discover = discover
+        self._known_nodes = {placement.node for placement in placements}
         self._slots = [_Slot(placement) for placement in placements]
         for slot in self._slots:
             self._start_worker(slot)
@@ -128,15 +137,18 @@ class WorkerPool:
         yield self
 
     def end(self) -> None:
-        """Assign nothing more; each worker finishes its current chunk."""
+        """Assign nothing more; each worker finishes its current pass and returns its rows."""
         self._ended = True
         for slot in self._slots:
+            if slot.opening is None:
+                slot.worker.stop.options(concurrency_group=_CONTROL).remote()
             while len(slot.assigned) > 1:
                 slot.assigned.pop()
 
     def __iter__(self) -> Iterator[tuple[Rows, int]]:
         while True:
             if not self._ended:
+                self._admit_machines()
                 self._assign_chunks()
             idle = not any(slot.assigned for slot in self._slots)
             if idle and (self._ended or any(slot.opening is None for slot in self._slots)):
@@ -154,10 +166,26 @@ class WorkerPool:
 
     def _start_worker(self, slot: _Slot) -> None:
         """Start a worker; Ray may make it wait until its resources are free."""
-        actor = self._ray.remote(Worker).options(max_restarts=0, **slot.placement.resources)
+        remote = self._ray.remote(max_restarts=0, concurrency_groups={_CONTROL: 1})
+        actor = remote(Worker).options(**slot.placement.resources)
         slot.worker = actor.remote(self._job, self._device, slot.placement.threads)
         slot.opening = slot.worker.open.remote()
         slot.assigned.clear()
+
+    def _admit_machines(self) -> None:
+        """Start workers on machines that have joined since the last look."""
+        now = time.monotonic()
+        if self._discover is None or now - self._last_discovery < _DISCOVERY_SECONDS:
+            return
+        self._last_discovery = now
+        joined = [one for one in self._discover() if one.node not in self._known_nodes]
+        for placement in joined:
+            if placement.node not in self._known_nodes:
+                self._known_nodes.add(placement.node)
+                self._notify(f"{placement.host} has joined the cluster and gets work")
+            slot = _Slot(placement)
+            self._slots.append(slot)
+            self._start_worker(slot)
 
     def _assign_chunks(self) -> None:
         """Fill the queues of all workers evenly."""
@@ -239,12 +267,24 @@ class WorkerPool:
         return rows, len(chunk.positions)
 
     def _handle_loss(self, slot: _Slot) -> tuple[Rows, int]:
-        self._notify(f"a worker on {slot.placement.host} was lost; others take over its images")
+        host, is_last = slot.placement.host, len(self._slots) == 1
+        gone = self._machine_is_lost(slot)
+        lost = f"the machine {host}" if gone else f"a worker on {host}"
+        takes_over = "a new worker takes" if is_last else "others take"
+        self._notify(f"{lost} was lost; {takes_over} over its images")
         current, *waiting = [chunk for chunk, _ in slot.assigned]
         retries = current.after_loss()
         self._backlog.put_back([*retries, *waiting])
-        self._replace(slot)
+        if gone and not is_last:
+            self._slots.remove(slot)  # a machine that comes back is admitted as a new one
+        else:
+            self._replace(slot)
         return (([], []), 0) if retries else (self._failed_rows(current), len(current.positions))
+
+    def _machine_is_lost(self, slot: _Slot) -> bool:
+        if self._discover is None:
+            return False
+        return all(placement.node != slot.placement.node for placement in self._discover())
 
     def _replace(self, slot: _Slot) -> None:
         # The worker may still run if only its network failed: its work is not needed any more.

@@ -24,6 +24,7 @@ from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.explanation.samples import Sample
 from adcc_onnx.explanation.targets import LABEL, PREDICTED
+from adcc_onnx.images.tensor_pictures import small_map, thumbnail
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 from adcc_onnx.metrics.metric import ExplainedBatch, Metric, MetricNeed
 from adcc_onnx.metrics.scoring import score_all
@@ -105,6 +106,7 @@ class Batch:
                 predicted=int(self.outputs.predicted[i]),
                 probability=float(self.probability[i]) if self._has_scores(i) else None,
                 failure=None if self._has_scores(i) else _BAD_SCORES,
+                thumbnail=self._thumbnail(sample),
             )
             for i, sample in enumerate(self.samples)
         ]
@@ -202,6 +204,8 @@ class Batch:
                 {m: float(of[i]) for m, of in values.items() if not np.isnan(of[i])},
                 seconds,
                 context.curves[i],
+                None if masked is None else float(masked[i]),
+                self._heatmap(mapped.maps, i),
             )
             for i in range(len(self.samples))
             if self._has_scores(i)
@@ -240,6 +244,15 @@ class Batch:
             return None
         nowhere = np.zeros(self.model.size, bool)
         return np.stack([nowhere if s.truth is None else s.truth for s in self.samples])
+
+    def _thumbnail(self, sample: Sample) -> bytes | None:
+        if not self.plan.pictures or sample.tensor is None:
+            return None
+        return thumbnail(sample.tensor, self.model.preprocessing)
+
+    def _heatmap(self, maps: Maps, i: int) -> NDArray[np.float16] | None:
+        """Return the map of one image, reduced if it is larger than the stored maps may be."""
+        return small_map(maps.small[i]) if self.plan.pictures else None
 
     def _has_scores(self, i: int) -> bool:
         return bool(np.isfinite(self.probability[i]))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from adcc_onnx.errors import InterruptedRunError, OptionError, OutOfMemoryError,
 from adcc_onnx.evaluation.batch import Batch
 from adcc_onnx.evaluation.concurrent_runs import ConcurrentRuns
 from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.explanation.memory_strategy import memory_strategy
 from adcc_onnx.explanation.metric_context import PASSES
 from adcc_onnx.explanation.ready_maps import ReadyMaps
@@ -30,7 +32,6 @@ from adcc_onnx.model import Model
 from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
 from adcc_onnx.results.store import Store
 
-Progress = Callable[[int], None]
 Rows = tuple[list[ImageRow], list[ScoreRow]]
 
 
@@ -44,11 +45,19 @@ class Work(Protocol):
         """Start no more work; the iteration ends after the rows that are being computed."""
 
 
+# Opens the part of the work that can be stopped without loss, and provides a function that returns
+# whether to stop.
+Graceful = Callable[[], AbstractContextManager[Callable[[], bool]]]
 # Starts the remaining work of a run, given its progress so far.
 Begin = Callable[[RunProgress], AbstractContextManager[Work]]
 
 # Rows are written at this interval, so that a killed process loses about one second of work.
 _FLUSH_SECONDS = 1.0
+
+
+def never_stopped() -> AbstractContextManager[Callable[[], bool]]:
+    """Never ask for a stop; the default of `Graceful` arguments."""
+    return nullcontext(lambda: False)
 
 
 def evaluate_into(
@@ -57,8 +66,8 @@ def evaluate_into(
     source: Source,
     plan: Plan,
     described_as: str,
-    progress: Progress = lambda images: None,
-    stop: Callable[[], bool] = lambda: False,
+    tracker: RunTracker | None = None,
+    graceful: Graceful = never_stopped,
     begin: Begin | None = None,
 ) -> int:
     """Evaluate every pair of image and method that the store does not hold yet.
@@ -69,9 +78,9 @@ def evaluate_into(
         source: The images.
         plan: The plan.
         described_as: The description of the images for the run's record.
-        progress: A function that is called with the number of images just finished.
-        stop: A function that is called after each method of a batch; the run stops if it returns
-            True.
+        tracker: Receives the progress in images and passes.
+        graceful: Opens the part of the work that can be stopped without loss, and provides a
+            function that returns whether to stop. It is called at least ten times per second.
         begin: A function that starts the work on a cluster; None for this process.
 
     Returns:
@@ -82,16 +91,23 @@ def evaluate_into(
     """
     run = store.begin(plan.config(model, described_as))
     done = store.progress(run, list(plan.methods))
-    progress(len(done.finished))
-    begin = begin or partial(work_here, model, source, plan)
-    with _Writer(store, run) as writer, begin(done) as work:
-        _keep(writer, work, progress, stop)
+    tracker = tracker or RunTracker(model.name, len(source))
+    tracker.skip(len(done.finished))
+    begin = begin or partial(work_here, model, source, plan, tracker=tracker)
+    with graceful() as stop, _Writer(store, run) as writer, begin(done) as work:
+        _keep(writer, work, tracker, stop)
     store.finish(run)
     return run
 
 
 @contextmanager
-def work_here(model: Model, source: Source, plan: Plan, done: RunProgress) -> Iterator[Work]:
+def work_here(
+    model: Model,
+    source: Source,
+    plan: Plan,
+    done: RunProgress,
+    tracker: RunTracker | None = None,
+) -> Iterator[Work]:
     """Do the remaining work in this process; images are decoded while the model runs.
 
     Args:
@@ -99,32 +115,37 @@ def work_here(model: Model, source: Source, plan: Plan, done: RunProgress) -> It
         source: The images.
         plan: The plan.
         done: The progress of the run so far.
+        tracker: Counts the passes.
 
     Yields:
         The work.
     """
+    ending, counted = threading.Event(), tracker or RunTracker(model.name, len(source))
 
     def evaluated(group: list[Sample]) -> Iterator[tuple[Rows, int]]:
-        for rows in evaluate_batch(model, plan, group):
-            yield rows, 0
+        with counted.part(len(group), ending.is_set):
+            for rows in evaluate_batch(model, plan, group):
+                yield rows, 0
         yield ([], []), len(group)
 
     left = len(source) - len(done.finished)
     if left:
-        _open_sessions(model, plan)
+        open_plan_sessions(model, plan)
     with prefetch(source, model, done, plan.truth) as stream:
         size = even_batch(left, model)
-        yield ConcurrentRuns(batches(stream, size), evaluated, model.settings.concurrent_runs)
+        runs = model.settings.concurrent_runs
+        yield ConcurrentRuns(batches(stream, size), evaluated, runs, (([], []), 0), ending)
 
 
-def _keep(writer: _Writer, work: Work, progress: Progress, stop: Callable[[], bool]) -> None:
+def _keep(writer: _Writer, work: Work, tracker: RunTracker, stop: Callable[[], bool]) -> None:
     stopped = False
     for rows, finished in work:
         writer.add(rows)
-        progress(finished)
+        tracker.advance(finished)
         if not stopped and stop():
             stopped = True
             work.end()
+            writer.flush()  # a second signal ends the process at once
     if stopped:
         raise InterruptedRunError("interrupted")
 
@@ -163,8 +184,13 @@ def check(model: Model, source: Source, plan: Plan) -> None:
             method.require(len(source))
 
 
-def _open_sessions(model: Model, plan: Plan) -> None:
-    """Open all sessions before the first run, so that their peak memory does not add up."""
+def open_plan_sessions(model: Model, plan: Plan) -> None:
+    """Open all sessions before the first run, so that their peak memory does not add up.
+
+    Args:
+        model: The model.
+        plan: The plan.
+    """
     open_sessions(model, plan.needs)
     for method in plan.available.values():
         again = plan.needs_again(method)
@@ -221,19 +247,21 @@ class _Writer:
         self._images += rows[0]
         self._scores += rows[1]
         if time.monotonic() - self._written >= _FLUSH_SECONDS:
-            self._flush()
+            self.flush()
+
+    def flush(self) -> None:
+        # The lists are emptied first: if Ctrl-C interrupts the call, no row is written twice.
+        images, self._images = self._images, []
+        scores, self._scores = self._scores, []
+        if images or scores:
+            self._store.write(self._run, images, scores)
+        self._written = time.monotonic()
 
     def __enter__(self) -> _Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._images or self._scores:
-            self._store.write(self._run, self._images, self._scores)
-        self._images, self._scores = [], []
-        self._written = time.monotonic()
+        self.flush()
 
 
 def _target_failure(plan: Plan, sample: Sample) -> str | None:

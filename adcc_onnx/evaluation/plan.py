@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adcc_onnx import __version__
-from adcc_onnx.cams.method import Method, Need
-from adcc_onnx.cams.method_registry import PAPER_METHODS, get_method
+from adcc_onnx.cams.method import CONTROL_FAMILY, Method, Need
+from adcc_onnx.cams.method_registry import DEFAULT_CONTROLS, PAPER_METHODS, get_method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.protocols import Fill, fill_of
 from adcc_onnx.explanation.map_sources import MapSource
@@ -35,6 +35,7 @@ class Plan:
         protocol: The name of the protocol, which fixes the definitions.
         fill: The values of fully masked pixels: "zero" or "black".
         seed: The seed of all random numbers.
+        pictures: Whether the run keeps thumbnails and small maps for reports.
         unavailable: Why methods cannot explain the model, by the method's name; see
             `mark_unavailable`.
     """
@@ -45,6 +46,7 @@ class Plan:
     protocol: str
     fill: Fill
     seed: int
+    pictures: bool = False
     unavailable: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -56,6 +58,15 @@ class Plan:
     def available(self) -> dict[str, MapSource]:
         """The methods that can explain the model, by their names."""
         return {n: method for n, method in self.methods.items() if n not in self.unavailable}
+
+    @property
+    def controls(self) -> list[str]:
+        """The names of the methods that are controls, which do not depend on the model."""
+        return [
+            name
+            for name, method in self.methods.items()
+            if isinstance(method, Method) and method.family == CONTROL_FAMILY
+        ]
 
     def needs_again(self, method: MapSource) -> frozenset[Need] | None:
         """Return the outputs that the pass on a method's explanation maps must have.
@@ -117,7 +128,7 @@ class Plan:
             ModelError: No method can explain the model.
         """
         needs = {name: method.needs for name, method in self.methods.items()}
-        return replace(self, unavailable=unavailable_methods(model, needs))
+        return replace(self, unavailable=unavailable_methods(model, needs, self.controls))
 
     def key(self, name: str) -> int:
         """Return the seed of the random numbers of one image; see `image_seed`.
@@ -140,6 +151,8 @@ class Plan:
             "fill": self.fill,
             "target": self.target,
             "methods": list(self.methods),
+            "controls": self.controls,
+            **({"labels": list(model.labels)} if model.labels else {}),
             "metrics": list(self.metrics),
             "seed": self.seed,
             "images": source,
@@ -161,6 +174,8 @@ def make_plan(
     baseline: str | None = None,
     steps: int | None = None,
     maps: Sequence[ReadyMaps] = (),
+    controls: bool = False,
+    pictures: bool = False,
 ) -> Plan:
     """Make a plan from names or instances of methods and metrics.
 
@@ -175,6 +190,8 @@ def make_plan(
         baseline: Baseline of insertion and deletion where these have no options of their own.
         steps: Number of steps of insertion and deletion where these have no options of their own.
         maps: Ready-made maps; each appears in the table under its folder's name.
+        controls: Whether the controls `random` and `center` run beside the methods.
+        pictures: Whether the run keeps thumbnails and small maps for reports.
 
     Returns:
         The plan.
@@ -194,9 +211,13 @@ def make_plan(
         if name in chosen:
             raise OptionError(f"two methods are called '{name}': rename the folder {ready.folder}")
         chosen[name] = ready
+    for control in DEFAULT_CONTROLS if controls else ():
+        chosen.setdefault(control, get_method(control))
     options = {"baseline": baseline, "steps": steps}
     measured = dict(_named_metric(metric, options) for metric in metrics or ADCC_FAMILY)
-    return Plan(chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed)
+    return Plan(
+        chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed, pictures
+    )
 
 
 def named_method(method: str | Method) -> tuple[str, Method]:

@@ -119,6 +119,8 @@ class PlanOptions:
         maps: Folders of ready-made maps.
         second_maps: Folders of their maps of the explanation maps.
         seed: Seed of all random numbers.
+        controls: Whether the controls `random` and `center` run beside the methods.
+        thumbnails: Whether the run keeps thumbnails and small maps for reports.
     """
 
     methods: Sequence[str | Method] = ()
@@ -131,6 +133,8 @@ class PlanOptions:
     maps: Sequence[str | Path] = ()
     second_maps: Sequence[str | Path] = ()
     seed: int = 0
+    controls: bool = True
+    thumbnails: bool = True
 
     def plan(self) -> Plan:
         """Make the plan.
@@ -152,6 +156,8 @@ class PlanOptions:
             baseline=self.baseline,
             steps=self.steps,
             maps=pair(self.maps, self.second_maps),
+            controls=self.controls,
+            pictures=self.thumbnails,
         )
 
 

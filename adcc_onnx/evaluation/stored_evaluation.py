@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from adcc_onnx.evaluation.pipeline import Begin, check, evaluate_into
+from adcc_onnx.evaluation.cost_estimate import estimate, long_run_notice
+from adcc_onnx.evaluation.pipeline import (
+    Begin,
+    Graceful,
+    check,
+    evaluate_into,
+    never_stopped,
+    open_plan_sessions,
+)
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.plausibility import check_labels, check_predictions
+from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.explanation.autotuned_model import autotuned
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
@@ -17,8 +26,8 @@ from adcc_onnx.results.evaluation_result import EvaluationResult, evaluation_res
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.store import Store
 
-# Opens a progress bar with a title and a number of steps; it is called with the finished steps.
-ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+# Shows the progress of a run.
+ProgressBar = Callable[[RunTracker], AbstractContextManager[None]]
 # Receives one-line messages for the user.
 Notify = Callable[[str], None]
 # Given a model's number, the model and its plan: provides the model as it is recorded, and the
@@ -43,15 +52,13 @@ def quiet(message: str) -> None:
     """Ignore a message; the default of `Notify` arguments."""
 
 
-@contextmanager
-def no_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+def no_bar(tracker: RunTracker) -> AbstractContextManager[None]:
     """Show no progress; the default of `ProgressBar` arguments.
 
     Args:
-        title: The title of the bar.
-        total: The number of steps.
+        tracker: The progress.
     """
-    yield lambda finished: None
+    return nullcontext()
 
 
 def in_this_process(
@@ -78,7 +85,7 @@ def evaluate_and_store(
     autotune: bool = False,
     bar: ProgressBar = no_bar,
     notify: Notify = quiet,
-    stop: Callable[[], bool] = lambda: False,
+    graceful: Graceful = never_stopped,
     placed: Placed = in_this_process,
 ) -> list[EvaluatedModel]:
     """Evaluate models on the same images.
@@ -93,14 +100,14 @@ def evaluate_and_store(
         autotune: Whether to search for the fastest run settings of each model first.
         bar: Opens the progress bar of a model.
         notify: Receives messages about the run settings.
-        stop: Called after each method of a batch; the run stops if it returns True.
+        graceful: Opens the part of the work that can be stopped without loss.
         placed: Provides where a model runs.
 
     Returns:
         The results in the order of the models.
 
     Raises:
-        InterruptedRunError: `stop` returned True; the finished results are kept.
+        InterruptedRunError: The user asked for a stop; the finished results are kept.
         AdccError: The evaluation cannot run; nothing was written.
     """
     plans = [plan.for_model(model) for model in models]
@@ -113,17 +120,35 @@ def evaluate_and_store(
     found = []
     with open_store(out, resume) as store:
         for number, (model, own) in enumerate(zip(models, plans, strict=True)):
-            with (
-                placed(number, model, own) as (recorded, begin),
-                bar(model.name, len(source)) as progress,
-            ):
-                run = evaluate_into(
-                    store, recorded, source, own, described_as, progress, stop, begin
-                )
+            tracker = RunTracker(model.name, len(source))
+            with placed(number, model, own) as (recorded, begin):
+                if begin is None and (bar is not no_bar or notify is not quiet):
+                    announce(recorded, own, tracker, notify)
+                with bar(tracker):
+                    run = evaluate_into(
+                        store, recorded, source, own, described_as, tracker, graceful, begin
+                    )
             stored = store.run(run)
             check_predictions(model, store.images(run), own)
             found.append(EvaluatedModel(stored, evaluation_result(store, stored)))
     return found
+
+
+def announce(model: Model, plan: Plan, tracker: RunTracker, notify: Notify) -> None:
+    """Estimate what a run takes, and say so if it is long.
+
+    Args:
+        model: The model.
+        plan: The plan.
+        tracker: Receives the estimate.
+        notify: Receives the message.
+    """
+    open_plan_sessions(model, plan)
+    found = estimate(model, plan)
+    tracker.expected = found.expected
+    message = long_run_notice(found, tracker.total)
+    if message is not None:
+        notify(f"{model.name}: {message}")
 
 
 def tuned(model: Model, plan: Plan, notify: Notify = quiet) -> Model:

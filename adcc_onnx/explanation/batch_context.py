@@ -25,8 +25,8 @@ from adcc_onnx.graph.programs.tensor_names import (
     layer_output,
 )
 from adcc_onnx.kernels.arrays import Float32Array
+from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.session import Arrays
-from adcc_onnx.runtime.session_pool import Pass
 
 
 @dataclass

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adcc_onnx.errors import OptionError
+from adcc_onnx.explanation.drawing_style import ALPHA, COLORMAP, DrawingStyle
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 
 
@@ -34,6 +38,24 @@ class Explanation:
     note: str = ""
 
 
+class ExplanationDrawer(Protocol):
+    """Draws explanations with the pictures that they belong to."""
+
+    def grid(
+        self, explanations: Sequence[Explanations], index: int, style: DrawingStyle
+    ) -> NDArray[np.uint8]:
+        """Draw one image with the maps of several methods."""
+
+    def save(
+        self,
+        explanations: Sequence[Explanations],
+        folder: Path,
+        style: DrawingStyle,
+        force: bool,
+    ) -> list[Path]:
+        """Write the files of all images with the maps of several methods."""
+
+
 @dataclass(frozen=True, eq=False)
 class Explanations:
     """The maps of N images by one method; iterating gives an `Explanation` per image.
@@ -49,6 +71,7 @@ class Explanations:
         notes: Remarks of the method, by the image's name.
         failures: The reasons of images that could not be explained, by the image's name. These
             images have no row in the arrays.
+        drawer: What `grid` and `save` draw with; set by `explain`, and not pickled.
     """
 
     method: str
@@ -60,6 +83,7 @@ class Explanations:
     degenerate: NDArray[np.bool_]
     notes: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    drawer: ExplanationDrawer | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,6 +101,77 @@ class Explanations:
 
     def __iter__(self) -> Iterator[Explanation]:
         return (self[i] for i in range(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "drawer": None}
+
+    def grid(
+        self,
+        index: int = 0,
+        others: Sequence[Explanations] = (),
+        *,
+        alpha: float = ALPHA,
+        colormap: str = COLORMAP,
+    ) -> NDArray[np.uint8]:
+        """Draw an image and its overlays in a grid, as the command `explain` does.
+
+        Args:
+            index: The image's number among these explanations.
+            others: Explanations of the same image and class by other methods.
+            alpha: The opacity of the maps, from 0 to 1.
+            colormap: "viridis", "cividis", "inferno", "magma" or "plasma".
+
+        Returns:
+            The grid with the class, its probability and a color bar, uint8 RGB.
+
+        Raises:
+            OptionError: An option is wrong, or these explanations are not from `explain`.
+            ValueError: Other explanations lack the image, or explain another class of it.
+
+        Example:
+            >>> import adcc_onnx as adcc
+            >>> from adcc_onnx.drawings import classifier_path
+            >>> model = adcc.load(classifier_path(), device="cpu")
+            >>> gradcam = adcc.explain(model, "drawings:1", "gradcam")
+            >>> gradcam.grid(0, [adcc.explain(model, "drawings:1", "center")]).shape[2]
+            3
+        """
+        style = DrawingStyle(alpha, colormap)
+        return self._require_drawer().grid([self, *others], index, style)
+
+    def save(
+        self,
+        folder: str | Path,
+        others: Sequence[Explanations] = (),
+        *,
+        alpha: float = ALPHA,
+        colormap: str = COLORMAP,
+        force: bool = False,
+    ) -> list[Path]:
+        """Write the overlays, grids and maps of all images, as the command `explain` does.
+
+        Args:
+            folder: The folder of the files; it is created if it does not exist.
+            others: Explanations of the same images and classes by other methods.
+            alpha: The opacity of the maps, from 0 to 1.
+            colormap: The color map, as for `grid`.
+            force: Whether existing files are replaced.
+
+        Returns:
+            The files.
+
+        Raises:
+            OptionError: An option is wrong, or these explanations are not from `explain`.
+            StoreError: A file exists or cannot be written.
+            ValueError: Other explanations lack an image, or explain another class of it.
+        """
+        style = DrawingStyle(alpha, colormap)
+        return self._require_drawer().save([self, *others], Path(folder), style, force)
+
+    def _require_drawer(self) -> ExplanationDrawer:
+        if self.drawer is None:
+            raise OptionError("only explanations from `explain` know their images to draw them")
+        return self.drawer
 
     def __repr__(self) -> str:
         height, width = self.maps.shape[1:]

@@ -13,7 +13,7 @@ from adcc_onnx.explanation.run_outputs import RunOutputs
 from adcc_onnx.graph.programs.tensor_names import BASELINE, COUNTS, IMAGE, LOGITS, RANKS
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 from adcc_onnx.metrics.metric import MetricNeed
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 # The passes that metrics run themselves.
 PASSES = {MetricNeed.OTHER_SCORES: Pass.FORWARD, MetricNeed.REPLACED_SCORES: Pass.RANKED}

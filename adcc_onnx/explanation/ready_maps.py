@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,9 @@ from adcc_onnx.errors import ImageError, OptionError, SourceError, first_line
 from adcc_onnx.explanation.maps import Maps
 from adcc_onnx.images.decoding.npy_header import NpyHeader, read_npy_header
 from adcc_onnx.kernels.arrays import Float32Array
+
+# Separators and characters that Windows reserves.
+_RESERVED = frozenset('/\\:*?"<>|')
 
 
 @dataclass(frozen=True)
@@ -118,16 +122,74 @@ def _read_maps(folder: Path, names: Sequence[str], size: tuple[int, int]) -> Map
     return Maps(maps, size, degenerate, failed, np.ones(len(names), np.int64), reasons)
 
 
+def map_path(folder: Path, name: str) -> Path:
+    """Return the file in which a new map of an image belongs; `ReadyMaps` finds it there.
+
+    Args:
+        folder: The folder of the maps.
+        name: The image's name, which may come from an untrusted file.
+
+    Returns:
+        A path below the folder: the image's folders and its whole name, because `a.jpg` and
+        `a.png` are two images. What a file system may refuse is replaced.
+
+    Example:
+        >>> map_path(Path("maps"), "/photos/../cat/1.png").as_posix()
+        'maps/photos/cat/1.png.npy'
+    """
+    *folders, last = [safe_file_name(part) for part in _parts(name)]
+    return folder.joinpath(*folders, f"{last}.npy")
+
+
+def safe_file_name(name: str, limit: int = 120) -> str:
+    """Return a name that every file system accepts, without control characters and separators.
+
+    Args:
+        name: Any text.
+        limit: Largest number of bytes.
+
+    Returns:
+        The name itself if possible. Otherwise, it ends with a part of the SHA-256 of the original
+        name, so that two different names stay different.
+
+    Example:
+        >>> safe_file_name("dog (1).jpg"), safe_file_name("a/b?.jpg")
+        ('dog (1).jpg', 'a_b_.jpg~f904eb95')
+        >>> len(safe_file_name(300 * "x", 40))
+        40
+    """
+    kept = "".join(c if c.isprintable() and c not in _RESERVED else "_" for c in name).strip(" .")
+    if kept == name != "" and len(name.encode()) <= limit:
+        return name
+    end = "~" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return kept.encode()[: limit - len(end)].decode("utf-8", "ignore") + end
+
+
+def _parts(name: str) -> list[str]:
+    """Split an image's name at its folders; those that lead upwards are dropped."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return [part for part in parts if part not in ("/", "..")] or [safe_file_name(name)]
+
+
 def _path_of(folder: Path, name: str) -> Path:
     """Return the file of an image's map, which is never outside the folder."""
-    parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part != "/"]
+    parts = _parts(name)
     root = folder.resolve()
-    # For an image given by its whole path, the map has the name of the file alone.
-    for whole in dict.fromkeys((folder.joinpath(*parts), folder / parts[-1])):
-        for path in (whole.with_name(f"{whole.name}.npy"), whole.with_suffix(".npy")):
-            if path.is_file() and path.resolve().is_relative_to(root):
-                return path
+    # For an image given by its whole path, the map may have the name of the file alone.
+    wholes = dict.fromkeys((folder.joinpath(*parts), folder / parts[-1]))
+    named = [whole.with_name(f"{whole.name}.npy") for whole in wholes]
+    stems = [whole.with_suffix(".npy") for whole in wholes]
+    for path in (map_path(folder, name), named[0], stems[0], *named[1:], *stems[1:]):
+        if _is_file(path) and path.resolve().is_relative_to(root):
+            return path
     raise ImageError(f"there is no map {PurePosixPath(parts[-1]).with_suffix('.npy')} in {folder}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a null byte
+        return False
 
 
 def _read(path: Path, size: tuple[int, int]) -> Float32Array:

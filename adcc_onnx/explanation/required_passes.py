@@ -7,7 +7,7 @@ from contextlib import suppress
 from adcc_onnx.cams.method import Need
 from adcc_onnx.errors import AdccError
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 # The passes that methods run themselves, in addition to the run of the whole batch.
 OWN_PASSES = {

@@ -17,7 +17,7 @@ from adcc_onnx.graph.programs.tensor_names import LOGITS, MASKS, TARGET
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.device_array import DeviceArray
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 _PREDICTED = -1  # the target that stands for the predicted class
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
-from adcc_onnx.errors import OptionError, did_you_mean
+from adcc_onnx.errors import OptionError, did_you_mean, restore_name
 from adcc_onnx.images.class_names import find_class
 from adcc_onnx.model import Model
 
@@ -28,6 +28,7 @@ def parse_target(target: Any) -> str | int:
         OptionError: The target is empty or a negative index.
     """
     if isinstance(target, str):
+        target = restore_name(target)
         digits = target.removeprefix("-").isdecimal()
         number = int(target) if digits and len(target) < 19 else None
     elif isinstance(target, bool) or not hasattr(target, "__index__"):
@@ -89,8 +90,8 @@ def class_index(target: str | int, names: Sequence[str] | None, classes: int) ->
         )
     if names is None:
         raise OptionError(
-            f"the class '{target}' needs class names: give --labels FILE to explain, `labels` in "
-            f"the model's card, or a class index{did_you_mean(target, _WORDS)}"
+            f"the class '{target}' needs class names: give --class-names FILE to explain, "
+            f"`labels` in the model's card, or a class index{did_you_mean(target, _WORDS)}"
         )
     known = [name.partition(" ")[2] or name for name in names]
     raise OptionError(f"there is no class '{target}'{did_you_mean(target, [*known, *_WORDS])}")

@@ -1,21 +1,34 @@
-"""Which methods cannot serve a model, found before the first image is run."""
+"""Which methods cannot serve a model, found before the first image is run.
+
+A gradient may be impossible to build, be refused by onnxruntime, or fail when it is run: each of
+them concerns only the methods that need it.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+
+import numpy as np
 
 from adcc_onnx.cams.method import Need
 from adcc_onnx.errors import AdccError, AdccWarning, ModelError, OutOfMemoryError
 from adcc_onnx.explanation.required_passes import OWN_PASSES, pass_for
+from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
+from adcc_onnx.runtime.session import Session
+
+_DIFFERENTIATED = (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
 
 # A pass, and the index of the layer that it is for.
 _Session = tuple[Pass, int]
 
 
-def unavailable_methods(model: Model, methods: Mapping[str, frozenset[Need]]) -> dict[str, str]:
+def unavailable_methods(
+    model: Model, methods: Mapping[str, frozenset[Need]], controls: Collection[str] = ()
+) -> dict[str, str]:
     """Find the methods that a model cannot be explained by, usually for want of a gradient.
 
     Their reasons are given as a warning, so that the other methods can run.
@@ -23,12 +36,13 @@ def unavailable_methods(model: Model, methods: Mapping[str, frozenset[Need]]) ->
     Args:
         model: The classifier.
         methods: What each method needs, by the method's name.
+        controls: Names of the methods that are controls; they alone are not worth a run.
 
     Returns:
         The reason for each method that cannot run, by the method's name.
 
     Raises:
-        ModelError: No method can run.
+        ModelError: No method can run, or only controls can.
 
     Example:
         >>> import adcc_onnx
@@ -47,8 +61,9 @@ def unavailable_methods(model: Model, methods: Mapping[str, frozenset[Need]]) ->
         found = [error for one in sessions if (error := _problem(model, one, problems))]
         if found:
             errors[name] = found[0]
-    if errors and len(errors) == len(methods):
-        raise next(iter(errors.values()))
+    wanted = set(methods) - set(controls) or set(methods)
+    if errors and wanted <= set(errors):
+        raise next(error for name, error in errors.items() if name in wanted)
     _warn(model, errors)
     return {name: str(error) for name, error in errors.items()}
 
@@ -62,7 +77,7 @@ def _own_sessions(model: Model, needs: frozenset[Need]) -> list[_Session]:
 def _problem(
     model: Model, session: _Session, known: dict[_Session, AdccError | None]
 ) -> AdccError | None:
-    """Open a session once, and return the error that it ends in.
+    """Open a session once, try its gradients, and return the error that it ends in.
 
     Raises:
         OutOfMemoryError: The memory is too small, which is no property of the method.
@@ -74,12 +89,26 @@ def _problem(
             if kind is Pass.SUFFIX:
                 model.pool.split_session(layer)
             else:
-                model.pool.session(kind, layer)
+                opened = model.pool.session(kind, layer)
+                if kind in _DIFFERENTIATED:
+                    _try_one_image(model, opened)
         except OutOfMemoryError:
             raise
         except ModelError as error:
             known[session] = error
     return known[session]
+
+
+def _try_one_image(model: Model, session: Session) -> None:
+    """Run one image of noise, since an operator may fail only when it is run.
+
+    Raises:
+        ModelError: The run fails.
+    """
+    shape = (1, model.classifier.channels, *model.size)
+    image = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    with suppress(OutOfMemoryError):  # the images themselves report it
+        session.run({IMAGE: image, TARGET: np.zeros(1, np.int64)})
 
 
 def _warn(model: Model, errors: Mapping[str, AdccError]) -> None:

@@ -246,6 +246,25 @@ class Preprocessing:
         """
         return self._cropped(mask.astype(np.uint8), Image.Resampling.NEAREST).astype(bool)
 
+    def crop_box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Locate what the model sees of an image.
+
+        Args:
+            size: (height, width) of the image in pixels.
+
+        Returns:
+            The edges (left, top, right, bottom) of the crop in the image's own pixels, which are
+            fractional because the image is cropped after resizing.
+
+        Example:
+            >>> Preprocessing.preset("unit", (224, 224)).crop_box((512, 1024))
+            (288.0, 32.0, 736.0, 480.0)
+        """
+        width, height = self._resized_to(size)
+        top, left = self._corner((height, width))
+        x, y = size[1] / width, size[0] / height  # pixels of the image per resized pixel
+        return left * x, top * y, (left + self.size[1]) * x, (top + self.size[0]) * y
+
     def normalize(self, image: BandImage) -> Float32Array:
         """Scale and normalize an image that has been cropped.
 
@@ -351,11 +370,12 @@ class Preprocessing:
     def _cropped(self, image: BandImage, method: Image.Resampling) -> BandImage:
         height, width = self.size
         scaled = _resized(image, self._resized_to(image.shape[:2]), method)
-        if not self.crop:
-            return scaled
-        top = round((scaled.shape[0] - height) / 2.0)
-        left = round((scaled.shape[1] - width) / 2.0)
+        top, left = self._corner(scaled.shape[:2])
         return scaled[top : top + height, left : left + width]
+
+    def _corner(self, resized: tuple[int, ...]) -> tuple[int, int]:
+        """Compute the (top, left) of the crop in a resized image of (height, width)."""
+        return round((resized[0] - self.size[0]) / 2.0), round((resized[1] - self.size[1]) / 2.0)
 
     def _resized_to(self, size: tuple[int, ...]) -> tuple[int, int]:
         """Compute the (width, height) before the crop of an image of (height, width)."""

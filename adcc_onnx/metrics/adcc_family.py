@@ -27,6 +27,10 @@ class AverageDrop(Metric):
     name = "average_drop"
     title = "Avg drop"
     summary = "how much of the class's probability the explanation map loses"
+    limits = (
+        "A map that covers the whole image loses nothing, so a low drop alone does not show "
+        "that a map is right."
+    )
     higher_is_better = False
     needs = frozenset({MetricNeed.MASKED_SCORE})
 
@@ -50,6 +54,7 @@ class AverageIncrease(Metric):
     name = "average_increase"
     title = "Avg increase"
     summary = "how often the explanation map is more probable than the image"
+    limits = "It counts any increase, however small, and covering the whole image scores well."
     higher_is_better = True
     needs = frozenset({MetricNeed.MASKED_SCORE})
 
@@ -72,6 +77,7 @@ class AverageGain(Metric):
     name = "average_gain"
     title = "Avg gain"
     summary = "how much of the missing probability the explanation map wins"
+    limits = "Like average drop, it rewards maps that keep most of the image."
     higher_is_better = True
     needs = frozenset({MetricNeed.MASKED_SCORE})
 
@@ -98,6 +104,10 @@ class Coherency(Metric):
     name = "coherency"
     title = "Coherency"
     summary = "how similar the map of the explanation map is to the original map"
+    limits = (
+        "It is 1 for any map that ignores the image, such as a fixed one: it does not show "
+        "that the map depends on the model."
+    )
     higher_is_better = True
     needs = frozenset({MetricNeed.SECOND_MAP})
 
@@ -119,6 +129,10 @@ class Complexity(Metric):
     name = "complexity"
     title = "Complexity"
     summary = "how much of the image the map keeps"
+    limits = (
+        "It measures how much of the image is highlighted, not whether the highlighted part "
+        "is the right one."
+    )
     higher_is_better = False
 
     def score(self, explained: ExplainedBatch) -> Float64Array:
@@ -145,6 +159,10 @@ class ADCC(CompositeMetric):
     name = "adcc"
     title = "ADCC"
     summary = "average drop, coherency and complexity in one number"
+    limits = (
+        "A fixed map in the center of the image can score as high as a CAM on photos whose "
+        "objects are centered. Compare with the controls."
+    )
     higher_is_better = True
     parts = (AverageDrop(), Coherency(), Complexity())
     needs = frozenset().union(*(part.needs for part in parts))

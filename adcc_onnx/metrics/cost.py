@@ -24,6 +24,9 @@ class Passes(Metric):
     name = "passes"
     title = "Passes"
     summary = "runs of the model that a map takes"
+    limits = (
+        "It counts model passes, not time: passes behind the layer are cheaper than whole ones."
+    )
     higher_is_better = False
     value_range = (0.0, math.inf)
 

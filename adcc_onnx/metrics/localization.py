@@ -44,6 +44,9 @@ class PointingGame(Metric):
     name = "pointing_game"
     title = "Pointing"
     summary = "whether the map's highest point lies on the object"
+    limits = (
+        "It looks at a single pixel, and a model may rightly use evidence outside of the object."
+    )
     higher_is_better = True
     needs = frozenset({MetricNeed.TRUTH})
 
@@ -91,6 +94,10 @@ class EnergyPointingGame(Metric):
     name = "energy_pointing_game"
     title = "Energy"
     summary = "how much of the map lies on the object"
+    limits = (
+        "A model may rightly use evidence outside of the object, and large objects score "
+        "higher by chance."
+    )
     higher_is_better = True
     needs = frozenset({MetricNeed.TRUTH})
 
@@ -127,6 +134,7 @@ class IoU(Metric):
     name = "iou"
     title = "IoU"
     summary = "overlap of the map above a threshold with the object"
+    limits = "It depends on the threshold, and a model may rightly use only a part of the object."
     higher_is_better = True
     needs = frozenset({MetricNeed.TRUTH})
 
@@ -164,6 +172,7 @@ class BestIoU(Metric):
     name = "best_iou"
     title = "Best IoU"
     summary = "overlap of the map with the object at the map's best threshold"
+    limits = "The threshold is chosen with the ground truth, so the value is an upper bound."
     higher_is_better = True
     needs = frozenset({MetricNeed.TRUTH})
 

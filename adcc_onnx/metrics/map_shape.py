@@ -23,6 +23,7 @@ class Sparseness(Metric):
     name = "sparseness"
     title = "Sparseness"
     summary = "the Gini index of the map"
+    limits = "A sparse map is easy to read, not necessarily faithful."
     higher_is_better = True
 
     def score(self, explained: ExplainedBatch) -> Float64Array:
@@ -54,6 +55,7 @@ class Entropy(Metric):
     name = "entropy"
     title = "Entropy"
     summary = "how evenly the map is spread, from one pixel to all"
+    limits = "A concentrated map is easy to read, not necessarily faithful."
     higher_is_better = False
 
     def score(self, explained: ExplainedBatch) -> Float64Array:

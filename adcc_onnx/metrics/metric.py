@@ -168,6 +168,7 @@ class Metric(ABC):
         name: Name in requests and in results.
         title: Heading of its column in tables.
         summary: One line for lists of metrics.
+        limits: What the metric does not say, in one or two sentences for reports.
         higher_is_better: Whether high scores are the good ones.
         value_range: The smallest and the largest possible value.
         needs: Everything that `score` reads beside p(x) and the maps.
@@ -185,6 +186,7 @@ class Metric(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str] = ""
+    limits: ClassVar[str] = ""
     higher_is_better: ClassVar[bool]
     value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     needs: ClassVar[frozenset[MetricNeed]] = frozenset()

@@ -97,6 +97,10 @@ class Deletion(PixelCurve):
     name = "deletion"
     title = "Deletion"
     summary = "area under the score while the important pixels are taken away"
+    limits = (
+        "Images with missing pixels lie outside of the training data, so the score mixes "
+        "the map's quality with the model's response to such images."
+    )
     higher_is_better = False
 
     steps: int = 224
@@ -134,6 +138,9 @@ class Insertion(PixelCurve):
     name = "insertion"
     title = "Insertion"
     summary = "area under the score while the important pixels are put back"
+    limits = (
+        "It depends on the blurred baseline: classes that are recognizable in the blur start high."
+    )
     higher_is_better = True
 
     steps: int = 224

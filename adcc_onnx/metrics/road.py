@@ -74,6 +74,10 @@ class RoadMorf(Removal):
     name = "road_morf"
     title = "ROAD MoRF"
     summary = "the score with the most important pixels imputed"
+    limits = (
+        "Imputation lowers the influence of the removed shape but does not remove it. The "
+        "score compares maps on one model, not models."
+    )
     higher_is_better = False
 
     def removal_ranks(self, heatmap: Float32Array) -> NDArray[np.int64]:
@@ -98,6 +102,10 @@ class RoadLerf(Removal):
     name = "road_lerf"
     title = "ROAD LeRF"
     summary = "the score with the least important pixels imputed"
+    limits = (
+        "Imputation lowers the influence of the removed shape but does not remove it. The "
+        "score compares maps on one model, not models."
+    )
     higher_is_better = True
 
     def removal_ranks(self, heatmap: Float32Array) -> NDArray[np.int64]:
@@ -120,6 +128,7 @@ class Road(CompositeMetric):
     name = "road"
     title = "ROAD"
     summary = "(ROAD LeRF - ROAD MoRF) / 2"
+    limits = "The difference of two curves hides which of them is responsible."
     higher_is_better = True
     value_range = (-0.5, 0.5)
     parts = (RoadMorf(), RoadLerf())

@@ -47,6 +47,7 @@ class MaxSensitivity(Metric):
     name = "max_sensitivity"
     title = "Max-sensitivity"
     summary = "how far the map moves under noise too small to see"
+    limits = "A map that ignores the image is perfectly stable."
     higher_is_better = False
     value_range = (0.0, math.inf)
     needs = frozenset({MetricNeed.OTHER_MAPS})
@@ -103,6 +104,7 @@ class Infidelity(Metric):
     name = "infidelity"
     title = "Infidelity"
     summary = "how badly the map predicts what the loss of a square does to the score"
+    limits = "The value depends on the scale of the class score, so it does not compare models."
     higher_is_better = False
     value_range = (0.0, math.inf)
     needs = frozenset({MetricNeed.OTHER_SCORES})

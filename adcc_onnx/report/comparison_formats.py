@@ -8,6 +8,7 @@ from typing import Any
 
 from adcc_onnx.report.csv_format import csv_text
 from adcc_onnx.report.json_format import json_text, resampling_record
+from adcc_onnx.report.result_rows import sample_size_notes
 from adcc_onnx.report.rounding import rounded, rounded_all
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.text_table import aligned_rows, printable_lines
@@ -27,7 +28,7 @@ def comparisons_to_table(found: Sequence[Comparison]) -> str:
 def comparisons_to_csv(found: Sequence[Comparison]) -> str:
     """Write one row per method of each comparison, the best first; fractions in [0, 1]."""
     return csv_text(
-        _CSV_COLUMNS, (_csv_row(one, name) for one in found for name in one.ranking.order)
+        _CSV_COLUMNS, (_csv_row(one, name) for one in found for name in one.ranking.rows)
     )
 
 
@@ -43,7 +44,7 @@ def _block(one: Comparison) -> Iterator[str]:
     yield from aligned_rows(
         [
             ["method", heading, "images", "difference", "p-value"],
-            *(_difference_row(one, name) for name in ranking.order),
+            *(_difference_row(one, name) for name in ranking.rows),
         ],
         left=(0, 3),
     )
@@ -55,6 +56,9 @@ def _block(one: Comparison) -> Iterator[str]:
         "p-value: of the hypothesis of no difference (paired permutation test, Holm-corrected for "
         f"{ranking.pairs} pairs)"
     )
+    images = max((found.images for found in one.differences.values()), default=0)
+    if images:
+        yield from sample_size_notes(ranking, images, one.resampling.confidence)
     yield ""
     yield from _width_rows(one)
     if len(one.metrics) > 1:
@@ -127,7 +131,7 @@ def _record(one: Comparison) -> dict[str, Any]:
         "by": one.ranking.score.name,
         "best": one.ranking.best,
         "statistics": resampling_record(one.resampling),
-        "methods": {name: _difference_record(one, name) for name in one.ranking.order},
+        "methods": {name: _difference_record(one, name) for name in one.ranking.rows},
         "interval_widths": {
             name: {str(size): rounded(width) for size, width in by_size.items()}
             for name, by_size in one.interval_widths.items()

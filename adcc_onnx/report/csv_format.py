@@ -12,8 +12,8 @@ from adcc_onnx.report.text_table import safe
 from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 
 _COUNTS = ("images", "failed", "degenerate", "failed_by_method")
-# Spreadsheets take text that begins with one of these for a formula.
-_FORMULA_SIGNS = ("=", "+", "-", "@")
+# Spreadsheets take text that begins with one of these for a formula; the last four are full-width.
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def results_to_csv(results: Sequence[EvaluationResult]) -> str:
@@ -50,7 +50,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: _defused(name) for name in columns})
     for row in rows:
         writer.writerow({k: _defused(v) if isinstance(v, str) else v for k, v in row.items()})
     return text.getvalue()

@@ -20,6 +20,7 @@ def diagnosis_to_json(diagnosis: Diagnosis) -> str:
 def diagnosis_to_text(diagnosis: Diagnosis) -> str:
     """Write two columns, then each problem with its fix; ends in a newline."""
     rows = [*diagnosis.versions.items()]
+    rows.append(("instruction sets", instruction_sets_text(diagnosis.instruction_sets)))
     if diagnosis.onnxruntime is not None:
         rows += _runtime(diagnosis.onnxruntime)
     rows.append(("kernels", "do not compile" if diagnosis.kernels is None else diagnosis.kernels))
@@ -28,9 +29,22 @@ def diagnosis_to_text(diagnosis: Diagnosis) -> str:
     return printable_lines([*texts, "", *_problems(diagnosis)])
 
 
+def instruction_sets_text(names: list[str] | None) -> str:
+    """Write the instruction sets of a CPU in one line.
+
+    Args:
+        names: Their names; None if they are not known.
+
+    Example:
+        >>> instruction_sets_text(["AVX2", "VNNI"])
+        'AVX2, VNNI'
+    """
+    return "unknown" if names is None else ", ".join(names) or "none of those known"
+
+
 def _runtime(runtime: RuntimeDiagnosis) -> Iterator[tuple[str, str]]:
     built = "" if runtime.cuda is None else f", built for CUDA {runtime.cuda}"
-    yield "onnxruntime", runtime.version + built
+    yield "module onnxruntime", runtime.version + built
     yield "providers", ", ".join(p.removesuffix("ExecutionProvider") for p in runtime.providers)
     details = runtime.details or CudaDiagnosis()
     if details.kernels:

@@ -46,7 +46,9 @@ def _ranking(result: EvaluationResult, ranking: Ranking) -> dict[str, Any]:
     return {
         "by": ranking.score.name,
         "order": ranking.order,
-        "not_significantly_worse": ranking.not_significantly_worse(result.resampling.confidence),
+        "controls": ranking.controls,
+        "not_significantly_worse": result.not_significantly_worse,
+        "not_better_than_control": result.not_better_than_control,
     }
 
 

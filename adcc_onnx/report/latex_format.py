@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adcc_onnx.report.result_rows import headline, notes, table_rows
+from adcc_onnx.report.result_rows import headline, notes, ranked_table
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.results.evaluation_result import EvaluationResult
 
@@ -33,15 +33,17 @@ def results_to_latex(results: Sequence[EvaluationResult]) -> str:
 
 
 def _tabular(result: EvaluationResult) -> str:
-    header, *rows = table_rows(result)
+    table = ranked_table(result)
+    controls = [r"\midrule", *map(_row, table.controls)] if table.controls else []
     lines = [
         # A comment ends with its line; `safe` leaves no line breaks in it.
         *(f"% {safe(line)}" for line in ["needs booktabs", headline(result), *notes(result)]),
-        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
         r"\toprule",
-        _row(header),
+        _row(table.header),
         r"\midrule",
-        *map(_row, rows),
+        *map(_row, table.methods),
+        *controls,
         r"\bottomrule",
         r"\end{tabular}",
     ]

@@ -48,7 +48,7 @@ def render_results(results: Sequence[EvaluationResult], style: str) -> str:
         OptionError: The format is unknown.
     """
     from adcc_onnx.report.csv_format import results_to_csv
-    from adcc_onnx.report.html_format import results_to_html
+    from adcc_onnx.report.html.page import results_to_html
     from adcc_onnx.report.json_format import results_to_json
     from adcc_onnx.report.latex_format import results_to_latex
     from adcc_onnx.report.text_table import results_to_table

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
-from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
+from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking
 from adcc_onnx.results.rows import FailureRow
 from adcc_onnx.results.score_definitions import Score
 
 _NOT_SIGNIFICANT = "≈"
+_LIKE_A_CONTROL = "!"
 _LISTED_FAILURES = 10
-_FEW_IMAGES = 10
+FEW_IMAGES = 10
 
 
 def headline(result: EvaluationResult) -> str:
@@ -31,10 +34,27 @@ def headline(result: EvaluationResult) -> str:
     return " · ".join(parts)
 
 
-def table_rows(result: EvaluationResult) -> list[list[str]]:
-    """Return the cells of the header and of one row per method, the best first."""
-    methods = result.methods.values()
-    order = result.ranking.order if result.ranking else list(result.methods)
+@dataclass(frozen=True)
+class RankedTable:
+    """The cells of a table.
+
+    Attributes:
+        header: Headings of the columns.
+        methods: One row per method, the best first.
+        controls: One row per control, the best first.
+    """
+
+    header: list[str]
+    methods: list[list[str]]
+    controls: list[list[str]]
+
+
+def ranked_table(result: EvaluationResult) -> RankedTable:
+    """Return the cells of the table of a run."""
+    methods, ranking = result.methods.values(), result.ranking
+    order, controls = (
+        (list(result.methods), []) if ranking is None else (ranking.order, ranking.controls)
+    )
     scores = [
         score
         for name, score in result.score_definitions.items()
@@ -42,12 +62,19 @@ def table_rows(result: EvaluationResult) -> list[list[str]]:
     ]
     counts = [c for c in ("degenerate", "failed") if any(getattr(m, c) for m in methods)]
     header = ["method", *(column_heading(score) for score in scores), *counts, "time"]
-    return [header, *(_row(result, name, scores, counts) for name in order)]
+    rows = [_row(result, name, scores, counts) for name in [*order, *controls]]
+    return RankedTable(header, rows[: len(order)], rows[len(order) :])
 
 
 def notes(result: EvaluationResult) -> list[str]:
     """Return the legend of the table, and lines about what failed."""
-    lines = [] if result.ranking is None else _legend(result, result.ranking)
+    legend = [] if result.ranking is None else _legend(result, result.ranking)
+    return [*legend, *remarks(result)]
+
+
+def remarks(result: EvaluationResult) -> list[str]:
+    """Return what limits the results: few images, methods without scores, and failures."""
+    lines = [] if result.ranking is None else _limits(result, result.ranking)
     skipped = _failed_everywhere(result)
     lines += [f"no scores for {', '.join(names)}: {why}" for why, names in skipped.items()]
     listed = {name for names in skipped.values() for name in names}
@@ -76,14 +103,22 @@ def _failed_everywhere(result: EvaluationResult) -> dict[str, list[str]]:
 
 
 def _failure_text(failure: FailureRow) -> str:
-    method = "" if failure.method is None else f" ({failure.method})"
-    return f"{failure.image}{method}: {failure.reason}"
+    if failure.method is not None:
+        return f"{failure.image} ({failure.method}): {failure.reason}"
+    # Most reasons of a whole image begin with its name.
+    is_named = failure.reason.startswith(f"{failure.image}:")
+    return failure.reason if is_named else f"{failure.image}: {failure.reason}"
 
 
 def _row(result: EvaluationResult, name: str, scores: list[Score], counts: list[str]) -> list[str]:
     method = result.methods[name]
     cells = [_cell(result, name, score) for score in scores]
-    return [name, *cells, *(str(getattr(method, count)) for count in counts), _time(method)]
+    return [
+        name,
+        *cells,
+        *(str(getattr(method, count)) for count in counts),
+        format_seconds(method.seconds),
+    ]
 
 
 def _cell(result: EvaluationResult, name: str, score: Score) -> str:
@@ -92,17 +127,18 @@ def _cell(result: EvaluationResult, name: str, score: Score) -> str:
     value = format_score(score, method.scores.get(score.name))
     if ranking is None or ranking.score.name != score.name:
         return value
-    close = name in ranking.not_significantly_worse(result.resampling.confidence)
+    doubtful = name in (result.not_better_than_control or ())
+    close = name in (result.not_significantly_worse or ())
+    marks = (_NOT_SIGNIFICANT if close else " ") + (_LIKE_A_CONTROL if doubtful else " ")
     interval = format_interval(score, method.intervals.get(score.name))
-    return " ".join(part for part in (value, interval, _NOT_SIGNIFICANT if close else " ") if part)
+    return " ".join(part for part in (value, interval, marks) if part)
 
 
-def _time(method: MethodResult) -> str:
-    if method.seconds is None:
+def format_seconds(seconds: float | None) -> str:
+    """Format a time per image in ms or s; "-" if there is none."""
+    if seconds is None:
         return "-"
-    if method.seconds < 1:
-        return f"{1000 * method.seconds:.3g} ms"
-    return f"{method.seconds:.3g} s"
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
@@ -113,21 +149,46 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
             "significance tests."
         ]
     percent = f"{100 * confidence:.3g} %"
-    images = result.scored
     lines = [f"[ ]: {percent} confidence interval of {title}; time: per image, metrics included"]
-    if ranking.not_significantly_worse(confidence):
+    if result.not_significantly_worse:
         lines.append(
             f"{_NOT_SIGNIFICANT}: not significantly different from the best, {ranking.best} "
             f"(Holm-corrected permutation test, {percent})"
         )
-    if images < _FEW_IMAGES:
+    if result.not_better_than_control:
         lines.append(
-            f"Only {images} images: intervals and tests are unreliable below {_FEW_IMAGES} images."
+            f"{_LIKE_A_CONTROL}: not significantly better than the best control, "
+            f"{ranking.best_control} (same test)"
         )
-    # Of the 2^n signs of n differences, the observed ones and their opposite are always as extreme.
-    if ranking.pairs and ranking.pairs * 2.0 ** (1 - images) >= 1.0 - confidence:
+    if ranking.controls:
+        names = ", ".join(ranking.controls)
+        lines.append(f"Controls do not depend on the model and are not ranked: {names}.")
+    return lines
+
+
+def _limits(result: EvaluationResult, ranking: Ranking) -> list[str]:
+    """Say where the number of images is too small for the intervals and tests of the ranking."""
+    if ranking.score.name not in result.methods[ranking.best].intervals:
+        return []
+    return sample_size_notes(ranking, result.scored, result.resampling.confidence)
+
+
+def sample_size_notes(ranking: Ranking, images: int, confidence: float) -> list[str]:
+    """Return what the number of images does not allow to conclude.
+
+    Args:
+        ranking: The ranking.
+        images: Number of images that count.
+        confidence: Confidence level of the intervals and tests.
+    """
+    lines = []
+    if images < FEW_IMAGES:
         lines.append(
-            f"With {images} images, no difference can be significant at {percent}: "
-            f"{_NOT_SIGNIFICANT} says nothing about which method is better."
+            f"Only {images} images: intervals and tests are unreliable below {FEW_IMAGES} images."
+        )
+    if not ranking.can_be_significant(images, confidence):
+        lines.append(
+            f"With {images} images, no difference can be significant at {100 * confidence:.3g} % "
+            f"(p is at least {ranking.smallest_p_value(images):.2g}): the order is not certain."
         )
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from adcc_onnx.errors import escape_control_characters
-from adcc_onnx.report.result_rows import headline, notes, table_rows
+from adcc_onnx.report.result_rows import headline, notes, ranked_table
 from adcc_onnx.results.evaluation_result import EvaluationResult
 
 
@@ -15,9 +15,11 @@ def results_to_table(results: Sequence[EvaluationResult]) -> str:
 
 
 def _block(result: EvaluationResult) -> str:
-    return printable_lines(
-        [headline(result), *aligned_rows(table_rows(result), left=(0,)), *notes(result)]
-    )
+    table = ranked_table(result)
+    rows = aligned_rows([table.header, *table.methods, *table.controls], left=(0,))
+    if table.controls:
+        rows.insert(2 + len(table.methods), rows[1])
+    return printable_lines([headline(result), *rows, *notes(result)])
 
 
 def printable_lines(texts: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from adcc_onnx.report.diagnosis_report import instruction_sets_text
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.studies.throughput import BenchmarkResult
 
@@ -18,6 +19,7 @@ def throughput_to_text(found: BenchmarkResult) -> str:
     lines = [
         f"{safe(found.model)} on {found.device}: {', '.join(found.methods)}; {found.images} images "
         "per round",
+        f"instruction sets  {instruction_sets_text(found.instruction_sets)}",
         f"run settings      batch size {found.batch}, {found.concurrent_runs} concurrent runs",
         f"passes per image  {passes}",
         f"raw passes        {found.raw_passes_per_second:.1f} per second (plain forward)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from adcc_onnx.report.result_rows import FEW_IMAGES
 from adcc_onnx.report.text_table import aligned_rows
 from adcc_onnx.studies.metric_validation import MetricAssessment, Validation
 
@@ -22,6 +23,8 @@ def validation_to_text(found: Validation) -> str:
         "methods only; AUC of separating reference methods from uninformative maps):",
         *aligned_rows([_HEADER, *(_row(one) for one in found.assessments)], left=(0,)),
     ]
+    if found.images < FEW_IMAGES:
+        lines.append(f"Only {found.images} images: intervals are unreliable below {FEW_IMAGES}.")
     return "\n".join(lines) + "\n"
 
 

@@ -126,7 +126,7 @@ def compare_methods(
         raise StoreError(f"{title}: no image counts in {score.name}")
     names = [method.name for method in methods]
     values = dict(zip(names, align_images(methods, score.columns), strict=True))
-    by_size = {name: _interval_widths(values[name], score, resampling) for name in ranking.order}
+    by_size = {name: _interval_widths(values[name], score, resampling) for name in ranking.rows}
     found = {one.name: _dataset_score(methods, one) for one in scores.values()}
     return Comparison(
         title=title,

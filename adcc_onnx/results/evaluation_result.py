@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -12,16 +12,26 @@ import numpy as np
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.metrics.scoring import Metrics, dataset_scores
+from adcc_onnx.results.notable_images import notable_images
 from adcc_onnx.results.per_image_records import per_image_records, to_dataframe
 from adcc_onnx.results.ranking import MethodValues, Ranking, align_images, method_values, rank
-from adcc_onnx.results.rows import FailureRow, ImageRow, MethodColumns, StoredRun
+from adcc_onnx.results.rows import (
+    FailureRow,
+    ImageRow,
+    MeanCurve,
+    MethodColumns,
+    StoredPictures,
+    StoredRun,
+)
 from adcc_onnx.results.score_definitions import Score, main_score, scores_of, value_columns
 from adcc_onnx.results.store import Store
 from adcc_onnx.statistics.intervals import Estimates, Interval, estimate
 from adcc_onnx.statistics.resampling import Resampling
 
-Curves = Mapping[str, Float64Array]
+Curves = Mapping[str, MeanCurve]
 
+# Images that an HTML report shows of a run, so that it stays below 3 MB.
+SHOWN_IMAGES = 120
 _REPR_METHODS, _REPR_SCORES = 5, 6
 
 
@@ -38,6 +48,7 @@ class MethodResult:
         failed: Number of images that the method failed on; they do not count in the scores.
         seconds: Mean time per image in seconds; None without images.
         curves: Mean over the images of each curve that a metric recorded, by metric name.
+        curve_errors: Standard error of each point of these means, by metric name.
 
     Example:
         >>> import adcc_onnx as adcc
@@ -57,6 +68,7 @@ class MethodResult:
     failed: int
     seconds: float | None = field(repr=False)
     curves: dict[str, list[float]] = field(repr=False)
+    curve_errors: dict[str, list[float]] = field(repr=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,6 +92,11 @@ class EvaluationResult:
         ranking: Methods ranked by ADCC, or by the first score if ADCC was not requested; None if
             no method has that score.
         resampling: Settings of the confidence intervals and tests.
+        stored_run: Values of every method on every image.
+        image_rows: The images, in source order.
+        shown: Positions of the images that a report shows, with the reasons why; see
+            `notable_images`.
+        pictures: Their thumbnails and maps, as far as the run kept them.
 
     Example:
         >>> import adcc_onnx as adcc
@@ -88,8 +105,8 @@ class EvaluationResult:
         >>> result = adcc.evaluate(model, "drawings:4", ["gradcam", "fakecam"])
         >>> result.images
         4
-        >>> result.ranking.order
-        ['gradcam', 'fakecam']
+        >>> result.ranking.order, result.ranking.controls
+        (['gradcam'], ['center', 'random', 'fakecam'])
         >>> result.methods["fakecam"].scores["coherency"]
         1.0
         >>> rows = result.per_image(as_dataframe=False)
@@ -111,14 +128,41 @@ class EvaluationResult:
     score_definitions: dict[str, Score]
     ranking: Ranking | None
     resampling: Resampling
-    _run: StoredRun = field(compare=False)
-    _image_rows: Sequence[ImageRow] = field(compare=False)
+    stored_run: StoredRun = field(compare=False)
+    image_rows: Sequence[ImageRow] = field(compare=False)
+    shown: dict[int, list[str]] = field(compare=False)
+    pictures: StoredPictures = field(compare=False)
 
     @property
     def scored(self) -> int:
-        """Number of images that at least one method was scored on."""
-        positions = [columns.positions for columns in self._run.methods.values()]
+        """Number of images that at least one method was scored on; controls do not count."""
+        methods, controls = self.stored_run.methods, set(self.stored_run.controls)
+        names = [name for name in methods if name not in controls] or list(methods)
+        positions = [methods[name].positions for name in names]
         return len(np.unique(np.concatenate(positions))) if positions else 0
+
+    @property
+    def can_be_significant(self) -> bool:
+        """Whether the number of images allows any significant difference of two methods."""
+        confidence = self.resampling.confidence
+        return self.ranking is not None and self.ranking.can_be_significant(self.scored, confidence)
+
+    @property
+    def not_significantly_worse(self) -> list[str] | None:
+        """Methods and controls that do not differ significantly from the best method.
+
+        None if there is no ranking, or if the number of images allows no significant difference.
+        """
+        if self.ranking is None or not self.can_be_significant:
+            return None
+        return self.ranking.not_significantly_worse(self.resampling.confidence)
+
+    @property
+    def not_better_than_control(self) -> list[str] | None:
+        """Methods that are not significantly better than the best control; None as above."""
+        if self.ranking is None or not self.can_be_significant:
+            return None
+        return self.ranking.not_better_than_control(self.resampling.confidence)
 
     @overload
     def per_image(self, as_dataframe: Literal[False]) -> list[dict[str, Any]]: ...
@@ -145,19 +189,19 @@ class EvaluationResult:
             >>> import adcc_onnx as adcc
             >>> from adcc_onnx.drawings import classifier_path
             >>> model = adcc.load(classifier_path(), device="cpu")
-            >>> result = adcc.evaluate(model, "drawings:2", ["fakecam"], ["coherency"])
+            >>> result = adcc.evaluate(model, "drawings:2", "center", "coherency", controls=False)
             >>> for row in result.per_image(as_dataframe=False):
             ...     print(row["image"], row["method"], row["coherency"])
-            2026-0 fakecam 1.0
-            2026-1 fakecam 1.0
+            2026-0 center 1.0
+            2026-1 center 1.0
         """
         metrics = {score.spec: score.metric for score in self.score_definitions.values()}
         columns = value_columns(metrics)
-        records = per_image_records(self._run, self._image_rows, columns)
+        records = per_image_records(self.stored_run, self.image_rows, columns)
         return records if as_dataframe is False else to_dataframe(records, columns, as_dataframe)
 
     def __repr__(self) -> str:
-        order = list(self.methods) if self.ranking is None else self.ranking.order
+        order = list(self.methods) if self.ranking is None else self.ranking.rows
         head = f"{self.model}, {self.images} images"
         if self.ranking is not None:
             head += f", best method by {self.ranking.score.name}: {self.ranking.best}"
@@ -194,7 +238,9 @@ def evaluation_result(
         The result, which does not need the store any more.
     """
     curves = {name: store.mean_curves(run.number, name) for name in run.methods}
-    return summarize_run(run, store.images(run.number), curves, resampling)
+    found = summarize_run(run, store.images(run.number), curves, resampling)
+    shown = notable_images(run, found.image_rows, method_values(run), found.ranking, SHOWN_IMAGES)
+    return replace(found, shown=shown, pictures=store.pictures(run.number, shown))
 
 
 def summarize_run(
@@ -240,8 +286,10 @@ def summarize_run(
         score_definitions=scores,
         ranking=rank(values, main_score(scores), settings),
         resampling=settings,
-        _run=run,
-        _image_rows=image_rows,
+        stored_run=run,
+        image_rows=image_rows,
+        shown={},
+        pictures=StoredPictures(),
     )
 
 
@@ -256,7 +304,8 @@ def _method_result(
         degenerate=int(columns.degenerate.sum()),
         failed=failed,
         seconds=float(columns.seconds.mean()) if len(columns.seconds) else None,
-        curves={name: curve.tolist() for name, curve in curves.items()},
+        curves={name: curve.mean.tolist() for name, curve in curves.items()},
+        curve_errors={name: curve.standard_error.tolist() for name, curve in curves.items()},
     )
 
 

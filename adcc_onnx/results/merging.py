@@ -13,7 +13,7 @@ from adcc_onnx.results.rows import ImageRow, ScoreRow
 from adcc_onnx.results.store import Store
 
 # Parts of one run may also differ in the images that they evaluated, and in the methods.
-_MAY_DIFFER = {*MAY_CHANGE, "images", "methods"}
+_MAY_DIFFER = {*MAY_CHANGE, "controls", "images", "methods"}
 
 
 def merge_stores(parts: Sequence[Path], into: Path) -> None:
@@ -65,6 +65,7 @@ def _merge_model(parts: Sequence[_Part], merged: Store) -> None:
     config = {
         **first.config,
         "methods": _union([part.config["methods"] for part in parts]),
+        "controls": _union([part.config.get("controls", []) for part in parts]),
         "images": " + ".join(_union([[part.config["images"]] for part in parts])),
     }
     run = merged.begin(config)

@@ -25,26 +25,36 @@ class MethodValues:
         name: Name that is unique among the methods that are ranked together.
         images: Positions or names that identify the images, [n], without duplicates.
         values: Values of each metric, [n]; NaN where an image has none.
+        is_control: Whether the method is a control, which does not depend on the model.
     """
 
     name: str
     images: NDArray[Any]
     values: Mapping[str, Float64Array]
+    is_control: bool = False
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Methods in the order of a score.
+    """Methods in the order of a score, and the controls apart from them.
+
+    A run that holds nothing but controls ranks them like methods.
 
     Attributes:
         score: The score that ranks the methods.
         order: Names of the methods, the best first; methods without the score come last.
-        p_values: Holm-corrected p-value of each method with the score against the best.
+        controls: Names of the controls, likewise.
+        p_values: Holm-corrected p-value of each other method and control with the score, against
+            the best method.
+        control_p_values: Holm-corrected p-value of each method with the score against the best
+            control; 1 where the method's score is not better. Empty without controls.
     """
 
     score: Score
     order: list[str]
+    controls: list[str]
     p_values: dict[str, float]
+    control_p_values: dict[str, float]
 
     @property
     def best(self) -> str:
@@ -52,9 +62,37 @@ class Ranking:
         return self.order[0]
 
     @property
+    def best_control(self) -> str | None:
+        """Name of the best control; None if no control has the score."""
+        return self.controls[0] if self.control_p_values else None
+
+    @property
+    def rows(self) -> list[str]:
+        """Names of the methods and then of the controls, the best first."""
+        return [*self.order, *self.controls]
+
+    @property
     def pairs(self) -> int:
         """Number of pairs of methods, which is the number of hypotheses that Holm corrects for."""
         return len(self.p_values) * (len(self.p_values) + 1) // 2
+
+    def smallest_p_value(self, images: int) -> float:
+        """Return the smallest corrected p-value that a difference on some images can have.
+
+        Args:
+            images: Number of images n. Of the 2^n signs of n differences, the observed ones and
+                their opposite are always as extreme.
+        """
+        return min(1.0, max(1, self.pairs) * 2.0 ** (1 - images))
+
+    def can_be_significant(self, images: int, confidence: float) -> bool:
+        """Return whether so many images allow any significant difference.
+
+        Args:
+            images: Number of images.
+            confidence: Confidence level of the test, in (0, 1).
+        """
+        return not self.pairs or self.smallest_p_value(images) < 1.0 - confidence
 
     def not_significantly_worse(self, confidence: float) -> list[str]:
         """Return the methods whose difference from the best is not statistically significant.
@@ -63,13 +101,25 @@ class Ranking:
             confidence: Confidence level of the test, in (0, 1).
 
         Returns:
-            Names of the methods, the best of them first.
+            Names of the methods, the best of them first, and then of such controls.
         """
-        return [name for name in self.order if self.p_values.get(name, 0.0) >= 1.0 - confidence]
+        return [name for name in self.rows if self.p_values.get(name, 0.0) >= 1.0 - confidence]
+
+    def not_better_than_control(self, confidence: float) -> list[str]:
+        """Return the methods that are not significantly better than the best control.
+
+        Args:
+            confidence: Confidence level of the test, in (0, 1).
+
+        Returns:
+            Names of the methods, the best of them first; empty without controls.
+        """
+        p_values = self.control_p_values
+        return [name for name in self.order if p_values.get(name, 0.0) >= 1.0 - confidence]
 
 
 def rank(methods: Sequence[MethodValues], score: Score, resampling: Resampling) -> Ranking | None:
-    """Rank methods by a score, with paired permutation tests against the best.
+    """Rank methods by a score, with paired permutation tests against the best and the controls.
 
     Args:
         methods: Values of the methods.
@@ -83,25 +133,70 @@ def rank(methods: Sequence[MethodValues], score: Score, resampling: Resampling) 
     values = align_images(methods, score.columns)
     found = np.array([score.from_means(means(one))[0] for one in values])
     order = np.argsort(-score.sign * found, kind="stable")  # NaN comes last.
-    count = int((~np.isnan(found)).sum())
-    if not count:
+    apart = np.array([method.is_control for method in methods])
+    if not np.isfinite(found[~apart]).any():
+        apart[:] = False
+    ranked, controls = order[~apart[order]], order[apart[order]]
+    if np.isnan(found[ranked[0]]):
         return None
+    names = [method.name for method in methods]
+    with_score = [i for i in ranked if not np.isnan(found[i])]
+    others = [*with_score[1:], *(i for i in controls if not np.isnan(found[i]))]
     # The data choose the best method, so any pair might have been tested: Holm counts them all.
-    pairs = count * (count - 1) // 2
-    needed = math.ceil(2 * pairs / (1.0 - resampling.confidence))
-    refined = replace(resampling, permutations=max(resampling.permutations, needed))
-    p_values = holm_correction(
-        permutation_p_values(values[order[0]], values[order[1:count]], score.from_means, refined),
-        pairs,
+    pairs = len(others) * (len(others) + 1) // 2
+    p_values = _corrected(values, ranked[0], others, pairs, score, resampling)
+    return Ranking(
+        score,
+        [names[i] for i in ranked],
+        [names[i] for i in controls],
+        {names[i]: p for i, p in zip(others, p_values, strict=True)},
+        _against_control(names, values, found, with_score, controls, score, resampling),
     )
-    names = [methods[i].name for i in order]
-    return Ranking(score, names, dict(zip(names[1:count], p_values.tolist(), strict=True)))
+
+
+def _against_control(
+    names: Sequence[str],
+    values: Float64Array,
+    found: Float64Array,
+    ranked: Sequence[int],
+    controls: Sequence[int],
+    score: Score,
+    resampling: Resampling,
+) -> dict[str, float]:
+    """Test each ranked method against the best control."""
+    known = [i for i in controls if not np.isnan(found[i])]
+    if not known:
+        return {}
+    # The data choose the best control, so each of them might have been tested.
+    hypotheses = len(ranked) * len(known)
+    p_values = _corrected(values, known[0], ranked, hypotheses, score, resampling)
+    return {
+        names[i]: p if score.sign * (found[i] - found[known[0]]) > 0 else 1.0
+        for i, p in zip(ranked, p_values, strict=True)
+    }
+
+
+def _corrected(
+    values: Float64Array,
+    first: int,
+    others: Sequence[int],
+    hypotheses: int,
+    score: Score,
+    resampling: Resampling,
+) -> list[float]:
+    """Return the Holm-corrected p-values of one method against others."""
+    needed = math.ceil(2 * hypotheses / (1.0 - resampling.confidence))
+    refined = replace(resampling, permutations=max(resampling.permutations, needed))
+    p_values = permutation_p_values(values[first], values[others], score.from_means, refined)
+    corrected: list[float] = holm_correction(p_values, hypotheses).tolist()
+    return corrected
 
 
 def method_values(run: StoredRun) -> list[MethodValues]:
     """Return the values of a run's methods, in the order of the run."""
     return [
-        MethodValues(name, found.positions, found.values) for name, found in run.methods.items()
+        MethodValues(name, found.positions, found.values, name in run.controls)
+        for name, found in run.methods.items()
     ]
 
 

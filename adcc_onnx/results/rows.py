@@ -23,6 +23,7 @@ class ImageRow:
         predicted: Index of the predicted class; None if the image failed.
         probability: Probability of the explained class, in [0, 1]; None if the image failed.
         failure: Reason why the image has no scores; None if it was evaluated.
+        thumbnail: The model's crop as a small JPEG; None if the run keeps no pictures.
     """
 
     position: int
@@ -32,6 +33,7 @@ class ImageRow:
     predicted: int | None
     probability: float | None
     failure: str | None
+    thumbnail: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class ScoreRow:
         values: Value of each metric, by name.
         seconds: The image's share of the time that its batch took.
         curves: Curves that metrics recorded for the image, by name.
+        masked_probability: Probability p(e) of the explained class on the explanation map; None if
+            no metric needed it.
+        heatmap: The map in [0, 1] at the layer's resolution, [h, w]; None if the run keeps no
+            pictures.
     """
 
     position: int
@@ -55,6 +61,8 @@ class ScoreRow:
     values: dict[str, float]
     seconds: float = 0.0
     curves: dict[str, Float64Array] = field(default_factory=dict)
+    masked_probability: float | None = None
+    heatmap: NDArray[np.float16] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,46 @@ class StoredRun:
     top1: float | None
     failures: list[FailureRow]
     methods: dict[str, MethodColumns]
+
+    @property
+    def controls(self) -> list[str]:
+        """Names of the methods that are controls, which do not depend on the model."""
+        names: list[str] = self.config.get("controls", [])
+        return names
+
+    @property
+    def labels(self) -> list[str] | None:
+        """Names of the classes; None if the model has none."""
+        names: list[str] | None = self.config.get("labels")
+        return names
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """The mean of a curve over n images.
+
+    Attributes:
+        mean: Mean at each point, [points].
+        standard_error: Standard error of the mean at each point, [points]; 0 for one image.
+    """
+
+    mean: Float64Array
+    standard_error: Float64Array
+
+
+@dataclass(frozen=True)
+class StoredPictures:
+    """Pictures of images, as far as the run kept them.
+
+    Attributes:
+        thumbnails: The model's crop of each image as JPEG, by position.
+        maps: Maps in [0, 1] at the layer's resolution, float16 [h, w], by method and position.
+        masked_probabilities: Probabilities p(e), by method and position.
+    """
+
+    thumbnails: dict[int, bytes] = field(default_factory=dict)
+    maps: dict[str, dict[int, NDArray[np.float16]]] = field(default_factory=dict)
+    masked_probabilities: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,26 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.results.database import Database
-from adcc_onnx.results.rows import FailureRow, ImageRow, MethodColumns, ScoreRow, StoredRun
+from adcc_onnx.results.rows import (
+    FailureRow,
+    ImageRow,
+    MeanCurve,
+    MethodColumns,
+    ScoreRow,
+    StoredPictures,
+    StoredRun,
+)
 
 CURVE_TYPE = np.dtype("<f4")
+MAP_TYPE = np.dtype("<f2")
 _IMAGE_COLUMNS = "position, name, label, target, predicted, probability, failure"
 
 
@@ -81,13 +91,16 @@ class RunReader(Database):
         at = (run, position)
         with self._translated_errors():
             image = self._connection.execute(
-                f"SELECT {_IMAGE_COLUMNS} FROM image WHERE run = ? AND position = ?", at
+                f"SELECT {_IMAGE_COLUMNS}, jpeg FROM image "
+                "LEFT JOIN thumbnail USING (run, position) WHERE run = ? AND position = ?",
+                at,
             ).fetchone()
             scores = self._connection.execute(
-                "SELECT method, degenerate, failure, figures, seconds FROM score "
-                "WHERE run = ? AND position = ? ORDER BY method",
+                "SELECT method, degenerate, failure, metric_values, seconds, masked_probability "
+                "FROM score WHERE run = ? AND position = ? ORDER BY method",
                 at,
             ).fetchall()
+            heatmaps = self._heatmaps(run, position)
             return ImageRow(*image), [
                 ScoreRow(
                     position,
@@ -97,13 +110,15 @@ class RunReader(Database):
                     json.loads(values),
                     seconds,
                     self._curves(run, position, method),
+                    masked_probability,
+                    heatmaps.get(method),
                 )
-                for method, degenerate, failure, values, seconds in scores
+                for method, degenerate, failure, values, seconds, masked_probability in scores
             ]
 
-    def mean_curves(self, run: int, method: str) -> dict[str, Float64Array]:
+    def mean_curves(self, run: int, method: str) -> dict[str, MeanCurve]:
         """Return the mean over the images of every curve that was recorded for a method."""
-        sums: dict[str, tuple[int, Float64Array]] = {}
+        sums: dict[str, tuple[int, Float64Array, Float64Array]] = {}
         with self._translated_errors():
             rows = self._connection.execute(
                 "SELECT name, points FROM curve WHERE run = ? AND method = ? ORDER BY position",
@@ -111,9 +126,45 @@ class RunReader(Database):
             )
             for name, points in rows:
                 curve = _decoded_curve(points)
-                count, total = sums.get(name, (0, np.zeros_like(curve)))
-                sums[name] = count + 1, total + curve
-        return {name: total / count for name, (count, total) in sums.items()}
+                nothing = np.zeros_like(curve)
+                count, mean, squares = sums.get(name, (0, nothing, nothing))
+                # Welford's update: the squares are summed about the running mean.
+                moved = mean + (curve - mean) / (count + 1)
+                sums[name] = count + 1, moved, squares + (curve - mean) * (curve - moved)
+        return {
+            name: MeanCurve(mean, np.sqrt(squares / max(1, count - 1) / count))
+            for name, (count, mean, squares) in sums.items()
+        }
+
+    def pictures(self, run: int, positions: Collection[int]) -> StoredPictures:
+        """Return the thumbnails and maps of some images, as far as the run kept them."""
+        found = StoredPictures()
+        with self._translated_errors():
+            for position in positions:
+                row = self._connection.execute(
+                    "SELECT jpeg FROM thumbnail WHERE run = ? AND position = ?", (run, position)
+                ).fetchone()
+                if row is not None:
+                    found.thumbnails[position] = row[0]
+                for method, heatmap in self._heatmaps(run, position).items():
+                    found.maps.setdefault(method, {})[position] = heatmap
+                for method, probability in self._connection.execute(
+                    "SELECT method, masked_probability FROM score WHERE run = ? AND position = ? "
+                    "AND masked_probability IS NOT NULL",
+                    (run, position),
+                ):
+                    found.masked_probabilities.setdefault(method, {})[position] = probability
+        return found
+
+    def _heatmaps(self, run: int, position: int) -> dict[str, NDArray[np.float16]]:
+        rows = self._connection.execute(
+            "SELECT method, height, width, points FROM heatmap WHERE run = ? AND position = ?",
+            (run, position),
+        )
+        return {
+            method: np.frombuffer(points, MAP_TYPE).reshape(height, width).astype(np.float16)
+            for method, height, width, points in rows
+        }
 
     def _curves(self, run: int, position: int, method: str) -> dict[str, Float64Array]:
         rows = self._connection.execute(
@@ -126,7 +177,7 @@ class RunReader(Database):
         positions, degenerate, seconds = array("q"), array("b"), array("d")
         values: dict[str, array[float]] = {}
         rows = self._connection.execute(
-            "SELECT position, degenerate, seconds, figures FROM score "
+            "SELECT position, degenerate, seconds, metric_values FROM score "
             "WHERE run = ? AND method = ? AND failure IS NULL ORDER BY position",
             (run, method),
         )

@@ -7,6 +7,7 @@ finished and never computed again.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 from adcc_onnx.errors import StoreError
 from adcc_onnx.results.resume_checks import require_same_config
 from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
-from adcc_onnx.results.run_reader import CURVE_TYPE, RunReader
+from adcc_onnx.results.run_reader import CURVE_TYPE, MAP_TYPE, RunReader
+from adcc_onnx.results.schema import SqlValue, insert, row_checksum, with_checksum
+from adcc_onnx.results.writer_lock import WriterLock
 
 
 class Store(RunReader):
@@ -33,15 +36,23 @@ class Store(RunReader):
         Raises:
             StoreError: The file exists, or it cannot be created.
         """
-        if path is not None and path.exists():
-            raise StoreError(f"{path} exists: continue it with --resume, or choose another file")
-        store = cls._connect(path)
-        store._create_tables()
+        if path is None:
+            store = cls._connect(None)
+            store._create_tables()
+            return store
+        with WriterLock(path.resolve()).released_on_error() as lock:
+            if path.exists():
+                raise StoreError(
+                    f"{path} exists: continue it with --resume, or choose another file"
+                )
+            store = cls._connect(path, lock)
+            with store._closed_on_error():
+                store._create_tables()
         return store
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open an existing file.
+        """Open an existing file for reading; neither it nor its folder is changed.
 
         Args:
             path: Name of the file.
@@ -50,17 +61,20 @@ class Store(RunReader):
             The store with its runs.
 
         Raises:
-            StoreError: The file is missing, locked, corrupt, or not a file of runs.
+            StoreError: The file is missing, damaged, not a file of runs, or of a newer format.
         """
-        if not path.is_file():
+        if not path.exists():
             raise StoreError(f"no such run: {path}")
-        store = cls._connect(path)
-        store._check_version()
+        store = cls._connect_read_only(path)
+        with store._closed_on_error():
+            store._verify()
         return store
 
     @classmethod
     def resume(cls, path: Path) -> Store:
-        """Open an existing file, or create it if it does not exist yet.
+        """Open an existing file for writing, or create it if it does not exist yet.
+
+        A file of an older format is migrated.
 
         Args:
             path: Name of the file.
@@ -69,14 +83,24 @@ class Store(RunReader):
             The store.
 
         Raises:
-            StoreError: The file cannot be opened or created, or is not a file of runs.
+            StoreError: The file cannot be opened or created, is being written by another process,
+                is damaged, is not a file of runs, or has a newer format.
         """
         if not path.exists():
             return cls.create(path)
-        with cls._connect(path) as store:
-            if not store._has_tables():  # The process that created the file was killed.
-                store._create_tables()
-        return cls.open(path)
+        with WriterLock(path.resolve()).released_on_error() as lock:
+            # A damaged file stays as it is.
+            with cls._connect_read_only(path) as reader:
+                has_tables = reader._has_tables()
+                if has_tables:
+                    reader._verify()
+            store = cls._connect(path, lock)
+            with store._closed_on_error():
+                if has_tables:
+                    store._migrate()
+                else:  # The process that created the file was killed.
+                    store._create_tables()
+        return store
 
     def begin(self, config: Mapping[str, Any]) -> int:
         """Begin the run of a model, or continue it.
@@ -95,9 +119,12 @@ class Store(RunReader):
                 "SELECT id, config FROM run WHERE model = ?", (config["model"],)
             ).fetchone()
             if found is None:
-                insert = "INSERT INTO run (model, config) VALUES (?, ?)"
-                row = (config["model"], json.dumps(config, sort_keys=True))
-                return int(self._connection.execute(insert, row).lastrowid or 0)
+                with self._transaction():
+                    (number,) = self._connection.execute(
+                        "SELECT coalesce(max(id), 0) + 1 FROM run"
+                    ).fetchone()
+                    row = (number, config["model"], json.dumps(config, sort_keys=True), 0)
+                    return insert(self._connection, "run", with_checksum("run", row))
         require_same_config(self._place, json.loads(found[1]), json.loads(json.dumps(config)))
         return int(found[0])
 
@@ -114,23 +141,13 @@ class Store(RunReader):
         Raises:
             StoreError: Nothing was written: the disk is full, the file locked, or a row exists.
         """
-        image_rows = [
-            (run, i.position, i.name, i.label, i.target, i.predicted, i.probability, i.failure)
-            for i in images
-        ]
-        score_rows = [
-            (run, s.position, s.method, s.degenerate, s.failure, json.dumps(s.values), s.seconds)
-            for s in scores
-        ]
-        curves = [
-            (run, s.position, s.method, name, curve.astype(CURVE_TYPE).tobytes())
-            for s in scores
-            for name, curve in s.curves.items()
-        ]
         with self._translated_errors(), self._transaction():
-            self._connection.executemany("INSERT INTO image VALUES (?,?,?,?,?,?,?,?)", image_rows)
-            self._connection.executemany("INSERT INTO score VALUES (?,?,?,?,?,?,?)", score_rows)
-            self._connection.executemany("INSERT INTO curve VALUES (?,?,?,?,?)", curves)
+            self._insert(run, "image", [_image_row(run, image) for image in images])
+            self._insert(run, "score", [_score_row(run, score) for score in scores])
+            curves = [row for score in scores for row in _curve_rows(run, score)]
+            self._insert(run, "curve", curves)
+            self._insert(run, "thumbnail", _thumbnail_rows(run, images))
+            self._insert(run, "heatmap", _heatmap_rows(run, scores))
 
     def progress(self, run: int, methods: Sequence[str]) -> RunProgress:
         """Return which images and methods of a run are finished.
@@ -160,5 +177,65 @@ class Store(RunReader):
 
     def finish(self, run: int) -> None:
         """Mark a run as complete."""
-        with self._translated_errors():
-            self._connection.execute("UPDATE run SET complete = 1 WHERE id = ?", (run,))
+        with self._translated_errors(), self._transaction():
+            row = self._connection.execute(
+                "SELECT id, model, config, 1 FROM run WHERE id = ?", (run,)
+            ).fetchone()
+            self._connection.execute(
+                "UPDATE run SET complete = 1, checksum = ? WHERE id = ?",
+                (row_checksum("run", row), run),
+            )
+
+
+# Values are converted to the types of their columns, because checksums are those of stored values.
+
+
+def _image_row(run: int, image: ImageRow) -> tuple[SqlValue, ...]:
+    return (
+        run,
+        image.position,
+        image.name,
+        image.label,
+        image.target,
+        image.predicted,
+        _real(image.probability),
+        image.failure,
+    )
+
+
+def _score_row(run: int, score: ScoreRow) -> tuple[SqlValue, ...]:
+    return (
+        run,
+        score.position,
+        score.method,
+        int(score.degenerate),
+        score.failure,
+        json.dumps(score.values),
+        float(score.seconds),
+        _real(score.masked_probability),
+    )
+
+
+def _curve_rows(run: int, score: ScoreRow) -> list[tuple[SqlValue, ...]]:
+    return [
+        (run, score.position, score.method, name, curve.astype(CURVE_TYPE).tobytes())
+        for name, curve in score.curves.items()
+    ]
+
+
+def _thumbnail_rows(run: int, images: Sequence[ImageRow]) -> list[tuple[SqlValue, ...]]:
+    kept = [image for image in images if image.thumbnail is not None]
+    return [(run, image.position, image.thumbnail) for image in kept]
+
+
+def _heatmap_rows(run: int, scores: Sequence[ScoreRow]) -> list[tuple[SqlValue, ...]]:
+    return [
+        (run, s.position, s.method, *s.heatmap.shape, s.heatmap.astype(MAP_TYPE).tobytes())
+        for s in scores
+        if s.heatmap is not None
+    ]
+
+
+def _real(value: float | None) -> float | None:
+    """Convert a number to what SQLite returns: it stores NaN as NULL."""
+    return None if value is None or math.isnan(value) else float(value)

@@ -14,13 +14,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from adcc_onnx.errors import ModelError, OptionError
 from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
+from adcc_onnx.runtime.cache_folder import cache_folder
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
+from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.run_settings import RunSettings
 from adcc_onnx.runtime.session import Arrays, Session
-from adcc_onnx.runtime.session_pool import Pass, SessionPool
+from adcc_onnx.runtime.session_pool import SessionPool
 
 _BATCHES = {"cpu": (1, 4, 8, 16), "cuda": (8, 16, 32, 64, 128)}
 _MIN_SECONDS = 0.25  # of one repetition
@@ -187,8 +189,7 @@ def _cache_key(pool: SessionPool, kind: Pass, model_id: str) -> str:
 
 
 def _cache_file() -> Path:
-    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder) / "adcc-onnx" / "autotune.json"
+    return cache_folder() / "autotune.json"
 
 
 def _read_cache() -> dict[str, AutotuneResult]:

@@ -9,10 +9,12 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-import onnxruntime
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
+from adcc_onnx.runtime.onnxruntime_packages import MINIMUM_CUDA, release, replacement
 
 PROVIDER = "CUDAExecutionProvider"
 INSTALL = "pip install 'adcc-onnx[cuda]'"
+_PACKAGE = "onnxruntime-gpu"
 _NO_DEVICE = 100  # the status of cuInit with a driver but no GPU
 _MAJOR, _MINOR = 75, 76  # the attributes of a device with its compute capability
 
@@ -141,12 +143,17 @@ def loads(library: str) -> bool:
 def trouble() -> str | None:
     """Return why CUDA cannot be used and how to fix it, or None if it can be used."""
     wanted, found = built_for(), driver()
+    if not found.gpus and not found.error:
+        return "no NVIDIA GPU found"
     if wanted is None:
-        return "this onnxruntime is built without CUDA; pip install onnxruntime-gpu in its place"
+        return f"this onnxruntime is built without CUDA; {replacement(_PACKAGE)}"
+    if release(onnxruntime.__version__) < MINIMUM_CUDA:
+        return (
+            f"onnxruntime {onnxruntime.__version__} computes AveragePool wrongly on CUDA; "
+            f"pip install --upgrade '{_PACKAGE}>={MINIMUM_CUDA[0]}.{MINIMUM_CUDA[1]}'"
+        )
     if found.error:
         return f"NVIDIA's driver fails to start (CUDA error {found.error}); reinstall the driver"
-    if not found.gpus:
-        return "no NVIDIA GPU found"
     if found.cuda is not None and found.cuda[0] < wanted:
         has = "{}.{}".format(*found.cuda)
         return f"the driver supports CUDA {has}, onnxruntime needs {wanted}; update the driver"

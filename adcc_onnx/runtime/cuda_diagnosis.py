@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import onnxruntime
-
 from adcc_onnx.runtime import cuda
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 # The header of a CUDA fat binary and of each of its parts; cuobjdump reads the same fields.
 _MAGIC = 0xBA55ED50

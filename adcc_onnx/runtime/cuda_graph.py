@@ -12,9 +12,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from adcc_onnx.runtime.devices import Device
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 # The run option with the ID of the graph to record or replay; -1 stands for none.
 _GRAPH_ID, _NONE = "gpu_graph_id", "-1"

@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from adcc_onnx.runtime.device_errors import device_errors
 from adcc_onnx.runtime.device_thread import on_device
 from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.filling import Filling, filled
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 
 class DeviceArray:

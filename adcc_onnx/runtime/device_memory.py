@@ -10,12 +10,12 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 from onnx import TensorProto, helper
 
 from adcc_onnx.runtime import cuda
 from adcc_onnx.runtime.devices import CPU_PROVIDER, Device
 from adcc_onnx.runtime.memory import share_arena
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 # Operators whose second input stays the tensor that the model has, on the card that runs them.
 _READERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")

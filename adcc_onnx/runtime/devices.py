@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import onnxruntime
 
 from adcc_onnx.errors import DeviceError, OptionError, did_you_mean
 from adcc_onnx.runtime import cuda
 from adcc_onnx.runtime.device_errors import lacks_kernels, reason_of
 from adcc_onnx.runtime.device_trial import Trial, run_trial
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
+from adcc_onnx.runtime.onnxruntime_packages import replacement
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _IN_CUDA_MEMORY = ("cuda", "tensorrt")
@@ -65,22 +66,24 @@ class _Kind:
     Attributes:
         title: The name in messages.
         provider: The name of the execution provider.
-        install: How to install an onnxruntime with the provider.
+        package: The package of onnxruntime with the provider.
         option: The provider's option for the text after the colon; None if there is none.
         which: The default and the pattern of the text after the colon.
         options: Further options of the provider.
         trouble: A function that returns why the kind cannot be used, although onnxruntime has the
             provider; None if it can be used.
+        system: The only operating system with the kind, and its `sys.platform`; empty for all.
         helpers: Kinds of devices that run the operators that the provider does not support.
     """
 
     title: str
     provider: str
-    install: str
+    package: str
     option: str | None = "device_id"
     which: tuple[str, ...] = ("0", r"\d+")
     options: tuple[tuple[str, str], ...] = ()
     trouble: Callable[[], str | None] = lambda: None
+    system: tuple[str, ...] = ()
     helpers: tuple[str, ...] = ()
 
 
@@ -95,13 +98,12 @@ def _no_tensorrt() -> str | None:
     return found
 
 
-_INSTEAD = "pip install {} in its place"
 _CRASHED = "a trial convolution crashed"
 _KINDS = {
     "cuda": _Kind(
         "CUDA",
         cuda.PROVIDER,
-        _INSTEAD.format("onnxruntime-gpu"),
+        "onnxruntime-gpu",
         # Trying all algorithms of cuDNN would take long for every new batch size.
         options=(("cudnn_conv_algo_search", "HEURISTIC"),),
         trouble=cuda.trouble,
@@ -109,25 +111,28 @@ _KINDS = {
     "tensorrt": _Kind(
         "TensorRT",
         "TensorrtExecutionProvider",
-        _INSTEAD.format("onnxruntime-gpu"),
+        "onnxruntime-gpu",
         trouble=_no_tensorrt,
         helpers=("cuda",),
     ),
     "openvino": _Kind(
         "OpenVINO",
         "OpenVINOExecutionProvider",
-        _INSTEAD.format("onnxruntime-openvino"),
+        "onnxruntime-openvino",
         option="device_type",
         which=("CPU", r"CPU|NPU|GPU(\.\d+)?"),
         # The default of the provider may compute in half precision.
         options=(("precision", "ACCURACY"),),
     ),
-    "directml": _Kind("DirectML", "DmlExecutionProvider", _INSTEAD.format("onnxruntime-directml")),
+    "directml": _Kind(
+        "DirectML", "DmlExecutionProvider", "onnxruntime-directml", system=("Windows", "win32")
+    ),
     "coreml": _Kind(
         "Core ML",
         "CoreMLExecutionProvider",
-        "it comes with onnxruntime for macOS",
+        "onnxruntime",
         option=None,
+        system=("macOS", "darwin"),
     ),
 }
 
@@ -208,7 +213,10 @@ def why_not(name: str) -> str | None:
     """
     kind = _KINDS[name]
     if kind.provider not in onnxruntime.get_available_providers():
-        return f"this onnxruntime is built without {kind.title}; {kind.install}"
+        if kind.system and sys.platform != kind.system[1]:
+            return f"{kind.title} exists on {kind.system[0]} only"
+        instead = replacement(kind.package)
+        return f"this onnxruntime is built without {kind.title}; {instead}"
     return kind.trouble()
 
 
@@ -224,7 +232,7 @@ def why_not_first_gpu(tf32: bool = True) -> str | None:
         tf32: Whether CUDA may compute products in TF32.
     """
     device = _first_gpu(tf32)
-    trouble = why_not("cuda") or _missing(device)
+    trouble = cuda.trouble() or _missing(device)
     if trouble is not None:
         return trouble
     trial = _trial(device)

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import adcc_onnx
-from adcc_onnx.errors import first_line
+from adcc_onnx.errors import AdccWarning, first_line
+from adcc_onnx.runtime.instruction_sets import instruction_sets
+from adcc_onnx.runtime.onnxruntime_packages import (
+    Problem,
+    import_problem,
+    overlap_problems,
+    packages_with,
+)
 
 if TYPE_CHECKING:
     from adcc_onnx.runtime.cuda_diagnosis import CudaDiagnosis
 
 _PACKAGES = ("onnx", "onnx-ir", "onnxscript", "numba", "numpy", "scipy", "pillow")
-# Packages whose names look like an onnxruntime.
-_NO_RUNTIME = ("onnxruntime-extensions", "onnxruntime-genai", "onnxruntime-tools")
 _REINSTALL = "pip install --force-reinstall onnxruntime-gpu, or update NVIDIA's driver"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A part of the installation that does not work.
-
-    Attributes:
-        what: Description of the problem.
-        fix: Command or action that solves it.
-    """
-
-    what: str
-    fix: str
 
 
 @dataclass(frozen=True)
@@ -65,12 +58,14 @@ class Diagnosis:
 
     Attributes:
         versions: Versions of Python, this package and its dependencies, by name.
+        instruction_sets: The CPU's vector instruction sets; None if they are not known.
         onnxruntime: Diagnosis of onnxruntime; None if it cannot be imported.
         kernels: Cache folder of the compiled kernels; None if they do not compile.
         problems: Problems that were found; empty for a healthy installation.
     """
 
     versions: dict[str, str]
+    instruction_sets: list[str] | None
     onnxruntime: RuntimeDiagnosis | None
     kernels: str | None
     problems: list[Problem] = field(default_factory=list)
@@ -82,30 +77,33 @@ def examine() -> Diagnosis:
     Returns:
         Versions, devices and problems.
     """
-    problems = [*_conflicts("onnxruntime", _runtimes()), *_conflicts("OpenCV", _opencvs())]
-    try:
-        runtime = _runtime()
+    problems = [*overlap_problems("onnxruntime"), *overlap_problems("cv2")]
+    broken = import_problem()
+    if broken is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AdccWarning)  # the overlap is a problem below
+            runtime = _runtime()
         problems += _gpu_problems()
-    except Exception as error:
+    else:
         runtime = None
-        name = next(iter(_runtimes()), "onnxruntime-gpu")
-        fix = f"pip install --force-reinstall {name}"
-        problems.append(Problem(f"onnxruntime does not work: {first_line(error)}", fix))
+        problems += [broken] if broken not in problems else []
     try:
         kernels = _kernels()
     except Exception as error:
         kernels, fix = None, "pip install --force-reinstall numba llvmlite"
         problems.append(Problem(f"the kernels do not compile: {first_line(error)}", fix))
-    return Diagnosis(_versions(), runtime, kernels, problems)
+    return Diagnosis(_versions(), instruction_sets(), runtime, kernels, problems)
 
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "adcc-onnx": adcc_onnx.__version__}
-    for name in (*_PACKAGES, *_runtimes(), *_opencvs()):
+    for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "missing"
+    for package in (*packages_with("onnxruntime"), *packages_with("cv2")):
+        found.setdefault(package.name, package.version)
     return found
 
 
@@ -139,37 +137,6 @@ def _gpu_problems() -> Iterator[Problem]:
         if trouble is not None:
             what, _, fix = trouble.rpartition("; ")
             yield Problem(f"the GPU cannot be used: {what or fix}", fix if what else _REINSTALL)
-
-
-def _conflicts(what: str, names: list[str]) -> Iterator[Problem]:
-    """Report packages that overwrite each other's files, so that a mixture is imported."""
-    if len(names) > 1:
-        preferred = [name for name in names if name in ("onnxruntime-gpu", "opencv-python")]
-        keep = (preferred or names)[0]
-        yield Problem(
-            f"{len(names)} packages of {what} overwrite each other's files: {', '.join(names)}",
-            f"pip uninstall -y {' '.join(names)} && pip install {keep}",
-        )
-
-
-def _runtimes() -> list[str]:
-    """List the installed packages that contain the module `onnxruntime`."""
-    return [
-        name
-        for name in _installed()
-        if (name == "onnxruntime" or name.startswith(("onnxruntime-", "ort-")))
-        and not name.startswith(("onnxruntime-ep-", *_NO_RUNTIME))
-    ]
-
-
-def _opencvs() -> list[str]:
-    """List the installed packages that contain the module `cv2`."""
-    return [n for n in _installed() if n.startswith(("opencv-python", "opencv-contrib-python"))]
-
-
-def _installed() -> list[str]:
-    names = (dist.metadata["Name"] for dist in distributions())
-    return sorted({name.lower().replace("_", "-") for name in names if name})
 
 
 def _kernels() -> str:

@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from typing import Any
 
-import onnxruntime
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 
 def share_arena(options: Any) -> None:

@@ -20,6 +20,7 @@ from adcc_onnx.runtime.device_errors import device_errors
 from adcc_onnx.runtime.device_thread import on_device
 from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.filling import Filling, filled
+from adcc_onnx.runtime.passes import Pass, current_counter
 from adcc_onnx.runtime.session_opening import open_session
 
 Arrays = dict[str, NDArray[Any]]
@@ -36,6 +37,7 @@ class Session:
             exactly this number; the last run is filled up with repeated samples.
         fixed: Whether the model accepts no other batch.
         threads: Number of intra-op threads per run on a CPU; 0 uses one per core.
+        kind: The kind of pass that its runs count as; None if they are no passes.
         make_room: Frees memory of the device that is not in use; returns whether there was any.
 
     Attributes:
@@ -54,6 +56,7 @@ class Session:
         batch: int,
         fixed: bool = False,
         threads: int = 0,
+        kind: Pass | None = None,
         make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         opened = on_device(device, lambda: open_session(model, device, threads))
@@ -62,7 +65,7 @@ class Session:
         self._records = opened.device.captures
         self._weights, self._make_room = opened.weights, make_room
         self.outputs = [output.name for output in self._session.get_outputs()]
-        self._batch, self._fixed = batch, fixed
+        self._batch, self._fixed, self._kind = batch, fixed, kind
         self._filling = Filling()
         self._captured = self._recorder()
         self.samples, self.seconds, self._running = 0, 0.0, 0
@@ -137,10 +140,13 @@ class Session:
         """
         common: dict[str, Any] = {}
         may_make_room = True
+        counter = current_counter()
         for start, stop in itertools.pairwise(_edges(batched)):
             several = stop - start > self._batch
             while start < stop:
                 used = min(self._batch, stop - start)
+                if counter is not None:
+                    counter.before_run()
                 try:
                     # Shared inputs are copied to the device once.
                     common = common or self._copied(shared)
@@ -158,6 +164,8 @@ class Session:
                 start += used
                 with self._counter_lock:
                     self.samples += used
+                if counter is not None and self._kind is not None:
+                    counter.add(self._kind, used)
 
     def _copied(self, shared: Mapping[str, Any]) -> dict[str, Any]:
         return {

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 
 from adcc_onnx.errors import AdccWarning, DeviceError, ModelError
 from adcc_onnx.graph.loading.external_data import load_tensor
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.loading.weights import ARRAY_TYPES, detached_weights
 from adcc_onnx.graph.passes.cuda_form import to_cuda_form
+from adcc_onnx.graph.passes.separate_weights import separate_weights
 from adcc_onnx.runtime.device_errors import device_errors, is_out_of_memory, reason_of
 from adcc_onnx.runtime.device_memory import (
     DeviceWeight,
@@ -28,6 +28,7 @@ from adcc_onnx.runtime.device_memory import (
 )
 from adcc_onnx.runtime.devices import Device, uncapturing
 from adcc_onnx.runtime.memory import share_arena, trim_heap
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 _SILENT = 4  # a logging level of onnxruntime; its errors are raised, and reported by us
 # Pad_Fusion merges a Pad of zeros into a MaxPool, whose own pads are -inf. The result is wrong if
@@ -68,6 +69,8 @@ def open_session(model: ir.Model, device: Device, threads: int = 0) -> OpenedSes
     """
     if device.kind in ("cuda", "tensorrt"):
         to_cuda_form(model)
+    if device.kind == "openvino":
+        separate_weights(model)
     with _refusals(), _without_weights(model) as (graph, weights):
         opened = _opened(graph, model, weights, device, threads)
     trim_heap()

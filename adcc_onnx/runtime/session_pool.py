@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import threading
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -28,26 +27,13 @@ from adcc_onnx.runtime.device_memory import release_free_memory
 from adcc_onnx.runtime.device_thread import on_device
 from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.filling import Filling
+from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.run_settings import RunSettings
 from adcc_onnx.runtime.session import Session, SplitSession
 
 _SUFFIX_BATCHES = 8  # a suffix is so short that the overhead per run matters
 _MAX_KNOWN_FORMULAS = 64  # sets of formulas whose graphs need not be built again
 _Key = TypeVar("_Key")
-
-
-class Pass(enum.Enum):
-    """The kinds of passes through a classifier; each has a graph and a session of its own."""
-
-    FORWARD = "scores"
-    ACTIVATIONS = "scores and activations"
-    GRADIENTS = "scores, activations and gradients"
-    MASKED = "scores of one image under many masks"
-    BLENDED = "scores of one image, blended with a baseline by many masks"
-    RANKED = "scores of one image with its first pixels replaced"
-    SUFFIX = "scores of one image with many masks on the activations of a layer"
-    IMAGE_GRADIENTS = "scores and gradients with respect to the image"
-    SHARE_GRADIENTS = "scores under a mixture of channels, and gradients of its weights"
 
 
 class Usage(NamedTuple):
@@ -119,7 +105,7 @@ class SessionPool:
             ModelError: The graph cannot be built or opened.
         """
         key = (kind, layer if kind is Pass.SHARE_GRADIENTS else 0, masked)
-        return self._opened(self._sessions, key, lambda: self._open(self._graph(*key)))
+        return self._opened(self._sessions, key, lambda: self._open(self._graph(*key), kind))
 
     def split_session(self, layer: int) -> SplitSession:
         """Return the session of `Pass.SUFFIX`: the model, split at a layer.
@@ -150,7 +136,9 @@ class SessionPool:
                 self._cam_graphs.clear()
             self._cam_graphs[formulas, layer] = key
         batch = self.settings.batch
-        return self._opened(self._cam_sessions, key, lambda: self._new_session(graph, batch, False))
+        return self._opened(
+            self._cam_sessions, key, lambda: self._new_session(graph, batch, False, None)
+        )
 
     def usage(self) -> dict[Pass, Usage]:
         """Return the work of each kind of pass so far, for the kinds with an open session."""
@@ -209,21 +197,21 @@ class SessionPool:
                 pool[key] = opened
             return pool[key]
 
-    def _open(self, graph: ir.Model, batches: int = 1) -> Session:
+    def _open(self, graph: ir.Model, kind: Pass | None, batches: int = 1) -> Session:
         batch = self.settings.batch * (batches if self.any_batch else 1)
-        return self._new_session(graph, batch, not self.any_batch)
+        return self._new_session(graph, batch, not self.any_batch, kind)
 
-    def _new_session(self, graph: ir.Model, batch: int, fixed: bool) -> Session:
+    def _new_session(self, graph: ir.Model, batch: int, fixed: bool, kind: Pass | None) -> Session:
         free = partial(make_room, self.device)
-        return Session(graph, self.device, batch, fixed, self.settings.threads, free)
+        return Session(graph, self.device, batch, fixed, self.settings.threads, kind, free)
 
     def _open_split(self, layer: int) -> SplitSession:
         split = self.layers[layer]
         prefix_graph, fixed = build_prefix(self.classifier, split), not self.any_batch
         # The prefix runs on one image, and its outputs must have one row.
-        prefix = self._new_session(prefix_graph, self.settings.batch if fixed else 1, fixed)
+        prefix = self._new_session(prefix_graph, self.settings.batch if fixed else 1, fixed, None)
         suffix_graph = build_suffix(self.classifier, split, self.device.remote and not fixed)
-        suffix = self._open(suffix_graph, _SUFFIX_BATCHES)
+        suffix = self._open(suffix_graph, Pass.SUFFIX, _SUFFIX_BATCHES)
         return SplitSession(prefix, suffix)
 
     def _graph(self, kind: Pass, layer: int, masked: bool) -> ir.Model:

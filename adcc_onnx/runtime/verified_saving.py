@@ -11,13 +11,12 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-import onnxruntime
-from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernelError
 
 from adcc_onnx.errors import AdccWarning, ModelError, OptionError, first_line
 from adcc_onnx.graph.loading.saving import data_file, save
 from adcc_onnx.graph.loading.weights import all_graphs
 from adcc_onnx.runtime.devices import CPU_PROVIDER
+from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
 _SILENT = 4  # a logging level of onnxruntime; the errors are reported by us
 _STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
@@ -129,7 +128,7 @@ def _check_written(written: Path, out: Path, custom_ops: Sequence[str]) -> None:
         raise _invalid(written, out, "onnx.checker", error) from error
     try:
         _open(written, custom_ops)
-    except NoKernelError as error:
+    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:
         _warn_unopened(out, f"the CPU lacks a kernel ({first_line(error)})")
     except Exception as error:
         custom = _custom_operators(written)

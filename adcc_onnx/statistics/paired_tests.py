@@ -59,6 +59,83 @@ def paired_difference(
     return PairedDifference(images, float(found.point[0]), interval)
 
 
+def pairwise_differences(
+    values: RealArray, statistic: StatisticFunction, resampling: Resampling
+) -> list[PairedDifference]:
+    """Estimate the differences of all pairs of methods, all on the same resampled images.
+
+    Args:
+        values: Values of M methods on the same n images, [M, K, n], without NaN.
+        statistic: Function from means [K, R] to scores [R].
+        resampling: Confidence level, seed and number of replicates.
+
+    Returns:
+        The difference of each pair (i, j), i < j, in the order of `itertools.combinations`.
+
+    Example:
+        >>> values = np.array([[[0.8, 0.9, 0.7]], [[0.5, 0.6, 0.4]], [[0.5, 0.5, 0.5]]])
+        >>> found = pairwise_differences(values, lambda means: means[0], Resampling())
+        >>> [round(one.value, 6) for one in found]
+        [0.3, 0.3, 0.0]
+    """
+    methods, count, images = values.shape
+    first, second = np.triu_indices(methods, 1)
+
+    def differences(all_means: RealArray) -> RealArray:
+        parts = all_means.reshape(methods, count, -1)
+        scores = np.stack([statistic(part) for part in parts])
+        gaps: RealArray = scores[first] - scores[second]
+        return gaps
+
+    found = estimate(values.reshape(methods * count, images), differences, resampling)
+    ends = zip(found.point.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+    return [
+        PairedDifference(images, value, None if images < 2 else (low, high))
+        for value, low, high in ends
+    ]
+
+
+def pairwise_p_values(
+    values: RealArray, statistic: StatisticFunction, resampling: Resampling
+) -> RealArray:
+    """Test all pairs of methods with the same paired permutations; see `permutation_p_values`.
+
+    Swapping two methods on some images moves each mean by the difference of their sums over these
+    images, so the sums of each method alone serve all of its pairs.
+
+    Args:
+        values: Values of M methods on the same n images, [M, K, n], without NaN.
+        statistic: Function from means [K, R] to scores [R].
+        resampling: Seed and number of permutations.
+
+    Returns:
+        The p-value of each pair (i, j), i < j, in the order of `itertools.combinations`.
+
+    Example:
+        >>> first = np.random.default_rng(0).random((1, 60))
+        >>> values = np.stack([first, first + 0.2, first])
+        >>> pairwise_p_values(values, lambda means: means[0], Resampling()).tolist()
+        [0.0001, 1.0, 0.0001]
+    """
+    methods, _, images = values.shape
+    first, second = np.triu_indices(methods, 1)
+    all_means = values.mean(axis=2)[:, :, None]
+    scores = np.stack([statistic(one)[0] for one in all_means])
+    observed = np.abs(scores[first] - scores[second])
+    threshold = observed - ROUNDING_TOLERANCE * np.maximum(1.0, observed)
+    extreme = np.zeros(len(first))
+    rng = np.random.default_rng(resampling.seed)
+    for rows in block_sizes(resampling.permutations, images):
+        swapped = rng.integers(2, size=(rows, images), dtype=np.int8).astype(np.float64)
+        sums = (values.reshape(-1, images) @ swapped.T).reshape(*values.shape[:2], rows) / images
+        for pair, (i, j) in enumerate(zip(first, second, strict=True)):
+            shift = sums[j] - sums[i]
+            gaps = np.abs(statistic(all_means[i] + shift) - statistic(all_means[j] - shift))
+            extreme[pair] += (gaps >= threshold[pair]).sum()
+    p: RealArray = (1 + extreme) / (1 + resampling.permutations)
+    return p
+
+
 def permutation_p_values(
     first: RealArray, others: RealArray, statistic: StatisticFunction, resampling: Resampling
 ) -> RealArray:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method_registry import get_method
-from adcc_onnx.errors import OptionError
+from adcc_onnx.errors import ImageError, OptionError, first_reasons
 from adcc_onnx.evaluation.plan import Plan, make_plan
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric import Metric
@@ -131,7 +131,8 @@ def assess_metrics(run: StoredRun, plan: Plan, against: str, resampling: Resampl
         The assessment of each metric.
 
     Raises:
-        OptionError: `against` is none of `TRUE_METRICS`, or no image counts under every method.
+        OptionError: `against` is none of `TRUE_METRICS`.
+        ImageError: No image counts under every method.
     """
     if against not in TRUE_METRICS:
         raise OptionError(
@@ -181,7 +182,8 @@ class _Table:
         for one in columns[1:]:
             common = np.intersect1d(common, one.positions)
         if not len(common):
-            raise OptionError("no image counts under every method")
+            reasons = first_reasons(failure.reason for failure in run.failures)
+            raise ImageError(f"no image counts under every method: {reasons}")
         rows = tuple(columns[0].values)
         values = [
             np.stack([one.values[row][np.isin(one.positions, common)] for row in rows])

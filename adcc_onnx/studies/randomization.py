@@ -7,15 +7,16 @@ https://arxiv.org/abs/1810.03292.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Method
-from adcc_onnx.errors import ModelError, OptionError
+from adcc_onnx.errors import ImageError, ModelError, OptionError, first_reasons
 from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.explanation.maps import maps_of
 from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
@@ -48,7 +49,7 @@ def randomization_check(
     source: Source,
     plan: Plan,
     steps: int = 8,
-    progress: Callable[[int], None] = lambda steps: None,
+    tracker: RunTracker | None = None,
 ) -> Iterator[RandomizationStep]:
     """Compare the maps of randomized models with the maps of the original model.
 
@@ -58,7 +59,7 @@ def randomization_check(
         plan: The methods and the target. All models explain the class that the original model
             predicts, or the class that the plan names.
         steps: The number of steps, with equal shares of the weights; each step computes all maps.
-        progress: A function that is called with 1 after each step.
+        tracker: Receives the progress in steps; the maps of the original model are one, too.
 
     Yields:
         One step after the other.
@@ -66,6 +67,7 @@ def randomization_check(
     Raises:
         OptionError: `steps` is below 1, the target is the label, or the maps are ready-made.
         ModelError: The scores do not depend on any weights.
+        ImageError: No image could be read.
     """
     if steps < 1:
         raise OptionError(f"steps must be at least 1, not {steps}")
@@ -76,14 +78,18 @@ def randomization_check(
     names = weight_names_from_top(model.classifier)
     if not names:
         raise ModelError("the model has no weights on the way to its scores")
-    original = _maps(model, source, plan, methods, None)
+    tracker = tracker or RunTracker(model.name, steps + 1, "steps")
+    with tracker.part(1):
+        original = _maps(model, source, plan, methods, None)
+    tracker.advance(1)
     edges = sorted({round(len(names) * step / steps) for step in range(1, steps + 1)} - {0})
     for edge in edges:
         changed = model.with_classifier(
             randomize_weights(model.classifier, names[:edge], plan.seed)
         )
-        found = _maps(changed, source, plan, methods, original.targets)
-        progress(1)
+        with tracker.part(1):
+            found = _maps(changed, source, plan, methods, original.targets)
+        tracker.advance(1)
         yield RandomizationStep(edge, names[edge - 1], _similarities(original, found))
 
 
@@ -111,8 +117,10 @@ def _maps(
     maps: dict[str, list[Float32Array]] = {name: [] for name in methods}
     explained: list[NDArray[np.int64]] = []
     start = 0
+    failures: list[str | None] = []
     for group in batches(samples(source, model), model.batch):
         usable = [sample for sample in group if sample.tensor is not None]
+        failures += [sample.failure for sample in group]
         if not usable:
             continue
         chosen = None if targets is None else targets[start : start + len(usable)]
@@ -122,7 +130,7 @@ def _maps(
         for name, method in methods.items():
             maps[name].append(maps_of(method, outputs).maps)
     if not explained:
-        raise OptionError("no image could be read")
+        raise ImageError(f"no image could be read: {first_reasons(failures)}")
     return _Explained(
         np.concatenate(explained), {name: np.concatenate(parts) for name, parts in maps.items()}
     )

@@ -10,14 +10,14 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from adcc_onnx.errors import OptionError
+from adcc_onnx.errors import ImageError, first_reasons
 from adcc_onnx.evaluation.pipeline import evaluate_batch, evaluate_into
 from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.explanation.samples import batches, prefetch, tensor_of
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.images.sources.open_images import open_arrays
@@ -25,7 +25,8 @@ from adcc_onnx.model import Model
 from adcc_onnx.results.rows import RunProgress
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.autotuning import back_to_back, random_feeds
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.instruction_sets import instruction_sets
+from adcc_onnx.runtime.passes import Pass
 
 # Mean and maximum absolute difference of an image's value, by method and metric.
 Deviations = dict[str, dict[str, tuple[float, float]]]
@@ -43,6 +44,7 @@ class BenchmarkResult:
     Attributes:
         model: The name of the model.
         device: The name of the device.
+        instruction_sets: The CPU's vector instruction sets; None if they are not known.
         methods: The names of the methods.
         metrics: The names of the metrics.
         images: The number of images in each round.
@@ -67,6 +69,7 @@ class BenchmarkResult:
 
     model: str
     device: str
+    instruction_sets: list[str] | None
     methods: list[str]
     metrics: list[str]
     images: int
@@ -92,7 +95,7 @@ def measure_throughput(
     source: Source,
     plan: Plan,
     rounds: int = 5,
-    progress: Callable[[int], None] = lambda rounds: None,
+    tracker: RunTracker | None = None,
     reference: Model | None = None,
 ) -> BenchmarkResult:
     """Measure the speed of an evaluation and compare it with its limit.
@@ -102,14 +105,15 @@ def measure_throughput(
         source: The images; every round evaluates all of them.
         plan: The plan of the evaluation.
         rounds: The number of rounds, at least 1; the median counts.
-        progress: A function that is called with 1 after each round.
+        tracker: Receives the progress in images: all images in each round and twice before.
         reference: The same model in float32, if `model` has another precision.
 
     Raises:
-        OptionError: No image could be read.
+        ImageError: No image could be scored.
     """
-    _evaluated(model, source, plan)  # compiles kernels and opens sessions
-    parts = _measured_parts(model, source, plan)
+    tracker = tracker or RunTracker(model.name, 0)
+    _evaluated(model, source, plan, tracker)  # compiles kernels and opens sessions
+    parts = _measured_parts(model, source, plan, tracker)
     raw_speeds, speeds, limits = [], [], []
     for _ in range(max(1, rounds)):
         forward = _raw_seconds(model, Pass.FORWARD)
@@ -118,12 +122,12 @@ def measure_throughput(
         limits.append(1 / sum(count * seconds[kind] for kind, count in parts.passes.items()))
         raw_speeds.append(1 / forward)
         start = time.perf_counter()
-        _evaluated(model, source, plan)
+        _evaluated(model, source, plan, tracker)
         speeds.append(len(source) / (time.perf_counter() - start))
-        progress(1)
     return BenchmarkResult(
         model=model.name,
         device=model.device.name,
+        instruction_sets=instruction_sets(),
         methods=list(plan.methods),
         metrics=list(plan.metrics),
         images=len(source),
@@ -192,9 +196,9 @@ def random_images(model: Model, count: int | None = None) -> Source:
     return open_arrays(np.random.default_rng(0).standard_normal(shape, np.float32))
 
 
-def _evaluated(model: Model, source: Source, plan: Plan) -> None:
+def _evaluated(model: Model, source: Source, plan: Plan, tracker: RunTracker) -> None:
     with Store.create(None) as store:
-        evaluate_into(store, model, source, plan, "benchmark")
+        evaluate_into(store, model, source, plan, "benchmark", tracker)
 
 
 def _raw_seconds(model: Model, kind: Pass) -> float:
@@ -220,21 +224,24 @@ class _Parts:
     store: float
 
 
-def _measured_parts(model: Model, source: Source, plan: Plan) -> _Parts:
+def _measured_parts(model: Model, source: Source, plan: Plan, tracker: RunTracker) -> _Parts:
     with prefetch(source, model, RunProgress(set(), {}), plan.truth) as stream:
         groups = list(batches(stream, model.batch))
     images = sum(sample.tensor is not None for group in groups for sample in group)
-    if not images:
-        raise OptionError("no image could be read")
     before = model.pool.usage()
     start = time.perf_counter()
-    rows = [made for group in groups for made in evaluate_batch(model, plan, group)]
+    with tracker.part(images):
+        rows = [made for group in groups for made in evaluate_batch(model, plan, group)]
     whole = time.perf_counter() - start
+    if not any(row.values for _, scores in rows for row in scores):
+        failures = [row.failure for both in rows for one in both for row in one]
+        raise ImageError(f"no image was scored: {first_reasons(failures)}")
     spent = {
         kind: (samples - before[kind][0], seconds - before[kind][1])
         for kind, (samples, seconds) in model.pool.usage().items()
         if samples > before[kind][0]
     }
+    tracker.advance(images)
     running = sum(seconds for _, seconds in spent.values())
     with Store.create(None) as store:
         run = store.begin(plan.config(model, "benchmark"))

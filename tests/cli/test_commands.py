@@ -50,7 +50,7 @@ def refused(result: Result, *wanted: str) -> None:
 
 def test_the_main_job(folder: Path) -> None:
     kept = folder / "run.sqlite"
-    methods = ("--method", "gradcam", "--method", "fakecam", "--method", "scorecam")
+    methods = ("--method=gradcam", "--method=fakecam", "--method=scorecam", "--no-controls")
     result = run(
         "evaluate", folder / "net.onnx", "--images", folder / "photos", *methods, "-o", kept
     )
@@ -85,7 +85,7 @@ def test_resuming_computes_nothing_twice_and_gives_the_same(folder: Path) -> Non
     refused(
         run(*words[:-1], "layercam", "-o", parts, "--resume"),
         "made differently",
-        "methods: ['gradcam'] -> ['layercam']",
+        "methods: ['gradcam', 'random', 'center'] -> ['layercam', 'random', 'center']",
     )
 
 

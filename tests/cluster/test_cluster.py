@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import pickle
 import secrets
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from helpers.command_line import (
     command,
@@ -25,17 +29,19 @@ from helpers.command_line import (
     report_of,
     run_whole,
 )
+from helpers.input_twins import twin
 
+from adcc_onnx.cluster import worker_pool
 from adcc_onnx.cluster.backlog import Backlog, Chunk
 from adcc_onnx.cluster.connection import Cluster, connected, place_workers
-from adcc_onnx.cluster.job import Job
+from adcc_onnx.cluster.job import Job, identity
 from adcc_onnx.cluster.worker import Worker
 from adcc_onnx.cluster.worker_pool import Placement
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import ClusterError, DeviceError, ModelError, OptionError
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run_options import PlanOptions, SourceOptions
+from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions, load_with
 from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import load
 from adcc_onnx.report.rendering import render
@@ -49,13 +55,16 @@ needs_ray = pytest.mark.skipif(
 ON_LOOPBACK = {
     **environment(),
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # As docs/cluster.md sets them for the head.
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "3",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[tuple[str, list[int]]]:
-    """Start two nodes; return the address of the head and the process ids."""
+@contextmanager
+def loopback_nodes() -> Iterator[tuple[str, list[int]]]:
+    """Start two nodes; yield the address of the head and the process ids."""
     program = Path(__file__).parents[1] / "helpers" / "loopback_cluster.py"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([sys.executable, program], text=True, env=ON_LOOPBACK, **pipes)
@@ -63,6 +72,12 @@ def nodes() -> Iterator[tuple[str, list[int]]]:
     yield address, [int(number) for number in numbers]
     process.stdin.close()
     process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[tuple[str, list[int]]]:
+    with loopback_nodes() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +130,62 @@ def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(
     assert 0 < images_in(path) < IMAGES
     run_whole(*evaluation(IMAGES), "-o", path, "--resume")
     assert report_of(path) == whole
+
+
+@needs_ray
+@pytest.mark.parametrize("how", ["local:2", pytest.param("joined", marks=pytest.mark.slow)])
+def test_no_process_is_left_after_the_driver_was_killed(
+    how: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.sqlite"
+    address = request.getfixturevalue("nodes")[0] if how == "joined" else how
+    mark = {**ON_LOOPBACK, "ADCC_TEST_DRIVER": secrets.token_hex(8)}
+    words = command(*evaluation(IMAGES), "-o", path, "--cluster", address)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=mark) as driver:
+        wait_for(lambda: count(path, "image") > 0, driver)
+        before = started_with(mark)
+        driver.kill()
+    assert how == "joined" or len(before) > 5  # Ray's own processes, and two workers
+    deadline = time.monotonic() + 60
+    while started_with(mark) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not started_with(mark)
+    if how == "joined":
+        for raylet in request.getfixturevalue("nodes")[1]:
+            while at_work(raylet) and time.monotonic() < deadline:
+                time.sleep(0.2)
+            assert not at_work(raylet)
+
+
+def started_with(environment_of_driver: dict[str, str]) -> list[int]:
+    """Return the processes that inherited the driver's environment."""
+    wanted, found = f"ADCC_TEST_DRIVER={environment_of_driver['ADCC_TEST_DRIVER']}".encode(), []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdecimal() and wanted in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_raylet_is_noticed_within_a_minute(
+    number: signal.Signals, whole: str, tmp_path: Path
+) -> None:
+    path, said = tmp_path / "run.sqlite", tmp_path / "stderr"
+    with loopback_nodes() as (address, raylets), said.open("w") as stderr:
+        words = command(*evaluation(IMAGES), "-o", path, "--resume", "--cluster", address)
+        with subprocess.Popen(words, stderr=stderr, text=True, env=ON_LOOPBACK) as driver:
+            wait_for(lambda: all(at_work(raylet) for raylet in raylets), driver)
+            os.kill(raylets[1], number)
+            deadline = time.monotonic() + 60
+            while "was lost" not in said.read_text() and time.monotonic() < deadline:
+                time.sleep(0.2)
+                assert driver.poll() is None, said.read_text()
+            assert "the machine 127.0.0.1 was lost; others take over" in said.read_text()
+        os.kill(raylets[1], signal.SIGKILL)
+    assert driver.returncode == 0 and report_of(path) == whole
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -170,7 +241,10 @@ class OneProcessRay:
     def __init__(self, dies: Callable[..., bool] = lambda name, *given: False) -> None:
         self.dies, self.started, self.dead = dies, 0, set()
 
-    def remote(self, kind: type) -> Any:
+    def remote(self, **_: Any) -> Any:
+        return self._actor
+
+    def _actor(self, kind: type) -> Any:
         def start(*given: Any) -> Any:
             self.started += 1
             worker, number = kind(*given), self.started
@@ -179,9 +253,10 @@ class OneProcessRay:
                 def call(*args: Any) -> Any:
                     return lambda: self._call(number, getattr(worker, name), name, args)
 
-                return SimpleNamespace(remote=call)
+                started = SimpleNamespace(remote=call)
+                return SimpleNamespace(remote=call, options=lambda **_: started)
 
-            names = ("open", "evaluate")
+            names = ("open", "evaluate", "stop")
             return SimpleNamespace(number=number, **{name: promised(name) for name in names})
 
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=start))
@@ -224,7 +299,9 @@ def evaluated(ray: OneProcessRay, store: Store, lines: list[str], **changed: Any
     }
     model = load(classifier_path(), device="cpu", batch_size=2)
     source, plan = as_source(f"drawings:{COUNT}"), make_plan(METHODS)
-    cluster = Cluster(ray, HERE, "cpu", lines.append)
+    cluster = Cluster(
+        ray, changed.pop("here", HERE), "cpu", lines.append, changed.pop("discover", None)
+    )
     with cluster.worker_pool(Job(**{**recipes, **changed}), model, source, plan) as (
         recorded,
         begin,
@@ -271,15 +348,42 @@ def test_only_the_unfinished_methods_of_an_image_fail(
     path, victim = tmp_path / "run.sqlite", 3
     with Store.create(path) as store:
         evaluated(OneProcessRay(), store, [])
-    with sqlite3.connect(path) as connection:
-        connection.execute("DELETE FROM score WHERE position = 3 AND method = 'random'")
-    connection.close()
-    with Store.resume(path) as store:
+    unfinished = tmp_path / "unfinished.sqlite"
+    with Store.open(path) as whole, Store.create(unfinished) as store:
+        run = store.begin(whole.run(1).config)
+        for image, scores in whole.rows(1):
+            done = [s for s in scores if (s.position, s.method) != (3, "random")]
+            store.write(run, [image], done)
+    with Store.resume(unfinished) as store:
         evaluated(OneProcessRay(lambda name, places=(), stored=None: victim in places), store, [])
-        run = store.run(1)
-    assert run.complete and run.images == COUNT and run.failed == 0
-    assert [(f.image, f.method) for f in run.failures] == [("2026-3", "random")]
-    assert len(run.methods["gradcam"].positions) == COUNT
+        resumed = store.run(1)
+    assert resumed.complete and resumed.images == COUNT and resumed.failed == 0
+    assert [(f.image, f.method) for f in resumed.failures] == [("2026-3", "random")]
+    assert len(resumed.methods["gradcam"].positions) == COUNT
+
+
+def test_machines_that_join_get_work(alone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_pool, "_DISCOVERY_SECONDS", 0)
+    ray, lines = OneProcessRay(), []
+    joined = [*HERE, Placement("c", {}, 1, "node c"), Placement("c", {}, 1, "node c")]
+    with Store.create(None) as store:
+        assert evaluated(ray, store, lines, discover=lambda: joined) == alone
+    assert ray.started == 4 and lines == ["c has joined the cluster and gets work"]
+
+
+def test_a_lost_machine_is_named_and_not_used_again(alone: str) -> None:
+    alive, deaths = [Placement("a", {}, 1, "node a"), Placement("b", {}, 1, "node b")], []
+
+    def dies(name: str, *given: Any) -> bool:
+        if name != "evaluate" or deaths:
+            return False
+        deaths.append(alive.pop())
+        return True
+
+    ray, lines = OneProcessRay(dies), []
+    with Store.create(None) as store:
+        assert evaluated(ray, store, lines, here=[*alive], discover=lambda: alive) == alone
+    assert lines == ["the machine b was lost; others take over its images"] and ray.started == 2
 
 
 def test_no_worker_can_start() -> None:
@@ -376,3 +480,16 @@ def test_the_command_reports_an_error_in_one_line() -> None:
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "--cluster must be HOST:PORT" in done.stderr
+
+
+def test_a_worker_sets_the_same_inputs(tmp_path: Path) -> None:
+    inputs = "float[batch,1,8,6] x, float[1] shift"
+    onnx.save(twin(inputs, "pixels = Add (x, shift)"), tmp_path / "net.onnx")
+    options: ModelOptions = {"set_inputs": {"shift": 0.25}}
+    path, images = tmp_path / "net.onnx", np.ones((2, 1, 8, 6), np.float32)
+    load_there = partial(load_with, path, options)
+    job = Job(load_there, lambda: as_source(images), lambda: make_plan(METHODS), tmp_path)
+    sent = pickle.loads(pickle.dumps(job.load))
+    here, there = load_with(path, {**options, "device": "cpu"}), sent(device="cpu", threads=1)
+    assert identity(there, as_source(images)) == identity(here, as_source(images))
+    assert there.describe()["inputs"] == {"shift": "[0.25]"}

@@ -198,5 +198,5 @@ def test_the_file_is_broken(begun: list[str | Path], tmp_path: Path, how: str) -
     )
     broken = path.read_bytes()
     for words in (begun, ("report", path)):
-        assert refused(*words).startswith(f"adcc-onnx: {path}: ")
+        assert refused(*words).startswith(f"adcc-onnx: {path} is ")
     assert path.read_bytes() == broken

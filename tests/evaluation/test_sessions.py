@@ -18,7 +18,7 @@ from adcc_onnx.images.sources.open_images import open_arrays
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import RunProgress
 from adcc_onnx.runtime import session_pool
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
 

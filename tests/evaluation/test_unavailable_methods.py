@@ -13,7 +13,9 @@ from onnx import numpy_helper
 
 import adcc_onnx as adcc
 from adcc_onnx.cli import main
-from adcc_onnx.errors import AdccWarning, GradientError, NoGradientRuleError
+from adcc_onnx.errors import AdccWarning, GradientError, ModelError, NoGradientRuleError
+from adcc_onnx.graph.autodiff.rules import rule_registry
+from adcc_onnx.graph.autodiff.rules.rule_registry import Rule, find_rule
 from adcc_onnx.report.text_table import results_to_table
 
 RNG = np.random.default_rng(3)
@@ -39,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 def test_other_methods_are_evaluated(path: Path) -> None:
     model = adcc.load(path, device="cpu")
     with pytest.warns(AdccWarning, match="will be skipped: operator ScatterND") as found:
-        result = adcc.evaluate(model, IMAGES, [*GRADIENT_METHODS, *OTHER_METHODS])
+        result = adcc.evaluate(model, IMAGES, [*GRADIENT_METHODS, *OTHER_METHODS], controls=False)
     assert str(found[0].message).startswith(", ".join(GRADIENT_METHODS))
     assert list(result.methods) == [*GRADIENT_METHODS, *OTHER_METHODS]
     for name in GRADIENT_METHODS:
@@ -71,7 +73,7 @@ def test_a_layer_without_a_path_to_the_scores(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "net.onnx")
     loaded = adcc.load(tmp_path / "net.onnx", layers="aside", device="cpu")
     with pytest.warns(AdccWarning, match="the scores do not depend on 'aside'"):
-        result = adcc.evaluate(loaded, IMAGES, ["gradcam", "saliency", "scorecam"])
+        result = adcc.evaluate(loaded, IMAGES, ["gradcam", "saliency", "scorecam"], controls=False)
     failed = {name: method.failed for name, method in result.methods.items()}
     assert failed == {"gradcam": 3, "saliency": 0, "scorecam": 0}
     with pytest.raises(GradientError):
@@ -97,3 +99,35 @@ def test_a_resumed_run_keeps_the_reasons(path: Path, tmp_path: Path) -> None:
     with pytest.warns(AdccWarning):
         again = adcc.evaluate(path, IMAGES, methods, out=store, resume=True, device="cpu")
     assert first.failures == again.failures and len(again.failures) == len(IMAGES)
+
+
+SHIFTED = """shifted = Softplus (pooled) logits = Flatten (shifted)
+  scores = Gemm <transB = 1> (logits, weights)"""
+
+
+def _break_rule_of_softplus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give Softplus a gradient that can be built and opened, but not run."""
+    assert find_rule("", "Softplus") is not None
+    broken = Rule((lambda g, n: g.op("Reshape", n.y.shape() + np.array(1, np.int64)),))
+    monkeypatch.setitem(rule_registry._RULES, ("", "Softplus"), broken)
+
+
+def test_a_gradient_that_fails_at_run_time_skips_its_methods_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    onnx.save(small(SHIFTED), tmp_path / "net.onnx")
+    alone = adcc.evaluate(tmp_path / "net.onnx", IMAGES, OTHER_METHODS, device="cpu")
+    _break_rule_of_softplus(monkeypatch)
+    model = adcc.load(tmp_path / "net.onnx", device="cpu")
+    with pytest.warns(AdccWarning, match="will be skipped: onnxruntime failed.*Reshape") as found:
+        result = adcc.evaluate(model, IMAGES, [*GRADIENT_METHODS, *OTHER_METHODS])
+    assert str(found[0].message).startswith("gradcam, smoothgradcam++(n=2)")
+    for name in GRADIENT_METHODS:
+        assert (result.methods[name].scores, result.methods[name].failed) == ({}, len(IMAGES))
+    for name in OTHER_METHODS:
+        assert result.methods[name].scores == alone.methods[name].scores
+    for name in ("gradcam", "saliency"):
+        with pytest.raises(ModelError, match="onnxruntime failed to run the model"):
+            adcc.explain(model, IMAGES, name)
+    assert adcc.explain(model, IMAGES, "scorecam").maps.shape == (3, 8, 8)
+    assert capfd.readouterr().err == ""  # onnxruntime prints nothing of its own

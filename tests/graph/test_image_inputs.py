@@ -160,6 +160,24 @@ def test_a_set_input_is_used_for_every_image(value: Any) -> None:
     np.testing.assert_array_equal(found.targets, scores.argmax(axis=1))
 
 
+@pytest.mark.parametrize("batch", [2, 3, 5])
+def test_a_set_input_of_a_fixed_batch(batch: int) -> None:
+    model = declare(with_table(f"float[{batch},3]"), [batch, 1, 8, 6])
+    wanted = explained(with_table(), GRAY, set_inputs={"table": TABLE})
+    assert_same(explained(model, GRAY, set_inputs={"table": TABLE}), wanted)
+
+
+def test_a_set_input_of_a_batch_that_cannot_change() -> None:
+    adapt = "six = Reshape (x, sizes) pixels = Reshape (six, nchw) flag = Identity (table)"
+    model = declare(with_table("float[2,3]", adapt), [2, 1, 8, 6])
+    sizes = np.array([1, 2, 48])
+    model.graph.initializer.append(onnx.numpy_helper.from_array(sizes, "sizes"))
+    loaded = adcc.load(model, device="cpu", layers="active", set_inputs={"table": TABLE})
+    assert (loaded.any_batch, loaded.batch) == (False, 2)
+    wanted = explained(with_table(), GRAY, set_inputs={"table": TABLE})
+    assert_same(adcc.explain(loaded, GRAY), wanted)
+
+
 def test_a_scalar_fills_an_input() -> None:
     scores = run(with_table(), x=GRAY, table=np.full((3, 3), 2, np.float32))[0]
     found = explained(with_table(), GRAY, set_inputs={"table": 2})

@@ -18,7 +18,7 @@ from adcc_onnx.graph.loading.saving import save
 from adcc_onnx.graph.programs.expose import expose_graph
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.model import Model, load
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((3, 3, 8, 8)).astype(np.float32)

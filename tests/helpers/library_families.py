@@ -255,23 +255,30 @@ def _interrupt(*_: Any) -> None:
     raise TimeoutError(f"more than {LIMIT_SECONDS} s of processor time")
 
 
+def check_in_time(build: Callable[[], Network], name: str, dynamo: bool = False) -> Row:
+    """Compare one network with torch, within the limit of processor time."""
+    previous = signal.signal(signal.SIGPROF, _interrupt)
+    start = time.monotonic()
+    signal.setitimer(signal.ITIMER_PROF, LIMIT_SECONDS)
+    try:
+        row = check(build, name, dynamo)
+    except Exception as error:
+        row = Row(name, remark=f"{type(error).__name__}: {_brief(error)}")
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
+    return replace(row, seconds=round(time.monotonic() - start, 1))
+
+
 def run(rows: Path, library: str, names: list[str]) -> None:
     """Append the rows of the networks that the file does not hold yet."""
     done = {row.name for row in read(rows)} if rows.exists() and not names else set()
-    signal.signal(signal.SIGPROF, _interrupt)
     for name, build, dynamo in jobs(library, names):
         if name in done:
             continue
-        start = time.monotonic()
-        signal.setitimer(signal.ITIMER_PROF, LIMIT_SECONDS)
-        try:
-            row = check(build, name, dynamo)
-        except Exception as error:
-            row = Row(name, remark=f"{type(error).__name__}: {_brief(error)}")
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        row = check_in_time(build, name, dynamo)
         if "(sdpa)" in name and row.remark.startswith("not built"):
             continue  # as with eager attention, or the family has no other
-        row = replace(row, seconds=round(time.monotonic() - start, 1))
         with rows.open("a") as stream:
             stream.write(json.dumps(asdict(row)) + "\n")
         print(row, flush=True)

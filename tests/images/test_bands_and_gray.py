@@ -158,7 +158,7 @@ def test_damaged_arrays_fail_before_anything_is_allocated() -> None:
             read_npy(data, "a.npy")
     stream = io.BytesIO()
     np.save(stream, np.array([[{}]]), allow_pickle=True)
-    with pytest.raises(ImageError, match="no image of numbers"):
+    with pytest.raises(ImageError, match="Python objects are not read"):
         read_npy(stream.getvalue(), "a.npy")
 
 
@@ -202,3 +202,91 @@ def test_photos_reach_inputs_of_every_type_and_layout(
     tolerance = 2e-3 if kind == "float16" else 1e-6
     np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=tolerance)
     np.testing.assert_allclose(found.maps, wanted.maps, atol=20 * tolerance)
+
+
+def many_bands(count: int, dtype: str = "uint16") -> np.ndarray:
+    return RNG.integers(0, 250, (20, 24, count)).astype(dtype)
+
+
+@pytest.mark.parametrize("count", [5, 6, 8])
+@pytest.mark.parametrize("options", [
+    {"planarconfig": "contig"}, {"planarconfig": "separate"},
+    {"planarconfig": "contig", "compression": "zlib"},
+    {"planarconfig": "contig", "tile": (16, 16)},
+], ids=str)  # fmt: skip
+def test_tiff_files_with_many_bands_per_pixel(count: int, options: dict[str, Any]) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    bands, stream = many_bands(count), io.BytesIO()
+    apart = options.get("planarconfig") == "separate"
+    written = np.moveaxis(bands, 2, 0) if apart else bands
+    tifffile.imwrite(stream, written, photometric="minisblack", **options)
+    np.testing.assert_array_equal(decode_bands(stream.getvalue(), "sat.tif", count), bands)
+    with pytest.raises(ImageError, match=r"sat.tif: the array uint16 .* is neither"):
+        decode_bands(stream.getvalue(), "sat.tif", count + 1)
+    for cut in (8, 60, len(stream.getvalue()) // 2):
+        with pytest.raises(ImageError, match=r"sat.tif: "):
+            decode_bands(stream.getvalue()[:cut], "sat.tif", count)
+
+
+def test_a_huge_tiff_is_refused_before_it_is_allocated() -> None:
+    tifffile = pytest.importorskip("tifffile")
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, many_bands(5), photometric="minisblack", planarconfig="contig")
+    data = bytearray(stream.getvalue())
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        tag = file.pages[0].tags["ImageLength"]
+    data[tag.valueoffset : tag.valueoffset + 4] = (2**31 - 1).to_bytes(4, "little")
+    with pytest.raises(ImageError, match=r"more than 180,000,000 values|damaged"):
+        decode_bands(bytes(data), "sat.tif", 5)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_uint8_arrays_of_an_npz_are_images(tmp_path: Path, channels: int, layout: str) -> None:
+    pixels = RNG.integers(0, 256, (3, 20, 24, channels), dtype=np.uint8)
+    x = np.moveaxis(pixels, 3, 1) if layout == "NCHW" else pixels
+    np.savez(tmp_path / "x.npz", x=x, label=np.array([0, 1, 2]))
+    model = adcc.load(
+        twin(f"float[batch,{channels},8,6] x", channels=channels), "unit", device="cpu"
+    )
+    found = adcc.explain(model, tmp_path / "x.npz", "gradcam")
+    wanted = adcc.explain(model, list(pixels), "gradcam")
+    np.testing.assert_array_equal(found.maps, wanted.maps)
+    result = adcc.evaluate(model, tmp_path / "x.npz", "gradcam")
+    assert (result.images, result.failed) == (3, 0) and result.top1 is not None
+
+
+def test_uint8_arrays_of_an_npz_reach_a_model_of_uint8_pixels(tmp_path: Path) -> None:
+    model = twin("uint8[batch,3,8,6] x", "pixels = Cast <to = 1> (x)", channels=3)
+    pixels = RNG.integers(0, 256, (2, 8, 6, 3), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", x=pixels)
+    steps = Preprocessing((8, 6), 8, crop=False, scale=1.0)
+    found = adcc.explain(adcc.load(model, steps, device="cpu"), tmp_path / "x.npz")
+    ready = np.moveaxis(pixels, 3, 1).astype(np.float32)
+    np.testing.assert_array_equal(found.maps, adcc.explain(model, ready, device="cpu").maps)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 6])
+def test_arrays_in_memory_have_as_many_bands_as_the_model(channels: int) -> None:
+    pixels = RNG.integers(0, 256, (8, 6, channels), dtype=np.uint8)
+    model = twin(f"float[batch,{channels},8,6] x", channels=channels)
+    kind = "L" if channels == 1 else "bands"
+    steps = Preprocessing((8, 6), 8, crop=False, scale=1.0, mean=(0.0,) * channels, channels=kind)
+    loaded = adcc.load(model, steps, device="cpu")
+    ready = np.moveaxis(pixels, 2, 0)[None].astype(np.float32)
+    wanted = adcc.explain(loaded, ready).maps
+    given: list[Any] = [pixels, [pixels], pixels[None]]
+    if channels == 1:
+        given.append(pixels[:, :, 0])
+    for images in given:
+        np.testing.assert_array_equal(adcc.explain(loaded, images).maps, wanted)
+    other = np.zeros((8, 6, channels + 4), np.uint8)
+    result = adcc.evaluate(loaded, [pixels, other], "gradcam")
+    assert result.failed == 1 and "uint8 [8 x 6 x " in result.failures[0].reason
+
+
+def test_preprocessing_fixes_the_size_that_a_model_leaves_open() -> None:
+    model = twin("float[batch,3,h,w] x", channels=3)
+    loaded = adcc.load(model, Preprocessing.preset("unit", (16, 12)), device="cpu")
+    assert loaded.size == (16, 12)
+    assert adcc.explain(loaded, PHOTO).maps.shape == (1, 16, 12)

@@ -6,20 +6,14 @@ import csv
 import io
 import json
 from dataclasses import replace
-from html.parser import HTMLParser
-from pathlib import Path
-from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 import pytest
 from helpers.stored_runs import CONFIG, METRICS, three_methods, write_run
 from scipy import stats
-from skimage import color
 
-from adcc_onnx.errors import OptionError, StoreError
+from adcc_onnx.errors import OptionError
 from adcc_onnx.metrics.metric_registry import get_metrics
-from adcc_onnx.report.overlay import overlay, sheet, write_png
 from adcc_onnx.report.rendering import FORMATS, render, render_failures
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.text_table import safe
@@ -249,49 +243,6 @@ def test_every_failure_is_listed(store: Store, curved: Store) -> None:
         render_failures([clean], "html")
 
 
-class Reader(HTMLParser):
-    """A collector of all tags, attributes and texts of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.texts: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-def test_html_is_one_file_without_scripts_whatever_the_names(curved: Store) -> None:
-    page = render([curved], "html")
-    read = Reader(page)
-    assert not {"script", "link", "img", "iframe", "a", "image", "use"} & set(read.tags)
-    assert not any(k.startswith("on") or k in ("src", "href") for k, _ in read.attributes)
-    assert "http" not in page.replace("http-equiv", "")
-    assert safe(HOSTILE) in read.texts and not any(c < " " and c != "\n" for c in page)
-    assert read.tags.count("svg") == 1 and read.tags.count("polyline") == 2
-    assert read.tags.count("tr") == 3
-
-
-def test_the_curves_of_html_are_the_means(curved: Store) -> None:
-    page = render([curved], "html")
-    svg = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
-    lines = [line.get("points", "") for line in svg.iter("polyline")]
-    names = (HOSTILE, "[gradcam*")
-    means = np.array([curved.mean_curves(1, name)["deletion"] for name in names])
-    for line, mean in zip(lines, means, strict=True):
-        x, y = np.array([point.split(",") for point in line.split()], float).T
-        np.testing.assert_allclose(x, 40 + 360 * np.linspace(0, 1, 5), atol=0.06)
-        np.testing.assert_allclose((220 - y) / 200 * means.max(), mean, atol=1e-3)
-    found = json.loads(render([curved], "json"))["runs"][0]["methods"][HOSTILE]["curves"]
-    np.testing.assert_allclose(found["deletion"], means[0])
-
-
 def test_latex_escapes_names(curved: Store) -> None:
     text = render([curved], "latex")
     body = [line for line in text.splitlines() if not line.startswith("%")]
@@ -314,24 +265,3 @@ def test_no_name_controls_a_terminal(curved: Store, style: str) -> None:
 def test_control_characters_are_written_out() -> None:
     assert safe("a\x1b]0;title\x07\u202eb\n") == "a\\x1b]0;title\\x07\\u202eb\\n"
     assert safe("tench, Tinca · é 犬") == "tench, Tinca · é 犬"
-
-
-def test_the_colors_grow_evenly_in_lightness() -> None:
-    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
-    black = np.zeros((1, 256, 3), np.uint8)
-    lightness = color.rgb2lab(overlay(black, ramp))[0, :, 0]
-    assert np.all(np.diff(lightness) > -1.0) and lightness[-1] > lightness[0] + 50
-    assert np.corrcoef(ramp[0], lightness)[0, 1] > 0.99
-
-
-def test_a_sheet_shows_the_picture_and_every_map(tmp_path: Path) -> None:
-    picture = np.full((200, 180, 3), 90, np.uint8)
-    maps = {"gradcam": np.zeros((200, 180), np.float32), "center": np.ones((200, 180), np.float32)}
-    made = sheet(picture, maps)
-    assert made.shape[1] == 3 * (180 + 12)
-    np.testing.assert_array_equal(made[6:206, 6:186], picture)
-    write_png(tmp_path / "sheet.png", made)
-    read = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB)
-    np.testing.assert_array_equal(read, made)
-    with pytest.raises(StoreError, match="cannot write"):
-        write_png(tmp_path / "none" / "sheet.png", made)

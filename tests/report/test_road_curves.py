@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from xml.etree import ElementTree
+import re
 
 import numpy as np
 import pytest
@@ -16,7 +16,6 @@ from adcc_onnx.results.curve_fractions import curve_fractions
 from adcc_onnx.results.rows import ImageRow, ScoreRow
 from adcc_onnx.results.store import Store
 
-LEFT, WIDTH, TOP, BOTTOM = 40, 360, 20, 220  # pixels of the chart
 SIDE = 20
 
 
@@ -53,11 +52,9 @@ def chart_of(name: str, curve: np.ndarray) -> tuple[np.ndarray, np.ndarray, list
         store.write(run, [ImageRow(0, "0.png", None, 1, 1, 0.5, None)], [row])
         page = render([store], "html")
         json_curves = json.loads(render([store], "json"))["runs"][0]["methods"]["gradcam"]["curves"]
-    svg = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
-    (line,) = svg.iter("polyline")
-    x, y = np.array([point.split(",") for point in line.get("points", "").split()], float).T
-    values = (BOTTOM - y) / (BOTTOM - TOP) * curve.max()
-    return (x - LEFT) / WIDTH, values, json_curves[name]
+    (data,) = re.findall(r'<script type="application/json" class="run-data">(.*?)</script>', page)
+    drawn = json.loads(data)["curves"][name]
+    return np.array(drawn["x"]), np.array(drawn["methods"]["gradcam"]["mean"]), json_curves[name]
 
 
 @pytest.mark.parametrize("metric", ["road_morf", "road_lerf"])

@@ -35,9 +35,11 @@ def as_json(path: Path) -> str:
 
 def test_methods_evaluated_separately(model: Model, tmp_path: Path) -> None:
     whole, first, second, both = (tmp_path / f"{name}.sqlite" for name in "wabc")
-    adcc.evaluate(model, IMAGES, ["gradcam", "random", "layercam"], METRICS, out=whole)
-    adcc.evaluate(model, IMAGES, ["gradcam", "random"], METRICS, out=first)
-    adcc.evaluate(model, IMAGES, ["random", "layercam"], METRICS, out=second)
+    adcc.evaluate(
+        model, IMAGES, ["gradcam", "random", "layercam"], METRICS, controls=False, out=whole
+    )
+    adcc.evaluate(model, IMAGES, ["gradcam", "random"], METRICS, controls=False, out=first)
+    adcc.evaluate(model, IMAGES, ["random", "layercam"], METRICS, controls=False, out=second)
     merge_stores([first, second], both)
     assert as_json(both) == as_json(whole)
 

@@ -20,8 +20,9 @@ from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime import autotuning
 from adcc_onnx.runtime.autotuning import AutotuneResult, search
+from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.run_settings import RunSettings
-from adcc_onnx.runtime.session_pool import Pass, SessionPool
+from adcc_onnx.runtime.session_pool import SessionPool
 
 IMAGES = np.random.default_rng(0).standard_normal((9, 3, 8, 8)).astype(np.float32)
 GRADIENTS = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})

@@ -27,9 +27,11 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         error: int = 0,
         broken: bool = False,
         crashing: bool = False,
+        version: str = "1.31.1",
     ) -> None:
         offered = [*providers, CPU_PROVIDER]
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+        monkeypatch.setattr(onnxruntime, "__version__", version)
         found = cuda.Driver(driver, (CARD,) * gpus, error)
         monkeypatch.setattr(cuda, "driver", lambda: found)
         names = ("libcudart.so.13", "libcudnn.so.9")
@@ -66,7 +68,8 @@ def test_full_float32_disables_tf32(machine) -> None:
     ("state", "reason"),
     [
         ({"gpus": 0}, "no NVIDIA GPU found"),
-        ({"gpus": 1, "providers": ()}, "built without CUDA; pip install onnxruntime-gpu"),
+        ({"gpus": 1, "providers": ()}, "&& pip install onnxruntime-gpu"),
+        ({"gpus": 1, "version": "1.30.0"}, "AveragePool wrongly on CUDA; pip install --upgrade"),
         ({"gpus": 1, "missing": ("libcudnn.so.9",)}, "libcudnn.so.9 not found; pip install"),
         ({"gpus": 1, "driver": (12, 4)}, "the driver supports CUDA 12.4, onnxruntime needs 13"),
         ({"gpus": 1, "error": 803}, "CUDA error 803"),
@@ -110,8 +113,23 @@ def test_openvino_names_its_device(machine) -> None:
         assert chosen.name == f"openvino:{which}"
         assert chosen.providers[0] == (OPENVINO, {"device_type": which, "precision": "ACCURACY"})
     machine()
-    with pytest.raises(DeviceError, match="pip install onnxruntime-openvino in its place"):
+    with pytest.raises(DeviceError, match="&& pip install onnxruntime-openvino"):
         choose_device("openvino")
+
+
+def test_an_onnxruntime_for_other_hardware_needs_no_replacement_without_a_gpu(machine) -> None:
+    machine(providers=(OPENVINO,))
+    assert choose_device("auto").reason == "running on the CPU (no NVIDIA GPU found)"
+
+
+@pytest.mark.parametrize(("requested", "system"), [("directml", "Windows"), ("coreml", "macOS")])
+def test_a_device_of_another_operating_system(
+    machine, monkeypatch: pytest.MonkeyPatch, requested: str, system: str
+) -> None:
+    machine()
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    with pytest.raises(DeviceError, match=f"exists on {system} only"):
+        choose_device(requested)
 
 
 def test_a_missing_gpu_is_an_error(machine) -> None:

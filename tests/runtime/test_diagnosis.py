@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from types import SimpleNamespace
+from collections.abc import Callable
+from pathlib import Path
 
 import onnxruntime
 import pytest
 from click.testing import CliRunner
+from helpers.fake_packages import fake_package
 
 from adcc_onnx.cli.command_group import main
-from adcc_onnx.runtime import cuda, cuda_diagnosis, devices, diagnosis
+from adcc_onnx.runtime import cuda, cuda_diagnosis, devices, onnxruntime_packages
 from adcc_onnx.runtime.device_trial import Trial
+from adcc_onnx.runtime.instruction_sets import instruction_sets
 
 CARD = cuda.Gpu("NVIDIA H100", 80 * 2**30)
 
@@ -22,10 +25,17 @@ def _run(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def _packages(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    found = [SimpleNamespace(metadata={"Name": name}) for name in names]
-    monkeypatch.setattr(diagnosis, "distributions", lambda: found)
-    monkeypatch.setattr(diagnosis, "version", lambda name: "1.0")
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Pretend that exactly these packages of onnxruntime and OpenCV are installed."""
+
+    def install(*names: str) -> None:
+        for name in names:
+            fake_package(tmp_path, name, "1.31.1")
+
+    monkeypatch.setattr(onnxruntime, "__version__", "1.31.1")
+    monkeypatch.setattr(onnxruntime_packages, "_folders", lambda: [tmp_path])
+    return install
 
 
 def _gpu(monkeypatch: pytest.MonkeyPatch, *missing: str, serves: int = 13) -> None:
@@ -47,21 +57,29 @@ def test_this_machine_is_examined() -> None:
     assert health["onnxruntime"]["version"] == onnxruntime.__version__
     assert health["onnxruntime"]["providers"] == onnxruntime.get_available_providers()
     assert health["onnxruntime"]["device"] == devices.choose_device("auto").reason
-    for line in ("python  ", "numpy  ", "providers  ", "--device auto  ", "kernels  "):
+    assert health["instruction_sets"] == instruction_sets()
+    for line in (
+        "python  ",
+        "instruction sets  ",
+        "numpy  ",
+        "providers  ",
+        "--device auto  ",
+        "kernels  ",
+    ):
         assert any(row.startswith(line) for row in text.splitlines()), line
 
 
-def test_a_machine_without_a_gpu_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_gpu_is_healthy(monkeypatch: pytest.MonkeyPatch, installed) -> None:
     monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver())
-    _packages(monkeypatch, "onnxruntime-gpu", "opencv-python")
+    installed("onnxruntime-gpu", "opencv-python")
     assert _run()[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("installed", "said"),
+    ("names", "said"),
     [
         (("onnxruntime", "onnxruntime-gpu"), "&& pip install onnxruntime-gpu"),
-        (("onnxruntime_openvino", "onnxruntime"), "&& pip install onnxruntime"),
+        (("onnxruntime_openvino", "onnxruntime"), "&& pip install onnxruntime-openvino"),
         (
             ("opencv-python", "opencv-python-headless"),
             "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python",
@@ -69,43 +87,41 @@ def test_a_machine_without_a_gpu_is_healthy(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_packages_that_overwrite_each_other(
-    monkeypatch: pytest.MonkeyPatch, installed: tuple[str, ...], said: str
+    monkeypatch: pytest.MonkeyPatch, installed, names: tuple[str, ...], said: str
 ) -> None:
     monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver())
-    _packages(monkeypatch, *installed)
+    installed(*names)
     status, text = _run()
     assert status == 1
     assert "2 packages of" in text and said in text
 
 
-def test_plugins_of_onnxruntime_do_not_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_of_onnxruntime_do_not_conflict(monkeypatch: pytest.MonkeyPatch, installed) -> None:
     monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver())
-    _packages(
-        monkeypatch, "onnxruntime-gpu", "onnxruntime-extensions", "onnxruntime-ep-nv-tensorrt-rtx"
-    )
+    installed("onnxruntime-gpu", "onnxruntime-extensions", "onnxruntime-ep-nv-tensorrt-rtx")
     assert _run()[0] == 0
 
 
-def test_a_gpu_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    _packages(monkeypatch, "onnxruntime-gpu")
+def test_a_gpu_without_its_libraries(monkeypatch: pytest.MonkeyPatch, installed) -> None:
+    installed("onnxruntime-gpu")
     _gpu(monkeypatch, "libcudnn.so.9")
     status, text = _run()
     assert status == 1
     assert "GPU 0" in text and "NVIDIA H100, 80 GiB, compute capability unknown" in text
-    assert "libcudart.so.13  found" in text
+    assert "libcudart.so.13     found" in text
     assert "problem: the GPU cannot be used: libcudnn.so.9 not found" in text
     assert "fix: pip install 'adcc-onnx[cuda]'" in text
 
 
-def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    _packages(monkeypatch, "onnxruntime-gpu")
+def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch, installed) -> None:
+    installed("onnxruntime-gpu")
     _gpu(monkeypatch, serves=12)
     status, text = _run()
     assert status == 1 and "fix: update the driver" in text
 
 
-def test_a_gpu_that_onnxruntime_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    _packages(monkeypatch, "onnxruntime-gpu")
+def test_a_gpu_that_onnxruntime_does_not_open(monkeypatch: pytest.MonkeyPatch, installed) -> None:
+    installed("onnxruntime-gpu")
     _gpu(monkeypatch)
     monkeypatch.setattr(devices, "run_trial", lambda *given: Trial(error="CUDA failure 46: busy"))
     status, text = _run()
@@ -113,12 +129,12 @@ def test_a_gpu_that_onnxruntime_does_not_open(monkeypatch: pytest.MonkeyPatch) -
     assert "fix: end the processes that hold it, or reinstall onnxruntime" in text
 
 
-def test_an_onnxruntime_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_onnxruntime_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch, installed) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    _packages(monkeypatch, "onnxruntime-gpu")
+    installed("onnxruntime-gpu")
     status, text = _run()
     assert status == 1
-    assert "fix: pip install --force-reinstall onnxruntime-gpu" in text
+    assert "fix: pip install --force-reinstall --no-deps onnxruntime-gpu" in text
 
 
 def test_kernels_that_do_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from scipy import stats
 from adcc_onnx.statistics.paired_tests import (
     holm_correction,
     paired_difference,
+    pairwise_differences,
+    pairwise_p_values,
     permutation_p_values,
 )
 from adcc_onnx.statistics.resampling import Resampling
@@ -145,3 +147,19 @@ def test_holm_must_count_all_pairs_if_the_data_choose_the_best() -> None:
     with_the_best = false_positive_rate(methods=6, images=50, times=400, all_pairs=False)
     all_pairs = false_positive_rate(methods=6, images=50, times=400, all_pairs=True)
     assert all_pairs <= 0.05 < with_the_best
+
+
+def test_all_pairs_at_once_are_the_pairs_one_by_one() -> None:
+    """Scipy tests each pair of these ADCCs on its own in `test_p_equals_scipys` and its kind."""
+    methods = np.stack([explained(np.random.default_rng(seed), 30) for seed in range(4)])
+    settings = Resampling(permutations=999, replicates=200)
+    pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
+    alone = [
+        permutation_p_values(methods[i], methods[j : j + 1], adcc_of, settings) for i, j in pairs
+    ]
+    found = pairwise_p_values(methods, adcc_of, settings)
+    np.testing.assert_allclose(found, np.concatenate(alone), atol=1e-12)
+    for (i, j), one in zip(pairs, pairwise_differences(methods, adcc_of, settings), strict=True):
+        wanted = paired_difference(methods[i], methods[j], adcc_of, settings)
+        assert one.value == pytest.approx(wanted.value, abs=1e-12)
+        assert one.interval == pytest.approx(wanted.interval, abs=1e-12)

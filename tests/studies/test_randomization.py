@@ -14,7 +14,7 @@ from adcc_onnx.graph.programs.randomize_weights import randomize_weights, weight
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.studies.randomization import randomization_check
 
 

@@ -15,6 +15,8 @@ import adcc_onnx as adcc
 from adcc_onnx.cli.command_group import main
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.images.sources.open_images import open_arrays
+from adcc_onnx.report.diagnosis_report import instruction_sets_text
+from adcc_onnx.runtime.instruction_sets import instruction_sets
 from adcc_onnx.studies.throughput import deviations, measure_throughput, random_images
 
 LIVE = 4  # channels of the small model
@@ -55,8 +57,10 @@ def test_the_command(tmp_path: Path) -> None:
     words += ["--device", "cpu", "--batch-size", "2"]
     found = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
     assert found["methods"] == ["gradcam"] and found["passes"] == {"gradients": 2}
+    assert found["instruction_sets"] == instruction_sets()
     lines = CliRunner().invoke(main, words).stdout.splitlines()
-    assert lines[2].split() == ["passes", "per", "image", "2", "gradients"]
+    assert lines[1] == f"instruction sets  {instruction_sets_text(instruction_sets())}"
+    assert lines[3].split() == ["passes", "per", "image", "2", "gradients"]
 
 
 def test_half_precision_is_measured_against_float32(tmp_path: Path) -> None:

@@ -76,9 +76,10 @@ def gradients(
     results = []
     for value, gradient in zip(wrt, _backpropagate(builder, {score: seed}, wrt), strict=True):
         if gradient is None:
+            name = "the image" if value.is_graph_input() else f"'{value.name}'"
             raise NoGradientPathError(
-                f"the scores do not depend on '{value.name}' through operators that have a "
-                "gradient; choose another layer (`adcc-onnx inspect` lists them)"
+                f"the scores do not depend on {name} through operators that have a gradient; "
+                "choose another layer (`adcc-onnx inspect` lists them)"
             )
         results.append(gradient)
     if any(node.op_type == "Sign" for node in path_nodes([score], wrt)):

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import LayerShapeError
 from adcc_onnx.graph.autodiff.builder import QUANTIZED, Dim, dims_of
+from adcc_onnx.graph.autodiff.gradient import path_nodes
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layer_lookup import INPUT_LAYER
 from adcc_onnx.graph.classifier.layers import Layer, make_layer
@@ -31,6 +32,9 @@ _PROJECTION = {"Add", "BatchNormalization", "Flatten", "Gemm", "MatMul", *_MOVES
 
 # Operators that take single tokens.
 _SELECTIONS = {"Gather", "Slice", "Split"}
+
+# Operators that sum over channels with weights.
+_MIX_CHANNELS = {"Conv", "Einsum", "Gemm", "MatMul"}
 
 _CHANGE = "(--layer NAME chooses another)"
 
@@ -80,7 +84,7 @@ def choose_default(classifier: Classifier) -> DefaultLayer:
         if entering is None:
             reason = "the last tokens before pooling"
         value = entering or value
-    elif classifier.classes == _channels(value, layouts[value]):
+    elif _are_class_maps(classifier, value, layouts[value]):
         value = _input_of_class_maps(value)
         reason = "the last feature map before the one whose channels are the classes"
     layer = make_layer(classifier, value, value.name or "", layouts)
@@ -144,6 +148,14 @@ def _as_feature_map(value: ir.Value, layouts: dict[ir.Value, str]) -> ir.Value:
         moves = node is not None and node.op_type in ("Reshape", "Transpose", "Flatten", "Squeeze")
         current = node.inputs[0] if node is not None and moves else None
     return value
+
+
+def _are_class_maps(classifier: Classifier, value: ir.Value, layout: str) -> bool:
+    """Whether the channels of a feature map are the classes: nothing behind it mixes them."""
+    if classifier.classes != _channels(value, layout):
+        return False
+    behind = path_nodes([classifier.logits], [value])
+    return not any(node.op_type in _MIX_CHANNELS for node in behind)
 
 
 def _channels(value: ir.Value, layout: str) -> Dim:

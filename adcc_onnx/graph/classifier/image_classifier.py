@@ -11,6 +11,7 @@ from adcc_onnx.graph.autodiff.builder import Dim, dims_of
 from adcc_onnx.graph.autodiff.gradient import path_nodes
 from adcc_onnx.graph.classifier.image_input import find_image_input, image_layout
 from adcc_onnx.graph.classifier.score_head import find_score_head
+from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.resolve_shapes import resolve_shapes
 
 
@@ -136,6 +137,7 @@ def read_classifier(
     image = find_image_input(model, size, layout, other_inputs)
     if 0 in (dims_of(image) or ())[1:]:
         raise NoImageInputError(f"the image input '{image.name}' has no pixels: a size of it is 0")
+    _infer_rows(model, image)
     resolve_shapes(model, image)
     head = find_score_head(model, image, scores_output)
     kind = scores_kind or head.kind
@@ -151,3 +153,17 @@ def read_classifier(
         head.reason,
         kind == "probabilities" and head.logits is head.scores,
     )
+
+
+def _infer_rows(model: ir.Model, image: ir.Value) -> None:
+    """Infer all shapes again if an output declares a number of rows, but the image does not.
+
+    Some converters (those of Core ML models) declare one row of scores for any number of images.
+    """
+    if isinstance((dims_of(image) or (None,))[0], int):
+        return
+    if any(isinstance((dims_of(output) or (None,))[0], int) for output in model.graph.outputs):
+        for node in model.graph:
+            for value in node.outputs:
+                value.shape = None
+        infer_shapes(model)

@@ -110,6 +110,8 @@ def find_image_input(
     hint = ""
     if len(found) > 1:
         hint = "; fix all but one by --set NAME=VALUE|FILE.npy"
+    elif not found and any(_rank(value) == 4 for value in inputs):
+        hint = "; images are numbers of type float, float16, double or uint8"
     elif found:
         hint = "; the file does not say its shape: give --size HxW"
     raise NoImageInputError(
@@ -153,6 +155,15 @@ def replaced_input(image: ir.Value) -> ir.Value | None:
     if image.name != PIXELS:
         return None
     return next(node.outputs[0] for node in image.consumers() if node.name == PIXELS)
+
+
+def own_name(value: ir.Value) -> str:
+    """Return the name of a value in the user's file, also of an image input that was replaced.
+
+    Args:
+        value: A value of a classifier's graph.
+    """
+    return (replaced_input(value) or value).name or ""
 
 
 def image_layout(image: ir.Value) -> str:

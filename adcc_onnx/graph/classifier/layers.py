@@ -11,6 +11,7 @@ import onnx_ir as ir
 from adcc_onnx.errors import LayerShapeError
 from adcc_onnx.graph.autodiff.builder import dims_of
 from adcc_onnx.graph.classifier.image_classifier import Classifier
+from adcc_onnx.graph.classifier.image_input import own_name, replaced_input
 from adcc_onnx.graph.classifier.layer_lookup import find_value
 from adcc_onnx.graph.classifier.layouts import MAP_LAYOUTS, TOKEN_LAYOUTS, infer_layouts
 from adcc_onnx.graph.passes.dequantize import REWRITTEN
@@ -60,7 +61,10 @@ def read_layer(classifier: Classifier, name: str) -> Layer:
         UnknownLayerError: The model has no layer of this name.
         LayerShapeError: The layer cannot be turned into a map of height by width.
     """
-    return make_layer(classifier, find_value(classifier.model, name), name)
+    value = find_value(classifier.model, name)
+    if value is replaced_input(classifier.image):
+        value = classifier.image
+    return make_layer(classifier, value, name)
 
 
 def explainable_layers(classifier: Classifier) -> list[Layer]:
@@ -75,7 +79,7 @@ def explainable_layers(classifier: Classifier) -> list[Layer]:
         if (value.name or "").startswith(REWRITTEN):
             continue
         try:
-            layer = make_layer(classifier, value, value.name or "", layouts)
+            layer = make_layer(classifier, value, own_name(value), layouts)
         except LayerShapeError:
             continue
         if math.prod(layer.grid) > 1:

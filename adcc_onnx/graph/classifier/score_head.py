@@ -16,6 +16,7 @@ import onnx_ir as ir
 from adcc_onnx.errors import AdccWarning, NoClassScoresError, did_you_mean
 from adcc_onnx.graph.autodiff.builder import dims_of
 from adcc_onnx.graph.classifier.image_input import describe_values
+from adcc_onnx.graph.passes.custom_shapes import CLASSIFIERS, DOMAIN
 from adcc_onnx.graph.passes.resolve_shapes import shapes_at
 
 # Operators that change the shape or the element type of the scores, but not the scores.
@@ -45,7 +46,7 @@ _SCORE_WORDS = re.compile(r"logit|prob|score|class|softmax|pred|\bcls|\bfc\b")
 _AUXILIARY_WORDS = re.compile(r"aux")
 _EMBEDDING_WORDS = re.compile(r"embed|feature|descriptor|latent")
 _REGRESSION_WORDS = re.compile(
-    r"bbox|boxes|landmark|keypoint|pose|angle|\bage\b|depth|coord|offset|regress"
+    r"bbox|boxes|landmark|keypoint|pose|angle|yaw|pitch|\bage\b|depth|coord|offset|regress"
 )
 _TRIAL_BATCH = 8
 
@@ -113,9 +114,13 @@ def find_logits(scores: ir.Value) -> tuple[str, ir.Value]:
         The kind of the scores (see `ScoreHead.kind`), and the logits.
     """
     value, logits = scores, scores
+    if _are_probabilities_of_an_estimator(_producer(scores)):
+        return "probabilities", scores
     while (node := value.producer()) is not None and node.domain == "" and node.inputs[0]:
         if node.op_type in _KINDS:
             return _KINDS[node.op_type], node.inputs[0]
+        if (shares := _normalized_shares(node)) is not None:
+            return "probabilities", _logits_of_shares(shares) or scores
         if node.op_type not in _PASS_THROUGH:
             break
         value = node.inputs[0]
@@ -124,11 +129,47 @@ def find_logits(scores: ir.Value) -> tuple[str, ir.Value]:
     return "logits", logits
 
 
+def _normalized_shares(node: ir.Node) -> ir.Value | None:
+    """The numbers that a node divides by their sum; None if it does something else."""
+    if node.op_type != "Div" or node.inputs[1] is None:
+        return None
+    total = node.inputs[1].producer()
+    while total is not None and total.op_type in ("Clip", "Max") and total.inputs[0] is not None:
+        total = total.inputs[0].producer()
+    if total is None or total.op_type not in ("ReduceSum", "ReduceL1"):
+        return None
+    return node.inputs[0] if total.inputs[0] is node.inputs[0] else None
+
+
+def _logits_of_shares(shares: ir.Value) -> ir.Value | None:
+    """The logits of probabilities that a softmax or exponentials give; None for other numbers."""
+    node = shares.producer()
+    if node is None or node.op_type not in ("Exp", "Softmax") or node.inputs[0] is None:
+        return None
+    shifted = node.inputs[0].producer()
+    if node.op_type == "Exp" and shifted is not None and shifted.op_type == "Sub":
+        logits, maximum = shifted.inputs
+        largest = None if maximum is None else maximum.producer()
+        if largest is not None and largest.op_type == "ReduceMax" and largest.inputs[0] is logits:
+            return logits
+    return node.inputs[0]
+
+
+def _are_probabilities_of_an_estimator(node: ir.Node | None) -> bool:
+    """Whether a tree ensemble or a support vector machine gives probabilities, not votes."""
+    if node is None or node.domain != DOMAIN or node.op_type not in CLASSIFIERS:
+        return False
+    transformed = node.attributes.get_string("post_transform", "NONE") != "NONE"
+    if node.op_type == "SVMClassifier" or transformed:
+        return True
+    return min(node.attributes.get_floats("class_weights", [0.0]), default=0.0) >= 0
+
+
 def _head_of(
     output: ir.Value, image: ir.Value, named: bool
 ) -> Iterable[tuple[ir.Value, ScoreHead]]:
     """The scores that an output holds or was decided from; none if it has no such shape."""
-    scores = _before_decision(output) or output
+    scores = _before_quantization(_before_decision(output) or output)
     if scores.dtype not in _SCORE_TYPES:
         return
     count = _class_count(scores, image)
@@ -150,6 +191,13 @@ def _before_decision(output: ir.Value) -> ir.Value | None:
         index = _AFTER_DECISION.get(node.op_type, 0 if node.op_type in _PASS_THROUGH else -1)
         value = node.inputs[index] if 0 <= index < len(node.inputs) else None
     return None
+
+
+def _before_quantization(scores: ir.Value) -> ir.Value:
+    """The floating-point scores of a model that returns integers."""
+    node = scores.producer()
+    quantized = node is not None and node.op_type == "QuantizeLinear" and not node.domain
+    return node.inputs[0] or scores if quantized and node is not None else scores
 
 
 def _class_count(scores: ir.Value, image: ir.Value) -> int | None:

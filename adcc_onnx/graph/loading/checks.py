@@ -125,7 +125,7 @@ def _check_versions(model: ir.Model) -> None:
         if version > supported:
             raise ModelError(
                 f"the model has opset {version}, but the installed onnx supports opsets up to "
-                f"{supported}: pip install --upgrade onnx onnxruntime-gpu"
+                f"{supported}: pip install --upgrade onnx, and upgrade your onnxruntime, too"
             )
         if version < 1:
             raise ModelError(f"the model is malformed: there is no opset {version}")

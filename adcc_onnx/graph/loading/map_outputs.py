@@ -8,10 +8,12 @@ else in this package can represent a value that is not a tensor.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import onnx
 import onnx_ir as ir
 
+_LONGEST_SEQUENCE = 64  # in tensors
 CLASS_NAMES = "adcc_onnx.class_names"  # metadata of a model: a JSON list of class names
 
 
@@ -31,9 +33,12 @@ def replace_map_outputs(proto: onnx.ModelProto) -> None:
         if _is_tensor(output):
             outputs.append(output)
             continue
-        scores, names = _before_map(producers.get(output.name))
-        if scores and scores not in {known.name for known in [*outputs, *graph.output]}:
-            outputs.append(onnx.helper.make_empty_tensor_value_info(scores))
+        tensors, names = _before_map(producers.get(output.name), producers)
+        known = {value.name for value in [*outputs, *graph.output]}
+        outputs += map(
+            onnx.helper.make_empty_tensor_value_info,
+            [name for name in dict.fromkeys(tensors) if name and name not in known],
+        )
         if names:
             _keep_class_names(proto, names)
     if len(outputs) == len(graph.output) and all(map(_is_tensor, graph.output)):
@@ -65,18 +70,24 @@ def _is_tensor(value: onnx.ValueInfoProto) -> bool:
     return value.type.WhichOneof("value") in (None, "tensor_type")
 
 
-def _before_map(node: onnx.NodeProto | None) -> tuple[str, list[str]]:
-    """The tensor that a map or sequence is made of, and the class names in its attributes."""
-    if node is None or not node.input:
-        return "", []
-    if node.op_type != "ZipMap":
-        # A sequence of one tensor, as SequenceConstruct makes it.
-        single = node.op_type == "SequenceConstruct" and len(node.input) == 1
-        return (node.input[0] if single else ""), []
+def _before_map(
+    node: onnx.NodeProto | None, producers: Mapping[str, onnx.NodeProto]
+) -> tuple[list[str], list[str]]:
+    """The tensors that a map or sequence is made of, and the class names in its attributes."""
+    inserted: list[str] = []
+    for _ in range(_LONGEST_SEQUENCE):
+        if node is None or node.op_type != "SequenceInsert" or len(node.input) < 2:
+            break
+        inserted.insert(0, node.input[1])
+        node = producers.get(node.input[0])
+    if node is not None and node.op_type == "SequenceConstruct":
+        return [*node.input, *inserted], []
+    if node is None or node.op_type != "ZipMap" or not node.input:
+        return inserted, []
     for attribute in node.attribute:
         if attribute.name == "classlabels_strings" and attribute.strings:
-            return node.input[0], [text.decode("utf-8", "replace") for text in attribute.strings]
-    return node.input[0], []
+            return [node.input[0]], [t.decode("utf-8", "replace") for t in attribute.strings]
+    return [node.input[0]], []
 
 
 def _keep_class_names(proto: onnx.ModelProto, names: list[str]) -> None:
@@ -87,13 +98,13 @@ def _keep_class_names(proto: onnx.ModelProto, names: list[str]) -> None:
 
 def _drop_unused_maps(graph: onnx.GraphProto) -> None:
     """Remove the nodes that made the dropped outputs."""
-    used = {value.name for value in graph.output} | {i for node in graph.node for i in node.input}
+    used = {value.name for value in graph.output}
     makers = ("ZipMap", "SequenceConstruct", "SequenceInsert", "SequenceEmpty")
-    kept = [
-        node
-        for node in graph.node
-        if node.op_type not in makers or any(name in used for name in node.output)
-    ]
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):
+        if node.op_type not in makers or any(name in used for name in node.output):
+            kept.insert(0, node)
+            used.update(node.input)
     _assign(graph.node, kept)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, Builder, Tensor
+from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, Builder, Tensor, dims_of
 from adcc_onnx.graph.autodiff.call import DetachedNode, UnsupportedNodeError
 from adcc_onnx.graph.autodiff.node_shapes import infer_outputs
 from adcc_onnx.graph.autodiff.rules.rule_registry import find_rule
+
+DOMAIN = "ai.onnx.ml"
+CLASSIFIERS = {"SVMClassifier", "TreeEnsembleClassifier"}
+_LABELS = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 
 
 def infer_custom_shapes(model: ir.Model) -> None:
@@ -18,7 +22,9 @@ def infer_custom_shapes(model: ir.Model) -> None:
     for node in model.graph:
         if all(value.shape is not None for value in node.outputs):
             continue
-        if _is_standard(node):
+        if node.domain == DOMAIN:
+            _infer_classifier(node)
+        elif _is_standard(node):
             infer_outputs(node, opset)
         else:
             _infer_by_decomposition(node)
@@ -26,6 +32,19 @@ def infer_custom_shapes(model: ir.Model) -> None:
 
 def _is_standard(node: ir.Node) -> bool:
     return node.domain in ("", "ai.onnx")
+
+
+def _infer_classifier(node: ir.Node) -> None:
+    """The labels and scores of trees and support vector machines have one row per row of data."""
+    labels = next((node.attributes[name] for name in _LABELS if name in node.attributes), None)
+    if node.op_type not in CLASSIFIERS or labels is None or len(node.outputs) < 2:
+        return
+    if node.op_type == "SVMClassifier" and "prob_a" not in node.attributes:
+        return  # it votes between pairs of classes
+    rows = (dims_of(node.inputs[0]) if node.inputs[0] is not None else None) or (None,)
+    scores = node.outputs[1]
+    scores.shape = ir.Shape([rows[0], len(labels.value)])
+    scores.type = ir.TensorType(ir.DataType.FLOAT)
 
 
 def _infer_by_decomposition(node: ir.Node) -> None:

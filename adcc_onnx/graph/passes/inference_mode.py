@@ -31,9 +31,10 @@ def use_inference_mode(model: ir.Model) -> None:
     switched = [_name_of(node) for node in model.graph if _switch(model.graph, node)]
     if switched:
         shown = ", ".join(switched[:3]) + (", ..." if len(switched) > 3 else "")
+        count = "1 operator is" if len(switched) == 1 else f"{len(switched)} operators are"
         warnings.warn(
-            f"{len(switched)} operators are in training mode ({shown}): they run in inference "
-            "mode here; export the model after `model.eval()`",
+            f"{count} in training mode ({shown}) and will run in inference mode here; export the "
+            "model after `model.eval()`",
             AdccWarning,
             stacklevel=2,
         )

@@ -12,6 +12,8 @@ from adcc_onnx.graph.autodiff.builder import Builder, Tensor
 from adcc_onnx.graph.autodiff.call import Call
 
 _SLICE_OPSET = 10  # the first opset in which a Slice takes its limits as inputs
+_AXES_OPSET = 9  # the first opset in which a MeanVarianceNormalization names its axes
+_AXES_INPUT_OPSET = 18  # the first opset in which a ReduceMean takes its axes as an input
 _END = 2**31 - 1
 
 
@@ -33,7 +35,10 @@ def rewrite_old_operators(model: ir.Model) -> None:
         old = node.outputs[0]
         with builder.scope(node.name):
             call = Call(builder, node)
-            result = _crop(call, opset) if node.op_type == "Crop" else _REWRITES[node.op_type](call)
+            if node.op_type in _REWRITES_BY_OPSET:
+                result = _REWRITES_BY_OPSET[node.op_type](call, opset)
+            else:
+                result = _REWRITES[node.op_type](call)
         new = result.value
         new.shape = old.shape or new.shape
         old.replace_all_uses_with(new, replace_graph_outputs=True)
@@ -56,7 +61,7 @@ def _is_old(node: ir.Node, opset: int) -> bool:
             "experimental operator of early ONNX that this package does not know: export the "
             "model again with a newer exporter"
         )
-    return node.op_type in _REWRITES or node.op_type == "Crop"
+    return node.op_type in _REWRITES or node.op_type in _REWRITES_BY_OPSET
 
 
 def _number(n: Call, name: str, default: float) -> float:
@@ -85,6 +90,22 @@ def _thresholded_relu(n: Call) -> Tensor:
     return n[0] * (n[0] > _number(n, "alpha", 1.0)).cast(n[0].dtype)
 
 
+def _mean_variance_normalization(n: Call, opset: int) -> Tensor:
+    """Subtract the mean over some axes, and divide by the standard deviation."""
+    space = [1, 2, 3] if n.attribute("across_channels", 0) else [2, 3]
+    axes = space if opset < _AXES_OPSET else list(n.attribute("axes", [0, 2, 3]))
+
+    def mean(x: Tensor) -> Tensor:
+        if opset < _AXES_INPUT_OPSET:
+            return x.op("ReduceMean", axes=axes, keepdims=1)
+        return x.mean(axes)
+
+    centered = n[0] - mean(n[0])
+    if not n.attribute("normalize_variance", 1):
+        return centered
+    return centered / (mean(centered * centered).op("Sqrt") + 1e-9)
+
+
 def _crop(n: Call, opset: int) -> Tensor:
     """Cut off borders (left, top, right, bottom), or cut out a size (height, width)."""
     left, top, right, bottom = (int(size) for size in n.attribute("border", [0, 0, 0, 0]))
@@ -106,5 +127,9 @@ _REWRITES: dict[str, Callable[[Call], Tensor]] = {
     "ParametricSoftplus": _parametric_softplus,
     "ScaledTanh": _scaled_tanh,
     "ThresholdedRelu": _thresholded_relu,
+}
+_REWRITES_BY_OPSET: dict[str, Callable[[Call, int], Tensor]] = {
+    "Crop": _crop,
+    "MeanVarianceNormalization": _mean_variance_normalization,
 }
 _REFUSED = {"ATen", "DynamicSlice", "GRUUnit", "GivenTensorFill", "Fill", "ConstantFill"}

@@ -42,7 +42,8 @@ def release_resizes(model: ir.Model) -> None:
 def _hold(graph: ir.Graph, node: ir.Node) -> None:
     old, scales = node.outputs[0], node.inputs[1] if len(node.inputs) > 1 else None
     if scales is None:  # an attribute before opset 9
-        numbers = np.array(node.attributes.get_floats("scales", []), np.float32)
+        sides = [node.attributes.get_float(f"{side}_scale", 1.0) for side in ("height", "width")]
+        numbers = np.array(node.attributes.get_floats("scales", [1.0, 1.0, *sides]), np.float32)
         scales = ir.val(f"{old.name}/scales", const_value=ir.tensor(numbers))
         graph.register_initializer(scales)
     constant = ir.convenience.get_const_tensor(scales)

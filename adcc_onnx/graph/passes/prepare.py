@@ -17,6 +17,7 @@ from adcc_onnx.graph.passes.dequantize import dequantize
 from adcc_onnx.graph.passes.fold_constants import fold_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.inference_mode import fix_random_operators, use_inference_mode
+from adcc_onnx.graph.passes.machine_learning import rewrite_machine_learning
 from adcc_onnx.graph.passes.old_operators import rewrite_old_operators
 from adcc_onnx.graph.passes.strided_views import rewrite_strided_views
 from adcc_onnx.graph.passes.upgrade_opset import upgrade_opset
@@ -65,6 +66,7 @@ def _simplify(model: ir.Model) -> None:
     """Lift and fold constants, dequantize operators and infer shapes, in place."""
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     use_inference_mode(model)
+    rewrite_machine_learning(model)
     dequantize(model)
     model.graph.sort()
     infer_shapes(model)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import onnx
 import onnx_ir as ir
 from onnx import version_converter
 
-from adcc_onnx.errors import ModelError
+from adcc_onnx.errors import ModelError, first_line
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, dims_of
+from adcc_onnx.graph.passes.first_opsets import (
+    BROADCASTING_OPSET,
+    INFERRED_OPSET,
+    upgrade_first_opsets,
+    write_out_broadcasts,
+)
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.old_resizes import hold_resizes, release_resizes
 
@@ -41,7 +48,6 @@ def upgrade_opset(model: ir.Model) -> ir.Model:
         return model
     # Before IR version 4, every initializer had to be an input too; it no longer is.
     model.ir_version = max(model.ir_version, _IR_VERSION)
-    last_axis = _softmaxes_over_the_last_axis(model) if version < _SOFTMAX_OPSET else {}
     hold_resizes(model, version)
     weights = _take_weights(model)
     node_info = {
@@ -50,12 +56,17 @@ def upgrade_opset(model: ir.Model) -> ir.Model:
         for output in node.outputs
     }
     try:
+        if version < INFERRED_OPSET:
+            upgrade_first_opsets(model)
+        last_axis = _softmaxes_over_the_last_axis(model) if version < _SOFTMAX_OPSET else {}
+        if version < BROADCASTING_OPSET:
+            write_out_broadcasts(model)
         proto: onnx.ModelProto = ir.to_proto(model)
         upgraded = ir.from_proto(version_converter.convert_version(proto, LOWEST_OPSET))
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"operators of opset {version} cannot be upgraded to opset {LOWEST_OPSET}: {reason}"
+            f"operators of opset {version} cannot be upgraded to opset {LOWEST_OPSET}: "
+            f"{_why_not_converted(error)}"
         ) from error
     release_resizes(upgraded)
     _put_weights(upgraded, weights)
@@ -67,6 +78,17 @@ def upgrade_opset(model: ir.Model) -> ir.Model:
     _restore_softmaxes(upgraded.graph, last_axis)
     _make_node_names_unique(upgraded.graph)
     return upgraded
+
+
+def _why_not_converted(error: Exception) -> str:
+    """Say what the converter failed at, without the place in its source."""
+    unknown = re.search(r"No Adapter .*\bfor (\w+)", str(error))
+    if unknown is not None:
+        return (
+            f"ONNX's converter does not know operator {unknown[1]}; export the model again with a "
+            "newer exporter"
+        )
+    return re.sub(r"^\S+\.(?:h|cc):\d+: ", "", first_line(error))
 
 
 def _softmaxes_over_the_last_axis(model: ir.Model) -> dict[str, str]:

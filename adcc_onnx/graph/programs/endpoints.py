@@ -16,6 +16,7 @@ from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
 
 # The name, the value and the shape of an output; the shape is None if it is unknown.
 Output = tuple[str, Tensor, Sequence[Dim] | None]
+_SMALLEST_PROBABILITY = 1e-30
 
 
 def image_input(classifier: Classifier, batch: Dim = None) -> ir.Value:
@@ -75,7 +76,7 @@ def class_scores(builder: Builder, classifier: Classifier, scores: str = "logits
     logits = builder.upcast(classifier.logits)
     if classifier.holds_probabilities:
         # The graph has probabilities but no softmax: their logarithm serves as logits.
-        logits = _log_odds(logits) if classifier.binary else logits.op("Log")
+        logits = _log_odds(logits) if classifier.binary else _log(logits)
     flat = logits
     if len(dims_of(classifier.logits) or ()) != 2:
         flat = logits.reshape([-1, 1] if classifier.binary else [0, classifier.classes])
@@ -88,7 +89,13 @@ def class_scores(builder: Builder, classifier: Classifier, scores: str = "logits
 
 def _log_odds(probability: Tensor) -> Tensor:
     """log(p / (1 - p))."""
-    return probability.op("Log") - (1.0 - probability).op("Log")
+    return _log(probability) - _log(1.0 - probability)
+
+
+def _log(probability: Tensor) -> Tensor:
+    """log(p), finite where p is 0, as trees give it."""
+    smallest = probability.builder.constant(_SMALLEST_PROBABILITY, probability.dtype)
+    return probability.op("Max", smallest).op("Log")
 
 
 def one_hot(score: Tensor, target: Tensor) -> Tensor:

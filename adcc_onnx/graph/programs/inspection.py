@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx_ir as ir
 
-from adcc_onnx.errors import AdccWarning, ModelError, NoGradientRuleError
+from adcc_onnx.errors import ModelError, NoGradientRuleError, warnings_as_notes
 from adcc_onnx.graph.autodiff.builder import LOWEST_OPSET, QUANTIZED, Builder, dims_of
 from adcc_onnx.graph.autodiff.gradient import all_inputs, gradients, missing_rules
 from adcc_onnx.graph.classifier.default_layer import choose_default
 from adcc_onnx.graph.classifier.fixed_inputs import InputValues
 from adcc_onnx.graph.classifier.image_classifier import Classifier
-from adcc_onnx.graph.classifier.image_input import has_certain_layout
+from adcc_onnx.graph.classifier.image_input import has_certain_layout, own_name
 from adcc_onnx.graph.classifier.layer_lookup import module_paths
 from adcc_onnx.graph.classifier.layers import Layer, explainable_layers
 from adcc_onnx.graph.classifier.opening import open_classifier, read_open_source, read_source
@@ -36,6 +34,7 @@ def inspect(
     layout: str | None = None,
     scores_kind: str | None = None,
     file: FileDescription | None = None,
+    known: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Describe a classifier, in a form that can be written as JSON.
 
@@ -49,6 +48,7 @@ def inspect(
         layout: The layout of the image input, "NCHW" or "NHWC"; inferred from its shape if None.
         scores_kind: The kind of scores (see `Classifier`); inferred from the graph if None.
         file: The file that a classifier was read from.
+        known: The warnings that were given when a classifier was read; they become notes.
 
     Returns:
         A dictionary with the keys `opset`, `domains` (the versions of other operator domains),
@@ -70,8 +70,8 @@ def inspect(
         >>> found["default"]["reason"]
         'the last feature map before pooling or flattening'
     """
-    notes: list[str] = []
-    with _warnings_as_notes(notes):
+    notes = list(known)
+    with warnings_as_notes(notes):
         opened = model
         if not isinstance(model, Classifier):
             source = read_source(model)
@@ -80,28 +80,14 @@ def inspect(
         classifier = open_classifier(opened, size, scores_output)
         found = _describe_classifier(classifier, notes)
     if layout is None and not has_certain_layout(classifier.image):
+        name = own_name(classifier.image)
         notes.append(
-            f"the layout {classifier.layout} of the input '{classifier.image.name}' is a guess: "
-            "its shape does not show where the channels are (the key `layout` in a card sets it)"
+            f"the layout {classifier.layout} of the input '{name}' is a guess: its shape does not "
+            "show where the channels are (the key `layout` in a card sets it)"
         )
     if classifier.scores_reason:
         notes.append(classifier.scores_reason)
     return {**_describe_file(file, classifier), **found, "notes": list(dict.fromkeys(notes))}
-
-
-@contextmanager
-def _warnings_as_notes(notes: list[str]) -> Iterator[None]:
-    """Append the text of our own warnings to the notes; other warnings are left as they are."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", AdccWarning)
-        yield
-    for warning in caught:
-        if issubclass(warning.category, AdccWarning):
-            notes.append(str(warning.message))
-        else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
 
 
 def _describe_file(file: FileDescription | None, classifier: Classifier) -> dict[str, Any]:
@@ -150,9 +136,10 @@ def _describe_default(classifier: Classifier, notes: list[str]) -> dict[str, Any
     except ModelError as error:
         notes.append(f"{error}; methods on pixels need no layer")
         return None
+    name = own_name(default.layer.value)
     if default.guess:
-        notes.append(f"the default layer '{default.layer.name}' is {default.reason}")
-    return {"name": default.layer.name, "reason": default.reason, "guess": default.guess}
+        notes.append(f"the default layer '{name}' is {default.reason}")
+    return {"name": name, "reason": default.reason, "guess": default.guess}
 
 
 def _describe_value(value: ir.Value) -> dict[str, Any]:
@@ -163,7 +150,7 @@ def _describe_value(value: ir.Value) -> dict[str, Any]:
 
 def _describe_image(classifier: Classifier) -> dict[str, Any]:
     return {
-        "name": classifier.image.name,
+        "name": own_name(classifier.image),
         "layout": classifier.layout,
         "size": None if classifier.size is None else list(classifier.size),
     }

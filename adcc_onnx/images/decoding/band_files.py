@@ -7,17 +7,19 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image
 
 from adcc_onnx.errors import ImageError, first_line
 from adcc_onnx.images.decoding.decode import MAX_PIXELS, open_encoded
+from adcc_onnx.images.decoding.multiband_tiff import is_tiff, read_multiband_tiff
+from adcc_onnx.images.decoding.npy_header import read_npy_header
 from adcc_onnx.images.pixel_arrays import BandImage, RGBImage
 
 NPY_SUFFIX = ".npy"
 # Formats whose images have one or three bands only.
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".bmp", ".gif", ".ppm")
+_MOST_BANDS_OF_PILLOW = 4
 _NPY_MAGIC = b"\x93NUMPY"
 _GRAY_MODES = ("1", "L", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
@@ -47,7 +49,9 @@ def decode_bands(data: bytes, name: str, bands: int) -> BandImage:
         ImageError: The file is damaged, or has another number of bands.
     """
     if is_npy(data):
-        return _with_bands_last(read_npy(data, name), name, bands)
+        return bands_of_array(read_npy(data, name), name, bands)
+    if is_tiff(data) and bands > _MOST_BANDS_OF_PILLOW and not _opens_in_pillow(data):
+        return bands_of_array(read_multiband_tiff(data, name), name, bands)
     with open_encoded(data, name) as image:
         pages = getattr(image, "n_frames", 1)
         found = pages if image.mode in _GRAY_MODES else len(image.getbands())
@@ -71,7 +75,22 @@ def rgb_of_npy(data: bytes, name: str) -> RGBImage:
     Raises:
         ImageError: The file is damaged, or holds another array.
     """
-    array = read_npy(data, name)
+    return rgb_of_array(read_npy(data, name), name)
+
+
+def rgb_of_array(array: NDArray[Any], name: str) -> RGBImage:
+    """Take an array as a photo.
+
+    Args:
+        array: The pixels, uint8 [H, W, 3], or uint8 [H, W] or [H, W, 1] for grayscale.
+        name: Name of the image, for error messages.
+
+    Returns:
+        RGB pixels, uint8 [H, W, 3].
+
+    Raises:
+        ImageError: It is another array.
+    """
     if array.dtype == np.uint8 and array.ndim == 2:
         return np.repeat(array[:, :, None], 3, axis=2)
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] in (1, 3):
@@ -97,13 +116,10 @@ def read_npy(data: bytes, name: str) -> NDArray[Any]:
     """
     try:
         stream = io.BytesIO(data)
-        read = {
-            (1, 0): npy.read_array_header_1_0,
-            (2, 0): npy.read_array_header_2_0,
-        }[npy.read_magic(stream)]
-        shape, fortran, dtype = read(stream)
-    except Exception as error:  # numpy raises all kinds of errors on damaged headers
+        header = read_npy_header(stream)
+    except ValueError as error:
         raise ImageError(f"{name}: damaged .npy file ({first_line(error)})") from error
+    shape, dtype = header.shape, header.dtype
     if dtype.kind not in "uif" or len(shape) not in (2, 3) or 0 in shape:
         raise ImageError(
             f"{name}: the array {_describe(dtype, shape)} is no image of numbers [H, W, C]"
@@ -114,11 +130,20 @@ def read_npy(data: bytes, name: str) -> NDArray[Any]:
     if math.prod(shape) > MAX_PIXELS:
         raise ImageError(f"{name}: {math.prod(shape):,} values are more than {MAX_PIXELS:,}")
     flat = np.frombuffer(data, dtype, offset=stream.tell())
-    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+    return flat.reshape(shape[::-1]).T if header.fortran else flat.reshape(shape)
 
 
-def _with_bands_last(array: NDArray[Any], name: str, bands: int) -> BandImage:
-    """Return an array as [H, W, C]; if both ends fit the number of bands, the last is taken."""
+def bands_of_array(array: NDArray[Any], name: str, bands: int) -> BandImage:
+    """Return an array as [H, W, C]; if both ends fit the number of bands, the last is taken.
+
+    Args:
+        array: The values, [H, W, C], [C, H, W] or [H, W].
+        name: Name of the image, for error messages.
+        bands: Number of bands C.
+
+    Raises:
+        ImageError: The array has another number of bands.
+    """
     if array.ndim == 2 and bands == 1:
         return array[:, :, None]
     if array.ndim == 3 and array.shape[2] == bands:
@@ -129,6 +154,15 @@ def _with_bands_last(array: NDArray[Any], name: str, bands: int) -> BandImage:
         f"{name}: the array {_describe(array.dtype, array.shape)} is neither [H, W, {bands}] nor "
         f"[{bands}, H, W], as the model takes"
     )
+
+
+def _opens_in_pillow(data: bytes) -> bool:
+    """Whether Pillow knows the pixels of an image; it knows none with more than four bands."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("TIFF",)):
+            return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def _stacked_pages(image: Image.Image, pages: int, name: str) -> BandImage:

@@ -16,6 +16,10 @@ _MAX_PIXELS_PER_BYTE = 8 * 64 * 2
 # A marker is a byte after 0xFF; 0 and restart markers occur within scans, repeated 0xFF is padding.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _START, _END, _SCAN, _PRIVATE = 0xD8, 0xD9, 0xDA, 0x01
+# Pillow reads comments byte by byte, which takes a minute for a file of only comments.
+_MAX_PPM_HEADER = 2**14
+_PPM = re.compile(rb"P[0-6Ffy]")
+_PPM_HEADER = re.compile(rb"P[1-6](?:(?:\s|#[^\r\n]*[\r\n])+\d{1,10}){2,3}\s")
 _PNG_SIGNATURE, _PNG_FRAME = 8, 12
 
 
@@ -35,6 +39,23 @@ def check_complete(data: bytes, kind: str | None, pixels: int, name: str) -> Non
         _check_scans(data, pixels, name)
     if kind == "PNG":
         _check_chunks(data, name)
+
+
+def check_ppm_header(data: bytes, name: str) -> None:
+    """Check that the header of a PPM, PGM or PBM file is short; other formats are not checked.
+
+    Args:
+        data: Content of the file.
+        name: Name of the image, for error messages.
+
+    Raises:
+        ImageError: The header, with its comments, is longer than 16 KiB or damaged.
+    """
+    if _PPM.match(data) and not _PPM_HEADER.match(data[:_MAX_PPM_HEADER]):
+        raise ImageError(
+            f"{name}: not an image of a known format, or a PPM whose header is damaged or longer "
+            f"than {_MAX_PPM_HEADER:,} bytes"
+        )
 
 
 def _check_scans(data: bytes, pixels: int, name: str) -> None:

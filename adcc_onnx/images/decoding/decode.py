@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adcc_onnx.errors import ImageError, first_line
-from adcc_onnx.images.decoding.completeness import check_complete
+from adcc_onnx.images.decoding.completeness import check_complete, check_ppm_header
 from adcc_onnx.images.decoding.file_bytes import read_bytes
 from adcc_onnx.images.decoding.heif import HEIF_FORMATS, is_heif, register_heif
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale, draft_jpeg
@@ -25,6 +25,10 @@ HEIF_SUFFIXES = (".heic", ".heif", ".avif")
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Checked from the header before anything is decoded: 9 times a 20-megapixel photo.
 MAX_PIXELS = 180_000_000
+# WebP's decoder needs twice the memory per pixel of the others.
+_MAX_WEBP_PIXELS = MAX_PIXELS // 2
+# A large image must have a file in proportion, so that a small file cannot demand much memory.
+_ALWAYS_ALLOWED_PIXELS, _MAX_PIXELS_PER_BYTE = 2**25, 400
 # Pillow gives 16-bit PPM files the mode "I", scaled to 16 bits.
 _GRAY_16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _16_TO_8_BITS = np.round(np.arange(2**16) / 257).astype(np.uint8)
@@ -142,12 +146,14 @@ def open_encoded(
     if formats == IMAGE_FORMATS and is_heif(data):
         register_heif(name)
         formats = (*formats, *HEIF_FORMATS)
+    check_ppm_header(data, name)
     try:
         with warnings.catch_warnings():
             # `_check_size` applies the package's own limit.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 _check_size(image, name)
+                _check_proportion(image.width * image.height, len(data), name)
                 check_complete(data, image.format, image.width * image.height, name)
                 yield image
     except UnidentifiedImageError as error:
@@ -163,9 +169,15 @@ def open_encoded(
 
 
 def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
+    largest = _MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS
+    if image.width * image.height > largest:
+        raise ImageError(f"{name}: {image.width} x {image.height} are more than {largest:,} pixels")
+
+
+def _check_proportion(pixels: int, size: int, name: str) -> None:
+    if pixels > max(_ALWAYS_ALLOWED_PIXELS, _MAX_PIXELS_PER_BYTE * size):
         raise ImageError(
-            f"{name}: {image.width} x {image.height} are more than {MAX_PIXELS:,} pixels"
+            f"{name}: truncated or a decompression bomb ({size:,} bytes for {pixels:,} pixels)"
         )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -36,23 +38,34 @@ def folder_source(folder: Path) -> Source:
         SourceError: There is no image, or the folder cannot be read.
     """
     try:
-        flat = _image_names(folder)
+        contents = _contents(folder)
+        flat = contents.images
         metadata = next((folder / name for name in _METADATA if (folder / name).is_file()), None)
         if metadata is not None:
+            _warn_of_skipped(folder, [contents])
             return _source_of_metadata(folder, flat, read_list(metadata))
         if flat:
+            _warn_of_skipped(folder, [contents])
             return file_source(folder, flat, [None] * len(flat))
-        classes = sorted(
-            p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")
-        )
-        found = [(f"{c}/{name}", c) for c in classes for name in _image_names(folder / c)]
+        classes = {name: _contents(folder, name) for name in contents.folders}
+        found = [(name, c) for c, within in classes.items() for name in within.images]
+        _warn_of_skipped(folder, [replace(contents, folders=[]), *classes.values()], bool(found))
     except OSError as error:
         raise SourceError(f"the folder {folder} cannot be read: {error.strerror}") from error
     if not found:
-        raise SourceError(
-            f"no image in {folder} (looked for {', '.join((*SUFFIXES, *HEIF_SUFFIXES))})"
-        )
+        raise _no_image(folder)
     return file_source(folder, [name for name, _ in found], [label for _, label in found])
+
+
+def _no_image(folder: Path) -> SourceError:
+    """Return the error of a folder without images; it names a deeper folder that holds some."""
+    endings = (*SUFFIXES, *HEIF_SUFFIXES)
+    text = f"no image in {folder} or its subfolders (looked for {', '.join(endings)})"
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        if _names_of(names, endings):
+            return SourceError(f"{text}; deeper folders are not read: give {place} or its parent")
+    return SourceError(text)
 
 
 def _source_of_metadata(folder: Path, flat: Sequence[str], found: ImageList) -> Source:
@@ -60,9 +73,7 @@ def _source_of_metadata(folder: Path, flat: Sequence[str], found: ImageList) -> 
     labels = {entry.path: entry.label for entry in found.entries}
     names = flat or list(labels)
     if not names:
-        raise SourceError(
-            f"no image in {folder} (looked for {', '.join((*SUFFIXES, *HEIF_SUFFIXES))})"
-        )
+        raise _no_image(folder)
     return file_source(folder, names, [labels.get(name) for name in names])
 
 
@@ -114,7 +125,7 @@ def _with_endings(path: Path, entries: Sequence[Entry]) -> list[str]:
 def _names_by_stem(folder: Path) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     with suppress(OSError):  # A missing folder fails each of its images with a reason.
-        for name in _image_names(folder):
+        for name in _contents(folder).images:
             names.setdefault(PurePath(name).stem, []).append(name)
     return names
 
@@ -136,30 +147,69 @@ def file_source(folder: Path, paths: Sequence[str], labels: Sequence[Label | Non
     )
 
 
-def _image_names(folder: Path) -> list[str]:
-    """List the image files of a folder; its `.npy` files only if there are no others."""
-    names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-    files = [name for name in names if (folder / name).is_file()]
+@dataclass(frozen=True)
+class _Contents:
+    """The names in a folder, sorted; hidden ones are left out.
+
+    Attributes:
+        images: Image files; `.npy` files only if there are no others.
+        files: Other files.
+        broken: Links without a target.
+        folders: Subfolders.
+    """
+
+    images: list[str]
+    files: list[str]
+    broken: list[str]
+    folders: list[str]
+
+
+def _contents(folder: Path, within: str = "") -> _Contents:
+    """List a folder, or one of its subfolders with names relative to the folder."""
+    paths = sorted(p for p in (folder / within).iterdir() if not p.name.startswith("."))
+    prefix = f"{within}/" if within else ""
+    files = [prefix + p.name for p in paths if p.is_file()]
     images = _names_of(files, (*SUFFIXES, *HEIF_SUFFIXES)) or _names_of(files, (NPY_SUFFIX,))
-    if images:
-        known = {*images, *_METADATA}
-        skipped = [name for name in files if name not in known]
-        broken = [name for name in names if not (folder / name).exists()]
-        _warn_of_skipped(folder, skipped, "no known ending of an image")
-        _warn_of_skipped(folder, broken, "a link without a target")
-    return images
+    known = {*images, *_METADATA}
+    return _Contents(
+        images,
+        [name for name in files if name not in known],
+        [prefix + p.name for p in paths if not p.exists()],
+        [prefix + p.name for p in paths if p.is_dir()],
+    )
 
 
 def _names_of(files: Sequence[str], suffixes: Sequence[str]) -> list[str]:
     return [name for name in files if PurePath(name).suffix.lower() in suffixes]
 
 
-def _warn_of_skipped(folder: Path, names: Sequence[str], reason: str) -> None:
+def _warn_of_skipped(folder: Path, found: Sequence[_Contents], has_images: bool = True) -> None:
+    """Count and name what a folder holds besides the images that are read."""
+    if not has_images:
+        return
+    files = [name for one in found for name in one.files]
+    broken = [name for one in found for name in one.broken]
+    deeper = [name for one in found for name in one.folders if _holds_images(folder / name)]
+    _warn(folder, "file", files, "no known ending of an image")
+    _warn(folder, "file", broken, "a link without a target")
+    _warn(folder, "subfolder", deeper, "images are read beside it or above it")
+
+
+def _holds_images(folder: Path) -> bool:
+    """Return whether an image file lies anywhere below a folder; links are not followed."""
+    return any(
+        PurePath(name).suffix.lower() in (*SUFFIXES, *HEIF_SUFFIXES) and not name.startswith(".")
+        for _, _, names in os.walk(folder)
+        for name in names
+    )
+
+
+def _warn(folder: Path, kind: str, names: Sequence[str], reason: str) -> None:
     if names:
         more = ", ..." if len(names) > _NAMED_FILES else ""
-        files = "1 file" if len(names) == 1 else f"{len(names)} files"
+        skipped = f"1 {kind}" if len(names) == 1 else f"{len(names):,} {kind}s"
         warnings.warn(
-            f"{folder}: skipped {files} ({reason}): {', '.join(names[:_NAMED_FILES])}{more}",
+            f"{folder}: skipped {skipped} ({reason}): {', '.join(names[:_NAMED_FILES])}{more}",
             AdccWarning,
             stacklevel=4,
         )

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adcc_onnx.errors import SourceError
+from adcc_onnx.errors import SourceError, restore_name
 from adcc_onnx.images.sources.image_source import Source, concatenate_sources
+from adcc_onnx.images.sources.memory_images import is_pixel_array
 from adcc_onnx.images.sources.open_images import open_arrays, open_paths, open_pictures, open_source
 
 OneImage = str | Path | Image.Image | NDArray[Any]
@@ -19,8 +20,8 @@ Images = OneImage | Sequence[OneImage] | Source
 
 _IN_MEMORY = (Image.Image, np.ndarray)
 _ACCEPTED = (
-    "a path, a PIL image, a uint8 array [H, W, 3], a list of these, or a floating-point array "
-    "[N, C, H, W] of preprocessed images"
+    "a path, a PIL image, a uint8 array [H, W, 3], [H, W] or [H, W, bands], a list of these, or a "
+    "floating-point array [N, C, H, W] of preprocessed images"
 )
 
 
@@ -28,9 +29,9 @@ def as_source(images: Images) -> Source:
     """Open images of any accepted kind.
 
     Args:
-        images: A folder, list, archive or image by its path; a PIL image; a uint8 array [H, W, 3]
-            or [N, H, W, 3]; a list of any of these; or a floating-point array [N, C, H, W] of
-            preprocessed images.
+        images: A folder, list, archive or image by its path; a PIL image; a uint8 array [H, W, 3],
+            [H, W], [H, W, bands] or [N, H, W, bands]; a list of any of these; or a floating-point
+            array [N, C, H, W] of preprocessed images.
 
     Returns:
         The images as a source.
@@ -67,13 +68,15 @@ def describe_source(images: Images) -> str:
         The name of the file or folder without its path, or the number of images.
     """
     if isinstance(images, str | Path):
-        return Path(images).name
+        return restore_name(Path(images).name)
     return f"{len(as_source(images))} images"
 
 
 def _of_array(array: NDArray[Any]) -> Source:
-    if array.dtype == np.uint8 and array.ndim in (3, 4) and array.shape[-1] == 3:
-        return open_pictures(list(array[None] if array.ndim == 3 else array))
+    if is_pixel_array(array):
+        return open_pictures([array])
+    if array.ndim == 4 and len(array) and is_pixel_array(array[0]):
+        return open_pictures(list(array))
     if array.dtype.kind == "f" and array.ndim == 4:
         return open_arrays(array)
     raise ValueError(f"images must be {_ACCEPTED}, not {array.dtype} {list(array.shape)}")
@@ -101,10 +104,8 @@ def _check_item(image: Any) -> None:
     """
     if not isinstance(image, str | Path | Image.Image | np.ndarray):
         raise TypeError(f"images must be {_ACCEPTED}, not a list of {type(image).__name__}")
-    if isinstance(image, np.ndarray) and (
-        image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3
-    ):
+    if isinstance(image, np.ndarray) and not is_pixel_array(image):
         raise ValueError(
-            "each image in a list must be a path, a PIL image or a uint8 array [H, W, 3], not "
-            f"{image.dtype} {list(image.shape)}"
+            "each image in a list must be a path, a PIL image or a uint8 array [H, W, 3], [H, W] "
+            f"or [H, W, bands], not {image.dtype} {list(image.shape)}"
         )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.errors import SourceError
+from adcc_onnx.errors import SourceError, restore_name
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
 from adcc_onnx.images.pixel_arrays import Mask
 
@@ -171,7 +171,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
     taken: set[str] = set()
     found = []
     for name in names:
-        base = candidate = _escape(name)
+        base = candidate = restore_name(name)
         number = 1
         while candidate in taken:
             number += 1
@@ -196,10 +196,3 @@ def parse_label(text: str) -> Label | None:
     """
     text = text.strip()
     return int(text) if text.removeprefix("-").isdecimal() else text or None
-
-
-def _escape(name: str) -> str:
-    """Replace bytes of a file name that are not valid UTF-8 by escape sequences."""
-    if name.isascii():
-        return name
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

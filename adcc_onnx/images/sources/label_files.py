@@ -6,6 +6,7 @@ A wrong label is worse than none, so ambiguous files are rejected.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -30,8 +31,9 @@ def with_labels(source: Source, path: Path) -> Source:
     The file has one of two forms:
 
     - A list of paths and labels; see `read_list`. Paths are matched with the names of the images
-      or, if these are unique, with their file names alone, with or without the ending. Images that
-      the list does not name have no label.
+      or, if these are unique, with their file names alone, with or without the ending. The list may
+      name folders above the source, as in `photos/dog.jpg` for the folder `photos`. Images that the
+      list does not name have no label.
     - One label per line, for images whose names contain their line number, as
       `ILSVRC2012_val_00000001.JPEG` does (line 1). The labels are synsets (`n01751748`), class
       indices from 0, or ILSVRC2012 identifiers from 1, as in
@@ -86,6 +88,12 @@ def _by_name(found: ImageList, source: Source, path: Path) -> list[Label | None]
             raise SourceError(f"{path}, line {entry.line}: expected path,label")
         if by_path.setdefault(entry.path, entry.label) != entry.label:
             raise SourceError(f"{path}, line {entry.line}: {entry.path} has another label above")
+    files = Counter(PurePosixPath(name).name for name in by_path)
+    by_file = {
+        file: label
+        for name, label in by_path.items()
+        if files[file := PurePosixPath(name).name] == 1
+    }
     columns = [source.names]
     # File names and names without an ending count only where they are unique.
     for short in (
@@ -95,8 +103,9 @@ def _by_name(found: ImageList, source: Source, path: Path) -> list[Label | None]
     ):
         if len(set(short)) == len(short):
             columns.append(short)
+    names = {**by_file, **by_path} if len(columns) > 1 else by_path
     return [
-        next((by_path[key] for key in keys if key in by_path), None)
+        next((names[key] for key in keys if key in names), None)
         for keys in zip(*columns, strict=True)
     ]
 

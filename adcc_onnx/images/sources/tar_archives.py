@@ -17,13 +17,14 @@ from posixpath import basename, splitext
 from typing import IO
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
-from adcc_onnx.images.decoding.decode import SUFFIXES
+from adcc_onnx.images.decoding.decode import HEIF_SUFFIXES, SUFFIXES
 from adcc_onnx.images.decoding.file_bytes import read_bytes
 from adcc_onnx.images.sources.encoded_images import ReadBytes, random_access_source
 from adcc_onnx.images.sources.image_source import Label, Source, parse_label, unique_names
 
 # Size limits in bytes of a header (long names included) and of a label file.
 _MAX_HEADER, _MAX_SIDECAR = 2**16, 2**20
+_IMAGES = (*SUFFIXES, *HEIF_SUFFIXES)
 _SIDECARS = (".cls", ".json")
 
 
@@ -51,7 +52,7 @@ def tar_source(path: Path, prefix: str = "") -> Source:
     secondary = _secondary_images(index)
     kept = [i for i in range(len(index.names)) if i not in secondary]
     if not kept:
-        raise SourceError(f"no image in {path} (looked for {', '.join(SUFFIXES)})")
+        raise SourceError(f"no image in {path} (looked for {', '.join(_IMAGES)})")
     names = unique_names(prefix + index.names[i] for i in kept)
     labels = [index.labels.get(_key(index.names[i])) for i in kept]
 
@@ -91,7 +92,7 @@ def _build_index(path: Path) -> _Index:
         kind = splitext(name)[1].lower()
         if basename(name).startswith("."):
             continue
-        if kind in SUFFIXES:
+        if kind in _IMAGES:
             index.names.append(name)
             index.offsets.append(member.offset_data)
             index.sizes.append(member.size)

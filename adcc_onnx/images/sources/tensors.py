@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import ImageError, SourceError, first_line
+from adcc_onnx.images.decoding.band_files import bands_of_array, rgb_of_array
 from adcc_onnx.images.decoding.file_bytes import MAX_BYTES, read_bytes
 from adcc_onnx.images.decoding.npy_header import read_npy_header
 from adcc_onnx.images.pixel_arrays import Mask
@@ -26,6 +27,9 @@ from adcc_onnx.images.sources.image_source import Label, Load, Record, Source
 # Local header of a zip member: size of its fixed part, offsets of the lengths of name and extra.
 _LOCAL_HEADER, _LENGTHS = 30, (26, 28, 30)
 _CHUNK = 2**20
+_COLORS = (1, 3)  # numbers of channels that decide the layout of pixels
+# Largest array that is read as a whole: labels, and arrays in Fortran order.
+_MAX_WHOLE_BYTES = 2**29
 _ZIP_ERRORS = (
     OSError,
     ValueError,
@@ -79,9 +83,10 @@ def npz_source(path: Path) -> Source:
 
     Args:
         path: File with the array `x` [N, C, H, W] and optionally `label` [N] and `mask` [N, H, W].
+            If `x` is uint8, it holds images, [N, H, W, C] or [N, C, H, W].
 
     Returns:
-        The tensors, named "0", "1", ...
+        The tensors or images, named "0", "1", ...
 
     Raises:
         SourceError: The file cannot be read, holds no `x`, or its arrays do not fit each other.
@@ -101,7 +106,9 @@ def npz_source(path: Path) -> Source:
         raise
     except Exception as error:  # numpy raises all kinds of errors on damaged headers
         raise SourceError(f"{path} cannot be read as .npz: {first_line(error)}") from error
-    return _source(found["x"], labels, found.get("mask"))
+    x = found["x"]
+    pixels = x.dtype == np.uint8 and len(x.shape) == 4 and x.shape[0] > 0
+    return (_pixel_source if pixels else _source)(x, labels, found.get("mask"))
 
 
 def _source(x: _Rows, labels: NDArray[Any] | None, masks: _Rows | None) -> Source:
@@ -119,12 +126,54 @@ def _source(x: _Rows, labels: NDArray[Any] | None, masks: _Rows | None) -> Sourc
     return Source(_IndexNames(x.shape[0]), labels_or_none, read, preprocessed=True)
 
 
+def _pixel_source(x: _Rows, labels: NDArray[Any] | None, masks: _Rows | None) -> Source:
+    """Make a source of images from pixels that are not preprocessed."""
+    first = _has_channels_first(x.shape)
+    _check_masks(x, x.shape[2:] if first else x.shape[1:3], masks)
+    labels_or_none = _check_labels(labels, x.shape[0])
+
+    def read(positions: Iterable[int]) -> Iterator[Record]:
+        chosen = list(positions)
+        truths = repeat(None) if masks is None else masks.at(chosen)
+        for i, load, truth in zip(chosen, x.at(chosen), truths, strict=False):
+            mask = None if truth is None else partial(_to_mask, truth)
+            yield Record(
+                str(i),
+                labels_or_none[i],
+                partial(_to_rgb, load, first, str(i)),
+                mask,
+                load_bands=partial(_to_bands, load, first, str(i)),
+            )
+
+    return Source(_IndexNames(x.shape[0]), labels_or_none, read)
+
+
+def _has_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether pixels are [N, C, H, W]; the axis that can be colors decides, then the smaller."""
+    first, last = shape[1] in _COLORS, shape[3] in _COLORS
+    return first if first != last else shape[1] < shape[3]
+
+
+def _to_rgb(load: Load, channels_first: bool, name: str) -> NDArray[np.uint8]:
+    pixels = load()
+    return rgb_of_array(np.moveaxis(pixels, 0, 2) if channels_first else pixels, name)
+
+
+def _to_bands(load: Load, channels_first: bool, name: str, bands: int) -> NDArray[Any]:
+    pixels = load()
+    return bands_of_array(np.moveaxis(pixels, 0, 2) if channels_first else pixels, name, bands)
+
+
 def _check_shapes(x: _Rows, masks: _Rows | None) -> None:
     if len(x.shape) != 4 or x.dtype.kind != "f" or not x.shape[0]:
         raise SourceError(
             f"preprocessed tensors must be floating-point [N, C, H, W], not {_describe(x)}"
         )
-    wanted = (x.shape[0], *x.shape[2:])
+    _check_masks(x, x.shape[2:], masks)
+
+
+def _check_masks(x: _Rows, size: tuple[int, ...], masks: _Rows | None) -> None:
+    wanted = (x.shape[0], *size)
     if masks is not None and (masks.shape != wanted or masks.dtype.kind not in "biu"):
         raise SourceError(
             f"masks for tensors [{_format_shape(x.shape)}] must be bool "
@@ -161,6 +210,12 @@ def _in_archive(path: Path, archive: zipfile.ZipFile, name: str) -> _Rows:
         raise ValueError(f"the size of '{name}' does not fit its shape [{_format_shape(shape)}]")
     if row > MAX_BYTES:
         raise ValueError(f"one row of '{name}' has {row:,} bytes, more than {MAX_BYTES:,}")
+    is_whole = (header.fortran and len(shape) > 1) or name == "label.npy"
+    if is_whole and info.file_size > _MAX_WHOLE_BYTES:
+        raise ValueError(
+            f"'{name}' has {info.file_size:,} bytes, more than {_MAX_WHOLE_BYTES:,}"
+            + (": save it in C order" if header.fortran else "")
+        )
     if header.fortran and len(shape) > 1:
         return _rows(_load_array(path, name.removesuffix(".npy")))
     decode = partial(_decode_row, dtype=dtype, shape=shape[1:])

@@ -19,7 +19,7 @@ from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.images.decoding.decode import read_image
 from adcc_onnx.model import Model, load
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 PRESETS = {
     "mobilenet_v2": "torch",

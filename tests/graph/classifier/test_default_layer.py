@@ -6,11 +6,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from helpers.small_models import small
 from onnx import numpy_helper
 
 from adcc_onnx.graph.classifier.default_layer import DefaultLayer, choose_default
 from adcc_onnx.graph.classifier.image_classifier import read_classifier
 from adcc_onnx.graph.passes.prepare import prepare
+from adcc_onnx.graph.programs.inspection import inspect
 
 # 12 patches of 6 channels behind 2 prefix tokens.
 _EMBEDDING = """
@@ -174,3 +176,18 @@ def test_a_perceptron_on_pixels_is_explained_at_the_image() -> None:
   pooled = Relu (hidden)""")
     assert (found.layer.name, found.layer.grid, found.guess) == ("input", (12, 16), True)
     assert "no feature map" in found.reason
+
+
+def test_as_many_channels_as_classes_are_class_maps_only_if_nothing_mixes_them() -> None:
+    """Eight emotions behind eight feature maps, and SqueezeNet's maps of its classes."""
+    mixed = small("flat = Flatten (pooled) scores = Gemm <transB = 1> (flat, weights)")
+    maps = small("scores = Flatten (pooled)")
+    for model in (mixed, maps):
+        model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4
+        weights = np.ones((4, 4), np.float32)
+        model.graph.initializer[1].CopyFrom(numpy_helper.from_array(weights, "weights"))
+    assert (
+        inspect(mixed)["default"]["reason"] == "the last feature map before pooling or flattening"
+    )
+    del maps.graph.initializer[1]
+    assert "whose channels are the classes" in inspect(maps)["default"]["reason"]

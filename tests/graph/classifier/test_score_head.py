@@ -16,7 +16,7 @@ from adcc_onnx.errors import AdccWarning, ModelError, NoClassScoresError
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.model import Model
 from adcc_onnx.report.text_table import results_to_table
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(0)
@@ -292,3 +292,65 @@ def test_another_number_of_rows_at_run_time_is_a_model_error(tmp_path: Path) -> 
     found = adcc.load(tmp_path / "net.onnx", device="cpu")
     with pytest.raises(ModelError, match="gives 0 rows of 'logits' for 4 images"):
         adcc.evaluate(found, IMAGES, ["scorecam"])
+
+
+# A softmax as exporters wrote it before opset 13, and shares of other positive numbers.
+DECOMPOSED = {
+    "exponentials": """e = Exp (logits) sum = ReduceSum <keepdims = 1> (e, one)
+        scores = Div (e, sum)""",
+    "shifted": """top = ReduceMax <axes = [1], keepdims = 1> (logits) low = Sub (logits, top)
+        e = Exp (low) sum = ReduceSum <keepdims = 1> (e, one) scores = Div (e, sum)""",
+    "normalized": """soft = Softmax <axis = 1> (logits) sum = ReduceL1 <axes = [1]> (soft)
+        scores = Div (soft, sum)""",
+}
+
+
+@pytest.mark.parametrize("kind", DECOMPOSED)
+def test_a_softmax_in_parts_has_the_gradients_of_its_logits(kind: str) -> None:
+    model = small(f"{LOGITS_TEXT} {DECOMPOSED[kind]}", opset=13)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "one"))
+    scores = adcc.inspect(model)["scores"]
+    assert (scores["kind"], scores["logits"]) == ("probabilities", "logits")
+    found = adcc.explain(model, IMAGES, device="cpu")
+    wanted = adcc.explain(small("softmax"), IMAGES, device="cpu")
+    np.testing.assert_allclose(found.maps, wanted.maps, atol=1e-5)
+    np.testing.assert_allclose(found.probabilities, wanted.probabilities, rtol=1e-5)
+
+
+def test_shares_of_sigmoids_are_probabilities() -> None:
+    head = """own = Sigmoid (logits) sum = ReduceSum <keepdims = 1> (own, one)
+      scores = Div (own, sum)"""
+    model = small(f"{LOGITS_TEXT} {head}", opset=13)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "one"))
+    found = adcc.explain(model, IMAGES, device="cpu")
+    _, logits = torch_features(model)
+    own = logits.sigmoid()
+    wanted = (own / own.sum(1, keepdim=True)).max(1).values
+    np.testing.assert_allclose(found.probabilities, wanted.detach(), rtol=1e-5)
+
+
+SEQUENCES = {
+    "constructed": "scores = SequenceConstruct (logits)",
+    "several": "scores = SequenceConstruct (pooled, logits)",
+    "inserted": "none = SequenceEmpty () scores = SequenceInsert (none, logits)",
+}
+
+
+@pytest.mark.parametrize("kind", SEQUENCES)
+def test_scores_in_a_sequence(kind: str) -> None:
+    model = small(f"{LOGITS_TEXT} {SEQUENCES[kind]}")
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, ["batch", 5])
+    model.graph.output[0].CopyFrom(
+        helper.make_value_info("scores", helper.make_sequence_type_proto(tensor))
+    )
+    found = adcc.explain(model, IMAGES, device="cpu")
+    np.testing.assert_array_equal(found.maps, adcc.explain(small(), IMAGES, device="cpu").maps)
+
+
+def test_scores_that_are_returned_as_integers() -> None:
+    model = small(f"{LOGITS_TEXT} scores = QuantizeLinear (logits, step, zero)")
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
+    for name, value in {"step": np.float32(0.1), "zero": np.uint8(128)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    found = adcc.explain(model, IMAGES, device="cpu")
+    np.testing.assert_array_equal(found.maps, adcc.explain(small(), IMAGES, device="cpu").maps)

@@ -20,7 +20,7 @@ from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.passes.prepare import prepare
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS
 from adcc_onnx.images.decoding.decode import read_image
-from adcc_onnx.runtime.session_pool import Pass
+from adcc_onnx.runtime.passes import Pass
 
 torch = pytest.importorskip("torch")
 X = np.random.default_rng(0).normal(0, 3, (2, 3, 5))

@@ -10,10 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from helpers.input_twins import twin
 from helpers.small_models import small
 
 import adcc_onnx as adcc
 from adcc_onnx.cli.command_group import main
+from adcc_onnx.errors import AdccWarning
 from adcc_onnx.graph.programs.inspection import inspect
 from adcc_onnx.report.inspection_report import inspection_to_text
 
@@ -148,7 +150,7 @@ def test_a_model_without_a_feature_map_is_described(size: str) -> None:
     text = inspection_to_text(found)
     assert f"note: {note}" in text
     if size == "8, 8":
-        assert (found["default"]["name"], found["default"]["guess"]) == ("input", True)
+        assert (found["default"]["name"], found["default"]["guess"]) == ("image", True)
         assert "the scores depend on no feature map" in note
     else:
         assert found["default"] is None and "--size HxW" in note
@@ -174,6 +176,19 @@ def test_warnings_and_choices_become_notes(tmp_path: Path) -> None:
         f"note: {note}" for note in found["notes"]
     ]
     assert result.stderr == ""
+    with pytest.warns(AdccWarning, match="1 operator is in training mode"):
+        loaded = adcc.load(tmp_path / "net.onnx", device="cpu")
+    assert sorted(adcc.inspect(loaded)["notes"]) == sorted(found["notes"])
+
+
+def test_flattened_pixels_are_listed_under_the_name_of_the_users_input() -> None:
+    model = twin("float[batch,48] x", "pixels = Reshape (x, nchw)")
+    found = inspect(model, size=(8, 6))
+    assert found["image"]["name"] == found["layers"][0]["name"] == "x"
+    assert "adcc" not in json.dumps(found)
+    assert "adcc" not in inspection_to_text(found)
+    loaded = adcc.load(model, device="cpu", size=(8, 6), layers="x")
+    assert (loaded.layers[0].name, loaded.layers[0].grid) == ("x", (8, 6))
 
 
 @pytest.mark.parametrize("layout", [None, "NHWC"])

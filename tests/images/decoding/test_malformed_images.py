@@ -326,6 +326,16 @@ def test_other_than_regular_files_are_rejected(
         read_image(tmp_path / "big.png")
 
 
+def test_a_file_above_the_limit_is_refused_unread(tmp_path: Path) -> None:
+    """A file with a hole, which takes no space on the disk."""
+    with (tmp_path / "vast.png").open("wb") as stream:
+        stream.truncate(256 * 2**20 + 1)
+    with pytest.raises(
+        ImageError, match=r"^vast\.png: 268,435,457 bytes are more than 268,435,456"
+    ):
+        read_image(tmp_path / "vast.png")
+
+
 def test_an_unreadable_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(VALID["color.png"])
     (tmp_path / "mine.png").chmod(0)

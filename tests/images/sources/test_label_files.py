@@ -70,6 +70,18 @@ def test_class_indices_and_synsets_line_by_line(validation: Path, tmp_path: Path
     assert list(open_source(validation, labels=synsets).labels) == wanted
 
 
+def test_a_list_may_name_the_folders_above_the_images(tmp_path: Path) -> None:
+    for name in ("cat.png", "dog.png"):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(png(0))
+    rows = ["path,label", "photos/cat.png,281", "data/photos/dog.png,207"]
+    labels = write(tmp_path / "labels.csv", rows)
+    assert list(open_source(tmp_path / "photos", labels=labels).labels) == [281, 207]
+    # File names that the list holds twice say nothing about an image.
+    write(labels, [*rows, "other/dog.png,5"])
+    assert list(open_source(tmp_path / "photos", labels=labels).labels) == [281, None]
+
+
 def test_a_csv_by_names_with_and_without_folders(tmp_path: Path) -> None:
     members = [("val/a.png", png(0)), ("val/b.png", png(0)), ("val/c.png", png(0))]
     path = tar(tmp_path / "x.tar", members)

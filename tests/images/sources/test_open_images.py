@@ -141,8 +141,8 @@ def test_other_objects_are_no_images(monkeypatch: pytest.MonkeyPatch) -> None:
     good = np.zeros((4, 4, 3), np.uint8)
     wrong = {
         "uint8 .* not float32 .4 x 4 x 3.": np.zeros((4, 4, 3), np.float32),
-        "uint8 .* not uint8 .4 x 4.": np.zeros((4, 4), np.uint8),
-        "uint8 .* not uint8 .3 x 4 x 4.": np.zeros((3, 4, 4), np.uint8),
+        "uint8 .* not uint8 .4.": np.zeros(4, np.uint8),
+        "uint8 .* not uint8 .3 x 4 x 224.": np.zeros((3, 4, 224), np.uint8),
         "uint8 .* not uint8 .0 x 4 x 3.": np.zeros((0, 4, 3), np.uint8),
         "Pillow image .* not str": "photo.jpg",
     }

@@ -1,0 +1,1 @@
+"""One self-contained HTML page: templates, styles, charts and the data that they show."""
