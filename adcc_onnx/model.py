@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from adcc_onnx.errors import (
+    AdccWarning,
     ModelError,
     OptionError,
     PreprocessingError,
@@ -336,8 +338,7 @@ def load(
     name, digest, source = _read(path_or_proto)
     file = file_description(source)
     card = _card_for(path_or_proto, preprocessing)
-    if chosen.kind != "cuda":
-        bfloat16_to_float32(source)
+    bfloat16_to_float32(source)
     wanted = size or (None if card is None else card.size)
     usual = preprocessing.size if isinstance(preprocessing, Preprocessing) else None
     fixed = fix_inputs(source, set_inputs or {})
@@ -505,6 +506,12 @@ def _batched(
     dynamic = _with_dynamic_batch(classifier)
     if fixed is None or takes_any_batch(dynamic, device):
         return dynamic, True, wanted
+    warnings.warn(
+        f"the model is written for batches of {fixed} and gives other scores in other batches, so "
+        f"every run has {fixed}; incomplete batches are filled up",
+        AdccWarning,
+        stacklevel=3,
+    )
     return classifier, False, fixed
 
 
