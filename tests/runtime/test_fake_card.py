@@ -244,7 +244,8 @@ MORE_NETWORKS = [
     "densenet121", "edgenext_xx_small", "efficientnet_b0", "efficientvit_b0", "fastvit_t8",
     "ghostnet_050", "hrnet_w18_small", "levit_128s", "mixer_s32_224", "mobilenetv3_small_050",
     "mobilevit_xxs", "regnetx_002", "res2next50", "resnest14d",
-    "swin_tiny_patch4_window7_224", "test_mambaout", "test_vit_relpos", "vgg11", "xcit_nano_12_p16_224",
+    "swin_tiny_patch4_window7_224", "test_mambaout", "test_vit_relpos", "vgg11",
+    "xcit_nano_12_p16_224",
 ]  # fmt: skip
 
 
