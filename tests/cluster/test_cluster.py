@@ -119,7 +119,7 @@ def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(
     path = tmp_path / "run.sqlite"
     words = command(*evaluation(IMAGES), "-o", path, "--cluster", "local:2")
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment()) as driver:
-        wait_for(lambda: count(path, "run") > 0, driver)
+        wait_for(lambda: images_in(path) > 0, driver)
         driver.send_signal(signal.SIGINT)
         said = driver.stderr.read()
     assert driver.returncode == 130
