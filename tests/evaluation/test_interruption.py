@@ -140,16 +140,17 @@ def test_keyboard_interrupt_in_python(tmp_path: Path) -> None:
 def test_explain_keeps_whole_files(tmp_path: Path) -> None:
     with started("explain", classifier_path(), "drawings:64", "--device", "cpu",
                  "--batch-size", "1", "--method", "scorecam", "-o", tmp_path) as child:  # fmt: skip
-        while not list(tmp_path.glob("*.npy")) and child.poll() is None:
+        while not list(tmp_path.rglob("*.npy")) and child.poll() is None:
             time.sleep(0.05)
         child.send_signal(signal.SIGINT)
         _, said = child.communicate(timeout=120)
-    files = list(tmp_path.iterdir())
-    assert child.returncode == 130 and len(files) % 2 == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    # An overlay, one of the crop, a grid and a map of each finished image.
+    assert child.returncode == 130 and files and len(files) % 4 == 0
     assert said.splitlines()[-1] == (
         f"adcc-onnx: interrupted; {len(files)} finished files are in {tmp_path}"
     )
-    assert all(np.load(path).shape == (112, 112) for path in tmp_path.glob("*.npy"))
+    assert all(np.load(path).shape == (112, 112) for path in tmp_path.rglob("*.npy"))
 
 
 @posix
