@@ -10,7 +10,7 @@ import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.interruption import graceful
-from adcc_onnx.cli.messages import notice, show, stop
+from adcc_onnx.cli.messages import notice, show, stop, terminal_display
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import model_options, out_option, plan_options, source_options
 from adcc_onnx.errors import InterruptedRunError, first_reasons
@@ -66,7 +66,7 @@ def command(
             graceful=graceful,
         )  # fmt: skip
     try:
-        show(render_report(results))
+        show(render_report(results, **vars(terminal_display())))
     finally:  # What was computed is not lost if it cannot be printed.
         _tell_kept(kept, out)
     for result in results:

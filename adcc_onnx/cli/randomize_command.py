@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import notice, show
+from adcc_onnx.cli.messages import notice, show, terminal_display
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import (
     COUNT,
@@ -63,4 +63,5 @@ def command(
         target=target, steps=steps, labels=source.labels, truth=source.truth, limit=source.limit,
         sample=source.sample, seed=seed, bar=progress_bar, notify=notice, **model_options,
     )  # fmt: skip
-    show(randomization_to_json(found) if as_json else randomization_to_text(found))
+    text = randomization_to_text(found, terminal_display())
+    show(randomization_to_json(found) if as_json else text)

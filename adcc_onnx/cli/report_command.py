@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import show, show_document
+from adcc_onnx.cli.messages import show, show_document, terminal_display
 from adcc_onnx.cli.shared_options import FILE, force_option, out_option
 
 _EXAMPLE = """
@@ -70,6 +70,7 @@ def command(
     another report instead.
     """
     from adcc_onnx.api.reports import render_report, save_report
+    from adcc_onnx.report.table_layout import PLAIN
     from adcc_onnx.report.text_file import check_text_file
 
     if sum((compare, failures, per_image)) > 1:
@@ -78,8 +79,9 @@ def command(
         raise click.UsageError("--by is the metric of --compare: give both")
     if out is not None:
         check_text_file(out, force, runs)
+    display = terminal_display() if out is None else PLAIN
     text = render_report(
-        runs, format=format, compare=compare, by=by, failures=failures, per_image=per_image,
+        runs, **vars(display), format=format, compare=compare, by=by, failures=failures, per_image=per_image,
         confidence=confidence, seed=seed,
     )  # fmt: skip
     if out is not None:

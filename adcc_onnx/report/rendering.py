@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from adcc_onnx.errors import OptionError, did_you_mean
+from adcc_onnx.report.table_layout import PLAIN, Display
 
 if TYPE_CHECKING:
     from adcc_onnx.results.evaluation_result import EvaluationResult
@@ -17,13 +19,19 @@ FORMATS = ("table", "csv", "json", "html", "latex")
 _Result = TypeVar("_Result")
 
 
-def render(stores: Sequence[Store], style: str, resampling: Resampling | None = None) -> str:
+def render(
+    stores: Sequence[Store],
+    style: str,
+    resampling: Resampling | None = None,
+    display: Display = PLAIN,
+) -> str:
     """Render all runs of some stores.
 
     Args:
         stores: Stores that hold the runs.
         style: One of `FORMATS`.
         resampling: Settings of the confidence intervals and tests.
+        display: Where a table is shown.
 
     Returns:
         Text that ends in a newline.
@@ -31,15 +39,18 @@ def render(stores: Sequence[Store], style: str, resampling: Resampling | None = 
     Raises:
         OptionError: The format is unknown.
     """
-    return render_results(_results(stores, resampling), style)
+    return render_results(_results(stores, resampling), style, display)
 
 
-def render_results(results: Sequence[EvaluationResult], style: str) -> str:
+def render_results(
+    results: Sequence[EvaluationResult], style: str, display: Display = PLAIN
+) -> str:
     """Render results of evaluations.
 
     Args:
         results: The results.
         style: One of `FORMATS`.
+        display: Where a table is shown.
 
     Returns:
         Text that ends in a newline.
@@ -53,7 +64,8 @@ def render_results(results: Sequence[EvaluationResult], style: str) -> str:
     from adcc_onnx.report.latex_format import results_to_latex
     from adcc_onnx.report.text_table import results_to_table
 
-    writers = (results_to_table, results_to_csv, results_to_json, results_to_html, results_to_latex)
+    table = partial(results_to_table, display=display)
+    writers = (table, results_to_csv, results_to_json, results_to_html, results_to_latex)
     return _writer("runs", dict(zip(FORMATS, writers, strict=True)), style)(results)
 
 
@@ -84,6 +96,7 @@ def render_comparison(
     style: str,
     by: str | None = None,
     resampling: Resampling | None = None,
+    display: Display = PLAIN,
 ) -> str:
     """Render the differences of all methods from the best one.
 
@@ -92,6 +105,7 @@ def render_comparison(
         style: "table", "csv" or "json".
         by: Score to compare by; None takes ADCC, or the first score without it.
         resampling: Settings of the confidence intervals and tests.
+        display: Where a table is shown.
 
     Returns:
         Text that ends in a newline.
@@ -104,19 +118,20 @@ def render_comparison(
     from adcc_onnx.results.comparison import compare_runs
 
     writers = {
-        "table": comparison_formats.comparisons_to_table,
+        "table": partial(comparison_formats.comparisons_to_table, display=display),
         "csv": comparison_formats.comparisons_to_csv,
         "json": comparison_formats.comparisons_to_json,
     }
     return _writer("comparisons", writers, style)(compare_runs(stores, by, resampling))
 
 
-def render_failures(stores: Sequence[Store], style: str) -> str:
+def render_failures(stores: Sequence[Store], style: str, display: Display = PLAIN) -> str:
     """Render every failure of the runs of some stores, with its reason.
 
     Args:
         stores: Stores that hold the runs.
         style: "table", "csv" or "json".
+        display: Where a table is shown.
 
     Returns:
         Text that ends in a newline.
@@ -127,7 +142,7 @@ def render_failures(stores: Sequence[Store], style: str) -> str:
     from adcc_onnx.report import failure_formats
 
     writers = {
-        "table": failure_formats.failures_to_table,
+        "table": partial(failure_formats.failures_to_table, display=display),
         "csv": failure_formats.failures_to_csv,
         "json": failure_formats.failures_to_json,
     }
