@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from adcc_onnx.api.demonstration import demo
     from adcc_onnx.api.evaluating import evaluate
     from adcc_onnx.api.explaining import SavedExplanations, explain, save_explanations
+    from adcc_onnx.api.gating import gate
     from adcc_onnx.api.graphs import bake, expose, inspect, save_baked, save_exposed
     from adcc_onnx.api.installation import doctor
     from adcc_onnx.api.measuring import benchmark, randomize, validate_metrics
     from adcc_onnx.api.models import load
     from adcc_onnx.api.reports import merge, overlay, render_report
+    from adcc_onnx.api.run_exporting import export_run
+    from adcc_onnx.api.stored_results import read_results
     from adcc_onnx.cams.method import Method, MethodContext, Need
     from adcc_onnx.cams.method_registry import list_methods, method
     from adcc_onnx.errors import (
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
         ClusterError,
         ControlFlowError,
         DeviceError,
+        ExpressionError,
         ExternalDataError,
         GradientError,
         ImageError,
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     from adcc_onnx.metrics.metric_registry import list_metrics, metric
     from adcc_onnx.model import Model
     from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
+    from adcc_onnx.results.quality_gate import GateResult
 
 # onnxruntime reads its switch for telemetry at import, which every module of this package precedes.
 disable_telemetry()
@@ -74,11 +79,14 @@ _NAMES_BY_MODULE = {
     "api.demonstration": ("demo",),
     "api.evaluating": ("evaluate",),
     "api.explaining": ("SavedExplanations", "explain", "save_explanations"),
+    "api.gating": ("gate",),
     "api.graphs": ("bake", "expose", "inspect", "save_baked", "save_exposed"),
     "api.installation": ("doctor",),
     "api.measuring": ("benchmark", "randomize", "validate_metrics"),
     "api.models": ("load",),
     "api.reports": ("merge", "overlay", "render_report", "save_report"),
+    "api.run_exporting": ("export_run",),
+    "api.stored_results": ("read_results",),
     "cams.method": ("Method", "MethodContext", "Need"),
     "cams.method_registry": ("list_methods", "method"),
     "errors": (
@@ -87,6 +95,7 @@ _NAMES_BY_MODULE = {
         "ClusterError",
         "ControlFlowError",
         "DeviceError",
+        "ExpressionError",
         "ExternalDataError",
         "GradientError",
         "ImageError",
@@ -113,6 +122,7 @@ _NAMES_BY_MODULE = {
     "metrics.metric_registry": ("list_metrics", "metric"),
     "model": ("Model",),
     "results.evaluation_result": ("MethodResult", "EvaluationResult"),
+    "results.quality_gate": ("GateResult",),
 }
 _MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
@@ -125,7 +135,9 @@ __all__ = [
     "EvaluationResult",
     "Explanation",
     "Explanations",
+    "ExpressionError",
     "ExternalDataError",
+    "GateResult",
     "GradientError",
     "ImageError",
     "InstallationError",
@@ -161,7 +173,9 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "export_run",
     "expose",
+    "gate",
     "inspect",
     "list_methods",
     "list_metrics",
@@ -171,6 +185,7 @@ __all__ = [
     "metric",
     "overlay",
     "randomize",
+    "read_results",
     "render_report",
     "save_baked",
     "save_explanations",

@@ -110,6 +110,25 @@ class OptionError(AdccError):
     """The user gave a name that does not exist, or a value that is not allowed."""
 
 
+class ExpressionError(OptionError):
+    """An expression that the user wrote cannot be parsed.
+
+    Args:
+        text: The expression.
+        index: Index of the first character that is wrong.
+        reason: What is wrong.
+
+    Attributes:
+        position: Position of the first wrong character, counted from 1.
+    """
+
+    exit_code = 2
+
+    def __init__(self, text: str, index: int, reason: str) -> None:
+        self.position = index + len(text[index:]) - len(text[index:].lstrip()) + 1
+        super().__init__(f"requirement '{text}': {reason} at position {self.position}")
+
+
 class StoreError(AdccError):
     """An output file cannot be created, read or continued."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from adcc_onnx.errors import (
+    AdccWarning,
     ModelError,
     OptionError,
     PreprocessingError,
@@ -36,6 +38,7 @@ from adcc_onnx.graph.programs.tensor_names import NAME_PREFIX
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.model_preprocessing import ImageInput, model_preprocessing
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
+from adcc_onnx.rich_display import rendered
 from adcc_onnx.runtime.batch_check import takes_any_batch
 from adcc_onnx.runtime.devices import Device, capturing, choose_device
 from adcc_onnx.runtime.run_settings import RunSettings
@@ -252,6 +255,10 @@ class Model:
             found["scores_reason"] = self.classifier.scores_reason
         return found
 
+    def _repr_html_(self) -> str | None:
+        html: str | None = rendered(self, "html")
+        return html
+
     def __repr__(self) -> str:
         height, width = self.size
         layers = str([layer.name for layer in self.layers])
@@ -331,8 +338,7 @@ def load(
     name, digest, source = _read(path_or_proto)
     file = file_description(source)
     card = _card_for(path_or_proto, preprocessing)
-    if chosen.kind != "cuda":
-        bfloat16_to_float32(source)
+    bfloat16_to_float32(source)
     wanted = size or (None if card is None else card.size)
     usual = preprocessing.size if isinstance(preprocessing, Preprocessing) else None
     fixed = fix_inputs(source, set_inputs or {})
@@ -500,6 +506,12 @@ def _batched(
     dynamic = _with_dynamic_batch(classifier)
     if fixed is None or takes_any_batch(dynamic, device):
         return dynamic, True, wanted
+    warnings.warn(
+        f"the model is written for batches of {fixed} and gives other scores in other batches, so "
+        f"every run has {fixed}; incomplete batches are filled up",
+        AdccWarning,
+        stacklevel=3,
+    )
     return classifier, False, fixed
 
 

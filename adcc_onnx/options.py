@@ -57,6 +57,22 @@ def split_call(text: str) -> tuple[str, dict[str, str]]:
     return name, options
 
 
+def split_names(text: str) -> list[str]:
+    """Split names at the commas that are not inside of brackets.
+
+    Args:
+        text: Names of methods or metrics, which may have options.
+
+    Returns:
+        The names without surrounding spaces.
+
+    Example:
+        >>> split_names("adcc, sensitivity(n=4, radius=0.1)")
+        ['adcc', 'sensitivity(n=4, radius=0.1)']
+    """
+    return [name.strip() for name in re.split(r",(?![^()]*\))", text)]
+
+
 def read_options(name: str, constructor: type, given: Mapping[str, str]) -> dict[str, Any]:
     """Convert the texts of options to the types that a constructor's annotations name.
 

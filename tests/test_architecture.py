@@ -16,7 +16,7 @@ LONGEST_FUNCTION = 55  # lines without the docstring
 
 # From the lowest layer to the highest; a module imports from its own layer and from lower ones.
 LAYERS = (
-    ("errors", "options", "plugin_registry", "kernels", "statistics", "drawings"),
+    ("errors", "options", "plugin_registry", "rich_display", "kernels", "statistics", "drawings"),
     ("graph",),
     ("runtime",),
     ("images",),
@@ -36,6 +36,7 @@ INDEPENDENT = {
     "errors": set(),
     "options": {"errors"},
     "plugin_registry": {"errors", "options"},
+    "rich_display": set(),
     "kernels": {"errors"},
     "statistics": {"errors", "kernels"},
     "drawings": {"errors"},

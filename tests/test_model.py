@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from helpers.small_models import small
@@ -18,7 +19,13 @@ from PIL import Image
 
 import adcc_onnx as adcc
 from adcc_onnx.drawings import classifier_path
-from adcc_onnx.errors import ModelError, OptionError, PreprocessingError, UnknownLayerError
+from adcc_onnx.errors import (
+    AdccWarning,
+    ModelError,
+    OptionError,
+    PreprocessingError,
+    UnknownLayerError,
+)
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.graph.programs.tensor_names import (
     ACTIVATIONS,
@@ -31,6 +38,8 @@ from adcc_onnx.graph.programs.tensor_names import (
 from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.kernels.upsample import upsample
 from adcc_onnx.model import Model, load
+from adcc_onnx.runtime import batch_check
+from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.run_settings import RunSettings
 
@@ -77,7 +86,8 @@ def test_a_batch_that_cannot_become_dynamic_is_kept(tmp_path: Path) -> None:
     proto = small(STUCK, batch=1)
     proto.graph.initializer.append(numpy_helper.from_array(np.array([0]), "zero"))
     path = saved(proto, tmp_path)
-    model = load(path, device="cpu", batch_size=3)
+    with pytest.warns(AdccWarning, match="the model is written for batches of 1"):
+        model = load(path, device="cpu", batch_size=3)
     assert not model.any_batch and model.batch == 1
     found = model.pool.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
     np.testing.assert_allclose(found, plain(path, IMAGES), rtol=1e-5, atol=1e-6)
@@ -347,3 +357,20 @@ def test_repr_fits_on_a_few_lines(model: Model) -> None:
 def test_arguments_of_wrong_types(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         load(classifier_path(), **{"device": "cpu", **arguments})
+
+
+def test_the_batch_is_judged_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card rounds to TF32, by more than the tolerance."""
+    used: list[str] = []
+    opened = batch_check.Session
+
+    def recorded(graph: ir.Model, device: Device, **options: int) -> object:
+        used.append(device.name)
+        return opened(graph, device, **options)
+
+    monkeypatch.setattr(batch_check, "Session", recorded)
+    classifier = load(saved(small(batch=1), tmp_path), device="cpu").classifier
+    used.clear()
+    card = Device("cuda:0", "", [("CUDAExecutionProvider", {}), "CPUExecutionProvider"], tf32=True)
+    assert batch_check.takes_any_batch(classifier, card)
+    assert used == ["cpu", "cpu"]

@@ -58,6 +58,18 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "report (comparison)": (("report", "run.sqlite", "--compare"), ()),
     "report (failures)": (("report", "run.sqlite", "--failures"), ()),
     "report (images)": (("report", "run.sqlite", "--per-image", "--format", "csv"), ()),
+    "report (gate)": (
+        ("report", "run.sqlite", "--require", "gradcam.adcc >= 0", "--junit", "gate.xml"),
+        ("gate.xml",),
+    ),
+    "export-run": (
+        ("export-run", "run.sqlite", "--to", "model-card", "-o", "card.md"),
+        ("card.md",),
+    ),
+    "export-run (FiftyOne)": (
+        ("export-run", "run.sqlite", "--to", "fiftyone", "-o", "dataset"),
+        ("dataset",),
+    ),
     "merge": (
         ("merge", "run.sqlite", "other.sqlite", "-o", "merged.sqlite"),
         tuple(f"merged.sqlite{end}" for end in SQLITE),

@@ -11,6 +11,7 @@ from typing import Unpack
 
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.api.models import ModelLike, as_model
+from adcc_onnx.api.notebook_progress import in_notebook, notebook_bar
 from adcc_onnx.cams.method import Method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.pipeline import Begin, Graceful, never_stopped
@@ -98,7 +99,8 @@ def evaluate(
             this machine; the model and the images must be given by their paths.
         autotune: Whether to search for the fastest run settings first. None searches for a model
             that is not loaded and has no `batch_size`, for 200 and more images.
-        progress: Function that is called with the number of images just finished.
+        progress: Function that is called with the number of images just finished. None shows a
+            progress bar in a notebook, and nothing elsewhere.
         notify: Function that receives messages about the device and the run settings.
         **load_options: Options of `load` for a model that is not loaded.
 
@@ -121,7 +123,7 @@ def evaluate(
         as_list(methods), as_list(metrics), target, protocol, fill, baseline, steps,
         as_list(maps), as_list(second_maps), seed, controls, thumbnails,
     )  # fmt: skip
-    bar = no_bar if progress is None else partial(_plain_bar, progress)
+    bar = _bar(progress)
     (result,) = evaluate_models(
         [model], source, plan, load_options,
         out=out, resume=resume, cluster=cluster, autotune=autotune, bar=bar, notify=notify,
@@ -221,6 +223,12 @@ def _path(model: ModelLike, source: SourceOptions) -> str | Path:
     if not isinstance(model, str | Path) or not isinstance(source.images, str | Path):
         raise OptionError("cluster needs the model and the images by their paths")
     return model
+
+
+def _bar(progress: Callable[[int], None] | None) -> ProgressBar:
+    if progress is not None:
+        return partial(_plain_bar, progress)
+    return notebook_bar if in_notebook() else no_bar
 
 
 @contextmanager

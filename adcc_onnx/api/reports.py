@@ -13,12 +13,15 @@ from PIL import Image
 
 import adcc_onnx.report.overlay
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
+from adcc_onnx.api.stored_results import Run, require_confidence
 from adcc_onnx.errors import OptionError
 from adcc_onnx.explanation.drawing_style import ALPHA, COLORMAP, DrawingStyle
 from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.report.overlay import Box, checked_box
+from adcc_onnx.report.paper_table import TableLayout
 from adcc_onnx.report.rendering import (
+    PAPER_FORMATS,
     render,
     render_comparison,
     render_failures,
@@ -32,8 +35,6 @@ from adcc_onnx.results.merging import merge_stores
 from adcc_onnx.results.store import Store
 from adcc_onnx.statistics.resampling import Resampling
 
-Run = str | Path | EvaluationResult
-
 
 @checked_arguments
 def render_report(
@@ -44,6 +45,9 @@ def render_report(
     by: str | None = None,
     failures: bool = False,
     per_image: bool = False,
+    columns: str | Sequence[str] = (),
+    caption: str = "",
+    label: str = "",
     confidence: float = 0.95,
     seed: int = 0,
     width: int | None = None,
@@ -53,12 +57,15 @@ def render_report(
 
     Args:
         runs: The SQLite files of runs, or results of `evaluate` (for the ranked report only).
-        format: "table", "csv", "json", "html" or "latex"; comparisons and failures have "table",
-            "csv" and "json", and per-image values "csv" and "json".
+        format: "table", "csv", "json", "html", "latex" or "markdown"; comparisons and failures
+            have "table", "csv" and "json", and per-image values "csv" and "json".
         compare: Whether to compare all methods with the best one.
         by: Metric of the comparison; ADCC if None.
         failures: Whether to list all failures.
         per_image: Whether to list the values of every image.
+        columns: Scores of a LaTeX or Markdown table, in the order of the columns; all if empty.
+        caption: Caption of a LaTeX or Markdown table, written as it is.
+        label: Label of a LaTeX table.
         confidence: Confidence level of the intervals and tests, from 0.5 to 0.99.
         seed: Random seed of the bootstrap and the permutation tests.
         width: Number of columns that a table must fit into, such as those of a terminal; None
@@ -84,15 +91,16 @@ def render_report(
         raise OptionError("compare, failures and per_image are different reports: choose one")
     if by is not None and not compare:
         raise OptionError("by is the metric of a comparison: set compare, too")
-    if not 0.5 <= confidence <= 0.99:
-        raise OptionError(f"confidence must be from 0.5 to 0.99, not {confidence}")
+    other = compare or failures or per_image
+    layout = _layout(format, other, as_list(columns), caption, label)
+    require_confidence(confidence)
     given = as_list(runs)
     results = [run for run in given if isinstance(run, EvaluationResult)]
     settings, display = Resampling(confidence, seed), Display(width, color)
     if results:
-        if len(results) < len(given) or compare or failures or per_image:
+        if len(results) < len(given) or other:
             raise OptionError("this report needs files: evaluate with out, and give the files")
-        return render_results(results, format, display)
+        return render_results(results, format, layout, display)
     with ExitStack() as opened:
         stores = [opened.enter_context(Store.open(Path(path))) for path in given]
         if compare:
@@ -101,7 +109,24 @@ def render_report(
             return render_failures(stores, format, display)
         if per_image:
             return render_per_image(stores, format, settings)
-        return render(stores, format, settings, display)
+        return render(stores, format, settings, layout, display)
+
+
+def _layout(
+    format: str, other: bool, columns: Sequence[str], caption: str, label: str
+) -> TableLayout | None:
+    """Return the layout of a table for papers; None for the other formats."""
+    if not other and format in PAPER_FORMATS:
+        if label and format != "latex":
+            raise OptionError(f"label is an option of the format latex, not of {format}")
+        return TableLayout(columns, caption, label)
+    if columns or caption or label:
+        what = "this report" if other else f"format {format}"
+        raise OptionError(
+            f"columns, caption and label are options of the formats {' and '.join(PAPER_FORMATS)}, "
+            f"not of {what}"
+        )
+    return None
 
 
 @checked_arguments

@@ -29,6 +29,7 @@ from adcc_onnx.errors import AdccError, InterruptedRunError, did_you_mean
 _SUMMARIES = {
     "evaluate": "Score methods on images and print the ranked table.",
     "report": "Print the results of kept runs.",
+    "export-run": "Write kept runs for Parquet, MLflow and other tools.",
     "merge": "Join runs on other images or with other methods.",
     "explain": "Write overlays and maps of images.",
     "inspect": "Show the input, scores and layers of a model.",

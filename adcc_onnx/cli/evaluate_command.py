@@ -84,7 +84,9 @@ def _tell_kept(kept: Path | None, out: Path | None) -> None:
 
     if kept is not None:
         place = out or f"the cache, which holds the last {KEPT_RUNS} runs"
-        notice(f"kept in {place}: adcc-onnx report {kept} --format table|csv|json|html|latex")
+        notice(
+            f"kept in {place}: adcc-onnx report {kept} --format table|csv|json|html|latex|markdown"
+        )
 
 
 @contextmanager

@@ -8,18 +8,25 @@ import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.messages import show, show_document, terminal_display
+from adcc_onnx.cli.report_options import check_gate, gate_options, table_options
 from adcc_onnx.cli.shared_options import FILE, force_option, out_option
 
 _EXAMPLE = """
 adcc-onnx report run.sqlite --format csv -o table.csv
 adcc-onnx report vit.sqlite resnet.sqlite --compare --by insertion
+adcc-onnx report run.sqlite --require "gradcam.adcc >= 0.70" --junit gate.xml
 """
 
 
 @new_command("report", _EXAMPLE)
 @click.argument("runs", nargs=-1, required=True, type=FILE, metavar="RUN.sqlite...")
 @option("--compare", heading="Report", is_flag=True, help="Compare all methods with the best one.")
-@option("--by", heading="Report", metavar="METRIC", help="Metric of --compare.  [default: adcc]")
+@option(
+    "--by",
+    heading="Report",
+    metavar="METRIC",
+    help="Metric of --compare or --not-worse-than.  [default: adcc]",
+)
 @option("--failures", heading="Report", is_flag=True, help="List all failures with their reasons.")
 @option(
     "--per-image",
@@ -27,6 +34,7 @@ adcc-onnx report vit.sqlite resnet.sqlite --compare --by insertion
     is_flag=True,
     help="Print the values of every image (formats csv and json).",
 )
+@gate_options
 @option(
     "--confidence",
     heading="Statistics",
@@ -46,9 +54,10 @@ adcc-onnx report vit.sqlite resnet.sqlite --compare --by insertion
     "--format",
     heading="Output",
     default="table",
-    type=click.Choice(["table", "csv", "json", "html", "latex"]),
+    type=click.Choice(["table", "csv", "json", "html", "latex", "markdown"]),
     help="Format of the report; comparisons and failures have table, csv and json.",
 )
+@table_options
 @out_option("File for the report, in UTF-8.  [default: standard output]")
 @force_option("Replace an existing file; a run is never replaced.")
 def command(
@@ -57,9 +66,16 @@ def command(
     by: str | None,
     failures: bool,
     per_image: bool,
+    require: tuple[str, ...],
+    not_worse_than: Path | None,
+    margin: float,
+    junit: Path | None,
     confidence: float,
     seed: int,
     format: str,
+    columns: list[str],
+    caption: str,
+    label: str,
     out: Path | None,
     force: bool,
 ) -> None:
@@ -67,7 +83,8 @@ def command(
 
     Every score has a bootstrap confidence interval, and methods that are not significantly
     different from the best one are marked. One of --compare, --failures and --per-image prints
-    another report instead.
+    another report instead. With --require or --not-worse-than, the exit status is 3 if a check
+    fails.
     """
     from adcc_onnx.api.reports import render_report, save_report
     from adcc_onnx.report.table_layout import PLAIN
@@ -75,13 +92,14 @@ def command(
 
     if sum((compare, failures, per_image)) > 1:
         raise click.UsageError("--compare, --failures and --per-image exclude each other")
-    if by is not None and not compare:
-        raise click.UsageError("--by is the metric of --compare: give both")
+    if by is not None and not compare and not_worse_than is None:
+        raise click.UsageError("--by is the metric of --compare or --not-worse-than: give both")
     if out is not None:
         check_text_file(out, force, runs)
     display = terminal_display() if out is None else PLAIN
     text = render_report(
-        runs, **vars(display), format=format, compare=compare, by=by, failures=failures, per_image=per_image,
+        runs, format=format, compare=compare, by=by if compare else None, failures=failures,
+        per_image=per_image, columns=columns, caption=caption, label=label, **vars(display),
         confidence=confidence, seed=seed,
     )  # fmt: skip
     if out is not None:
@@ -90,3 +108,7 @@ def command(
         show_document(text)
     else:
         show(text)
+    check_gate(
+        runs, require, not_worse_than, junit,
+        margin=margin, by=None if not_worse_than is None else by, confidence=confidence, seed=seed,
+    )  # fmt: skip

@@ -19,6 +19,7 @@ from adcc_onnx.explanation.seeds import image_seed
 from adcc_onnx.explanation.targets import LABEL, PREDICTED
 from adcc_onnx.explanation.unavailable_methods import unavailable_methods
 from adcc_onnx.images.sources.image_source import Source
+from adcc_onnx.images.tensor_pictures import thumbnail
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 
@@ -131,6 +132,8 @@ def collect(method: str, batches: Iterator[BatchExplanations], model: Model) -> 
         np.concatenate([part.degenerate for part in kept]),
         {name: note for part in kept for name, note in part.notes.items()},
         failures,
+        {name: picture for part in kept for name, picture in part.thumbnails.items()},
+        model.labels,
     )
 
 
@@ -202,7 +205,13 @@ def _rows_of(
         p[kept],
         found.degenerate[kept],
         {batch.samples[i].name: notes[i] for i in kept if i in notes},
+        thumbnails=_thumbnails([batch.samples[i] for i in kept], model),
     )
+
+
+def _thumbnails(kept: Sequence[Sample], model: Model) -> dict[str, bytes]:
+    steps = model.preprocessing
+    return {one.name: thumbnail(one.tensor, steps) for one in kept if one.tensor is not None}
 
 
 def _first_of(failures: Mapping[str, str]) -> str:

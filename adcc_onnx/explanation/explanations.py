@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from adcc_onnx.errors import OptionError
 from adcc_onnx.explanation.drawing_style import ALPHA, COLORMAP, DrawingStyle
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
+from adcc_onnx.rich_display import rendered
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,8 @@ class Explanation:
         probability: The probability of the explained class, in [0, 1].
         degenerate: Whether the method's map was constant.
         note: A remark of the method about this map; empty without one.
+        thumbnail: The model's crop of the image as a small JPEG; None if it is not known.
+        class_name: The name of the explained class, or "class 3" if the model has no names.
     """
 
     name: str
@@ -36,6 +39,12 @@ class Explanation:
     probability: float
     degenerate: bool
     note: str = ""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    class_name: str = ""
+
+    def _repr_html_(self) -> str | None:
+        html: str | None = rendered(self, "html")
+        return html
 
 
 class ExplanationDrawer(Protocol):
@@ -71,6 +80,8 @@ class Explanations:
         notes: Remarks of the method, by the image's name.
         failures: The reasons of images that could not be explained, by the image's name. These
             images have no row in the arrays.
+        thumbnails: The model's crops of the images as small JPEGs, by the image's name.
+        class_names: The names of the model's classes; None if they are not known.
         drawer: What `grid` and `save` draw with; set by `explain`, and not pickled.
     """
 
@@ -83,6 +94,8 @@ class Explanations:
     degenerate: NDArray[np.bool_]
     notes: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    thumbnails: dict[str, bytes] = field(default_factory=dict, repr=False)
+    class_names: Sequence[str] | None = field(default=None, repr=False)
     drawer: ExplanationDrawer | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -97,10 +110,20 @@ class Explanations:
             probability=float(self.probabilities[index]),
             degenerate=bool(self.degenerate[index]),
             note=self.notes.get(self.names[index], ""),
+            thumbnail=self.thumbnails.get(self.names[index]),
+            class_name=self._class_name(int(self.targets[index])),
         )
 
     def __iter__(self) -> Iterator[Explanation]:
         return (self[i] for i in range(len(self)))
+
+    def _class_name(self, target: int) -> str:
+        names = self.class_names or ()
+        return names[target] if target < len(names) else f"class {target}"
+
+    def _repr_html_(self) -> str | None:
+        html: str | None = rendered(self, "html")
+        return html
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "drawer": None}

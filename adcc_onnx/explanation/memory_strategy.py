@@ -13,13 +13,16 @@ from typing import Protocol
 import numpy as np
 
 from adcc_onnx.cams.method import GradientMapMethod
+from adcc_onnx.errors import OutOfMemoryError
 from adcc_onnx.graph.programs.tensor_names import ACTIVATIONS, GRADIENTS
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.gradient_maps import gradient_maps
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.device_array import DeviceArray
+from adcc_onnx.runtime.device_thread import on_device
 from adcc_onnx.runtime.pinned_memory import pinned_array
 from adcc_onnx.runtime.session import Batched
+from adcc_onnx.runtime.session_pool import make_room
 
 
 class MemoryStrategy(Protocol):
@@ -110,13 +113,22 @@ class DeviceMemory:
 
     def empty(self, shape: tuple[int, ...]) -> Float32Array:
         """Return a page-locked array, which is copied at the full speed of the bus."""
-        return pinned_array(shape)
+        return on_device(self._model.device, lambda: pinned_array(shape))
 
     def to_device(self, array: Float32Array) -> Batched:
         """Copy the images to the device, in the parts of runs."""
         if not self._model.any_batch:  # the session repeats images on the host to fill a batch
             return array
-        return DeviceArray.put(array, self._model.device, self._model.batch)
+        model, device = self._model, self._model.device
+        try:
+            return DeviceArray.put(array, device, model.batch, model.pool.filling)
+        except OutOfMemoryError:
+            if not make_room(device):
+                return array  # the session copies it in smaller batches
+        try:
+            return DeviceArray.put(array, device, model.batch, model.pool.filling)
+        except OutOfMemoryError:
+            return array
 
     def gradient_maps(
         self,

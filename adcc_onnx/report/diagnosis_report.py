@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import zip_longest
 
 from adcc_onnx.report.text_table import printable_lines
+from adcc_onnx.runtime.cuda_diagnosis import CudaDiagnosis
 from adcc_onnx.runtime.diagnosis import Diagnosis, RuntimeDiagnosis
 
 
@@ -44,11 +46,21 @@ def _runtime(runtime: RuntimeDiagnosis) -> Iterator[tuple[str, str]]:
     built = "" if runtime.cuda is None else f", built for CUDA {runtime.cuda}"
     yield "module onnxruntime", runtime.version + built
     yield "providers", ", ".join(p.removesuffix("ExecutionProvider") for p in runtime.providers)
-    yield "NVIDIA driver", "none" if runtime.driver is None else f"for CUDA {runtime.driver}"
-    for number, gpu in enumerate(runtime.gpus):
-        yield f"GPU {number}", gpu
+    details = runtime.details or CudaDiagnosis()
+    if details.kernels:
+        yield "CUDA kernels", f"for {', '.join(details.kernels)}"
+    version = "" if details.driver is None else f"{details.driver}, "
+    yield (
+        "NVIDIA driver",
+        "none" if runtime.driver is None else f"{version}for CUDA {runtime.driver}",
+    )
+    capabilities = [f", compute capability {one}" for one in details.capabilities]
+    for number, (gpu, capability) in enumerate(
+        zip_longest(runtime.gpus, capabilities, fillvalue="")
+    ):
+        yield f"GPU {number}", gpu + capability
     for name, found in runtime.libraries.items():
-        yield name, "found" if found else "not found"
+        yield name, details.libraries.get(name, "found") if found else "not found"
     yield "--device auto", runtime.device
 
 

@@ -10,11 +10,15 @@ from adcc_onnx.errors import OptionError, did_you_mean
 from adcc_onnx.report.table_layout import PLAIN, Display
 
 if TYPE_CHECKING:
+    from adcc_onnx.report.paper_table import TableLayout
+    from adcc_onnx.results.comparison import Comparison
     from adcc_onnx.results.evaluation_result import EvaluationResult
+    from adcc_onnx.results.rows import StoredRun
     from adcc_onnx.results.store import Store
     from adcc_onnx.statistics.resampling import Resampling
 
-FORMATS = ("table", "csv", "json", "html", "latex")
+FORMATS = ("table", "csv", "json", "html", "latex", "markdown")
+PAPER_FORMATS = ("latex", "markdown")
 
 _Result = TypeVar("_Result")
 
@@ -23,6 +27,7 @@ def render(
     stores: Sequence[Store],
     style: str,
     resampling: Resampling | None = None,
+    layout: TableLayout | None = None,
     display: Display = PLAIN,
 ) -> str:
     """Render all runs of some stores.
@@ -31,6 +36,7 @@ def render(
         stores: Stores that hold the runs.
         style: One of `FORMATS`.
         resampling: Settings of the confidence intervals and tests.
+        layout: Columns, caption and label of the formats `PAPER_FORMATS`.
         display: Where a table is shown.
 
     Returns:
@@ -39,17 +45,21 @@ def render(
     Raises:
         OptionError: The format is unknown.
     """
-    return render_results(_results(stores, resampling), style, display)
+    return render_results(_results(stores, resampling), style, layout, display)
 
 
 def render_results(
-    results: Sequence[EvaluationResult], style: str, display: Display = PLAIN
+    results: Sequence[EvaluationResult],
+    style: str,
+    layout: TableLayout | None = None,
+    display: Display = PLAIN,
 ) -> str:
     """Render results of evaluations.
 
     Args:
         results: The results.
         style: One of `FORMATS`.
+        layout: Columns, caption and label of the formats `PAPER_FORMATS`.
         display: Where a table is shown.
 
     Returns:
@@ -62,11 +72,18 @@ def render_results(
     from adcc_onnx.report.html.page import results_to_html
     from adcc_onnx.report.json_format import results_to_json
     from adcc_onnx.report.latex_format import results_to_latex
+    from adcc_onnx.report.markdown_format import results_to_markdown
     from adcc_onnx.report.text_table import results_to_table
 
-    table = partial(results_to_table, display=display)
-    writers = (table, results_to_csv, results_to_json, results_to_html, results_to_latex)
-    return _writer("runs", dict(zip(FORMATS, writers, strict=True)), style)(results)
+    writers: dict[str, Callable[[Sequence[EvaluationResult]], str]] = {
+        "table": partial(results_to_table, display=display),
+        "csv": results_to_csv,
+        "json": results_to_json,
+        "html": results_to_html,
+        "latex": partial(results_to_latex, layout=layout),
+        "markdown": partial(results_to_markdown, layout=layout),
+    }
+    return _writer("runs", writers, style)(results)
 
 
 def render_per_image(
@@ -117,7 +134,7 @@ def render_comparison(
     from adcc_onnx.report import comparison_formats
     from adcc_onnx.results.comparison import compare_runs
 
-    writers = {
+    writers: dict[str, Callable[[Sequence[Comparison]], str]] = {
         "table": partial(comparison_formats.comparisons_to_table, display=display),
         "csv": comparison_formats.comparisons_to_csv,
         "json": comparison_formats.comparisons_to_json,
@@ -141,7 +158,7 @@ def render_failures(stores: Sequence[Store], style: str, display: Display = PLAI
     """
     from adcc_onnx.report import failure_formats
 
-    writers = {
+    writers: dict[str, Callable[[Sequence[StoredRun]], str]] = {
         "table": partial(failure_formats.failures_to_table, display=display),
         "csv": failure_formats.failures_to_csv,
         "json": failure_formats.failures_to_json,

@@ -12,11 +12,12 @@ import numpy as np
 from adcc_onnx.errors import OptionError, StoreError, did_you_mean
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric_registry import get_metrics
+from adcc_onnx.results.pairwise import score_difference
 from adcc_onnx.results.ranking import MethodValues, Ranking, align_images, method_values, rank
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.score_definitions import Score, main_score, scores_of
 from adcc_onnx.results.store import Store
-from adcc_onnx.statistics.paired_tests import PairedDifference, paired_difference
+from adcc_onnx.statistics.paired_tests import PairedDifference
 from adcc_onnx.statistics.rank_correlation import kendall_tau_matrix
 from adcc_onnx.statistics.resampling import Resampling, means
 from adcc_onnx.statistics.sample_size import interval_widths, required_sample_size
@@ -133,7 +134,7 @@ def compare_methods(
         ranking=ranking,
         scores=dict(zip(names, found[score.name].tolist(), strict=True)),
         differences={
-            name: _difference(values[name], values[ranking.best], score, resampling)
+            name: score_difference(values[name], values[ranking.best], score, resampling)
             for name in ranking.p_values
         },
         metrics=dict(scores),
@@ -212,14 +213,6 @@ def _dataset_score(methods: Sequence[MethodValues], score: Score) -> Float64Arra
     """Compute a score of each method, [M]."""
     values = align_images(methods, score.columns)
     return np.array([score.from_means(means(columns))[0] for columns in values])
-
-
-def _difference(
-    one: Float64Array, other: Float64Array, score: Score, resampling: Resampling
-) -> PairedDifference:
-    """Compute the difference on the images that have all values of both methods."""
-    both = ~np.isnan(one - other).any(axis=0)
-    return paired_difference(one[:, both], other[:, both], score.from_means, resampling)
 
 
 def _interval_widths(

@@ -9,11 +9,12 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.metrics.scoring import Metrics, dataset_scores
 from adcc_onnx.results.notable_images import notable_images
-from adcc_onnx.results.per_image_records import per_image_records, to_dataframe
+from adcc_onnx.results.per_image_records import import_pandas, per_image_records, to_dataframe
 from adcc_onnx.results.ranking import MethodValues, Ranking, align_images, method_values, rank
 from adcc_onnx.results.rows import (
     FailureRow,
@@ -25,6 +26,7 @@ from adcc_onnx.results.rows import (
 )
 from adcc_onnx.results.score_definitions import Score, main_score, scores_of, value_columns
 from adcc_onnx.results.store import Store
+from adcc_onnx.rich_display import rendered
 from adcc_onnx.statistics.intervals import Estimates, Interval, estimate
 from adcc_onnx.statistics.resampling import Resampling
 
@@ -200,6 +202,72 @@ class EvaluationResult:
         records = per_image_records(self.stored_run, self.image_rows, columns)
         return records if as_dataframe is False else to_dataframe(records, columns, as_dataframe)
 
+    def to_pandas(self) -> Any:
+        """Return the scores as a pandas DataFrame.
+
+        Returns:
+            One row per method, the best first and the controls last. The columns are every score
+            with the ends of its interval (`adcc`, `adcc_low`, `adcc_high`), `degenerate`, `failed`
+            and `control`. A value that does not exist is NaN.
+
+        Raises:
+            OptionError: pandas is not installed.
+
+        Example:
+            >>> import adcc_onnx as adcc
+            >>> from adcc_onnx.drawings import classifier_path
+            >>> result = adcc.evaluate(classifier_path(), "drawings:4", ["gradcam"], ["coherency"])
+            >>> result.to_pandas().loc["gradcam", "control"]  # doctest: +SKIP
+            False
+        """
+        pandas = import_pandas()
+        if pandas is None:
+            raise OptionError("to_pandas needs pandas: pip install pandas")
+        order = list(self.methods) if self.ranking is None else self.ranking.rows
+        rows = [self._row(name) for name in order]
+        return pandas.DataFrame(rows, index=pandas.Index(order, name="method"))
+
+    def plot(
+        self,
+        kind: str = "bars",
+        *,
+        score: str | None = None,
+        x: str = "average_drop",
+        y: str = "coherency",
+        ax: Any = None,
+    ) -> Any:
+        """Draw the result with matplotlib.
+
+        Args:
+            kind: "bars" (a score of every method with its interval), "curves" (the mean curves of
+                insertion, deletion or ROAD with bands) or "scatter" (one point per image and
+                method).
+            score: Score of the bars, or name of the curves; ADCC or the first ones if None.
+            x: Value per image on the x axis of the scatter plot.
+            y: Value per image on the y axis of the scatter plot.
+            ax: The matplotlib axes to draw on; a new figure if None.
+
+        Returns:
+            The axes.
+
+        Raises:
+            OptionError: matplotlib is not installed, or the result has no such score.
+        """
+        return rendered(self, "plot", kind=kind, score=score, x=x, y=y, ax=ax)
+
+    def _repr_html_(self) -> str | None:
+        html: str | None = rendered(self, "html")
+        return html
+
+    def _row(self, name: str) -> dict[str, Any]:
+        method, row = self.methods[name], dict[str, Any]()
+        for score in self.score_definitions:
+            low, high = method.intervals.get(score, (np.nan, np.nan))
+            row[score] = method.scores.get(score, np.nan)
+            row |= {f"{score}_low": low, f"{score}_high": high}
+        control = name in self.stored_run.controls
+        return {**row, "degenerate": method.degenerate, "failed": method.failed, "control": control}
+
     def __repr__(self) -> str:
         order = list(self.methods) if self.ranking is None else self.ranking.rows
         head = f"{self.model}, {self.images} images"
@@ -218,14 +286,17 @@ class EvaluationResult:
 
 
 def evaluation_results(
-    store: Store, resampling: Resampling | None = None
+    store: Store, resampling: Resampling | None = None, all_pictures: bool = False
 ) -> list[EvaluationResult]:
-    """Return the results of all runs of a store."""
-    return [evaluation_result(store, run, resampling) for run in store.runs()]
+    """Return the results of all runs of a store; see `evaluation_result`."""
+    return [evaluation_result(store, run, resampling, all_pictures) for run in store.runs()]
 
 
 def evaluation_result(
-    store: Store, run: StoredRun, resampling: Resampling | None = None
+    store: Store,
+    run: StoredRun,
+    resampling: Resampling | None = None,
+    all_pictures: bool = False,
 ) -> EvaluationResult:
     """Compute the result of one run.
 
@@ -233,6 +304,8 @@ def evaluation_result(
         store: Store that holds the run.
         run: The run, as read from the store.
         resampling: Settings of the confidence intervals and tests.
+        all_pictures: Whether the result holds the pictures of all images, not only of those that a
+            report shows.
 
     Returns:
         The result, which does not need the store any more.
@@ -240,7 +313,8 @@ def evaluation_result(
     curves = {name: store.mean_curves(run.number, name) for name in run.methods}
     found = summarize_run(run, store.images(run.number), curves, resampling)
     shown = notable_images(run, found.image_rows, method_values(run), found.ranking, SHOWN_IMAGES)
-    return replace(found, shown=shown, pictures=store.pictures(run.number, shown))
+    positions = [row.position for row in found.image_rows] if all_pictures else shown
+    return replace(found, shown=shown, pictures=store.pictures(run.number, positions))
 
 
 def summarize_run(

@@ -65,7 +65,7 @@ def compare_pairs(
         differences = pairwise_differences(complete, score.from_means, resampling)
     else:
         p_values = [_p_value(values[i], values[j], score, refined) for i, j in pairs]
-        differences = [_difference(values[i], values[j], score, resampling) for i, j in pairs]
+        differences = [score_difference(values[i], values[j], score, resampling) for i, j in pairs]
     corrected = holm_correction(np.array(p_values)).tolist()
     return Pairwise(
         [method.name for method in methods],
@@ -99,8 +99,19 @@ def _p_value(one: Float64Array, other: Float64Array, score: Score, resampling: R
     return float(permutation_p_values(one, other[None], score.from_means, resampling)[0])
 
 
-def _difference(
+def score_difference(
     one: Float64Array, other: Float64Array, score: Score, resampling: Resampling
 ) -> PairedDifference:
+    """Compute the difference of a score on the images that have all values of both methods.
+
+    Args:
+        one: Values of a method, [K, n]; NaN where an image has none.
+        other: Values of the other method on the same images, [K, n].
+        score: The score.
+        resampling: Settings of the interval.
+
+    Returns:
+        The score of `one` minus that of `other`, with its interval.
+    """
     both = ~np.isnan(one - other).any(axis=0)
     return paired_difference(one[:, both], other[:, both], score.from_means, resampling)

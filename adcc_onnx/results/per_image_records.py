@@ -67,16 +67,23 @@ def to_dataframe(
     Raises:
         OptionError: pandas is required and not installed.
     """
-    try:
-        pandas = importlib.import_module("pandas")
-    except ImportError:
+    pandas = import_pandas()
+    if pandas is None:
         if required:
             raise OptionError(
                 "as_dataframe=True needs pandas: pip install pandas, or use as_dataframe=False"
-            ) from None
+            )
         return records
     frame = pandas.DataFrame.from_records(records, columns=record_keys(value_columns))
     return frame.astype({**dict.fromkeys(value_columns, "float64"), **_DTYPES})
+
+
+def import_pandas() -> Any:
+    """Return the package pandas; None if it is not installed."""
+    try:
+        return importlib.import_module("pandas")
+    except ImportError:
+        return None
 
 
 def _image_record(row: ImageRow, method: str) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def row_checksum(table: str, row: Sequence[SqlValue]) -> int:
 
     Example:
         >>> row_checksum("curve", (1, 0, "gradcam", "deletion", bytes(4)))
-        1936155302
+        1787351137
     """
     return zlib.crc32(_encode((table, *row)).encode())
 

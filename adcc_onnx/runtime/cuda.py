@@ -16,6 +16,7 @@ PROVIDER = "CUDAExecutionProvider"
 INSTALL = "pip install 'adcc-onnx[cuda]'"
 _PACKAGE = "onnxruntime-gpu"
 _NO_DEVICE = 100  # the status of cuInit with a driver but no GPU
+_MAJOR, _MINOR = 75, 76  # the attributes of a device with its compute capability
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,37 @@ def runtime_library() -> ctypes.CDLL | None:
     """Return CUDA's runtime library, or None if it is not found."""
     found = [name for name, there in libraries().items() if there and "cudart" in name]
     return ctypes.CDLL(found[0]) if found else None
+
+
+def capability(index: int) -> tuple[int, int] | None:
+    """Return the compute capability of a GPU, such as (9, 0); None if it is not known.
+
+    Args:
+        index: The number of the GPU.
+    """
+    library, found = runtime_library(), ctypes.c_int(0)
+    if library is None:
+        return None
+    parts = []
+    for attribute in (_MAJOR, _MINOR):
+        if library.cudaDeviceGetAttribute(ctypes.byref(found), attribute, index):
+            return None
+        parts.append(found.value)
+    return parts[0], parts[1]
+
+
+def no_kernels_for(index: int) -> str:
+    """Return a text for the user: onnxruntime has no kernels for a GPU.
+
+    Args:
+        index: The number of the GPU.
+    """
+    found = capability(index)
+    which = "the GPU" if found is None else "the GPU's compute capability {}.{}".format(*found)
+    return (
+        f"this onnxruntime has no kernels for {which}; install a build of onnxruntime-gpu that has "
+        "them (adcc-onnx doctor lists those of this one)"
+    )
 
 
 def loads(library: str) -> bool:

@@ -7,20 +7,18 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
-
-from onnx import TensorProto, helper
 
 from adcc_onnx.errors import DeviceError, OptionError, did_you_mean
 from adcc_onnx.runtime import cuda
+from adcc_onnx.runtime.device_errors import lacks_kernels, reason_of
+from adcc_onnx.runtime.device_trial import Trial, run_trial
 from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 from adcc_onnx.runtime.onnxruntime_packages import replacement
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _IN_CUDA_MEMORY = ("cuda", "tensorrt")
 _CUDA_GRAPH = "enable_cuda_graph"  # an option of the CUDA provider
-_SILENT, _WARNINGS = 4, 2  # logging levels of onnxruntime; the default is warnings
 _TENSORRT = 10  # the major version of TensorRT that onnxruntime's provider is linked to
 
 
@@ -100,11 +98,14 @@ def _no_tensorrt() -> str | None:
     return found
 
 
+_CRASHED = "a trial convolution crashed"
 _KINDS = {
     "cuda": _Kind(
         "CUDA",
         cuda.PROVIDER,
         "onnxruntime-gpu",
+        # Trying all algorithms of cuDNN would take long for every new batch size.
+        options=(("cudnn_conv_algo_search", "HEURISTIC"),),
         trouble=cuda.trouble,
     ),
     "tensorrt": _Kind(
@@ -164,7 +165,12 @@ def choose_device(requested: str = "auto", tf32: bool = True) -> Device:
             "with a number as in cuda:1, or openvino:GPU"
         )
     device = _device(name, which or kind.which[0], "requested", tf32)
-    trouble = why_not(name) or _trouble(device)
+    trouble = why_not(name) or _missing(device)
+    trial = Trial() if trouble else _trial(device)
+    if trial.crashed:
+        # A model without the operators of the trial may run, and the user named the device.
+        return replace(device, reason=f"{device.reason[:-1]}; {_CRASHED})")
+    trouble = trouble or _why_failed(trial, device)
     if trouble is not None:
         raise DeviceError(
             f"device '{requested}' is not available: {trouble}; or use --device auto or cpu"
@@ -219,10 +225,27 @@ def kinds() -> list[str]:
     return list(_KINDS)
 
 
+def why_not_first_gpu(tf32: bool = True) -> str | None:
+    """Return why the first GPU cannot be used and how to fix it; None if it can be used.
+
+    Args:
+        tf32: Whether CUDA may compute products in TF32.
+    """
+    device = _first_gpu(tf32)
+    trouble = cuda.trouble() or _missing(device)
+    if trouble is not None:
+        return trouble
+    trial = _trial(device)
+    return f"on the GPU, {_CRASHED}" if trial.crashed else _why_failed(trial, device)
+
+
 def _auto(tf32: bool) -> Device:
-    device = _device("cuda", "0", "a GPU was found", tf32)
-    trouble = cuda.trouble() or _trouble(device)
-    return device if trouble is None else _cpu(trouble)
+    trouble = why_not_first_gpu(tf32)
+    return _first_gpu(tf32) if trouble is None else _cpu(trouble)
+
+
+def _first_gpu(tf32: bool) -> Device:
+    return _device("cuda", "0", "a GPU was found", tf32)
 
 
 def _cpu(reason: str) -> Device:
@@ -249,30 +272,26 @@ def _fits(kind: _Kind, which: str) -> bool:
     return kind.option is not None and re.fullmatch(kind.which[1], which) is not None
 
 
-def _trouble(device: Device) -> str | None:
-    """Return why a device cannot be used, although its kind can; None if it can be used."""
+def _missing(device: Device) -> str | None:
+    """Return why there is no such device, although its kind can be used; None if there is one."""
     number = device.name.partition(":")[2]
-    if device.kind in ("cuda", "tensorrt") and int(number) >= len(cuda.driver().gpus):
+    if device.kind in _IN_CUDA_MEMORY and int(number) >= len(cuda.driver().gpus):
         return f"the NVIDIA GPUs are numbered 0 to {len(cuda.driver().gpus) - 1}"
-    if not _opens(device):
-        return "onnxruntime cannot open it; is there such a device, and its driver?"
     return None
 
 
-@cache
-def _opens(device: Device) -> bool:
-    """Return whether a session really uses the device, since onnxruntime falls back to the CPU."""
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "trial", [x], [y])
-    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 18)])
-    onnxruntime.set_default_logger_severity(_SILENT)
-    try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), providers=device.providers
-        )
-    except Exception:
-        return False
-    finally:
-        onnxruntime.set_default_logger_severity(_WARNINGS)
-    return _KINDS[device.kind].provider in session.get_providers()
+def _trial(device: Device) -> Trial:
+    return run_trial(_KINDS[device.kind].provider, device.providers)
+
+
+def _why_failed(trial: Trial, device: Device) -> str | None:
+    """Return why the trial of a device failed, for the user; None if it passed."""
+    if trial.error is None:
+        return None
+    error = RuntimeError(trial.error)
+    if lacks_kernels(error):
+        return cuda.no_kernels_for(int(device.memory[1]))
+    return (
+        f"onnxruntime cannot use it ({reason_of(error)}); end the processes that hold it, or "
+        "reinstall onnxruntime and the driver"
+    )

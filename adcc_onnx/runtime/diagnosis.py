@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import adcc_onnx
 from adcc_onnx.errors import AdccWarning, first_line
@@ -18,7 +19,11 @@ from adcc_onnx.runtime.onnxruntime_packages import (
     packages_with,
 )
 
+if TYPE_CHECKING:
+    from adcc_onnx.runtime.cuda_diagnosis import CudaDiagnosis
+
 _PACKAGES = ("onnx", "onnx-ir", "onnxscript", "numba", "numpy", "scipy", "pillow")
+_REINSTALL = "pip install --force-reinstall onnxruntime-gpu, or update NVIDIA's driver"
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class RuntimeDiagnosis:
         gpus: Name and memory of each GPU.
         libraries: Whether each library that the CUDA provider needs was found, by name.
         device: Device that `--device auto` chooses, with the reason.
+        details: Further details of the CUDA path; None for a CPU build.
     """
 
     version: str
@@ -43,6 +49,7 @@ class RuntimeDiagnosis:
     gpus: list[str]
     libraries: dict[str, bool]
     device: str
+    details: CudaDiagnosis | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,7 @@ def _runtime() -> RuntimeDiagnosis:
     import onnxruntime
 
     from adcc_onnx.runtime import cuda
+    from adcc_onnx.runtime.cuda_diagnosis import examine_cuda
     from adcc_onnx.runtime.devices import choose_device
 
     driver = cuda.driver()
@@ -115,24 +123,20 @@ def _runtime() -> RuntimeDiagnosis:
         gpus=[f"{gpu.name}, {gpu.memory / 2**30:.0f} GiB" for gpu in driver.gpus],
         libraries=cuda.libraries(),
         device=choose_device("auto").reason,
+        details=examine_cuda(),
     )
 
 
 def _gpu_problems() -> Iterator[Problem]:
     """Report a GPU that exists and cannot be used; a machine without a GPU is healthy."""
     from adcc_onnx.runtime import cuda
-    from adcc_onnx.runtime.devices import choose_device
+    from adcc_onnx.runtime.devices import why_not_first_gpu
 
     if cuda.driver().gpus or cuda.driver().error:
-        trouble = cuda.trouble()
+        trouble = why_not_first_gpu()
         if trouble is not None:
             what, _, fix = trouble.rpartition("; ")
-            yield Problem(f"the GPU cannot be used: {what}", fix)
-        elif choose_device("auto").kind == "cpu":
-            yield Problem(
-                "the GPU cannot be used: onnxruntime does not open it",
-                "pip install --force-reinstall onnxruntime-gpu, or update NVIDIA's driver",
-            )
+            yield Problem(f"the GPU cannot be used: {what or fix}", fix if what else _REINSTALL)
 
 
 def _kernels() -> str:

@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import itertools
-import re
 import threading
 import time
 import warnings
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError, first_line
-from adcc_onnx.graph.loading.external_data import load_tensor
-from adcc_onnx.graph.loading.saving import to_proto
-from adcc_onnx.graph.loading.weights import ARRAY_TYPES, detached_weights
-from adcc_onnx.graph.passes.separate_weights import separate_weights
+from adcc_onnx.errors import AdccWarning, ModelError, OutOfMemoryError
 from adcc_onnx.runtime.cuda_graph import Captured, unrecorded
 from adcc_onnx.runtime.device_array import DeviceArray, to_ort_value
-from adcc_onnx.runtime.devices import Device, uncapturing
-from adcc_onnx.runtime.memory import share_arena, trim_heap
-from adcc_onnx.runtime.onnxruntime_import import onnxruntime
+from adcc_onnx.runtime.device_errors import device_errors
+from adcc_onnx.runtime.device_thread import on_device
+from adcc_onnx.runtime.devices import Device
+from adcc_onnx.runtime.filling import Filling, filled
 from adcc_onnx.runtime.passes import Pass, current_counter
+from adcc_onnx.runtime.session_opening import open_session
 
 Arrays = dict[str, NDArray[Any]]
 Batched = NDArray[Any] | DeviceArray
-_FATAL_ONLY = 4  # onnxruntime raises each error that it would print
-# Pad_Fusion merges a Pad of zeros into a MaxPool, whose own pads are -inf. The result is wrong if
-# a window has negative values only (ResNet50V2 of Keras; onnxruntime 1.31).
-_WRONG_FUSIONS = ["Pad_Fusion"]
-# Quantized operators are computed in real numbers, as the graph defines them. The integer kernels
-# that onnxruntime would use overflow on CPUs without VNNI, so maps would depend on the machine.
-_REAL_ARITHMETIC = ("session.disable_quant_qdq", "1")
-# Parts of the out-of-memory messages of onnxruntime, CUDA, cuBLAS, cuDNN, TensorRT and C++.
-_OUT_OF_MEMORY = (
-    "failed to allocate memory",
-    "out of memory",
-    "outofmemory",
-    "alloc_failed",
-    "memoryallocation",
-    "bad_alloc",
-    "bad allocation",
-)
 
 
 class Session:
@@ -58,6 +38,7 @@ class Session:
         fixed: Whether the model accepts no other batch.
         threads: Number of intra-op threads per run on a CPU; 0 uses one per core.
         kind: The kind of pass that its runs count as; None if they are no passes.
+        make_room: Frees memory of the device that is not in use; returns whether there was any.
 
     Attributes:
         outputs: The names of the outputs.
@@ -76,29 +57,24 @@ class Session:
         fixed: bool = False,
         threads: int = 0,
         kind: Pass | None = None,
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _FATAL_ONLY
-        options.intra_op_num_threads = threads
-        if not device.remote:
-            share_arena(options)
-        options.add_session_config_entry(*_REAL_ARITHMETIC)
-        if device.kind == "openvino":
-            separate_weights(model)
-        try:
-            graph, weights = _without_weights(model)
-            options.add_external_initializers(list(weights), list(weights.values()))
-            for library in device.custom_ops:
-                options.register_custom_ops_library(library)
-            self._session, self._device = _opened(graph, options, device)
-        except Exception as error:
-            raise ModelError(_why_refused(error)) from error
-        trim_heap()
+        opened = on_device(device, lambda: open_session(model, device, threads))
+        self._session, self._device = opened.session, device
+        # Without CUDA graphs, too, a session of a recording device runs in the device's own thread.
+        self._records = opened.device.captures
+        self._weights, self._make_room = opened.weights, make_room
         self.outputs = [output.name for output in self._session.get_outputs()]
         self._batch, self._fixed, self._kind = batch, fixed, kind
+        self._filling = Filling()
         self._captured = self._recorder()
-        self.samples, self.seconds = 0, 0.0
+        self.samples, self.seconds, self._running = 0, 0.0, 0
         self._counter_lock = threading.Lock()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no thread runs the session."""
+        return self._running == 0
 
     def run(
         self, batched: Mapping[str, Batched], shared: Mapping[str, Any] | None = None
@@ -138,16 +114,17 @@ class Session:
             ModelError: The run fails in onnxruntime.
             OutOfMemoryError: The memory is too small for one sample.
         """
-        # Shared inputs are copied to the device once.
-        on_device = {
-            name: to_ort_value(value, self._device) if isinstance(value, np.ndarray) else value
-            for name, value in (shared or {}).items()
-        }
-        parts = list(self._parts(batched, on_device, keep))
+        with self._counter_lock:
+            self._running += 1
+        try:
+            parts = list(self._parts(batched, shared or {}, keep))
+        finally:
+            with self._counter_lock:
+                self._running -= 1
         fetched: Arrays = {}
         kept: dict[str, DeviceArray] = {}
         for index, name in enumerate(self.outputs):
-            output = DeviceArray([(results[index], used) for results, used in parts])
+            output = DeviceArray([(results[index], used) for results, used in parts], self._device)
             if name in keep:
                 kept[name] = output
             else:
@@ -159,30 +136,66 @@ class Session:
     ) -> Iterator[tuple[list[Any], int]]:
         """Iterate over the outputs of one run after the other, with the number of valid samples.
 
-        The batch is halved when memory runs out.
+        When memory runs out, memory that is not in use is freed, and then the batch is halved.
         """
+        common: dict[str, Any] = {}
+        may_make_room = True
         counter = current_counter()
         for start, stop in itertools.pairwise(_edges(batched)):
+            several = stop - start > self._batch
             while start < stop:
                 used = min(self._batch, stop - start)
-                feeds = {name: _taken(v, start, start + used) for name, v in batched.items()}
                 if counter is not None:
                     counter.before_run()
                 try:
-                    yield self._run(feeds, shared, keep), used
+                    # Shared inputs are copied to the device once.
+                    common = common or self._copied(shared)
+                    feeds = {name: _taken(v, start, start + used) for name, v in batched.items()}
+                    results = self._run(self._filled(feeds, used, several), common, keep)
                 except OutOfMemoryError:
+                    if may_make_room and self._make_room():
+                        may_make_room = False
+                        continue
                     if self._fixed or used == 1:
                         raise
                     self._halve(used)
                     continue
+                yield results, used
                 start += used
                 with self._counter_lock:
                     self.samples += used
                 if counter is not None and self._kind is not None:
                     counter.add(self._kind, used)
 
+    def _copied(self, shared: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: to_ort_value(value, self._device) if isinstance(value, np.ndarray) else value
+            for name, value in shared.items()
+        }
+
+    def _filled(self, feeds: Mapping[str, Any], used: int, several: bool) -> dict[str, Any]:
+        """Repeat samples up to the number of rows that the run has.
+
+        Args:
+            feeds: The inputs that are split into batches.
+            used: The number of samples.
+            several: Whether the samples are run in several batches.
+        """
+        on_card = [_samples(v) for v in feeds.values() if not isinstance(v, np.ndarray)]
+        if on_card:
+            rows = max(on_card)
+        elif self._fixed or (several and self._device.remote):
+            rows = self._batch
+        else:
+            rows = self._filling.rows(used, self._batch) if self._device.remote else used
+        return {
+            name: filled(value, rows) if isinstance(value, np.ndarray) else value
+            for name, value in feeds.items()
+        }
+
     def _halve(self, used: int) -> None:
         self._batch = used // 2
+        self._filling = Filling()
         self._captured = self._recorder()
         warnings.warn(
             f"out of memory with {used} images per run; continuing with {self._batch}",
@@ -192,7 +205,7 @@ class Session:
 
     def _recorder(self) -> Captured | None:
         """Return the recorded runs of a full batch, if the device uses CUDA graphs."""
-        if not self._device.captures:
+        if not self._records:
             return None
         return Captured(self._session, self.outputs, self._device)
 
@@ -200,21 +213,15 @@ class Session:
         self, feeds: Mapping[str, Any], shared: Mapping[str, Any], keep: Container[str]
     ) -> list[Any]:
         start = time.perf_counter()
-        given = {name: self._filled(value) for name, value in feeds.items()} | dict(shared)
-        whole = all(_samples(given[name]) == self._batch for name in feeds)
-        try:
-            if self._captured is not None and whole:
-                results = self._captured.run(given, keep)
+        rows = max(_samples(value) for value in feeds.values())
+        given = {**feeds, **shared}
+        with device_errors("onnxruntime failed to run the model"):
+            if self._captured is not None and rows == self._batch:
+                captured = self._captured
+                results = on_device(self._device, lambda: captured.run(given, keep))
             else:
-                results = self._bound(given, keep)
-        except Exception as error:
-            if _is_out_of_memory(error):
-                raise OutOfMemoryError(
-                    "the memory is too small to run the model; give --batch-size 1, smaller images "
-                    "or --device cpu"
-                ) from error
-            raise ModelError(f"onnxruntime failed to run the model: {first_line(error)}") from error
-        self._require_rows(results, max(_samples(given[name]) for name in feeds))
+                results = on_device(self._device, lambda: self._bound(given, keep))
+        self._require_rows(results, rows)
         with self._counter_lock:
             self.seconds += time.perf_counter() - start
         return results
@@ -238,16 +245,10 @@ class Session:
                 binding.bind_ortvalue_input(name, value)
         for name in self.outputs:
             binding.bind_output(name, *(self._device.memory if name in keep else ()))
-        options = (unrecorded(),) if self._device.captures else ()
+        options = (unrecorded(),) if self._records else ()
         self._session.run_with_iobinding(binding, *options)
         results: list[Any] = binding.get_outputs()
         return results
-
-    def _filled(self, value: Any) -> Any:
-        """Repeat samples until they fill the batch of a model with a fixed batch."""
-        if not self._fixed or not isinstance(value, np.ndarray) or len(value) == self._batch:
-            return value
-        return np.resize(value, (self._batch, *value.shape[1:]))
 
 
 class SplitSession:
@@ -267,6 +268,11 @@ class SplitSession:
     def single_cut(self) -> bool:
         """Whether the prefix has a single output."""
         return len(self._prefix.outputs) == 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether no thread runs one of the parts."""
+        return self._prefix.idle and self._suffix.idle
 
     @property
     def samples(self) -> int:
@@ -305,40 +311,6 @@ class SplitSession:
         return self._suffix.run(batched, {self._prefix.outputs[0]: value})
 
 
-def _without_weights(model: ir.Model) -> tuple[bytes, dict[str, Any]]:
-    """Return the graph as protobuf and its large weights, which all sessions of a model share."""
-    with detached_weights(model, lambda tensor: tensor.dtype in ARRAY_TYPES) as weights:
-        # onnxruntime would search external files in the working directory, so none are left to it.
-        for value in model.graph.initializers.values():
-            tensor = value.const_value
-            if isinstance(tensor, ir.ExternalTensor) and value.name not in weights:
-                value.const_value = load_tensor(tensor)
-        graph = to_proto(model).SerializeToString()
-    values = {
-        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(tensor.numpy()))
-        for name, tensor in weights.items()
-    }
-    return graph, values
-
-
-def _opened(graph: bytes, options: Any, device: Device) -> tuple[Any, Device]:
-    """Return the onnxruntime session, and the device, without CUDA graphs if they fail."""
-    try:
-        session = onnxruntime.InferenceSession(
-            graph, options, providers=device.providers, disabled_optimizers=_WRONG_FUSIONS
-        )
-    except Exception as error:
-        if not device.captures:
-            raise
-        warnings.warn(
-            f"a part of the model runs without a CUDA graph: {first_line(error)}",
-            AdccWarning,
-            stacklevel=2,
-        )
-        return _opened(graph, options, uncapturing(device))
-    return session, device
-
-
 def _edges(batched: Mapping[str, Batched]) -> list[int]:
     """Return the indices at which samples are split: the edges of arrays on the device."""
     for value in batched.values():
@@ -353,19 +325,3 @@ def _taken(value: Batched, start: int, stop: int) -> Any:
 
 def _samples(value: Any) -> int:
     return len(value) if isinstance(value, np.ndarray) else int(value.shape()[0])
-
-
-def _why_refused(error: Exception) -> str:
-    unknown = re.search(r"(\S+):(\w+)\(-?\d+\) is not a registered function/op", str(error))
-    if unknown is not None:
-        operator = ".".join(unknown.groups())
-        return (
-            f"onnxruntime does not know the operator {operator} of the model: give the library "
-            "that defines it by --custom-ops, if you trust its code"
-        )
-    return f"onnxruntime refuses the model: {first_line(error)}"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)

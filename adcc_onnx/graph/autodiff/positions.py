@@ -37,8 +37,8 @@ def scatter_add(x: Tensor, positions: Tensor, g: Tensor) -> Tensor:
         A tensor of the shape of x.
     """
     builder = x.builder
-    size = x.op("Size").reshape([1])
-    zeros = builder.zeros(size, g.dtype)
+    # The shape of the flat tensor, not its Size as a vector: the latter runs on the CPU everywhere.
+    zeros = builder.zeros(x.reshape([-1]).shape(), g.dtype)
     flat = builder.op(
         "ScatterElements", zeros, positions.reshape([-1]), g.reshape([-1]), axis=0, reduction="add"
     )

@@ -16,7 +16,10 @@ _BFLOAT16 = ir.DataType.BFLOAT16
 
 
 def bfloat16_to_float32(model: ir.Model) -> None:
-    """Convert a bfloat16 model to float32, in place: CPUs lack most bfloat16 kernels.
+    """Convert a bfloat16 model to float32, in place: most of its kernels are missing.
+
+    onnxruntime has few bfloat16 kernels on CPUs, and on CUDA none of MaxPool, GlobalAveragePool,
+    BatchNormalization, Clip and Resize.
 
     The weights keep their exact values. Results differ from those of bfloat16 arithmetic by its
     rounding errors.

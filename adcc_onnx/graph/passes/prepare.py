@@ -19,6 +19,7 @@ from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.inference_mode import fix_random_operators, use_inference_mode
 from adcc_onnx.graph.passes.machine_learning import rewrite_machine_learning
 from adcc_onnx.graph.passes.old_operators import rewrite_old_operators
+from adcc_onnx.graph.passes.strided_views import rewrite_strided_views
 from adcc_onnx.graph.passes.upgrade_opset import upgrade_opset
 
 # Each round of resolving opens one level of nested control flow.
@@ -50,6 +51,7 @@ def prepare(model: ir.Model) -> ir.Model:
             if not resolve_control_flow(model):
                 break
             _simplify(model)
+        rewrite_strided_views(model)
         fix_random_operators(model)
         check_shapes(model)
         check_divisors(model)

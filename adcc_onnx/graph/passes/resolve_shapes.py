@@ -16,7 +16,7 @@ from adcc_onnx.graph.passes.fold_constants import fold_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 
 # Primes that are unlikely to be the size of any other axis.
-_TRIAL_BATCHES = (997, 1009)
+TRIAL_BATCHES = (997, 1009)
 
 
 def resolve_shapes(model: ir.Model, image: ir.Value) -> None:
@@ -38,7 +38,7 @@ def _resolve(model: ir.Model, image: ir.Value) -> None:
     values = [value for node in model.graph for value in node.outputs]
     if isinstance(batch, int) or all(_is_known(value, batch) for value in values):
         return
-    first, second = (shapes_at(model, image, size) for size in _TRIAL_BATCHES)
+    first, second = (shapes_at(model, image, size) for size in TRIAL_BATCHES)
     for value in values:
         dims = _common_dims(first.get(value.name or ""), second.get(value.name or ""), batch)
         if dims is not None:
@@ -94,6 +94,6 @@ def _common_dims(
     if first is None or second is None or len(first) != len(second):
         return None
     return [
-        batch if (a, b) == _TRIAL_BATCHES else a if a == b else None
+        batch if (a, b) == TRIAL_BATCHES else a if a == b else None
         for a, b in zip(first, second, strict=True)
     ]
