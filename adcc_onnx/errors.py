@@ -7,6 +7,7 @@ raises the error. Arguments of a wrong type raise Python's own `TypeError`.
 from __future__ import annotations
 
 import difflib
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -248,6 +249,22 @@ def first_reasons(reasons: Iterable[str | None], limit: int = 3) -> str:
     """
     different = dict.fromkeys(reason for reason in reasons if reason)
     return "; ".join(list(different)[:limit]) or "there was no image"
+
+
+def file_system_name(name: str) -> str:
+    """Return a name as the functions of the file system take it, the same bytes in every locale.
+
+    It is the inverse of `restore_name`: in an ASCII locale, Python holds the bytes of other
+    characters as surrogates.
+
+    Args:
+        name: The name.
+
+    Example:
+        >>> file_system_name("dog.jpg")
+        'dog.jpg'
+    """
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def restore_name(name: str) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from adcc_onnx.errors import file_system_name
 from adcc_onnx.explanation.ready_maps import map_path, safe_file_name
 
 # Bytes of each part of a name; all parts together stay below the 255 that file systems allow.
@@ -87,11 +88,13 @@ class FileNames:
             method: The method.
         """
         return map_path(
-            self._folder / f"{self._methods[method]}.{self._target}", self._shown[image]
+            self._folder / file_system_name(f"{self._methods[method]}.{self._target}"),
+            self._shown[image],
         )
 
     def _picture(self, position: int, title: str, end: str) -> Path:
-        return self._folder / f"{self._images[position]}.{_part(title, _CLASS)}.{end}.png"
+        name = f"{self._images[position]}.{_part(title, _CLASS)}.{end}.png"
+        return self._folder / file_system_name(name)
 
 
 def class_title(index: int, names: Sequence[str] | None) -> str:

@@ -12,7 +12,13 @@ from typing import ClassVar
 import numpy as np
 
 from adcc_onnx.cams.method import Need
-from adcc_onnx.errors import ImageError, OptionError, SourceError, first_line
+from adcc_onnx.errors import (
+    ImageError,
+    OptionError,
+    SourceError,
+    file_system_name,
+    first_line,
+)
 from adcc_onnx.explanation.maps import Maps
 from adcc_onnx.images.decoding.npy_header import NpyHeader, read_npy_header
 from adcc_onnx.kernels.arrays import Float32Array
@@ -137,7 +143,7 @@ def map_path(folder: Path, name: str) -> Path:
         >>> map_path(Path("maps"), "/photos/../cat/1.png").as_posix()
         'maps/photos/cat/1.png.npy'
     """
-    *folders, last = [safe_file_name(part) for part in _parts(name)]
+    *folders, last = [file_system_name(safe_file_name(part)) for part in _parts(name)]
     return folder.joinpath(*folders, f"{last}.npy")
 
 
@@ -173,7 +179,7 @@ def _parts(name: str) -> list[str]:
 
 def _path_of(folder: Path, name: str) -> Path:
     """Return the file of an image's map, which is never outside the folder."""
-    parts = _parts(name)
+    parts = [file_system_name(part) for part in _parts(name)]
     root = folder.resolve()
     # For an image given by its whole path, the map may have the name of the file alone.
     wholes = dict.fromkeys((folder.joinpath(*parts), folder / parts[-1]))
