@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from adcc_onnx.cli.completion import complete_files
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.interruption import graceful
 from adcc_onnx.cli.messages import notice, show, stop, terminal_display
@@ -23,7 +24,9 @@ adcc-onnx evaluate net.onnx --images photos/ --method gradcam --metric adcc
 
 
 @new_command("evaluate", _EXAMPLE)
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+)
 @source_options()
 @plan_options
 @model_options

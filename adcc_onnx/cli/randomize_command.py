@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.messages import notice, show, terminal_display
 from adcc_onnx.cli.progress import progress_bar
@@ -11,6 +9,7 @@ from adcc_onnx.cli.shared_options import (
     COUNT,
     json_option,
     methods_option,
+    model_argument,
     model_options,
     seed_option,
     source_options,
@@ -24,7 +23,7 @@ adcc-onnx randomize net.onnx --images photos/ --preprocess torch
 
 
 @new_command("randomize", _EXAMPLE)
-@click.argument("model")
+@model_argument
 @source_options()
 @methods_option(default=["gradcam"], help="Method to check; repeat it for several.")
 @target_option(labels=False)
