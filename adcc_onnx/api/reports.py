@@ -28,6 +28,7 @@ from adcc_onnx.report.rendering import (
     render_per_image,
     render_results,
 )
+from adcc_onnx.report.table_layout import Display
 from adcc_onnx.report.text_file import check_text_file, write_text_file
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.merging import merge_stores
@@ -49,6 +50,8 @@ def render_report(
     label: str = "",
     confidence: float = 0.95,
     seed: int = 0,
+    width: int | None = None,
+    color: bool = False,
 ) -> str:
     """Write a report of one or several runs.
 
@@ -65,6 +68,9 @@ def render_report(
         label: Label of a LaTeX table.
         confidence: Confidence level of the intervals and tests, from 0.5 to 0.99.
         seed: Random seed of the bootstrap and the permutation tests.
+        width: Number of columns that a table must fit into, such as those of a terminal; None
+            leaves out, shortens and wraps nothing.
+        color: Whether a table has the colors of a terminal.
 
     Returns:
         The report, which ends with a newline.
@@ -90,20 +96,20 @@ def render_report(
     require_confidence(confidence)
     given = as_list(runs)
     results = [run for run in given if isinstance(run, EvaluationResult)]
-    settings = Resampling(confidence, seed)
+    settings, display = Resampling(confidence, seed), Display(width, color)
     if results:
         if len(results) < len(given) or other:
             raise OptionError("this report needs files: evaluate with out, and give the files")
-        return render_results(results, format, layout)
+        return render_results(results, format, layout, display)
     with ExitStack() as opened:
         stores = [opened.enter_context(Store.open(Path(path))) for path in given]
         if compare:
-            return render_comparison(stores, format, by, settings)
+            return render_comparison(stores, format, by, settings, display)
         if failures:
-            return render_failures(stores, format)
+            return render_failures(stores, format, display)
         if per_image:
             return render_per_image(stores, format, settings)
-        return render(stores, format, settings, layout)
+        return render(stores, format, settings, layout, display)
 
 
 def _layout(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.messages import show_line
 from adcc_onnx.cli.shared_options import (
     force_option,
     fuse_option,
     layer_option,
+    model_argument,
     out_option,
     scores_output_option,
     set_option,
@@ -26,7 +25,7 @@ adcc-onnx bake resnet50.onnx --method layercam -o explained.onnx
 
 
 @new_command("bake", _EXAMPLE)
-@click.argument("model")
+@model_argument
 @option(
     "--method",
     heading="Methods and metrics",

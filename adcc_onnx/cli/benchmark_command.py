@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.messages import notice, show
 from adcc_onnx.cli.progress import progress_bar
@@ -12,6 +10,7 @@ from adcc_onnx.cli.shared_options import (
     json_option,
     methods_option,
     metrics_option,
+    model_argument,
     model_options,
 )
 from adcc_onnx.evaluation.run_options import ModelOptions
@@ -22,7 +21,7 @@ adcc-onnx benchmark resnet50.onnx --method gradcam --device cuda
 
 
 @new_command("benchmark", _EXAMPLE)
-@click.argument("model")
+@model_argument
 @option(
     "--images",
     heading="Images",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,14 @@ import click
 
 from adcc_onnx import __version__
 from adcc_onnx.cli.interruption import Interruption
-from adcc_onnx.cli.messages import printed_warnings, show_usage_error, stop
+from adcc_onnx.cli.message_settings import MESSAGES
+from adcc_onnx.cli.messages import (
+    printed_warnings,
+    show_traceback,
+    show_usage_error,
+    stop,
+    tell,
+)
 from adcc_onnx.cli.standard_streams import standard_streams
 from adcc_onnx.errors import AdccError, InterruptedRunError, did_you_mean
 
@@ -36,6 +45,13 @@ _SUMMARIES = {
     "demo": "Run a demonstration on a built-in model and images.",
 }
 
+_FIRST_STEPS = (
+    "adcc-onnx demo                                  see it work on a built-in model, offline",
+    "adcc-onnx inspect MODEL.onnx                    what your model is and what can be explained",
+    "adcc-onnx evaluate MODEL.onnx --images FOLDER   which method explains it best (--help: all)",
+)
+_WRONG_USAGE = 2  # the exit status
+
 
 class CommandGroup(click.Group):
     """A group that imports its commands lazily and prints our errors on one line."""
@@ -56,6 +72,14 @@ class CommandGroup(click.Group):
         module = f"adcc_onnx.cli.{cmd_name.replace('-', '_')}_command"
         found: click.Command = importlib.import_module(module).command
         return found
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words of the command line; without any, say what to do first."""
+        if not args and not ctx.resilient_parsing:
+            for line in _FIRST_STEPS:
+                click.echo(line, file=sys.stderr)
+            ctx.exit(_WRONG_USAGE)
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -87,6 +111,7 @@ class CommandGroup(click.Group):
             standalone_mode: Whether to print errors and to exit.
             **extra: Further arguments of Click.
         """
+        MESSAGES.start(sys.argv[1:] if args is None else args)
         run: Callable[[], Any] = partial(
             super().main, args, prog_name, complete_var, False, **extra
         )
@@ -100,6 +125,7 @@ class CommandGroup(click.Group):
             except click.Abort:
                 stop("interrupted", 130)
             except AdccError as error:
+                show_traceback()
                 stop(str(error), error.exit_code)
         sys.exit(status if isinstance(status, int) else 0)
 
@@ -108,12 +134,29 @@ class CommandGroup(click.Group):
         interruption = ctx.obj = Interruption()
         with interruption.handled():
             try:
-                with printed_warnings():
+                with printed_warnings(), details():
                     return super().invoke(ctx)
             except (InterruptedRunError, KeyboardInterrupt) as error:
                 interruption.end(str(error) or "interrupted")
             except AdccError as error:
+                show_traceback()
                 stop(str(error), error.exit_code)
+
+
+@contextmanager
+def details() -> Iterator[None]:
+    """Say under `--verbose`, after a command, in which versions and how long it ran."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        if MESSAGES.verbose:
+            from adcc_onnx.cli.process_details import process_details
+
+            seconds = round(time.perf_counter() - start, 3)
+            fields = process_details()
+            text = ", ".join(f"{name} {value}" for name, value in fields.items())
+            tell("debug", f"{seconds} s; {text}", seconds=seconds, **fields)
 
 
 @click.group(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adcc_onnx.cli.grouped_command import new_command
-from adcc_onnx.cli.messages import show, show_line
+from adcc_onnx.cli.messages import show, show_line, terminal_display
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import FOLDER, out_option
 
@@ -26,6 +26,6 @@ def command(out: Path) -> None:
     from adcc_onnx.api.reports import render_report
 
     found = demo(out, bar=progress_bar)
-    show(render_report(found.result))
+    show(render_report(found.result, **vars(terminal_display())))
     show_line(f"Pictures: {found.folder}")
     show_line(found.verdict)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
+from adcc_onnx.cli.completion import complete_files
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.interruption import graceful
-from adcc_onnx.cli.messages import notice, show, stop
+from adcc_onnx.cli.messages import notice, show, stop, terminal_display
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import model_options, out_option, plan_options, source_options
 from adcc_onnx.errors import InterruptedRunError, first_reasons
@@ -23,7 +24,9 @@ adcc-onnx evaluate net.onnx --images photos/ --method gradcam --metric adcc
 
 
 @new_command("evaluate", _EXAMPLE)
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+)
 @source_options()
 @plan_options
 @model_options
@@ -66,7 +69,7 @@ def command(
             graceful=graceful,
         )  # fmt: skip
     try:
-        show(render_report(results))
+        show(render_report(results, **vars(terminal_display())))
     finally:  # What was computed is not lost if it cannot be printed.
         _tell_kept(kept, out)
     for result in results:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from adcc_onnx.cli.completion import complete_files
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.interruption import graceful
 from adcc_onnx.cli.messages import notice, show_line
@@ -15,6 +16,7 @@ from adcc_onnx.cli.shared_options import (
     FILE,
     FOLDER,
     methods_option,
+    model_argument,
     model_options,
     out_option,
     seed_option,
@@ -29,8 +31,10 @@ adcc-onnx explain net.onnx dog.jpg --preprocess torch -o maps/
 
 
 @new_command("explain", _EXAMPLE)
-@click.argument("model")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@model_argument
+@click.argument(
+    "images", nargs=-1, required=True, metavar="IMAGE...", shell_complete=complete_files
+)
 @methods_option(
     default=["gradcam"],
     help="Method with its options, such as gradcam or 'smoothgradcam++(n=4)'; repeat it for "

@@ -12,6 +12,7 @@ from adcc_onnx.cli.messages import show_line
 from adcc_onnx.cli.shared_options import (
     force_option,
     layer_option,
+    model_argument,
     out_option,
     scores_output_option,
     set_option,
@@ -24,7 +25,7 @@ adcc-onnx expose resnet50.onnx --layer layer4 -o exposed.onnx
 
 
 @new_command("expose", _EXAMPLE)
-@click.argument("model")
+@model_argument
 @layer_option
 @option(
     "--scores",

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from adcc_onnx.cli.message_settings import LOG_FORMAT, MESSAGES
+
 _OTHER = "Other"
 
 
@@ -52,6 +54,7 @@ class GroupedCommand(click.Command):
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
+        self.params += message_options()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under their headings, in the order of their definition."""
@@ -71,6 +74,43 @@ class GroupedCommand(click.Command):
             with formatter.section("Example"):
                 for line in self.example.strip().splitlines():
                     formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def message_options() -> list[click.Parameter]:
+    """Return the options of every command that say how messages are shown."""
+
+    def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if parameter.name == "log_format":
+            MESSAGES.as_json = value == "json"
+        else:
+            setattr(MESSAGES, str(parameter.name), value)
+        if MESSAGES.quiet and MESSAGES.verbose:
+            raise click.UsageError("--quiet and --verbose exclude each other", context)
+
+    flags: dict[str, Any] = {"is_flag": True, "expose_value": False, "callback": keep}
+    return [
+        GroupedOption(
+            ["-q", "--quiet"],
+            heading="Messages",
+            help="Print no progress and no notices, only warnings and errors.",
+            **flags,
+        ),
+        GroupedOption(
+            ["-v", "--verbose"],
+            heading="Messages",
+            help="Print details: versions, duration, memory, and the traceback of an error.",
+            **flags,
+        ),
+        GroupedOption(
+            [LOG_FORMAT],
+            heading="Messages",
+            default="text",
+            type=click.Choice(["text", "json"]),
+            expose_value=False,
+            callback=keep,
+            help="Format of the messages on standard error; json is one object per line.",
+        ),
+    ]
 
 
 def new_command(name: str, example: str) -> Callable[[Callable[..., Any]], GroupedCommand]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command
-from adcc_onnx.cli.messages import show
-from adcc_onnx.cli.shared_options import json_option, scores_output_option, set_option, size_option
+from adcc_onnx.cli.messages import show, terminal_display
+from adcc_onnx.cli.shared_options import (
+    json_option,
+    model_argument,
+    scores_output_option,
+    set_option,
+    size_option,
+)
 
 _EXAMPLE = """
 adcc-onnx inspect resnet50.onnx
@@ -17,7 +21,7 @@ adcc-onnx inspect resnet50.onnx
 
 
 @new_command("inspect", _EXAMPLE)
-@click.argument("model")
+@model_argument
 @scores_output_option
 @size_option
 @set_option
@@ -38,4 +42,8 @@ def command(
     from adcc_onnx.report.inspection_report import inspection_to_text
 
     found = inspect(model, size=size, scores_output=scores_output, set_inputs=set_inputs)
-    show(json.dumps(found, indent=2) + "\n" if as_json else inspection_to_text(found))
+    show(
+        json.dumps(found, indent=2) + "\n"
+        if as_json
+        else inspection_to_text(found, terminal_display())
+    )

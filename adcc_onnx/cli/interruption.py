@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 import click
 
+from adcc_onnx.cli.message_settings import MESSAGES, json_line
+
 # Ctrl-C, and the signal by which service managers end a process.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -81,7 +83,10 @@ class Interruption:
             message: The line; control characters in it are escaped.
         """
         shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in message)
-        click.echo(f"adcc-onnx: {shown}", err=True)
+        line = f"adcc-onnx: {shown}"
+        if MESSAGES.as_json:
+            line = json_line("error", message, exit_status=self.exit_code)
+        click.echo(line, err=True)
         sys.exit(self.exit_code)
 
     def _watch(self, reader: socket.socket) -> None:
@@ -96,7 +101,7 @@ class Interruption:
                 self._requested.set()
                 doing = "finishing the current batch" if self._is_graceful else "stopping"
                 again = "; press again to abort" if number[0] == signal.SIGINT else ""
-                _write_line(f"adcc-onnx: {doing}{again}")
+                _write_line(f"{doing}{again}")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.exit_code = 128 + number
@@ -108,7 +113,7 @@ class Interruption:
     def _on_unraisable(self, unraisable: Any) -> None:
         """End the process if KeyboardInterrupt was raised where Python ignores exceptions."""
         if unraisable.exc_type is KeyboardInterrupt:
-            _write_line("adcc-onnx: interrupted")
+            _write_line("interrupted")
             os._exit(self.exit_code)
         sys.__unraisablehook__(unraisable)
 
@@ -123,7 +128,8 @@ def graceful() -> AbstractContextManager[Callable[[], bool]]:
 def _write_line(text: str) -> None:
     """Write to the terminal at once, whatever the main thread is doing."""
     erase = "\r\x1b[K" if sys.stderr.isatty() else ""
+    line = json_line("warning", text) if MESSAGES.as_json else f"{erase}adcc-onnx: {text}"
     try:
-        os.write(2, f"{erase}{text}\n".encode())
+        os.write(2, f"{line}\n".encode())
     except OSError:
         return

@@ -8,11 +8,31 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
+from adcc_onnx.cli.message_settings import MESSAGES, columns_of, json_line, shows_colors
 from adcc_onnx.errors import AdccWarning, StoreError
+
+if TYPE_CHECKING:
+    from adcc_onnx.report.table_layout import Display
+
+_COLORS = {"debug": "bright_black", "warning": "yellow", "error": "red"}
+_NARROWEST = 30  # columns of a table
+
+
+def terminal_display() -> Display:
+    """Return how a table is shown on standard output.
+
+    A terminal has a width and colors. A file or a pipe has neither, so that the text in it does not
+    depend on where it was written.
+    """
+    from adcc_onnx.report.table_layout import Display
+
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = max(_NARROWEST, columns_of(sys.stdout)) if is_terminal else None
+    return Display(width, sys.stdout is not None and shows_colors(sys.stdout))
 
 
 def show(text: str) -> None:
@@ -88,17 +108,35 @@ _ERASE_LINE = "\x1b[K"
 
 
 def notice(text: str) -> None:
-    """Print a line on standard error; control characters in it are escaped.
+    """Print a line on standard error, unless messages are quiet.
 
     Args:
         text: The line, which may hold names from untrusted files.
     """
+    tell("info", text)
+
+
+def tell(level: str, text: str, **fields: Any) -> None:
+    """Print a message on standard error; control characters in it are escaped.
+
+    Args:
+        level: "debug", "info", "warning" or "error".
+        text: The message, which may hold names from untrusted files.
+        **fields: Further fields of the message in JSON.
+    """
     from adcc_onnx.report.text_table import safe
 
-    if sys.stderr is not None:
-        # An explicit stream: otherwise Click writes UTF-8 to a terminal of ASCII. The line may
-        # replace a longer line of progress.
-        click.echo(f"{_erase(sys.stderr)}{safe(text)}", file=sys.stderr)
+    if sys.stderr is None or not MESSAGES.shows(level):
+        return
+    # An explicit stream: otherwise Click writes UTF-8 to a terminal of ASCII. `color` stops Click
+    # from removing the escape sequences. The line may replace a longer line of progress.
+    if MESSAGES.as_json:
+        click.echo(json_line(level, text, **fields), file=sys.stderr)
+        return
+    line = safe(f"adcc-onnx: {text}" if level in ("warning", "error") else text)
+    if shows_colors(sys.stderr) and level in _COLORS:
+        line = click.style(line, fg=_COLORS[level])
+    click.echo(f"{_erase(sys.stderr)}{line}", file=sys.stderr, color=True)
 
 
 def stop(message: str, code: int) -> NoReturn:
@@ -108,8 +146,21 @@ def stop(message: str, code: int) -> NoReturn:
         message: The error.
         code: The exit status.
     """
-    notice(f"adcc-onnx: {message}")
+    tell("error", message, exit_status=code)
     sys.exit(code)
+
+
+def show_traceback() -> None:
+    """Print the traceback of the current exception under `--verbose`."""
+    if MESSAGES.verbose:
+        import traceback
+
+        trace = traceback.format_exc().rstrip()
+        if MESSAGES.as_json:
+            tell("debug", "traceback", traceback=trace)
+        else:
+            for line in trace.splitlines():
+                tell("debug", line)
 
 
 def show_usage_error(error: click.ClickException) -> NoReturn:
@@ -118,10 +169,14 @@ def show_usage_error(error: click.ClickException) -> NoReturn:
     Args:
         error: The error, whose text may hold control characters from the command line.
     """
+    from adcc_onnx.report.text_table import safe
+
+    if MESSAGES.as_json:
+        stop(error.format_message(), error.exit_code)
     text = io.StringIO()
     error.show(text)
     for line in text.getvalue().splitlines():
-        notice(line)
+        click.echo(safe(line), file=sys.stderr)
     sys.exit(error.exit_code)
 
 
@@ -133,7 +188,10 @@ def printed_warnings() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, AdccWarning):
-                notice(f"adcc-onnx: {message}")
+                tell("warning", str(message), category=category.__name__)
+            elif MESSAGES.as_json:
+                where = {"file": str(place[0]), "line": place[1]} if len(place) > 1 else {}
+                tell("warning", str(message), category=category.__name__, **where)
             else:
                 original(message, category, *place, **more)
 

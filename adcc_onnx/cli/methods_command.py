@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adcc_onnx.cli.grouped_command import new_command
-from adcc_onnx.cli.messages import show
+from adcc_onnx.cli.messages import show, terminal_display
 
 _EXAMPLE = """
 adcc-onnx methods
@@ -18,8 +18,14 @@ def command() -> None:
     summary of each method.
     """
     from adcc_onnx.cams.method_registry import list_methods
-    from adcc_onnx.report.text_table import aligned_rows
+    from adcc_onnx.report.table_layout import Column, Table
+    from adcc_onnx.report.text_table import table_lines
 
     rows = [[method.name, method.family, method.cost, method.summary] for method in list_methods()]
-    header = ["method", "family", "passes per image", "summary"]
-    show("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))
+    columns = [
+        Column("method", left=True),
+        Column("family", left=True, drop=1),
+        Column("passes per image", left=True, drop=2),
+        Column("summary", left=True, prose=True),
+    ]
+    show("\n".join(table_lines(Table(columns, rows), terminal_display())))

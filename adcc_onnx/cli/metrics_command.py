@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adcc_onnx.cli.grouped_command import new_command
-from adcc_onnx.cli.messages import show
+from adcc_onnx.cli.messages import show, terminal_display
 
 _EXAMPLE = """
 adcc-onnx metrics
@@ -18,7 +18,8 @@ def command() -> None:
     and a summary of each metric.
     """
     from adcc_onnx.metrics.metric_registry import list_metrics
-    from adcc_onnx.report.text_table import aligned_rows
+    from adcc_onnx.report.table_layout import Column, Table
+    from adcc_onnx.report.text_table import table_lines
 
     rows = [
         [
@@ -29,5 +30,10 @@ def command() -> None:
         ]
         for metric in list_metrics()
     ]
-    header = ["metric", "range", "better", "summary"]
-    show("\n".join(aligned_rows([header, *rows], left=(0, 1, 2, 3))))
+    columns = [
+        Column("metric", left=True),
+        Column("range", left=True, drop=2),
+        Column("better", left=True, drop=1),
+        Column("summary", left=True, prose=True),
+    ]
+    show("\n".join(table_lines(Table(columns, rows), terminal_display())))

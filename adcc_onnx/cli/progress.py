@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from adcc_onnx.cli.message_settings import MESSAGES, columns_of, json_line
 from adcc_onnx.evaluation.run_tracker import RunTracker, Snapshot, duration_text
 
 _REDRAW_SECONDS = 0.25  # on a terminal
@@ -25,17 +25,20 @@ def progress_bar(tracker: RunTracker) -> Iterator[None]:
     Args:
         tracker: The progress.
     """
-    on_terminal = sys.stderr.isatty()
+    if not MESSAGES.shows("info"):
+        yield
+        return
+    on_terminal = sys.stderr.isatty() and not MESSAGES.as_json
     ended, start = threading.Event(), time.monotonic()
 
     def show() -> None:
         while True:
             if on_terminal:
-                draw(progress_line(tracker, _width()))
+                draw(progress_line(tracker, columns_of(sys.stderr)))
             if ended.wait(_REDRAW_SECONDS if on_terminal else _LINE_SECONDS):
                 return
             if not on_terminal:
-                print(plain_line(tracker), file=sys.stderr, flush=True)
+                _print(plain_line(tracker), tracker)
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
@@ -48,7 +51,20 @@ def progress_bar(tracker: RunTracker) -> Iterator[None]:
             draw("")
     seconds = time.monotonic() - start
     if seconds > (_SHORT_SECONDS if on_terminal else _LINE_SECONDS):
-        print(last_line(tracker, seconds), file=sys.stderr, flush=True)
+        _print(last_line(tracker, seconds), tracker)
+
+
+def _print(line: str, tracker: RunTracker) -> None:
+    """Print a line; in JSON, it also has the numbers as fields."""
+    if MESSAGES.as_json:
+        now = tracker.snapshot()
+        line = json_line(
+            "info", line,
+            event="progress", title=tracker.title, unit=tracker.unit, finished=now.finished,
+            total=tracker.total, passes=now.passes, expected_passes=now.expected_passes,
+            seconds_left=now.seconds_left,
+        )  # fmt: skip
+    print(line, file=sys.stderr, flush=True)
 
 
 def draw(line: str) -> None:
@@ -145,13 +161,3 @@ def _rate(tracker: RunTracker, now: Snapshot) -> str:
 
 def _left(now: Snapshot) -> str:
     return "" if now.seconds_left is None else f"{duration_text(now.seconds_left)} left"
-
-
-def _width() -> int:
-    """Return the number of columns of the terminal of standard error."""
-    if os.environ.get("COLUMNS", "").isdecimal():
-        return int(os.environ["COLUMNS"])
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except (OSError, ValueError):
-        return 80

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import click
-
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import notice, show
+from adcc_onnx.cli.messages import notice, show, terminal_display
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import (
     COUNT,
     json_option,
     methods_option,
+    model_argument,
     model_options,
     seed_option,
     source_options,
@@ -24,7 +23,7 @@ adcc-onnx randomize net.onnx --images photos/ --preprocess torch
 
 
 @new_command("randomize", _EXAMPLE)
-@click.argument("model")
+@model_argument
 @source_options()
 @methods_option(default=["gradcam"], help="Method to check; repeat it for several.")
 @target_option(labels=False)
@@ -63,4 +62,5 @@ def command(
         target=target, steps=steps, labels=source.labels, truth=source.truth, limit=source.limit,
         sample=source.sample, seed=seed, bar=progress_bar, notify=notice, **model_options,
     )  # fmt: skip
-    show(randomization_to_json(found) if as_json else randomization_to_text(found))
+    text = randomization_to_text(found, terminal_display())
+    show(randomization_to_json(found) if as_json else text)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import show, show_document
+from adcc_onnx.cli.messages import show, show_document, terminal_display
 from adcc_onnx.cli.report_options import check_gate, gate_options, table_options
 from adcc_onnx.cli.shared_options import FILE, force_option, out_option
 
@@ -87,6 +87,7 @@ def command(
     fails.
     """
     from adcc_onnx.api.reports import render_report, save_report
+    from adcc_onnx.report.table_layout import PLAIN
     from adcc_onnx.report.text_file import check_text_file
 
     if sum((compare, failures, per_image)) > 1:
@@ -95,9 +96,10 @@ def command(
         raise click.UsageError("--by is the metric of --compare or --not-worse-than: give both")
     if out is not None:
         check_text_file(out, force, runs)
+    display = terminal_display() if out is None else PLAIN
     text = render_report(
         runs, format=format, compare=compare, by=by if compare else None, failures=failures,
-        per_image=per_image, columns=columns, caption=caption, label=label,
+        per_image=per_image, columns=columns, caption=caption, label=label, **vars(display),
         confidence=confidence, seed=seed,
     )  # fmt: skip
     if out is not None:

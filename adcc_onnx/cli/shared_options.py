@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from adcc_onnx.cli.completion import (
+    complete_files,
+    complete_layers,
+    complete_methods,
+    complete_metrics,
+    complete_words,
+)
 from adcc_onnx.cli.grouped_command import option
 from adcc_onnx.evaluation.run_options import SAMPLES, ModelOptions, PlanOptions, SourceOptions
 
@@ -64,6 +71,7 @@ def _or_none(context: click.Context, parameter: click.Parameter, value: Sequence
     return list(value) or None
 
 
+model_argument = click.argument("model", shell_complete=complete_files)
 seed_option = option(
     "--seed",
     heading=_MEASURE,
@@ -79,6 +87,7 @@ layer_option = option(
     "--layer",
     "layers",
     heading="Model",
+    shell_complete=complete_layers,
     multiple=True,
     metavar="NAME",
     callback=_or_none,
@@ -156,6 +165,7 @@ def methods_option(**settings: Any) -> _Decorator:
         "--method",
         "methods",
         heading=_MEASURE,
+        shell_complete=complete_methods,
         multiple=True,
         metavar="NAME",
         **settings,
@@ -172,6 +182,7 @@ def metrics_option(text: str) -> _Decorator:
         "--metric",
         "metrics",
         heading=_MEASURE,
+        shell_complete=complete_metrics,
         multiple=True,
         metavar="NAME",
         help=text,
@@ -206,6 +217,7 @@ _MODEL_OPTIONS = [
         "--preprocess",
         "preprocessing",
         heading="Model",
+        shell_complete=complete_words("torch", "tf", "caffe", "unit", "raw", files=True),
         metavar="torch|tf|caffe|unit|raw|CARD.toml",
         help="Preset or card of the preprocessing; raw is RGB 0..255, the default of models that "
         "take uint8 pixels.  [default: the card beside the model]",
@@ -230,6 +242,7 @@ _MODEL_OPTIONS = [
     option(
         "--device",
         heading="Device",
+        shell_complete=complete_words("auto", "cpu", "cuda", "tensorrt", "openvino"),
         default="auto",
         metavar="NAME",
         help="Device: auto, cpu, cuda, cuda:1, tensorrt, openvino, ...",
@@ -274,6 +287,7 @@ def source_options(default: str | None = None) -> _Decorator:
         option(
             "--images",
             heading="Images",
+            shell_complete=complete_files,
             # Click takes an explicit default of None for a value.
             **({"required": True} if default is None else {"default": default}),
             metavar="SOURCE",
@@ -350,6 +364,7 @@ _PLAN_OPTIONS = [
     option(
         "--protocol",
         heading=_MEASURE,
+        shell_complete=complete_words("poppi2021", "openvino"),
         default="poppi2021",
         metavar="poppi2021|openvino",
         help="Protocol: whether masks multiply the input tensor or the raw image.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adcc_onnx.cli.grouped_command import new_command, option
-from adcc_onnx.cli.messages import notice, show
+from adcc_onnx.cli.messages import notice, show, terminal_display
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import (
     json_option,
@@ -71,4 +71,5 @@ def command(
         against=against, labels=source.labels, truth=source.truth, limit=source.limit,
         sample=source.sample, seed=seed, out=out, bar=progress_bar, notify=notice, **model_options,
     )  # fmt: skip
-    show(validation_to_json(found) if as_json else validation_to_text(found))
+    text = validation_to_text(found, terminal_display())
+    show(validation_to_json(found) if as_json else text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +92,9 @@ class Batch:
         seeds = [plan.key(sample.name) for sample in group]
         methods = [source for source in plan.available.values() if isinstance(source, Method)]
         outputs = run_images(model, images, _targets(plan, group), plan.needs, seeds, methods)
+        with suppress(AdccError):  # Each method meets the error again, and says what failed.
+            # Now, because no single method is to pay for the maps of all gradient methods.
+            outputs.gradient_maps.compute(len(model.layers))
         kind = model.classifier.scores_kind
         probability = probabilities(outputs.logits, outputs.targets, kind)
         return cls(model, plan, group, outputs, probability)

@@ -29,6 +29,15 @@ class GradientMapCache:
         self._memory, self._values, self._methods = memory, values, methods
         self._maps: dict[tuple[int, GradientMapMethod], Float32Array] = {}
 
+    def compute(self, layers: int) -> None:
+        """Compute the maps of all methods now.
+
+        Args:
+            layers: The number of layers.
+        """
+        for layer in range(layers if self._methods else 0):
+            self.get(self._methods[0], layer)
+
     def get(self, method: GradientMapMethod, layer: int) -> Float32Array:
         """Return the raw maps of one method, float32 [N, h, w].
 

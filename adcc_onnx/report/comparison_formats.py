@@ -11,7 +11,8 @@ from adcc_onnx.report.json_format import json_text, resampling_record
 from adcc_onnx.report.result_rows import sample_size_notes
 from adcc_onnx.report.rounding import rounded, rounded_all
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
-from adcc_onnx.report.text_table import aligned_rows, printable_lines
+from adcc_onnx.report.table_layout import PLAIN, Column, Display, Table
+from adcc_onnx.report.text_table import table_lines, text_lines
 from adcc_onnx.results.comparison import Comparison
 
 _CSV_COLUMNS = (
@@ -20,9 +21,15 @@ _CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def comparisons_to_table(found: Sequence[Comparison]) -> str:
-    """Write one block per comparison: differences, interval widths, agreement of the metrics."""
-    return "\n".join(printable_lines(_block(one)) for one in found)
+def comparisons_to_table(found: Sequence[Comparison], display: Display = PLAIN) -> str:
+    """Write one block per comparison: differences, interval widths, agreement of the metrics.
+
+    Args:
+        found: The comparisons.
+        display: Where the text is shown.
+    """
+    blocks = ("".join(f"{line}\n" for line in _block(one, display)) for one in found)
+    return "\n".join(blocks)
 
 
 def comparisons_to_csv(found: Sequence[Comparison]) -> str:
@@ -37,33 +44,40 @@ def comparisons_to_json(found: Sequence[Comparison]) -> str:
     return json_text({"comparisons": [_record(one) for one in found]})
 
 
-def _block(one: Comparison) -> Iterator[str]:
+def _block(one: Comparison, display: Display) -> Iterator[str]:
     ranking = one.ranking
     heading = column_heading(ranking.score)
-    yield f"{one.title} · compared by {heading}"
-    yield from aligned_rows(
-        [
-            ["method", heading, "images", "difference", "p-value"],
-            *(_difference_row(one, name) for name in ranking.rows),
-        ],
-        left=(0, 3),
-    )
-    yield (
+    yield from text_lines([f"{one.title} · compared by {heading}"], display, "title")
+    yield from table_lines(_difference_table(one, heading), display)
+    legend = [
         f"difference: from the best method, on the images that both have, with its "
-        f"{100 * one.resampling.confidence:.3g} % confidence interval"
-    )
-    yield (
+        f"{100 * one.resampling.confidence:.3g} % confidence interval",
         "p-value: of the hypothesis of no difference (paired permutation test, Holm-corrected for "
-        f"{ranking.pairs} pairs)"
-    )
+        f"{ranking.pairs} pairs)",
+    ]
+    yield from text_lines(legend, display, "legend")
     images = max((found.images for found in one.differences.values()), default=0)
     if images:
-        yield from sample_size_notes(ranking, images, one.resampling.confidence)
+        notes = sample_size_notes(ranking, images, one.resampling.confidence)
+        yield from text_lines(notes, display, "warning")
     yield ""
-    yield from _width_rows(one)
+    yield from table_lines(_width_table(one), display)
     if len(one.metrics) > 1:
         yield ""
-        yield from _agreement_rows(one)
+        yield from table_lines(_agreement_table(one), display)
+
+
+def _difference_table(one: Comparison, heading: str) -> Table:
+    columns = [
+        Column("method", left=True, names=True),
+        Column(heading),
+        Column("images", drop=1),
+        Column("difference", left=True),
+        Column("p-value"),
+    ]
+    names = one.ranking.rows
+    styles = ["best" if name == one.ranking.best else "" for name in names]
+    return Table(columns, [_difference_row(one, name) for name in names], styles)
 
 
 def _difference_row(one: Comparison, name: str) -> list[str]:
@@ -85,7 +99,7 @@ def _difference_row(one: Comparison, name: str) -> list[str]:
     ]
 
 
-def _width_rows(one: Comparison) -> list[str]:
+def _width_table(one: Comparison) -> Table:
     score = one.ranking.score
     sizes = sorted({size for by_size in one.interval_widths.values() for size in by_size})
     header = ["confidence interval width", *(f"n = {size}" for size in sizes)]
@@ -98,16 +112,22 @@ def _width_rows(one: Comparison) -> list[str]:
         for row in rows:
             needed = one.images_for_one_point.get(row[0])
             row.append("-" if needed is None else f"about {needed}")
-    return aligned_rows([header, *rows], left=(0,))
+    return _numbers(header, rows)
 
 
-def _agreement_rows(one: Comparison) -> list[str]:
+def _agreement_table(one: Comparison) -> Table:
     titles = [score_title(score) for score in one.metrics.values()]
     rows = [
         [title, *("-" if math.isnan(tau) else f"{tau:+.2f}" for tau in row)]
         for title, row in zip(titles, one.agreement.tolist(), strict=True)
     ]
-    return aligned_rows([["Kendall's tau of rankings", *titles], *rows], left=(0,))
+    return _numbers(["Kendall's tau of rankings", *titles], rows)
+
+
+def _numbers(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of names and numbers, whose last columns may be left out."""
+    columns = [Column(heading, left=not i, names=not i, drop=i) for i, heading in enumerate(header)]
+    return Table(columns, rows)
 
 
 def _csv_row(one: Comparison, name: str) -> dict[str, Any]:

@@ -7,18 +7,25 @@ from typing import Any
 
 from adcc_onnx.report.csv_format import csv_text
 from adcc_onnx.report.json_format import json_text
-from adcc_onnx.report.text_table import aligned_rows, printable_lines
+from adcc_onnx.report.table_layout import PLAIN, Column, Display, Table
+from adcc_onnx.report.text_table import table_lines
 from adcc_onnx.results.rows import StoredRun
 
 _COLUMNS = ("model", "image", "method", "reason")
 
 
-def failures_to_table(runs: Sequence[StoredRun]) -> str:
+def failures_to_table(runs: Sequence[StoredRun], display: Display = PLAIN) -> str:
     """Write one line per failure; the failure of a whole image has no method."""
     rows = [[record[column] or "-" for column in _COLUMNS] for record in _records(runs)]
     if not rows:
         return "Nothing failed.\n"
-    return printable_lines(aligned_rows([_COLUMNS, *rows], left=range(len(_COLUMNS))))
+    columns = [
+        Column("model", left=True, names=True, drop=1),
+        Column("image", left=True, names=True),
+        Column("method", left=True, names=True),
+        Column("reason", left=True, prose=True),
+    ]
+    return "".join(f"{line}\n" for line in table_lines(Table(columns, rows), display))
 
 
 def failures_to_csv(runs: Sequence[StoredRun]) -> str:

@@ -5,35 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from adcc_onnx.report.text_table import aligned_rows, safe
+from adcc_onnx.report.table_layout import PLAIN, Column, Display, Table
+from adcc_onnx.report.text_table import table_lines, text_lines
 
 
-def inspection_to_text(found: dict[str, Any]) -> str:
+def inspection_to_text(found: dict[str, Any], display: Display = PLAIN) -> str:
     """Write a description of a model file.
 
     Args:
         found: Result of `adcc_onnx.inspect`.
+        display: Where the text is shown.
 
     Returns:
         Text that ends in a newline.
     """
-    lines = [
+    facts = [
         _opset(found),
         *_ends("input", found["inputs"]),
         *_ends("output", found["outputs"]),
         _image(found["image"]),
         _scores(found["scores"]),
-        "",
-        *_layers(found["layers"], found["default"]),
-        "",
-        *([f"* default layer: {found['default']['reason']}"] if found["default"] else []),
+    ]
+    default = [f"* default layer: {found['default']['reason']}"] if found["default"] else []
+    remarks = [
         *(
             f"no gradient through {o['operator']} (node '{o['node']}'): {o['reason']}"
             for o in found["unsupported_operators"]
         ),
         *(f"note: {note}" for note in found["notes"]),
     ]
-    return "".join(f"{safe(line)}\n" for line in lines)
+    lines = [
+        *text_lines(facts, display),
+        "",
+        *_layers(found["layers"], found["default"], display),
+        "",
+        *text_lines(default, display, "title"),
+        *text_lines(remarks, display, "warning"),
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _opset(found: dict[str, Any]) -> str:
@@ -60,11 +69,21 @@ def _scores(scores: dict[str, Any]) -> str:
     return text if scores["logits"] == scores["output"] else f"{text}; logits: {scores['logits']}"
 
 
-def _layers(layers: Sequence[dict[str, Any]], default: dict[str, Any] | None) -> list[str]:
+def _layers(
+    layers: Sequence[dict[str, Any]], default: dict[str, Any] | None, display: Display
+) -> list[str]:
     if not layers:
         return ["no layer can be turned into a map"]
     # The name is the last column: some exporters write very long names.
-    header = ["", "kind", "channels", "map", "gradient", "module", "layer"]
+    columns = [
+        Column("", left=True),
+        Column("kind", left=True, drop=3),
+        Column("channels", drop=2),
+        Column("map"),
+        Column("gradient", drop=1),
+        Column("module", left=True, names=True),
+        Column("layer", left=True, names=True),
+    ]
     rows = [
         [
             "*" if default and layer["name"] == default["name"] else "",
@@ -78,4 +97,5 @@ def _layers(layers: Sequence[dict[str, Any]], default: dict[str, Any] | None) ->
         ]
         for layer in layers
     ]
-    return aligned_rows([header, *rows], left=(0, 1, 5, 6))
+    styles = ["best" if row[0] else "" for row in rows]
+    return table_lines(Table(columns, rows, styles), display)

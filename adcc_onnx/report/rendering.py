@@ -7,10 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from adcc_onnx.errors import OptionError, did_you_mean
+from adcc_onnx.report.table_layout import PLAIN, Display
 
 if TYPE_CHECKING:
     from adcc_onnx.report.paper_table import TableLayout
+    from adcc_onnx.results.comparison import Comparison
     from adcc_onnx.results.evaluation_result import EvaluationResult
+    from adcc_onnx.results.rows import StoredRun
     from adcc_onnx.results.store import Store
     from adcc_onnx.statistics.resampling import Resampling
 
@@ -25,6 +28,7 @@ def render(
     style: str,
     resampling: Resampling | None = None,
     layout: TableLayout | None = None,
+    display: Display = PLAIN,
 ) -> str:
     """Render all runs of some stores.
 
@@ -33,6 +37,7 @@ def render(
         style: One of `FORMATS`.
         resampling: Settings of the confidence intervals and tests.
         layout: Columns, caption and label of the formats `PAPER_FORMATS`.
+        display: Where a table is shown.
 
     Returns:
         Text that ends in a newline.
@@ -40,11 +45,14 @@ def render(
     Raises:
         OptionError: The format is unknown.
     """
-    return render_results(_results(stores, resampling), style, layout)
+    return render_results(_results(stores, resampling), style, layout, display)
 
 
 def render_results(
-    results: Sequence[EvaluationResult], style: str, layout: TableLayout | None = None
+    results: Sequence[EvaluationResult],
+    style: str,
+    layout: TableLayout | None = None,
+    display: Display = PLAIN,
 ) -> str:
     """Render results of evaluations.
 
@@ -52,6 +60,7 @@ def render_results(
         results: The results.
         style: One of `FORMATS`.
         layout: Columns, caption and label of the formats `PAPER_FORMATS`.
+        display: Where a table is shown.
 
     Returns:
         Text that ends in a newline.
@@ -67,7 +76,7 @@ def render_results(
     from adcc_onnx.report.text_table import results_to_table
 
     writers: dict[str, Callable[[Sequence[EvaluationResult]], str]] = {
-        "table": results_to_table,
+        "table": partial(results_to_table, display=display),
         "csv": results_to_csv,
         "json": results_to_json,
         "html": results_to_html,
@@ -104,6 +113,7 @@ def render_comparison(
     style: str,
     by: str | None = None,
     resampling: Resampling | None = None,
+    display: Display = PLAIN,
 ) -> str:
     """Render the differences of all methods from the best one.
 
@@ -112,6 +122,7 @@ def render_comparison(
         style: "table", "csv" or "json".
         by: Score to compare by; None takes ADCC, or the first score without it.
         resampling: Settings of the confidence intervals and tests.
+        display: Where a table is shown.
 
     Returns:
         Text that ends in a newline.
@@ -123,20 +134,21 @@ def render_comparison(
     from adcc_onnx.report import comparison_formats
     from adcc_onnx.results.comparison import compare_runs
 
-    writers = {
-        "table": comparison_formats.comparisons_to_table,
+    writers: dict[str, Callable[[Sequence[Comparison]], str]] = {
+        "table": partial(comparison_formats.comparisons_to_table, display=display),
         "csv": comparison_formats.comparisons_to_csv,
         "json": comparison_formats.comparisons_to_json,
     }
     return _writer("comparisons", writers, style)(compare_runs(stores, by, resampling))
 
 
-def render_failures(stores: Sequence[Store], style: str) -> str:
+def render_failures(stores: Sequence[Store], style: str, display: Display = PLAIN) -> str:
     """Render every failure of the runs of some stores, with its reason.
 
     Args:
         stores: Stores that hold the runs.
         style: "table", "csv" or "json".
+        display: Where a table is shown.
 
     Returns:
         Text that ends in a newline.
@@ -146,8 +158,8 @@ def render_failures(stores: Sequence[Store], style: str) -> str:
     """
     from adcc_onnx.report import failure_formats
 
-    writers = {
-        "table": failure_formats.failures_to_table,
+    writers: dict[str, Callable[[Sequence[StoredRun]], str]] = {
+        "table": partial(failure_formats.failures_to_table, display=display),
         "csv": failure_formats.failures_to_csv,
         "json": failure_formats.failures_to_json,
     }

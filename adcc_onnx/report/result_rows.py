@@ -13,6 +13,10 @@ from adcc_onnx.results.score_definitions import Score
 _NOT_SIGNIFICANT = "≈"
 _LIKE_A_CONTROL = "!"
 _LISTED_FAILURES = 10
+OWN_TIME = (
+    "per image, of this method's own passes and metrics; the first pass, which all methods share, "
+    "is not included"
+)
 FEW_IMAGES = 10
 
 
@@ -61,15 +65,21 @@ def ranked_table(result: EvaluationResult) -> RankedTable:
         if any(name in method.scores for method in methods)
     ]
     counts = [c for c in ("degenerate", "failed") if any(getattr(m, c) for m in methods)]
-    header = ["method", *(column_heading(score) for score in scores), *counts, "time"]
+    header = ["method", *(column_heading(score) for score in scores), *counts, "own time"]
     rows = [_row(result, name, scores, counts) for name in [*order, *controls]]
     return RankedTable(header, rows[: len(order)], rows[len(order) :])
 
 
 def notes(result: EvaluationResult) -> list[str]:
     """Return the legend of the table, and lines about what failed."""
-    legend = [] if result.ranking is None else _legend(result, result.ranking)
-    return [*legend, *remarks(result)]
+    return [*legend(result), *remarks(result)]
+
+
+def legend(result: EvaluationResult) -> list[str]:
+    """Return the explanation of the table's columns and marks."""
+    if result.ranking is None:
+        return []
+    return [*_legend(result, result.ranking), f"own time: {OWN_TIME}"]
 
 
 def remarks(result: EvaluationResult) -> list[str]:
@@ -149,7 +159,7 @@ def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
             "significance tests."
         ]
     percent = f"{100 * confidence:.3g} %"
-    lines = [f"[ ]: {percent} confidence interval of {title}; time: per image, metrics included"]
+    lines = [f"[ ]: {percent} confidence interval of {title}"]
     if result.not_significantly_worse:
         lines.append(
             f"{_NOT_SIGNIFICANT}: not significantly different from the best, {ranking.best} "

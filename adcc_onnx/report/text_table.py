@@ -5,21 +5,66 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from adcc_onnx.errors import escape_control_characters
-from adcc_onnx.report.result_rows import headline, notes, ranked_table
+from adcc_onnx.report.ranked_layout import ranked_layout
+from adcc_onnx.report.result_rows import headline, legend, remarks
+from adcc_onnx.report.table_layout import PLAIN, Display, Table
 from adcc_onnx.results.evaluation_result import EvaluationResult
 
 
-def results_to_table(results: Sequence[EvaluationResult]) -> str:
-    """Write one block per run: its settings, the ranked methods, and the failures."""
-    return "\n".join(_block(result) for result in results)
+def results_to_table(results: Sequence[EvaluationResult], display: Display = PLAIN) -> str:
+    """Write one block per run: its settings, the ranked methods, and the failures.
+
+    Args:
+        results: The results of the runs.
+        display: Where the text is shown.
+    """
+    return "\n".join(_block(result, display) for result in results)
 
 
-def _block(result: EvaluationResult) -> str:
-    table = ranked_table(result)
-    rows = aligned_rows([table.header, *table.methods, *table.controls], left=(0,))
-    if table.controls:
-        rows.insert(2 + len(table.methods), rows[1])
-    return printable_lines([headline(result), *rows, *notes(result)])
+def _block(result: EvaluationResult, display: Display) -> str:
+    return "".join(
+        f"{line}\n"
+        for line in (
+            *text_lines([headline(result)], display, "title"),
+            *table_lines(ranked_layout(result), display),
+            *text_lines(legend(result), display, "legend"),
+            *text_lines(remarks(result), display, "warning"),
+        )
+    )
+
+
+def table_lines(table: Table, display: Display = PLAIN) -> list[str]:
+    """Return the lines of a table, in which control characters are written out.
+
+    Args:
+        table: The table.
+        display: Where it is shown.
+    """
+    if display != PLAIN:
+        from adcc_onnx.report.terminal_table import terminal_table
+
+        return terminal_table(table, display)
+    left = [i for i, column in enumerate(table.columns) if column.left]
+    rows = aligned_rows([[column.heading for column in table.columns], *table.rows], left)
+    if table.second is not None:
+        rows.insert(2 + table.second, rows[1])
+    return [safe(row) for row in rows]
+
+
+def text_lines(texts: Iterable[str], display: Display = PLAIN, style: str = "") -> list[str]:
+    """Return lines of text, in which control characters are written out.
+
+    Args:
+        texts: The lines.
+        display: Where they are shown.
+        style: What they mean, such as "title", "legend" or "warning"; a terminal shows it by a
+            color.
+    """
+    if display != PLAIN:
+        from adcc_onnx.report.terminal_table import terminal_text
+
+        return terminal_text(texts, display, style)
+    return [safe(text) for text in texts]
 
 
 def printable_lines(texts: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ forward pass. The rounds of both are interleaved, and the medians count.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from dataclasses import dataclass
 
@@ -27,6 +26,7 @@ from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.autotuning import back_to_back, random_feeds
 from adcc_onnx.runtime.instruction_sets import instruction_sets
 from adcc_onnx.runtime.passes import Pass
+from adcc_onnx.runtime.peak_memory import peak_memory
 
 # Mean and maximum absolute difference of an image's value, by method and metric.
 Deviations = dict[str, dict[str, tuple[float, float]]]
@@ -143,7 +143,7 @@ def measure_throughput(
         run=parts.run,
         kernels=parts.kernels,
         store=parts.store,
-        peak_memory=_peak_memory(),
+        peak_memory=peak_memory(),
         precision=model.precision,
         deviation={} if reference is None else deviations(model, reference, source, plan),
     )
@@ -263,10 +263,3 @@ def _decode_seconds(model: Model, source: Source) -> float:
     for record in source:
         tensor_of(record, source.preprocessed, model)
     return (time.perf_counter() - start) / len(source)
-
-
-def _peak_memory() -> int:
-    import resource  # available on POSIX systems only
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adcc_onnx.cams.method_registry import method_title
-from adcc_onnx.report.result_rows import format_seconds, headline, remarks
+from adcc_onnx.report.result_rows import OWN_TIME, format_seconds, headline, remarks
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.report.verdict import verdict_sentences
@@ -22,7 +22,7 @@ _MOST_FAILURES = 200
 _COUNT_HELP = {
     "degenerate": ["Images whose map was constant; they count in the scores."],
     "failed": ["Images that the method failed on; they do not count in the scores."],
-    "time": ["Time per image, metrics and passes on the explanation map included."],
+    "own time": [f"{OWN_TIME[:1].upper()}{OWN_TIME[1:]}."],
 }
 
 
@@ -113,7 +113,7 @@ def _columns(scores: Sequence[Score], counts: Sequence[str]) -> list[dict[str, A
     return [
         {"heading": "method", "help": []},
         *({"heading": column_heading(score), "help": _help(score)} for score in scores),
-        *({"heading": name, "help": _COUNT_HELP[name]} for name in [*counts, "time"]),
+        *({"heading": name, "help": _COUNT_HELP[name]} for name in [*counts, "own time"]),
     ]
 
 
