@@ -91,6 +91,8 @@ def render_report(
         raise OptionError("compare, failures and per_image are different reports: choose one")
     if by is not None and not compare:
         raise OptionError("by is the metric of a comparison: set compare, too")
+    if width is not None and width < 1:
+        raise OptionError(f"width must be a positive number of columns, not {width}")
     other = compare or failures or per_image
     layout = _layout(format, other, as_list(columns), caption, label)
     require_confidence(confidence)

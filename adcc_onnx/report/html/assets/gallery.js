@@ -3,7 +3,7 @@
 // map e, both drawn from the thumbnail and the map at the layer's resolution.
 
 const PAGE = 24;
-const OPACITY = 0.6;
+const OPACITY = 0.55;
 
 function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -36,16 +36,18 @@ const PALETTE = d3.range(256).map((level) => {
   return [r, g, b];
 });
 
-// Blends the thumbnail with the colors of the map, or with the fill of masked pixels.
+// Blends the gray thumbnail with the colors of the map, so that every color is a value of the map, or
+// the thumbnail with the fill of masked pixels.
 function painted(pixels, mask, mode, fill) {
   const found = new ImageData(pixels.width, pixels.height);
   for (let i = 0; i < mask.length; i += 1) {
     const color = PALETTE[Math.round(mask[i] * 255)];
+    const [red, green, blue] = pixels.data.slice(4 * i, 4 * i + 3);
+    const gray = 0.299 * red + 0.587 * green + 0.114 * blue;
     for (let c = 0; c < 3; c += 1) {
-      const own = pixels.data[4 * i + c];
       found.data[4 * i + c] = mode === "overlay"
-        ? own * (1 - OPACITY) + color[c] * OPACITY
-        : own * mask[i] + fill[c] * (1 - mask[i]);
+        ? gray * (1 - OPACITY) + color[c] * OPACITY
+        : pixels.data[4 * i + c] * mask[i] + fill[c] * (1 - mask[i]);
     }
     found.data[4 * i + 3] = 255;
   }
