@@ -8,7 +8,6 @@ from dataclasses import asdict
 from itertools import zip_longest
 
 from adcc_onnx.report.text_table import printable_lines
-from adcc_onnx.runtime.cuda_diagnosis import CudaDiagnosis
 from adcc_onnx.runtime.diagnosis import Diagnosis, RuntimeDiagnosis
 
 
@@ -46,6 +45,9 @@ def _runtime(runtime: RuntimeDiagnosis) -> Iterator[tuple[str, str]]:
     built = "" if runtime.cuda is None else f", built for CUDA {runtime.cuda}"
     yield "module onnxruntime", runtime.version + built
     yield "providers", ", ".join(p.removesuffix("ExecutionProvider") for p in runtime.providers)
+    # This module imports onnxruntime, which may be missing altogether.
+    from adcc_onnx.runtime.cuda_diagnosis import CudaDiagnosis
+
     details = runtime.details or CudaDiagnosis()
     if details.kernels:
         yield "CUDA kernels", f"for {', '.join(details.kernels)}"

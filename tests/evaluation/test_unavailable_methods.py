@@ -89,7 +89,9 @@ def test_the_command_line_explains_with_the_other_methods(path: Path, tmp_path: 
     found = CliRunner().invoke(main, [*arguments, *methods, "-o", str(tmp_path / "maps")])
     assert found.exit_code == 0, found.output
     assert f"gradcam cannot explain net and will be skipped: {REASON}" in found.output
-    assert [file.suffix for file in sorted((tmp_path / "maps").iterdir())] == [".npy", ".png"]
+    written = [path for path in (tmp_path / "maps").rglob("*") if path.is_file()]
+    assert sorted(path.suffix for path in written) == [".npy", ".png", ".png", ".png"]
+    assert all("gradcam" not in path.name for path in written)
 
 
 def test_a_resumed_run_keeps_the_reasons(path: Path, tmp_path: Path) -> None:

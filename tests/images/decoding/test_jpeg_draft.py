@@ -380,5 +380,6 @@ def test_explain_shows_the_decoded_input(folder: Path) -> None:
         out = folder / decode
         words = (folder / "photos" / "1.jpg", "--decode", decode, "-o", out)
         assert run("explain", folder / "net.onnx", *words).exit_code == 0
-        sheets.append((out / "0000_1.gradcam.png").read_bytes())
+        (crop,) = out.glob("1.*.gradcam.crop.png")
+        sheets.append(crop.read_bytes())
     assert sheets[0] != sheets[1]
