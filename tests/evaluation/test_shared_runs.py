@@ -34,8 +34,8 @@ def test_the_same_scores_in_fewer_runs(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Session, "_bound", counted)
     apart = evaluated(tmp_path / "net.onnx", 2)
-    # One image tries the gradients. Then there are the images, the explanation maps of each gradient
-    # method, and two noisy copies of either.
+    # One image tries the gradients. Then there are the images, the explanation maps of each
+    # gradient method, and two noisy copies of either.
     assert sizes == [1] + [2] * (1 + 3 + 2 + 1 + 2)
     sizes.clear()
     together = evaluated(tmp_path / "net.onnx", 6)
