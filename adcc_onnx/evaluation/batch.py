@@ -210,6 +210,7 @@ class Batch:
                 context.curves[i],
                 None if masked is None else float(masked[i]),
                 self._heatmap(mapped.maps, i),
+                int(mapped.maps.passes[i]),
             )
             for i in range(len(self.samples))
             if self._has_scores(i)

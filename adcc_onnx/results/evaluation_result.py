@@ -49,6 +49,7 @@ class MethodResult:
         degenerate: Number of images whose map was constant; they count in the scores.
         failed: Number of images that the method failed on; they do not count in the scores.
         seconds: Mean time per image in seconds; None without images.
+        passes: Mean number of model passes per map, the first pass included; None if unknown.
         curves: Mean over the images of each curve that a metric recorded, by metric name.
         curve_errors: Standard error of each point of these means, by metric name.
 
@@ -69,6 +70,7 @@ class MethodResult:
     degenerate: int
     failed: int
     seconds: float | None = field(repr=False)
+    passes: float | None = field(repr=False)
     curves: dict[str, list[float]] = field(repr=False)
     curve_errors: dict[str, list[float]] = field(repr=False)
 
@@ -378,6 +380,7 @@ def _method_result(
         degenerate=int(columns.degenerate.sum()),
         failed=failed,
         seconds=float(columns.seconds.mean()) if len(columns.seconds) else None,
+        passes=None if np.isnan(columns.passes).all() else float(np.nanmean(columns.passes)),
         curves={name: curve.mean.tolist() for name, curve in curves.items()},
         curve_errors={name: curve.standard_error.tolist() for name, curve in curves.items()},
     )

@@ -52,6 +52,8 @@ class ScoreRow:
             no metric needed it.
         heatmap: The map in [0, 1] at the layer's resolution, [h, w]; None if the run keeps no
             pictures.
+        passes: Number of model passes that the map took, the first pass included; None if it is
+            unknown. A pass with its backward part counts as one.
     """
 
     position: int
@@ -63,6 +65,7 @@ class ScoreRow:
     curves: dict[str, Float64Array] = field(default_factory=dict)
     masked_probability: float | None = None
     heatmap: NDArray[np.float16] | None = field(default=None, repr=False)
+    passes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,14 @@ class MethodColumns:
         values: Values of each metric, [n]; NaN where an image has none.
         degenerate: Whether the attribution map was constant, [n].
         seconds: Time that each image took, [n].
+        passes: Model passes that the map of each image took, [n]; NaN if unknown.
     """
 
     positions: NDArray[np.int64]
     values: dict[str, Float64Array]
     degenerate: NDArray[np.bool_]
     seconds: Float64Array
+    passes: Float64Array
 
 
 @dataclass(frozen=True)

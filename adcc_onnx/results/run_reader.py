@@ -96,8 +96,8 @@ class RunReader(Database):
                 at,
             ).fetchone()
             scores = self._connection.execute(
-                "SELECT method, degenerate, failure, metric_values, seconds, masked_probability "
-                "FROM score WHERE run = ? AND position = ? ORDER BY method",
+                "SELECT method, degenerate, failure, metric_values, seconds, masked_probability, "
+                "passes FROM score WHERE run = ? AND position = ? ORDER BY method",
                 at,
             ).fetchall()
             heatmaps = self._heatmaps(run, position)
@@ -110,10 +110,11 @@ class RunReader(Database):
                     json.loads(values),
                     seconds,
                     self._curves(run, position, method),
-                    masked_probability,
+                    masked,
                     heatmaps.get(method),
+                    passes,
                 )
-                for method, degenerate, failure, values, seconds, masked_probability in scores
+                for method, degenerate, failure, values, seconds, masked, passes in scores
             ]
 
     def mean_curves(self, run: int, method: str) -> dict[str, MeanCurve]:
@@ -174,14 +175,15 @@ class RunReader(Database):
         return {name: _decoded_curve(points) for name, points in rows}
 
     def _columns(self, run: int, method: str) -> MethodColumns:
-        positions, degenerate, seconds = array("q"), array("b"), array("d")
+        positions, degenerate = array("q"), array("b")
+        seconds, passes = array("d"), array("d")
         values: dict[str, array[float]] = {}
         rows = self._connection.execute(
-            "SELECT position, degenerate, seconds, metric_values FROM score "
+            "SELECT position, degenerate, seconds, passes, metric_values FROM score "
             "WHERE run = ? AND method = ? AND failure IS NULL ORDER BY position",
             (run, method),
         )
-        for position, constant, taken, scores in rows:
+        for position, constant, taken, needed, scores in rows:
             for name, value in json.loads(scores).items():
                 column = values.setdefault(name, array("d"))
                 column.extend([math.nan] * (len(positions) - len(column)))
@@ -189,6 +191,7 @@ class RunReader(Database):
             positions.append(position)
             degenerate.append(constant)
             seconds.append(taken)
+            passes.append(math.nan if needed is None else needed)
         for column in values.values():
             column.extend([math.nan] * (len(positions) - len(column)))
         return MethodColumns(
@@ -196,6 +199,7 @@ class RunReader(Database):
             {name: np.array(column) for name, column in values.items()},
             np.array(degenerate, bool),
             np.array(seconds),
+            np.array(passes),
         )
 
     def _failures(self, run: int) -> list[FailureRow]:

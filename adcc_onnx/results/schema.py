@@ -15,6 +15,7 @@ APPLICATION_ID, FORMAT_VERSION = 0x41444343, 3
 # The first version of adcc-onnx that reads this format. An older version asks for it in an error.
 _READABLE_SINCE = "0.1.0"
 _OLDEST_VERSION = 2
+_SCORE_COLUMNS = 9  # without the checksum
 
 # Statements as SQLite stores them: a file whose schema differs in any character is damaged.
 TABLES = (
@@ -34,7 +35,7 @@ TABLES = (
     """CREATE TABLE score (
     run INTEGER NOT NULL, position INTEGER NOT NULL, method TEXT NOT NULL,
     degenerate INTEGER NOT NULL, failure TEXT, metric_values TEXT NOT NULL, seconds REAL NOT NULL,
-    masked_probability REAL, checksum INTEGER NOT NULL,
+    masked_probability REAL, passes INTEGER, checksum INTEGER NOT NULL,
     PRIMARY KEY (run, position, method),
     FOREIGN KEY (run, position) REFERENCES image
 ) WITHOUT ROWID""",
@@ -156,8 +157,9 @@ def migrate(connection: sqlite3.Connection) -> None:
     create_tables(connection)
     for table in old:
         for row in connection.execute(f"SELECT * FROM old_{table}"):
-            # The first files of format 2 did not hold the column masked_probability.
-            whole = (*row, None) if table == "score" and len(row) == 7 else row
+            # Files of format 2 did not hold the last columns, masked_probability and passes.
+            missing = _SCORE_COLUMNS - len(row) if table == "score" else 0
+            whole = (*row, *[None] * missing)
             insert(connection, table, with_checksum(table, whole))
     for table in reversed(old):
         connection.execute(f"DROP TABLE old_{table}")

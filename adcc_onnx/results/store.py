@@ -213,6 +213,7 @@ def _score_row(run: int, score: ScoreRow) -> tuple[SqlValue, ...]:
         json.dumps(score.values),
         float(score.seconds),
         _real(score.masked_probability),
+        score.passes,
     )
 
 

@@ -23,7 +23,9 @@ def stored(per_method: dict[str, dict[str, float]], methods: list[str]) -> Store
         positions = np.arange(N + index % 2)
         given = {k: np.full(len(positions), v) for k, v in per_method[name].items()}
         zeros = np.zeros(len(positions))
-        columns[name] = MethodColumns(positions, given, zeros.astype(bool), zeros)
+        columns[name] = MethodColumns(
+            positions, given, zeros.astype(bool), zeros, np.full(len(zeros), np.nan)
+        )
     return StoredRun(1, {}, True, N + 1, 0, None, [], columns)
 
 

@@ -54,6 +54,7 @@ def chart_data(id: str, result: EvaluationResult, details: RunDetails) -> dict[s
         "columns": _columns(result),
         "values": {name: _values(result, name) for name in names},
         "seconds": {name: result.methods[name].seconds for name in names},
+        "passes": {name: result.methods[name].passes for name in names},
         "ranks": _ranks(details),
         "pairs": None if details.pairs is None else _pairs(details.pairs),
         "points": {

@@ -107,6 +107,16 @@ def test_tables_sort_by_mouse_and_keyboard_and_keep_controls_apart(page: Any) ->
     assert bodies.nth(1).locator("tr").first.get_attribute("class") == "divider"
 
 
+def test_the_cost_is_shown_in_time_or_passes(page: Any) -> None:
+    figure = page.locator('#run-0 [data-chart="cost"]')
+    assert "Time per image" in figure.locator("svg").first.text_content()
+    page.locator('#run-0 [data-control="cost-choice"]').select_option("passes")
+    assert "Model passes per image" in figure.locator("svg").first.text_content()
+    run = page.evaluate("JSON.parse(document.querySelector('script.run-data').textContent)")
+    # One pass with its backward part serves each of these methods.
+    assert [run["passes"][name] for name in METHODS] == [1, 1, 1]
+
+
 def test_help_opens_and_closes_by_keyboard(page: Any) -> None:
     button = page.locator("#run-0 table.ranking .help").first
     button.focus()

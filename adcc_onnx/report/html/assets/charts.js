@@ -165,13 +165,15 @@ const CHARTS = {
     });
   },
 
-  cost(run, width) {
+  cost(run, width, axis) {
+    const cost = axis === "passes" ? run.passes : run.seconds;
+    const costText = (value) => (axis === "passes" ? `${Number(value.toPrecision(3))} passes` : secondsText(value));
     const scale = percentOf(run.main), sign = run.main.higher ? 1 : -1;
     const rows = run.methods
-      .map((m) => ({ ...m, seconds: run.seconds[m.name], ends: run.values[m.name][run.main.name] }))
-      .filter((row) => row.seconds && row.ends)
+      .map((m) => ({ ...m, cost: cost[m.name], ends: run.values[m.name][run.main.name] }))
+      .filter((row) => row.cost && row.ends)
       .map((row) => ({ ...row, quality: row.ends[0] * scale }))
-      .sort((a, b) => a.seconds - b.seconds);
+      .sort((a, b) => a.cost - b.cost || sign * (b.quality - a.quality));
     const front = [];
     const methods = rows.filter((row) => !row.control);
     for (const row of methods) {
@@ -183,15 +185,15 @@ const CHARTS = {
     const shown = rows.filter((row) => row.quality >= low - reach && row.quality <= high + reach);
     return Plot.plot({
       width, height: 320, grid: true, marginLeft: 50, marginRight: 110,
-      x: { type: "log", label: "Time per image (log scale)", tickFormat: (s) => secondsText(s), ticks: 5 },
+      x: { type: "log", label: `${axis === "passes" ? "Model passes" : "Time"} per image (log scale)`, tickFormat: costText, ticks: 5 },
       y: { label: `${run.main.title}${run.main.percent ? " (%)" : ""}`, nice: true, inset: 8 },
       marks: [
-        Plot.line(front, { x: "seconds", y: "quality", curve: "step-after", stroke: "currentColor", strokeOpacity: 0.4, strokeDasharray: "4 3" }),
+        Plot.line(front, { x: "cost", y: "quality", curve: "step-after", stroke: "currentColor", strokeOpacity: 0.4, strokeDasharray: "4 3" }),
         Plot.dot(shown, {
-          x: "seconds", y: "quality", r: 5, fill: (row) => colorOf(run, row.name), tip: true,
-          title: (row) => `${row.title}: ${formatted(row.ends[0], run.main)}, ${secondsText(row.seconds)} per image`,
+          x: "cost", y: "quality", r: 5, fill: (row) => colorOf(run, row.name), tip: true,
+          title: (row) => `${row.title}: ${formatted(row.ends[0], run.main)}, ${costText(row.cost)} per image`,
         }),
-        Plot.text(shown, { x: "seconds", y: "quality", text: "title", dx: 8, textAnchor: "start", fill: "currentColor" }),
+        Plot.text(shown, { x: "cost", y: "quality", text: "title", dx: 8, textAnchor: "start", fill: "currentColor" }),
       ],
     });
   },
@@ -220,8 +222,8 @@ function isoLine(level, simple) {
 
 function drawChart(article, run, figure) {
   const kind = figure.dataset.chart;
-  const chosen = article.querySelector('[data-control="scatter-method"]');
-  const argument = kind === "scatter" ? chosen.value : figure.dataset.name;
+  const chosen = article.querySelector(`[data-control="${kind}-choice"]`);
+  const argument = chosen ? chosen.value : figure.dataset.name;
   const chart = CHARTS[kind](run, Math.max(280, Math.floor(figure.clientWidth)), argument);
   figure.querySelectorAll(":scope > :not(figcaption)").forEach((old) => old.remove());
   if (!chart) { figure.hidden = true; return; }

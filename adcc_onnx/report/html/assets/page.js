@@ -25,13 +25,17 @@ function makeSortable(table) {
 
 function openRun(run) {
   const article = document.getElementById(run.id);
-  const chosen = article.querySelector('[data-control="scatter-method"]');
   const figures = [...article.querySelectorAll("[data-chart]")];
-  if (chosen) {
-    const scored = run.methods.filter((m) => run.points[m.name]);
-    options(chosen, scored.map((m) => [m.name, m.title]));
+  const choices = {
+    scatter: run.methods.filter((m) => run.points[m.name]).map((m) => [m.name, m.title]),
+    cost: [["seconds", "time"], ["passes", "model passes"]],
+  };
+  for (const [chart, entries] of Object.entries(choices)) {
+    const chosen = article.querySelector(`[data-control="${chart}-choice"]`);
+    if (!chosen) continue;
+    options(chosen, entries);
     chosen.addEventListener("change", () =>
-      figures.filter((f) => f.dataset.chart === "scatter").forEach((f) => drawChart(article, run, f)));
+      figures.filter((f) => f.dataset.chart === chart).forEach((f) => drawChart(article, run, f)));
   }
   const draw = () => figures.forEach((figure) => drawChart(article, run, figure));
   draw();
