@@ -70,7 +70,11 @@ def kill(words: list[str], path: Path, moment: float, at_the_start: bool) -> boo
 
 
 @pytest.mark.parametrize(
-    ("kills", "images"), [(3, 40), pytest.param(20, 400, marks=pytest.mark.slow)]
+    ("kills", "images"),
+    [
+        pytest.param(3, 40, marks=pytest.mark.slow),  # test_signals.py kills runs, too
+        pytest.param(20, 400, marks=pytest.mark.slow),
+    ],
 )
 def test_killed_at_random_moments_and_resumed(kills: int, images: int, tmp_path: Path) -> None:
     whole, path = tmp_path / "whole.sqlite", tmp_path / "run.sqlite"

@@ -128,7 +128,6 @@ def interrupt(server: ForkServer, words: list[str], path: Path, kind: str, momen
 @pytest.mark.parametrize(
     ("names", "signals"),
     [
-        (("methods",), 8),
         # Continuous integration runs these 30 apart from the other tests.
         pytest.param(("methods", "curves", "npz"), 30, marks=pytest.mark.slow, id="30"),
         pytest.param(tuple(CONFIGURATIONS), 500, marks=pytest.mark.slow, id="500"),

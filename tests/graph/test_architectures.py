@@ -26,7 +26,15 @@ MODELS = {
     "resnext50_32x4d": 96,
     "vgg11_bn": 224,
 }
-SLOW = ("densenet121", "mobilenet_v2", "mnasnet0_5", "resnext50_32x4d", "vgg11_bn")
+SLOW = (
+    "densenet121",
+    "regnet_x_400mf",
+    "shufflenet_v2_x0_5",
+    "mobilenet_v2",
+    "mnasnet0_5",
+    "resnext50_32x4d",
+    "vgg11_bn",
+)
 
 
 @pytest.mark.parametrize(
