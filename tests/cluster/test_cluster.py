@@ -114,10 +114,10 @@ def test_a_killed_worker_is_replaced_and_the_result_is_equal(
 
 @needs_ray
 def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(
-    whole: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    path = tmp_path / "run.sqlite"
-    words = command(*evaluation(IMAGES), "-o", path, "--cluster", "local:2")
+    path, words_of_run = tmp_path / "run.sqlite", evaluation(160)
+    words = command(*words_of_run, "-o", path, "--cluster", "local:2")
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment()) as driver:
         wait_for(lambda: images_in(path) > 0, driver)
         driver.send_signal(signal.SIGINT)
@@ -129,8 +129,9 @@ def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(
     )
     with Store.open(path) as store:
         assert images_in(path) > 0 and not store.runs()[0].complete
-    run_whole(*evaluation(IMAGES), "-o", path, "--resume")
-    assert report_of(path) == whole
+    run_whole(*words_of_run, "-o", path, "--resume")
+    run_whole(*words_of_run, "-o", tmp_path / "whole.sqlite")
+    assert report_of(path) == report_of(tmp_path / "whole.sqlite")
 
 
 @needs_ray
