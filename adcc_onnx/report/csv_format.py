@@ -11,6 +11,8 @@ from adcc_onnx.report.rounding import rounded
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 
+# The marks are empty where the number of images allows no significant difference.
+_MARKS = ("is_control", "not_significantly_worse", "not_better_than_control")
 _COUNTS = ("images", "failed", "degenerate", "failed_by_method")
 # Spreadsheets take text that begins with one of these for a formula; the last four are full-width.
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -31,11 +33,23 @@ def results_to_csv(results: Sequence[EvaluationResult]) -> str:
             "failed": result.failed,
             "degenerate": method.degenerate,
             "failed_by_method": method.failed,
+            **_marks(result, name),
         }
         for result in results
         for name, method in result.methods.items()
     )
-    return csv_text(["model", "protocol", "method", *columns, *_COUNTS], rows)
+    return csv_text(["model", "protocol", "method", *columns, *_COUNTS, *_MARKS], rows)
+
+
+def _marks(result: EvaluationResult, name: str) -> dict[str, bool | None]:
+    """Return whether a method is a control, and how it compares with the best one and a control."""
+    close, doubtful = result.not_significantly_worse, result.not_better_than_control
+    control = name in result.stored_run.controls
+    return {
+        "is_control": control,
+        "not_significantly_worse": None if close is None else name in close,
+        "not_better_than_control": None if doubtful is None or control else name in doubtful,
+    }
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -265,3 +265,19 @@ def test_no_name_controls_a_terminal(curved: Store, style: str) -> None:
 def test_control_characters_are_written_out() -> None:
     assert safe("a\x1b]0;title\x07\u202eb\n") == "a\\x1b]0;title\\x07\\u202eb\\n"
     assert safe("tench, Tinca · é 犬") == "tench, Tinca · é 犬"
+
+
+def test_csv_marks_controls_ties_and_methods_no_better_than_a_control() -> None:
+    store = Store.create(None)
+    values = three_methods(40)
+    write_run(store, {**values, "copy": values["good"]}, controls=["copy"])
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(render([store], "csv")))}
+    assert [name for name in rows if rows[name]["is_control"] == "True"] == ["copy"]
+    # A control as good as the best: no method is significantly better than it.
+    assert all(rows[name]["not_better_than_control"] == "True" for name in values)
+    assert rows["copy"]["not_better_than_control"] == ""
+    assert rows["bad"]["not_significantly_worse"] == "False"
+    few = Store.create(None)
+    write_run(few, three_methods(3))
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(render([few], "csv")))}
+    assert {row["not_significantly_worse"] for row in rows.values()} == {""}
