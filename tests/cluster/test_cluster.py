@@ -135,7 +135,8 @@ def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(
 
 
 @needs_ray
-@pytest.mark.parametrize("how", ["local:2", pytest.param("joined", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["local:2", "joined"])
 def test_no_process_is_left_after_the_driver_was_killed(
     how: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
