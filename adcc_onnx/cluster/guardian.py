@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MARK = "ADCC_ONNX_DRIVER"
-_ROUNDS, _PAUSE_SECONDS = 20, 0.1  # a dying process may still start another one
+_PAUSE_SECONDS = 0.1
+_MOST_LOOKS, _QUIET_LOOKS = 100, 5
 
 
 @contextmanager
@@ -57,9 +58,12 @@ def marked(mark: str) -> list[int]:
 def main() -> None:
     """Wait for the end of the driver, and end what it left."""
     sys.stdin.buffer.read()
-    for _ in range(_ROUNDS):
+    quiet = 0
+    for _ in range(_MOST_LOOKS):
         left = marked(sys.argv[1])
-        if not left:
+        # A process that a dying one has just started shows no environment until it is loaded.
+        quiet = 0 if left else quiet + 1
+        if quiet == _QUIET_LOOKS:
             return
         for process in left:
             with suppress(OSError):
