@@ -14,11 +14,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from adcc_onnx.graph.autodiff.builder import dims_of
 from adcc_onnx.graph.passes.dynamic_batch import BATCH
 from adcc_onnx.graph.passes.fold_constants import fold_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
-from adcc_onnx.graph.passes.resolve_shapes import TRIAL_BATCHES
+from adcc_onnx.graph.passes.resolve_shapes import TRIAL_BATCHES, clone_at, sizes_at
 
 _KEEPER = "adcc.keeper"  # a domain without operators
 # The inputs with the sizes of a result.
@@ -115,14 +114,7 @@ def _reshape_sizes(node: ir.Node, values: dict[str, BatchValue]) -> NDArray[np.i
 
 def _constants_at(model: ir.Model, batch: int) -> dict[str, NDArray[Any]]:
     """Return the values that are constant at one batch size."""
-    clone = model.clone()
-    for value in clone.graph.inputs:
-        dims = dims_of(value)
-        if dims is not None:
-            value.shape = ir.Shape([batch if dim == BATCH else dim for dim in dims])
-    for node in clone.graph:
-        for value in node.outputs:
-            value.shape = None
+    clone = clone_at(model, sizes_at(model, BATCH, batch))
     _keep_sizes(clone)
     infer_shapes(clone)
     fold_constants(clone)

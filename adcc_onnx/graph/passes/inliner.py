@@ -59,7 +59,7 @@ class Inliner:
         return constant
 
     def slice_at(self, sequence: ir.Value | None, iteration: int) -> ir.Value:
-        """Return the slice of a scan input that one iteration reads."""
+        """Return the slice of a scan input for one iteration."""
         index = self.constant(np.array(iteration, np.int64))
         return self._append("Gather", [sequence, index], axis=0)
 

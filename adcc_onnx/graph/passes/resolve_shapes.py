@@ -7,6 +7,8 @@ for two batch sizes do not depend on the batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -68,18 +70,45 @@ def _is_known(value: ir.Value, batch: Dim) -> bool:
     return dims is not None and all(isinstance(d, int) or d == batch for d in dims)
 
 
-def shapes_at(model: ir.Model, image: ir.Value, batch: int) -> dict[str, tuple[Dim, ...]]:
-    """Infer the shapes of all values at one concrete batch size."""
+def clone_at(model: ir.Model, sizes: Mapping[str, Sequence[Dim]]) -> ir.Model:
+    """Clone a model with other shapes of its inputs; the shapes behind them become unknown.
+
+    Args:
+        model: The model, which is not changed.
+        sizes: The new shapes of inputs, by the input's name.
+    """
     clone = model.clone()
-    own = dims_of(image) or (None,)
     for value in clone.graph.inputs:
-        # Further inputs may share the batch dimension by its name.
-        shares = isinstance(own[0], str) and (dims_of(value) or (None,))[0] == own[0]
-        if (value.name == image.name or shares) and value.shape is not None:
-            value.shape = ir.Shape([batch, *list(value.shape)[1:]])
+        dims = sizes.get(value.name or "")
+        if dims is not None:
+            value.shape = ir.Shape(dims)
     for node in clone.graph:
         for value in node.outputs:
             value.shape = None
+    return clone
+
+
+def sizes_at(model: ir.Model, symbol: Dim, batch: int) -> dict[str, list[Dim]]:
+    """Return the shapes of a model's inputs with a batch size in place of its symbol."""
+    known = {value.name or "": dims_of(value) for value in model.graph.inputs}
+    return {
+        name: [batch if dim == symbol else dim for dim in dims]
+        for name, dims in known.items()
+        if dims is not None
+    }
+
+
+def shapes_at(model: ir.Model, image: ir.Value, batch: int) -> dict[str, tuple[Dim, ...]]:
+    """Infer the shapes of all values at one concrete batch size."""
+    own = dims_of(image) or (None,)
+    sizes: dict[str, list[Dim]] = {}
+    for value in model.graph.inputs:
+        dims = dims_of(value)
+        # Further inputs may share the batch dimension by its name.
+        shares = isinstance(own[0], str) and (dims or (None,))[0] == own[0]
+        if (value.name == image.name or shares) and dims is not None:
+            sizes[value.name or ""] = [batch, *dims[1:]]
+    clone = clone_at(model, sizes)
     infer_shapes(clone)
     fold_constants(clone)
     infer_shapes(clone)

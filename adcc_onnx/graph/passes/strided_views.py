@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from adcc_onnx.graph.autodiff.builder import Dim, dims_of
 from adcc_onnx.graph.passes.fold_constants import fold_constants
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
+from adcc_onnx.graph.passes.resolve_shapes import clone_at, sizes_at
 
 # Small, because the positions are computed for all elements of a batch.
 _TRIAL_BATCHES = (2, 3)
@@ -63,15 +64,7 @@ def _batch_symbol(model: ir.Model) -> Dim:
 
 def _views_at(model: ir.Model, symbol: Dim, batch: int) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the Gathers that are views at one batch size, by output."""
-    clone = model.clone()
-    for value in clone.graph.inputs:
-        dims = dims_of(value)
-        if dims is not None and symbol is not None:
-            value.shape = ir.Shape([batch if dim == symbol else dim for dim in dims])
-    if symbol is not None:
-        for node in clone.graph:
-            for value in node.outputs:
-                value.shape = None
+    clone = model.clone() if symbol is None else clone_at(model, sizes_at(model, symbol, batch))
     infer_shapes(clone)
     fold_constants(clone)
     infer_shapes(clone)
