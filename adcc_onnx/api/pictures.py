@@ -16,12 +16,14 @@ from adcc_onnx.explanation.batch_explanations import BatchExplanations
 from adcc_onnx.explanation.drawing_style import DrawingStyle
 from adcc_onnx.explanation.explanations import Explanations
 from adcc_onnx.explanation.probability import probabilities
+from adcc_onnx.images.class_names import class_name
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.images.tensor_pictures import picture_of_tensor
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.report.overlay import Box, exists_error, overlay, write_png
 from adcc_onnx.report.overlay_grid import draw_grid
+from adcc_onnx.report.result_rows import named_reason
 from adcc_onnx.report.text_table import safe
 
 _MOST_PROBABLE = 5
@@ -200,8 +202,7 @@ class PictureFolder:
         for name, error in batch.errors.items():
             self._notify(safe(f"failed: {name}: {error}"))
         for name, reason in batch.failures.items():
-            shown = reason if reason.startswith(f"{name}:") else f"{name}: {reason}"
-            self._notify(safe(f"failed: {shown}"))
+            self._notify(safe(f"failed: {named_reason(name, reason)}"))
         if not batch.maps:
             reasons = "; ".join(str(error) for error in batch.errors.values())
             batch.failures.update({sample.name: reasons for sample in batch.samples})
@@ -334,8 +335,7 @@ def most_probable(pictures: Pictures, logits: Float32Array) -> str:
     rows = np.repeat(logits[None], len(best), axis=0)
     model = pictures.model
     p = probabilities(rows, best, model.classifier.scores_kind)
-    names = model.labels or ()
-    titles = [names[c] if c < len(names) else f"class {c}" for c in best]
+    titles = [class_name(model.labels, int(c)) for c in best]
     return ", ".join(f"{t} {100 * value:.1f} %" for t, value in zip(titles, p, strict=True))
 
 

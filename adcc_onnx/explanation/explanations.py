@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from adcc_onnx.errors import OptionError
 from adcc_onnx.explanation.drawing_style import ALPHA, COLORMAP, DrawingStyle
+from adcc_onnx.images.class_names import class_name
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 from adcc_onnx.rich_display import rendered
 
@@ -111,15 +112,11 @@ class Explanations:
             degenerate=bool(self.degenerate[index]),
             note=self.notes.get(self.names[index], ""),
             thumbnail=self.thumbnails.get(self.names[index]),
-            class_name=self._class_name(int(self.targets[index])),
+            class_name=class_name(self.class_names, int(self.targets[index])),
         )
 
     def __iter__(self) -> Iterator[Explanation]:
         return (self[i] for i in range(len(self)))
-
-    def _class_name(self, target: int) -> str:
-        names = self.class_names or ()
-        return names[target] if target < len(names) else f"class {target}"
 
     def _repr_html_(self) -> str | None:
         html: str | None = rendered(self, "html")

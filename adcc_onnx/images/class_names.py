@@ -29,6 +29,20 @@ def read_class_names(path: Path) -> list[str]:
         raise PreprocessingError(str(error)) from error
 
 
+def class_name(names: Sequence[str] | None, index: int) -> str:
+    """Return the name of a class, such as "class 3" where the model has no names.
+
+    Args:
+        names: Class names in the order of the scores; None if unknown.
+        index: The class index.
+
+    Example:
+        >>> class_name(["tench", "goldfish"], 1), class_name(None, 3)
+        ('goldfish', 'class 3')
+    """
+    return names[index] if names is not None and index < len(names) else f"class {index}"
+
+
 def find_class(label: int | str, names: Sequence[str] | None, classes: int) -> int | None:
     """Find the class that a label denotes.
 

@@ -106,11 +106,10 @@ def paper_tables(results: Sequence[EvaluationResult], layout: TableLayout) -> li
 
 def _table(result: EvaluationResult, columns: Sequence[Score]) -> PaperTable:
     rankings = {score.name: rank_by(result, score) for score in columns}
-    main = result.ranking
-    order, controls = (list(result.methods), []) if main is None else (main.order, main.controls)
+    order, _ = result.ranked
     rows = [
         (method_title(name), [_cell(result, name, s, rankings[s.name]) for s in columns])
-        for name in (*order, *controls)
+        for name in result.rows
     ]
     legend = _legend(result, columns, rows, [r for r in rankings.values() if r is not None])
     return PaperTable(

@@ -46,7 +46,7 @@ def _bars(result: EvaluationResult, name: str | None, ax: Any) -> Any:
     known = result.score_definitions
     score = main_score(known) if name is None else known[_known(name, list(known), "score")]
     axes = _axes(ax)
-    names = [n for n in _order(result) if score.name in result.methods[n].scores]
+    names = [n for n in result.rows if score.name in result.methods[n].scores]
     scale = 100.0 if score.is_fraction else 1.0
     values = scale * np.array([result.methods[n].scores[score.name] for n in names])
     ends = [result.methods[n].intervals.get(score.name) for n in names]
@@ -108,15 +108,11 @@ def _scatter(result: EvaluationResult, names: Sequence[str], axes: Any) -> Any:
 def _styles(result: EvaluationResult) -> list[tuple[str, str, str]]:
     """Return the name, color and line style of each method; controls are gray and dashed."""
     controls = result.stored_run.controls
-    ranked = [name for name in _order(result) if name not in controls]
+    ranked = [name for name in result.rows if name not in controls]
     found = [(n, _COLORS[i % len(_COLORS)], "-") for i, n in enumerate(ranked)]
     dashes = ("--", ":", "-.")
-    others = [name for name in _order(result) if name in controls]
+    others = [name for name in result.rows if name in controls]
     return found + [(n, _CONTROL, dashes[i % len(dashes)]) for i, n in enumerate(others)]
-
-
-def _order(result: EvaluationResult) -> list[str]:
-    return list(result.methods) if result.ranking is None else result.ranking.rows
 
 
 def _columns(result: EvaluationResult) -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from adcc_onnx.report.result_rows import ranked_table
+from adcc_onnx.report.result_rows import ranked_table, shown_counts
 from adcc_onnx.report.score_text import column_heading
 from adcc_onnx.report.table_layout import Column, Table
 from adcc_onnx.results.evaluation_result import EvaluationResult
-
-_COUNTS = ("degenerate", "failed")
 
 
 def ranked_layout(result: EvaluationResult) -> Table:
@@ -20,25 +18,25 @@ def ranked_layout(result: EvaluationResult) -> Table:
         result: The result of the run.
     """
     table, ranking = ranked_table(result), result.ranking
+    counts = shown_counts(result)
     kept = {"method"} if ranking is None else {"method", column_heading(ranking.score)}
     columns = [
-        Column(heading, left=not i, names=not i, drop=_drop(heading, i, kept))
+        Column(heading, left=not i, names=not i, drop=_drop(heading, i, kept, counts))
         for i, heading in enumerate(table.header)
     ]
-    names = list(result.methods) if ranking is None else [*ranking.order, *ranking.controls]
     second = len(table.methods) if table.controls else None
     return Table(
         columns,
         [*table.methods, *table.controls],
-        [_style(result, name) for name in names],
+        [_style(result, name) for name in result.rows],
         second,
     )
 
 
-def _drop(heading: str, number: int, kept: set[str]) -> int:
+def _drop(heading: str, number: int, kept: set[str], counts: list[str]) -> int:
     if heading in kept:
         return 0
-    return 1 if heading in _COUNTS else number + 1
+    return 1 if heading in counts else number + 1
 
 
 def _style(result: EvaluationResult, name: str) -> str:

@@ -13,6 +13,7 @@ from adcc_onnx.results.score_definitions import Score
 _NOT_SIGNIFICANT = "≈"
 _LIKE_A_CONTROL = "!"
 _LISTED_FAILURES = 10
+_COUNTS = ("degenerate", "failed")
 OWN_TIME = (
     "per image, of this method's own passes and metrics; the first pass, which all methods share, "
     "is not included"
@@ -55,31 +56,30 @@ class RankedTable:
 
 def ranked_table(result: EvaluationResult) -> RankedTable:
     """Return the cells of the table of a run."""
-    methods, ranking = result.methods.values(), result.ranking
-    order, controls = (
-        (list(result.methods), []) if ranking is None else (ranking.order, ranking.controls)
-    )
-    scores = [
-        score
-        for name, score in result.score_definitions.items()
-        if any(name in method.scores for method in methods)
-    ]
-    counts = [c for c in ("degenerate", "failed") if any(getattr(m, c) for m in methods)]
+    order, _ = result.ranked
+    scores, counts = shown_scores(result), shown_counts(result)
     header = ["method", *(column_heading(score) for score in scores), *counts, "own time"]
-    rows = [_row(result, name, scores, counts) for name in [*order, *controls]]
+    rows = [_row(result, name, scores, counts) for name in result.rows]
     return RankedTable(header, rows[: len(order)], rows[len(order) :])
 
 
-def notes(result: EvaluationResult) -> list[str]:
-    """Return the legend of the table, and lines about what failed."""
-    return [*legend(result), *remarks(result)]
+def shown_scores(result: EvaluationResult) -> list[Score]:
+    """Return the scores that a table shows: those that any method has."""
+    methods, scores = result.methods.values(), result.score_definitions.values()
+    return [score for score in scores if any(score.name in method.scores for method in methods)]
+
+
+def shown_counts(result: EvaluationResult) -> list[str]:
+    """Return the counts that a table shows, "degenerate" and "failed", if any is not 0."""
+    methods = result.methods.values()
+    return [count for count in _COUNTS if any(getattr(method, count) for method in methods)]
 
 
 def legend(result: EvaluationResult) -> list[str]:
     """Return the explanation of the table's columns and marks."""
     if result.ranking is None:
         return []
-    return [*_legend(result, result.ranking), f"own time: {OWN_TIME}"]
+    return [*_marks_legend(result, result.ranking), f"own time: {OWN_TIME}"]
 
 
 def remarks(result: EvaluationResult) -> list[str]:
@@ -115,9 +115,12 @@ def _failed_everywhere(result: EvaluationResult) -> dict[str, list[str]]:
 def _failure_text(failure: FailureRow) -> str:
     if failure.method is not None:
         return f"{failure.image} ({failure.method}): {failure.reason}"
-    # Most reasons of a whole image begin with its name.
-    is_named = failure.reason.startswith(f"{failure.image}:")
-    return failure.reason if is_named else f"{failure.image}: {failure.reason}"
+    return named_reason(failure.image, failure.reason)
+
+
+def named_reason(image: str, reason: str) -> str:
+    """Put the name of an image before the reason of its failure, unless it stands there already."""
+    return reason if reason.startswith(f"{image}:") else f"{image}: {reason}"
 
 
 def _row(result: EvaluationResult, name: str, scores: list[Score], counts: list[str]) -> list[str]:
@@ -151,7 +154,7 @@ def format_seconds(seconds: float | None) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-def _legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
+def _marks_legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
     title, confidence = score_title(ranking.score), result.resampling.confidence
     if ranking.score.name not in result.methods[ranking.best].intervals:
         return [

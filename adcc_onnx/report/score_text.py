@@ -36,6 +36,13 @@ def format_score(score: Score, value: float | None, sign: str = "") -> str:
     return f"{value:{sign}.0f}" if abs(value) >= 100 else f"{value + 0.0:{sign}.3g}"
 
 
+def format_with_interval(
+    score: Score, value: float | None, interval: tuple[float, float] | None
+) -> str:
+    """Format a value and, if there is one, its confidence interval behind it."""
+    return f"{format_score(score, value)} {format_interval(score, interval)}".strip()
+
+
 def format_interval(score: Score, interval: tuple[float, float] | None, sign: str = "") -> str:
     """Format a confidence interval as "[low, high]"; empty if there is none."""
     if interval is None:

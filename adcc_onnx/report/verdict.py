@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adcc_onnx.cams.method_registry import method_title
-from adcc_onnx.report.score_text import format_interval, format_score, score_title
+from adcc_onnx.report.score_text import format_with_interval, score_title
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking
 
@@ -83,5 +83,5 @@ def _are(names: Sequence[str]) -> str:
 
 def _score(result: EvaluationResult, ranking: Ranking, name: str) -> str:
     method, score = result.methods[name], ranking.score
-    value = format_score(score, method.scores[score.name])
-    return f"{value} {format_interval(score, method.intervals.get(score.name))}".strip()
+    interval = method.intervals.get(score.name)
+    return format_with_interval(score, method.scores[score.name], interval)

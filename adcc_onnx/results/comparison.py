@@ -13,7 +13,14 @@ from adcc_onnx.errors import OptionError, StoreError, did_you_mean
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.results.pairwise import score_difference
-from adcc_onnx.results.ranking import MethodValues, Ranking, align_images, method_values, rank
+from adcc_onnx.results.ranking import (
+    MethodValues,
+    Ranking,
+    align_images,
+    identify_by_name,
+    method_values,
+    rank,
+)
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.score_definitions import Score, main_score, scores_of
 from adcc_onnx.results.store import Store
@@ -186,8 +193,7 @@ def _scores(run: StoredRun) -> dict[str, Score]:
 def _by_image_name(label: str, run: StoredRun, names: Mapping[int, str]) -> Iterable[MethodValues]:
     """Yield the values of a run among several, with images identified by name."""
     for method in method_values(run):
-        images = np.array([names[int(position)] for position in method.images], dtype=object)
-        yield replace(method, name=f"{label}: {method.name}", images=images)
+        yield replace(identify_by_name(method, names), name=f"{label}: {method.name}")
 
 
 def _require_shared_images(methods: Sequence[MethodValues]) -> None:

@@ -83,7 +83,7 @@ class EvaluationResult:
         model: Name of the model.
         protocol: Name of the evaluation protocol, such as "poppi2021".
         layer: Name of the target layer; several are joined by the fuse mode, as in "a mean b".
-        target: ExplainedBatch class: "predicted", "label" or a class index.
+        target: Explained class: "predicted", "label" or a class index.
         images: Number of evaluated images, failed ones included.
         failed: Number of images that could not be read or scored at all.
         top1: Top-1 accuracy on the labeled images, in [0, 1]; None without labels.
@@ -144,6 +144,21 @@ class EvaluationResult:
         names = [name for name in methods if name not in controls] or list(methods)
         positions = [methods[name].positions for name in names]
         return len(np.unique(np.concatenate(positions))) if positions else 0
+
+    @property
+    def ranked(self) -> tuple[list[str], list[str]]:
+        """Names of the methods and of the controls, the best first.
+
+        Without a ranking, all are methods, in the order of the run.
+        """
+        ranking = self.ranking
+        return (list(self.methods), []) if ranking is None else (ranking.order, ranking.controls)
+
+    @property
+    def rows(self) -> list[str]:
+        """Names of the methods and then of the controls, as in `ranked`."""
+        methods, controls = self.ranked
+        return [*methods, *controls]
 
     @property
     def can_be_significant(self) -> bool:
@@ -225,9 +240,8 @@ class EvaluationResult:
         pandas = import_pandas()
         if pandas is None:
             raise OptionError("to_pandas needs pandas: pip install pandas")
-        order = list(self.methods) if self.ranking is None else self.ranking.rows
-        rows = [self._row(name) for name in order]
-        return pandas.DataFrame(rows, index=pandas.Index(order, name="method"))
+        values = [self._row(name) for name in self.rows]
+        return pandas.DataFrame(values, index=pandas.Index(self.rows, name="method"))
 
     def plot(
         self,
@@ -271,7 +285,7 @@ class EvaluationResult:
         return {**row, "degenerate": method.degenerate, "failed": method.failed, "control": control}
 
     def __repr__(self) -> str:
-        order = list(self.methods) if self.ranking is None else self.ranking.rows
+        order = self.rows
         head = f"{self.model}, {self.images} images"
         if self.ranking is not None:
             head += f", best method by {self.ranking.score.name}: {self.ranking.best}"

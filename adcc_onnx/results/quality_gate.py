@@ -13,7 +13,12 @@ from adcc_onnx.errors import OptionError, StoreError, did_you_mean
 from adcc_onnx.results.comparison import require_comparable
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.pairwise import score_difference
-from adcc_onnx.results.ranking import MethodValues, align_images, method_values
+from adcc_onnx.results.ranking import (
+    MethodValues,
+    align_images,
+    identify_by_name,
+    method_values,
+)
 from adcc_onnx.results.requirements import Requirement, score_of
 from adcc_onnx.results.score_definitions import Score, main_score
 from adcc_onnx.statistics.paired_tests import PairedDifference
@@ -232,12 +237,8 @@ def _compare(
 def _by_name(result: EvaluationResult) -> Mapping[str, MethodValues]:
     """Return the values of each method, with images identified by name."""
     names = {row.position: row.name for row in result.image_rows}
-    return {
-        method.name: replace(
-            method, images=np.array([names[int(p)] for p in method.images], dtype=object)
-        )
-        for method in method_values(result.stored_run)
-    }
+    methods = method_values(result.stored_run)
+    return {method.name: identify_by_name(method, names) for method in methods}
 
 
 def _corrected(resampling: Resampling, tests: int) -> Resampling:

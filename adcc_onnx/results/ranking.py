@@ -86,7 +86,7 @@ class Ranking:
         return min(1.0, max(1, self.pairs) * 2.0 ** (1 - images))
 
     def can_be_significant(self, images: int, confidence: float) -> bool:
-        """Return whether so many images allow any significant difference.
+        """Return whether a number of images allows any significant difference.
 
         Args:
             images: Number of images.
@@ -198,6 +198,17 @@ def method_values(run: StoredRun) -> list[MethodValues]:
         MethodValues(name, found.positions, found.values, name in run.controls)
         for name, found in run.methods.items()
     ]
+
+
+def identify_by_name(method: MethodValues, names: Mapping[int, str]) -> MethodValues:
+    """Return the values of a method with images identified by name, as several runs need.
+
+    Args:
+        method: Values of the method, with images identified by position.
+        names: Names of the images by position.
+    """
+    images = np.array([names[int(position)] for position in method.images], dtype=object)
+    return replace(method, images=images)
 
 
 def align_images(methods: Sequence[MethodValues], columns: Sequence[str]) -> Float64Array:

@@ -98,11 +98,6 @@ def run_details(result: EvaluationResult) -> RunDetails:
     )
 
 
-def class_name(rows: Sequence[str] | None, index: int) -> str:
-    """Return the name of a class, or its index where the model has no names."""
-    return rows[index] if rows is not None and index < len(rows) else f"class {index}"
-
-
 def explained_classes(rows: Sequence[ImageRow]) -> list[int]:
     """Return the indices of all classes that images were explained for, predicted as or labeled."""
     found = {c for r in rows for c in (r.target, r.predicted, r.label) if c is not None}

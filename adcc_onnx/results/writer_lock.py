@@ -1,4 +1,4 @@
-"""The lock that one writer of a file of runs holds."""
+"""The lock of the only writer of a file of runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adcc_onnx.errors import StoreError
 
 
 class WriterLock:
-    """An exclusive lock on a file beside the file of runs.
+    """An exclusive lock on a file next to the file of runs.
 
     SQLite locks the file, so that the lock ends with its process, however that ends. The file
     itself, `RUN.sqlite-lock`, says nothing. Readers do not need the lock.

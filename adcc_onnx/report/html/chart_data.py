@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method_registry import method_title
+from adcc_onnx.images.class_names import class_name
 from adcc_onnx.metrics.metric import CompositeMetric
 from adcc_onnx.report.score_text import score_title
 from adcc_onnx.report.text_table import safe
@@ -21,7 +22,6 @@ from adcc_onnx.results.ranking import method_values
 from adcc_onnx.results.rows import ImageRow
 from adcc_onnx.results.run_details import (
     RunDetails,
-    class_name,
     explained_classes,
     values_by_position,
 )
@@ -40,7 +40,7 @@ def chart_data(id: str, result: EvaluationResult, details: RunDetails) -> dict[s
         details: Its details.
     """
     ranking, run = result.ranking, result.stored_run
-    names = list(result.methods) if ranking is None else ranking.rows
+    names = result.rows
     scores = {name: _score(score) for name, score in result.score_definitions.items()}
     main = next(iter(scores)) if ranking is None else ranking.score.name
     return {

@@ -8,13 +8,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from adcc_onnx.cams.method_registry import method_title
-from adcc_onnx.report.result_rows import OWN_TIME, format_seconds, headline, remarks
-from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
+from adcc_onnx.images.class_names import class_name
+from adcc_onnx.report.result_rows import (
+    OWN_TIME,
+    format_seconds,
+    headline,
+    remarks,
+    shown_counts,
+    shown_scores,
+)
+from adcc_onnx.report.score_text import (
+    column_heading,
+    format_interval,
+    format_score,
+    format_with_interval,
+    score_title,
+)
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.report.verdict import verdict_sentences
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking
-from adcc_onnx.results.run_details import RunDetails, class_name
+from adcc_onnx.results.run_details import RunDetails
 from adcc_onnx.results.score_definitions import Score
 from adcc_onnx.results.subgroups import Subgroup
 
@@ -35,12 +49,8 @@ def run_section(id: str, result: EvaluationResult, details: RunDetails) -> dict[
         details: Its details.
     """
     ranking = result.ranking
-    scores = [s for s in result.score_definitions.values() if _present(result, s)]
-    counts = [
-        c for c in ("degenerate", "failed") if any(getattr(m, c) for m in result.methods.values())
-    ]
-    order, controls = _order(result)
-    names = [*order, *controls]
+    scores, counts = shown_scores(result), shown_counts(result)
+    order, controls = result.ranked
     curves = dict.fromkeys(c for m in result.methods.values() for c in m.curves)
     return {
         "id": id,
@@ -59,7 +69,7 @@ def run_section(id: str, result: EvaluationResult, details: RunDetails) -> dict[
         "curves": [{"name": name, "title": name.replace("_", " ")} for name in curves],
         "gallery": bool(result.shown),
         "gallery_note": _gallery_note(result),
-        "subgroups": _subgroup_tables(result, details, names),
+        "subgroups": _subgroup_tables(result, details),
         "failures": [
             {
                 "image": safe(f.image),
@@ -77,7 +87,7 @@ def overview(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
     """Return one row per method with its main score in each run; empty for a single run."""
     if len(results) < 2:
         return []
-    names = dict.fromkeys(name for result in results for part in _order(result) for name in part)
+    names = dict.fromkeys(name for result in results for name in result.rows)
     return [
         {"title": safe(method_title(name)), "cells": [_main_cell(r, name) for r in results]}
         for name in names
@@ -96,17 +106,6 @@ def definitions(results: Sequence[EvaluationResult]) -> list[dict[str, str]]:
         }
         for spec, metric in metrics.items()
     ]
-
-
-def _order(result: EvaluationResult) -> tuple[list[str], list[str]]:
-    ranking = result.ranking
-    if ranking is None:
-        return list(result.methods), []
-    return ranking.order, ranking.controls
-
-
-def _present(result: EvaluationResult, score: Score) -> bool:
-    return any(score.name in method.scores for method in result.methods.values())
 
 
 def _columns(scores: Sequence[Score], counts: Sequence[str]) -> list[dict[str, Any]]:
@@ -180,8 +179,8 @@ def _main_cell(result: EvaluationResult, name: str) -> str:
     if ranking is None or name not in result.methods:
         return "\u2013"
     method, score = result.methods[name], ranking.score
-    value = format_score(score, method.scores.get(score.name))
-    return f"{value} {format_interval(score, method.intervals.get(score.name))}".strip()
+    value, interval = method.scores.get(score.name), method.intervals.get(score.name)
+    return format_with_interval(score, value, interval)
 
 
 def _gallery_note(result: EvaluationResult) -> str:
@@ -195,9 +194,7 @@ def _gallery_note(result: EvaluationResult) -> str:
     return note
 
 
-def _subgroup_tables(
-    result: EvaluationResult, details: RunDetails, names: Sequence[str]
-) -> list[dict[str, Any]]:
+def _subgroup_tables(result: EvaluationResult, details: RunDetails) -> list[dict[str, Any]]:
     ranking = result.ranking
     if ranking is None:
         return []
@@ -221,8 +218,8 @@ def _subgroup_tables(
         {
             "title": heading,
             "heading": first,
-            "methods": [safe(method_title(name)) for name in names],
-            "rows": [_subgroup_row(result, ranking, group, names) for group in groups],
+            "methods": [safe(method_title(name)) for name in result.rows],
+            "rows": [_subgroup_row(result, ranking, group) for group in groups],
             "note": note,
         }
         for heading, first, groups, note in tables
@@ -230,15 +227,13 @@ def _subgroup_tables(
     ]
 
 
-def _subgroup_row(
-    result: EvaluationResult, ranking: Ranking, group: Subgroup, names: Sequence[str]
-) -> dict[str, Any]:
+def _subgroup_row(result: EvaluationResult, ranking: Ranking, group: Subgroup) -> dict[str, Any]:
     if group.confidence is not None:
         low, high = group.confidence
         title = f"{100 * low:g} to {100 * high:g} %"
     else:
         title = class_name(result.stored_run.labels, group.explained_class or 0)
-    found = [group.scores.get(name) for name in names]
+    found = [group.scores.get(name) for name in result.rows]
     cells = [{"text": format_score(ranking.score, value), "value": value} for value in found]
     return {"title": safe(title), "images": group.images, "cells": cells}
 

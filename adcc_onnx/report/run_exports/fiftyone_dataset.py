@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.errors import AdccWarning, OptionError
+from adcc_onnx.images.class_names import class_name
 from adcc_onnx.report.json_format import json_text
 from adcc_onnx.report.run_exports.field_names import field_names
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import method_values
 from adcc_onnx.results.rows import ImageRow
-from adcc_onnx.results.run_details import class_name, values_by_position
+from adcc_onnx.results.run_details import values_by_position
 
 _RESERVED = (
     "id", "filepath", "tags", "metadata", "created_at", "last_modified_at", "media_type",

@@ -78,8 +78,7 @@ def _entry(result: EvaluationResult) -> dict[str, Any]:
 
 
 def _metrics(result: EvaluationResult, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    order = list(result.methods) if result.ranking is None else result.ranking.rows
-    for name in order:
+    for name in result.rows:
         for score, value in result.methods[name].scores.items():
             title = score_title(result.score_definitions[score])
             arguments: dict[str, Any] = {"method": name, "images": result.scored, **settings}
