@@ -251,13 +251,13 @@ class Batch:
         return np.stack([nowhere if s.truth is None else s.truth for s in self.samples])
 
     def _thumbnail(self, sample: Sample) -> bytes | None:
-        if not self.plan.pictures or sample.tensor is None:
+        if not self.plan.thumbnails or sample.tensor is None:
             return None
         return thumbnail(sample.tensor, self.model.preprocessing)
 
     def _heatmap(self, maps: Maps, i: int) -> NDArray[np.float16] | None:
         """Return the map of one image, reduced if it is larger than the stored maps may be."""
-        return small_map(maps.small[i]) if self.plan.pictures else None
+        return small_map(maps.small[i]) if self.plan.thumbnails else None
 
     def _has_scores(self, i: int) -> bool:
         return bool(np.isfinite(self.probability[i]))

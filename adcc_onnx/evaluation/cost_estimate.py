@@ -96,8 +96,8 @@ Counter({<Pass.RANKED: 'scores of one image with its first pixels replaced'>: 11
     # One image is enough on a CPU, where a larger batch gains little.
     on_cpu = model.device.kind == "cpu" and model.any_batch
     kind = pass_for(plan.needs)
-    clock.measure(kind, 1 if on_cpu else model.batch, run)
     outputs = run(1)
+    clock.time(kind, 1 if on_cpu else model.batch, run)
     of_methods: dict[str, Counter[Pass]] = {}
     of_metrics: dict[str, Counter[Pass]] = {}
     for name, source in plan.available.items():
@@ -155,9 +155,18 @@ class _Clock:
             samples: The number of samples that can be run at most.
             run: A function that runs a number of samples.
         """
-        if kind in self.seconds:
-            return
-        run(1)
+        if kind not in self.seconds:
+            run(1)
+            self.time(kind, samples, run)
+
+    def time(self, kind: Pass, samples: int, run: Callable[[int], object]) -> None:
+        """Time a pass whose session has run before.
+
+        Args:
+            kind: The kind of pass.
+            samples: The number of samples that can be run at most.
+            run: A function that runs a number of samples.
+        """
         count = min(samples, self._batch)
         start = time.perf_counter()
         run(count)

@@ -35,7 +35,7 @@ class Plan:
         protocol: The name of the protocol, which fixes the definitions.
         fill: The values of fully masked pixels: "zero" or "black".
         seed: The seed of all random numbers.
-        pictures: Whether the run keeps thumbnails and small maps for reports.
+        thumbnails: Whether the run keeps thumbnails and small maps for reports.
         unavailable: Why methods cannot explain the model, by the method's name; see
             `mark_unavailable`.
     """
@@ -46,7 +46,7 @@ class Plan:
     protocol: str
     fill: Fill
     seed: int
-    pictures: bool = False
+    thumbnails: bool = False
     unavailable: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -175,7 +175,7 @@ def make_plan(
     steps: int | None = None,
     maps: Sequence[ReadyMaps] = (),
     controls: bool = False,
-    pictures: bool = False,
+    thumbnails: bool = False,
 ) -> Plan:
     """Make a plan from names or instances of methods and metrics.
 
@@ -190,8 +190,8 @@ def make_plan(
         baseline: Baseline of insertion and deletion where these have no options of their own.
         steps: Number of steps of insertion and deletion where these have no options of their own.
         maps: Ready-made maps; each appears in the table under its folder's name.
-        controls: Whether the controls `random` and `center` run beside the methods.
-        pictures: Whether the run keeps thumbnails and small maps for reports.
+        controls: Whether the controls `random` and `center` run in addition to the methods.
+        thumbnails: Whether the run keeps thumbnails and small maps for reports.
 
     Returns:
         The plan.
@@ -216,7 +216,7 @@ def make_plan(
     options = {"baseline": baseline, "steps": steps}
     measured = dict(_named_metric(metric, options) for metric in metrics or ADCC_FAMILY)
     return Plan(
-        chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed, pictures
+        chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed, thumbnails
     )
 
 

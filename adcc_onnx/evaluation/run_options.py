@@ -42,7 +42,7 @@ class ModelOptions(TypedDict, total=False):
         custom_ops: Libraries of custom operators.
         precision: "auto", "fp32" or "fp16".
         cuda_graph: Whether to record and replay the runs of full batches on CUDA.
-        set_inputs: Values of inputs besides the image, by the input's name.
+        set_inputs: Values of inputs other than the image, by the input's name.
     """
 
     preprocessing: str | Path | Preprocessing | None
@@ -119,7 +119,7 @@ class PlanOptions:
         maps: Folders of ready-made maps.
         second_maps: Folders of their maps of the explanation maps.
         seed: Seed of all random numbers.
-        controls: Whether the controls `random` and `center` run beside the methods.
+        controls: Whether the controls `random` and `center` run in addition to the methods.
         thumbnails: Whether the run keeps thumbnails and small maps for reports.
     """
 
@@ -157,7 +157,7 @@ class PlanOptions:
             steps=self.steps,
             maps=pair(self.maps, self.second_maps),
             controls=self.controls,
-            pictures=self.thumbnails,
+            thumbnails=self.thumbnails,
         )
 
 

@@ -30,7 +30,7 @@ class Expected:
 
     @property
     def unit_seconds(self) -> float:
-        """The seconds that one unit takes."""
+        """The seconds per unit."""
         return sum(self.cost(kind) * count for kind, count in self.passes.items())
 
     def cost(self, kind: Pass) -> float:

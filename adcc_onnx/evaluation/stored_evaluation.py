@@ -129,8 +129,9 @@ def evaluate_and_store(
                         store, recorded, source, own, described_as, tracker, graceful, begin
                     )
             stored = store.run(run)
-            check_predictions(model, store.images(run), own)
-            found.append(EvaluatedModel(stored, evaluation_result(store, stored)))
+            result = evaluation_result(store, stored)
+            check_predictions(model, result.image_rows, own)
+            found.append(EvaluatedModel(stored, result))
     return found
 
 
