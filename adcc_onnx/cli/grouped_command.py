@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,6 +75,19 @@ class GroupedCommand(click.Command):
             with formatter.section("Example"):
                 for line in self.example.strip().splitlines():
                     formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def with_options(
+    callback: Callable[..., Any], options: Sequence[Callable[[Any], Any]]
+) -> Callable[..., Any]:
+    """Add options to a command's function; help pages list them in their order.
+
+    Args:
+        callback: The function.
+        options: The options as decorators.
+    """
+    added: Callable[..., Any] = functools.reduce(lambda f, add: add(f), reversed(options), callback)
+    return added
 
 
 def message_options() -> list[click.Parameter]:

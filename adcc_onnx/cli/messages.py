@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adcc_onnx.report.table_layout import Display
 
 _COLORS = {"debug": "bright_black", "warning": "yellow", "error": "red"}
+_ERASE_LINE = "\x1b[K"
 _NARROWEST = 30  # columns of a table
 
 
@@ -102,9 +103,6 @@ def _kept(text: str) -> Path | None:
     except (OSError, RuntimeError):  # RuntimeError: there is no home directory.
         return None
     return path
-
-
-_ERASE_LINE = "\x1b[K"
 
 
 def notice(text: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from adcc_onnx.cli.grouped_command import option
+from adcc_onnx.cli.grouped_command import option, with_options
 from adcc_onnx.cli.messages import notice, stop
 from adcc_onnx.cli.shared_options import FILE
 
@@ -86,12 +85,12 @@ _GATE_OPTIONS = [
 
 def table_options(callback: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of tables for papers."""
-    return functools.reduce(lambda f, add: add(f), reversed(_TABLE_OPTIONS), callback)
+    return with_options(callback, _TABLE_OPTIONS)
 
 
 def gate_options(callback: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of the gate."""
-    return functools.reduce(lambda f, add: add(f), reversed(_GATE_OPTIONS), callback)
+    return with_options(callback, _GATE_OPTIONS)
 
 
 def check_gate(

@@ -184,7 +184,7 @@ def _names_of(files: Sequence[str], suffixes: Sequence[str]) -> list[str]:
 
 
 def _warn_of_skipped(folder: Path, found: Sequence[_Contents], has_images: bool = True) -> None:
-    """Count and name what a folder holds besides the images that are read."""
+    """Count and name what a folder holds other than the images that are read."""
     if not has_images:
         return
     files = [name for one in found for name in one.files]

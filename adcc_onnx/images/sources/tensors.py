@@ -116,11 +116,7 @@ def _source(x: _Rows, labels: NDArray[Any] | None, masks: _Rows | None) -> Sourc
     labels_or_none = _check_labels(labels, x.shape[0])
 
     def read(positions: Iterable[int]) -> Iterator[Record]:
-        chosen = list(positions)
-        truths = repeat(None) if masks is None else masks.at(chosen)
-        # Not strict: without masks, None is repeated indefinitely.
-        for i, load, truth in zip(chosen, x.at(chosen), truths, strict=False):
-            mask = None if truth is None else partial(_to_mask, truth)
+        for i, load, mask in _rows_at(positions, x, masks):
             yield Record(str(i), labels_or_none[i], partial(_to_tensor, load), mask)
 
     return Source(_IndexNames(x.shape[0]), labels_or_none, read, preprocessed=True)
@@ -133,10 +129,7 @@ def _pixel_source(x: _Rows, labels: NDArray[Any] | None, masks: _Rows | None) ->
     labels_or_none = _check_labels(labels, x.shape[0])
 
     def read(positions: Iterable[int]) -> Iterator[Record]:
-        chosen = list(positions)
-        truths = repeat(None) if masks is None else masks.at(chosen)
-        for i, load, truth in zip(chosen, x.at(chosen), truths, strict=False):
-            mask = None if truth is None else partial(_to_mask, truth)
+        for i, load, mask in _rows_at(positions, x, masks):
             yield Record(
                 str(i),
                 labels_or_none[i],
@@ -287,6 +280,17 @@ def _decode_row(
     read: Callable[[], bytes], dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> NDArray[Any]:
     return np.frombuffer(read(), dtype).reshape(shape)
+
+
+def _rows_at(
+    positions: Iterable[int], x: _Rows, masks: _Rows | None
+) -> Iterator[tuple[int, Load, Callable[[], Mask] | None]]:
+    """Iterate over rows: the position, and functions that load the row and its mask."""
+    chosen = list(positions)
+    truths = repeat(None) if masks is None else masks.at(chosen)
+    # Not strict: without masks, None is repeated indefinitely.
+    for i, load, truth in zip(chosen, x.at(chosen), truths, strict=False):
+        yield i, load, None if truth is None else partial(_to_mask, truth)
 
 
 def _to_tensor(load: Load) -> NDArray[np.float32]:
