@@ -11,7 +11,7 @@ def run() -> None:
     """Run the command line.
 
     Ctrl-C while Python imports it ends the process silently. After a stopped command the process
-    ends without the finalization of Python, so that one more Ctrl-C cannot disturb it.
+    ends without the finalization of Python, so that another Ctrl-C cannot disturb it.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -313,8 +313,8 @@ def load(
         precision: "auto" (the model's own, with TF32 products on CUDA), "fp32" (without TF32) or
             "fp16".
         cuda_graph: Whether to record runs of a full batch as CUDA graphs and replay them.
-        set_inputs: The values of inputs besides the image, by the input's name: numbers, or arrays
-            for one image, which are used for every image.
+        set_inputs: The values of inputs other than the image, by the input's name: numbers, or
+            arrays for one image, which are used for every image.
 
     Returns:
         The model.

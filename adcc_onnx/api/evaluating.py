@@ -90,7 +90,7 @@ def evaluate(
         maps: Folders of maps that another tool made, one `.npy` file per image.
         second_maps: Folders of the maps of the explanation maps x * M, one for each of `maps`.
         controls: Whether the controls `random` and `center`, which do not depend on the model, run
-            beside the methods.
+            in addition to the methods.
         thumbnails: Whether the run keeps thumbnails of the images and the maps at the layer's
             resolution, so that a report needs neither the model nor the images.
         out: SQLite file that keeps the run; the run is not kept if None.

@@ -124,7 +124,7 @@ def _check_place(place: Path, to: str, force: bool, runs: Sequence[Path]) -> Non
 
 
 def _replaced(place: Path, write: Callable[[Path], None]) -> None:
-    """Write beside the output, and give it its name when it is complete."""
+    """Write next to the output, and give it its name when it is complete."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{place.name[:100]}.", dir=place.parent) as folder:
         new = Path(folder, "new")

@@ -152,7 +152,7 @@ class Method(ABC):
         family: Family in lists of methods: activation, control, gradient, optimization,
             perturbation, pixel, score or custom.
         summary: One line for lists of methods.
-        cost: Model passes per image that one map takes, in words.
+        cost: Model passes per map, in words.
         needs: Everything that `raw_maps` reads from its context.
 
     Example:

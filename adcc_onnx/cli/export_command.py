@@ -30,7 +30,7 @@ def command(network: str, weights: str, out: Path | None) -> None:
     """Export a network of torchvision or Keras to ONNX.
 
     The framework must be installed. The card with the preprocessing and the class names is written
-    beside the model.
+    next to the model.
     """
     from adcc_onnx.exporting import export
 

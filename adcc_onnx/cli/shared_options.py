@@ -17,7 +17,7 @@ from adcc_onnx.cli.completion import (
     complete_metrics,
     complete_words,
 )
-from adcc_onnx.cli.grouped_command import option
+from adcc_onnx.cli.grouped_command import option, with_options
 from adcc_onnx.evaluation.run_options import SAMPLES, ModelOptions, PlanOptions, SourceOptions
 
 _Callback = Callable[..., Any]
@@ -99,7 +99,7 @@ fuse_option = option(
     heading="Model",
     default="mean",
     type=click.Choice(["mean", "max"]),
-    help="How the maps of several layers are fused.",
+    help="Rule that fuses the maps of several layers.",
 )
 scores_output_option = option(
     "--scores-output",
@@ -130,8 +130,8 @@ set_option = option(
     multiple=True,
     metavar="NAME=VALUE|FILE.npy",
     callback=_inputs,
-    help="Value of an input besides the image, for all images: a number, true, false, a list such "
-    "as 1,2.5, or an array file; repeat it for several inputs.",
+    help="Value of an input other than the image, for all images: a number, true, false, a list "
+    "such as 1,2.5, or an array file; repeat it for several inputs.",
 )
 
 
@@ -220,7 +220,7 @@ _MODEL_OPTIONS = [
         shell_complete=complete_words("torch", "tf", "caffe", "unit", "raw", files=True),
         metavar="torch|tf|caffe|unit|raw|CARD.toml",
         help="Preset or card of the preprocessing; raw is RGB 0..255, the default of models that "
-        "take uint8 pixels.  [default: the card beside the model]",
+        "take uint8 pixels.  [default: the card next to the model]",
     ),
     option(
         "--decode",
@@ -359,7 +359,7 @@ _PLAN_OPTIONS = [
         heading=_MEASURE,
         default=True,
         help="Whether the controls random and center, which do not depend on the model, run "
-        "beside the methods.",
+        "in addition to the methods.",
     ),
     option(
         "--protocol",
@@ -429,4 +429,4 @@ def _collected(
         values = {name: given.pop(name) for name in list(names) if name in given}
         return callback(**given, **{group: kind(**values)})
 
-    return functools.reduce(lambda f, add: add(f), reversed(options), cast(_Callback, collecting))
+    return with_options(cast(_Callback, collecting), options)

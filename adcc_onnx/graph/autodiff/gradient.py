@@ -199,7 +199,7 @@ def _accumulated(
 
 
 def _visit(call: Call, on_path: set[ir.Value], partials: dict[ir.Value, list[Tensor]]) -> None:
-    """Add the partial gradients that one node contributes to its inputs on the path."""
+    """Add the partial gradients of a node to its inputs on the path."""
     rule = _rule_for(call)
     indices = [i for i, v in enumerate(call.node.inputs) if v is not None and v in on_path]
     if rule.formula is not None:

@@ -1,4 +1,4 @@
-"""Replace inputs of a model by constants, such as a table or a flag beside the image."""
+"""Replace inputs of a model by constants, such as a table or a flag, next to the image."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def read_classifier(
         scores_kind: The kind of scores (see `Classifier`); inferred from the graph if None.
         scores_output: The name of the output with the class scores; found automatically if None.
         size: The (height, width) of the images in pixels, for inputs of flattened pixels.
-        other_inputs: Whether the model may have inputs besides the image.
+        other_inputs: Whether the model may have inputs other than the image.
 
     Returns:
         The classifier; it shares the model's values.

@@ -26,7 +26,7 @@ def open_classifier(
     layout: str | None = None,
     scores_kind: str | None = None,
 ) -> Classifier:
-    """Read and prepare a classifier, which may have inputs besides the image.
+    """Read and prepare a classifier, which may have inputs other than the image.
 
     Args:
         model: The path of an ONNX file, a model in memory, or a classifier, which is copied.
@@ -65,7 +65,7 @@ def read_open_source(
     layout: str | None = None,
     scores_kind: str | None = None,
 ) -> Classifier:
-    """Read a model as a classifier that may have inputs besides the image.
+    """Read a model as a classifier that may have inputs other than the image.
 
     Args:
         source: The graph as it was read; changed in place.

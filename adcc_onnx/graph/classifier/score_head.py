@@ -1,7 +1,8 @@
 """Choose the output that holds the class scores, and find the logits behind it.
 
 Published classifiers end in many ways: with logits, probabilities or both; in one score for two
-classes; in the best five classes only; with auxiliary heads, boxes or embeddings beside the scores.
+classes; in the best five classes only; with auxiliary heads, boxes or embeddings as further
+outputs.
 """
 
 from __future__ import annotations
