@@ -54,6 +54,7 @@ def evaluate(
     truth: str | Path | None = None,
     limit: int | None = None,
     sample: str = "first",
+    cache_crops: str | Path | None = None,
     maps: str | Path | Sequence[str | Path] = (),
     second_maps: str | Path | Sequence[str | Path] = (),
     controls: bool = True,
@@ -87,6 +88,8 @@ def evaluate(
             a COCO file.
         limit: Largest number of images; all images if None.
         sample: Which images are taken under a limit: "first", "random" or "stratified".
+        cache_crops: Folder that keeps the decoded and cropped images, so that later runs decode
+            nothing; the results stay equal.
         maps: Folders of maps that another tool made, one `.npy` file per image.
         second_maps: Folders of the maps of the explanation maps x * M, one for each of `maps`.
         controls: Whether the controls `random` and `center`, which do not depend on the model, run
@@ -118,7 +121,7 @@ def evaluate(
         >>> round(result.methods["fakecam"].scores["coherency"], 3)
         1.0
     """
-    source = SourceOptions(images, labels, truth, limit, sample)
+    source = SourceOptions(images, labels, truth, limit, sample, cache_crops)
     plan = PlanOptions(
         as_list(methods), as_list(metrics), target, protocol, fill, baseline, steps,
         as_list(maps), as_list(second_maps), seed, controls, thumbnails,

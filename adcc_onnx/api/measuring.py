@@ -111,6 +111,7 @@ def validate_metrics(
     truth: str | Path | None = None,
     limit: int | None = None,
     sample: str = "first",
+    cache_crops: str | Path | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     bar: ProgressBar = no_bar,
@@ -131,6 +132,7 @@ def validate_metrics(
         truth: Ground truth as for `evaluate`.
         limit: Largest number of images; all images if None.
         sample: Which images are taken under a limit: "first", "random" or "stratified".
+        cache_crops: Folder of decoded and cropped images as for `evaluate`.
         seed: Seed of all random numbers.
         out: SQLite file that keeps the run; the run is not kept if None.
         bar: Function that shows the progress.
@@ -151,7 +153,7 @@ def validate_metrics(
         ('best_iou', 2)
     """
     plan = validation_plan(as_list(methods), as_list(metrics), seed)
-    source = SourceOptions(images, labels, truth, limit, sample).open(seed)
+    source = SourceOptions(images, labels, truth, limit, sample, cache_crops).open(seed)
     loaded = as_model(classifier_path() if model is None else model, load_options, notify)
     (found,) = evaluate_and_store(
         [loaded], source, plan, describe_source(images), out=out, bar=bar, notify=notify
@@ -172,6 +174,7 @@ def randomize(
     truth: str | Path | None = None,
     limit: int | None = None,
     sample: str = "first",
+    cache_crops: str | Path | None = None,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
     bar: ProgressBar = no_bar,
@@ -190,6 +193,7 @@ def randomize(
         truth: Ground truth as for `evaluate`.
         limit: Largest number of images; all images if None.
         sample: Which images are taken under a limit: "first", "random" or "stratified".
+        cache_crops: Folder of decoded and cropped images as for `evaluate`.
         seed: Seed of all random numbers.
         progress: Function that is called with 1 after each step, and for the original maps.
         bar: Function that shows the progress.
@@ -211,7 +215,7 @@ def randomize(
         1.0
     """
     plan = make_plan(as_list(methods), target=target, seed=seed)
-    source = SourceOptions(images, labels, truth, limit, sample).open(seed)
+    source = SourceOptions(images, labels, truth, limit, sample, cache_crops).open(seed)
     loaded = as_model(model, load_options, notify)
     tracker = RunTracker(loaded.name, steps + 1, "steps")
     if progress is not None:

@@ -60,7 +60,8 @@ def command(
     found = randomize(
         model, source.images, methods,
         target=target, steps=steps, labels=source.labels, truth=source.truth, limit=source.limit,
-        sample=source.sample, seed=seed, bar=progress_bar, notify=notice, **model_options,
+        sample=source.sample, cache_crops=source.cache_crops, seed=seed, bar=progress_bar,
+        notify=notice, **model_options,
     )  # fmt: skip
     text = randomization_to_text(found, terminal_display())
     show(randomization_to_json(found) if as_json else text)

@@ -324,6 +324,14 @@ def source_options(default: str | None = None) -> _Decorator:
             type=click.Choice(SAMPLES),
             help="Images that are taken under --limit; stratified samples are drawn by label.",
         ),
+        option(
+            "--cache-crops",
+            heading="Images",
+            type=FOLDER,
+            metavar="DIR",
+            help="Folder that keeps the decoded and cropped images, so that later runs decode "
+            "nothing.",
+        ),
     ]
     names = [field.name for field in fields(SourceOptions)]
     return lambda callback: _collected(callback, "source", SourceOptions, names, options)

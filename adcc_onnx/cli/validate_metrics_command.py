@@ -69,7 +69,8 @@ def command(
     found = validate_metrics(
         model, source.images, methods, metrics,
         against=against, labels=source.labels, truth=source.truth, limit=source.limit,
-        sample=source.sample, seed=seed, out=out, bar=progress_bar, notify=notice, **model_options,
+        sample=source.sample, cache_crops=source.cache_crops, seed=seed, out=out,
+        bar=progress_bar, notify=notice, **model_options,
     )  # fmt: skip
     text = validation_to_text(found, terminal_display())
     show(validation_to_json(found) if as_json else text)

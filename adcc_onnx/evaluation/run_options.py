@@ -72,6 +72,7 @@ class SourceOptions:
             a COCO file.
         limit: The largest number of images.
         sample: "first", "random" or "stratified".
+        cache_crops: Folder that keeps the decoded and cropped images for later runs.
     """
 
     images: Images
@@ -79,6 +80,7 @@ class SourceOptions:
     truth: str | Path | None = None
     limit: int | None = None
     sample: str = "first"
+    cache_crops: str | Path | None = None
 
     def open(self, seed: int = 0) -> Source:
         """Open the images.
@@ -88,10 +90,12 @@ class SourceOptions:
 
         Raises:
             OptionError: A value does not exist.
-            SourceError: The images, labels or ground truth cannot be read.
+            SourceError: The images, labels or ground truth cannot be read, or the crops cannot be
+                written.
         """
         from adcc_onnx.errors import OptionError, did_you_mean
         from adcc_onnx.images.annotations.ground_truth import with_ground_truth
+        from adcc_onnx.images.crop_cache import with_crop_cache
         from adcc_onnx.images.sources.given_images import as_source
         from adcc_onnx.images.sources.subsampling import subsample
 
@@ -101,7 +105,9 @@ class SourceOptions:
         source = _labeled(as_source(self.images), self.labels)
         chosen = None if self.sample == "first" else seed
         source = subsample(source, self.limit, chosen, self.sample == "stratified")
-        return source if self.truth is None else with_ground_truth(source, Path(self.truth))
+        if self.truth is not None:
+            source = with_ground_truth(source, Path(self.truth))
+        return source if self.cache_crops is None else with_crop_cache(source, self.cache_crops)
 
 
 @dataclass(frozen=True)

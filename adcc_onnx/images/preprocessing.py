@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -198,6 +198,8 @@ class Preprocessing:
     def load_cropped(self, record: Record) -> BandImage:
         """Decode the image of a record as `decode` says, then resize and crop it.
 
+        If the source has a cache of crops, an image that is in it is not decoded.
+
         Args:
             record: Record of a source of images (not of preprocessed tensors).
 
@@ -211,6 +213,18 @@ class Preprocessing:
         """
         if self.channels == "bands":
             return self._load_bands(record)
+        if record.crops is None or record.encoded is None:
+            return self._decode_and_crop(record)
+        make = partial(self._decode_and_crop, record)
+        return record.crops(record.encoded(), self._geometry, self.size, make)
+
+    @property
+    def _geometry(self) -> dict[str, Any]:
+        """The settings that the pixels of a crop depend on."""
+        names = ("size", "resize", "crop", "interpolation", "decode")
+        return {**{name: getattr(self, name) for name in names}, "gray": self.channels == "L"}
+
+    def _decode_and_crop(self, record: Record) -> RGBImage:
         if self.decode == "full" or record.load_downscaled is None:
             return self.crop_image(record.load())
         image, _ = record.load_downscaled(self.max_downscale)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
+from adcc_onnx.atomic_files import write_atomically
 from adcc_onnx.errors import OptionError, StoreError, first_line
 
 
@@ -49,26 +48,9 @@ def write_text_file(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(content)  # a device or a pipe
         else:
-            _replace(Path(os.path.realpath(path)), content)
+            write_atomically(Path(os.path.realpath(path)), content)
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise StoreError(
             f"cannot write {path}: {reason}; choose another file or folder with -o"
         ) from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a temporary file beside a file, and give it the file's name and permissions."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise

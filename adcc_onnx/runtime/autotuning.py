@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adcc_onnx.atomic_files import write_atomically
 from adcc_onnx.errors import ModelError, OptionError
 from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
 from adcc_onnx.runtime.cache_folder import cache_folder
@@ -208,10 +209,8 @@ def _write_cache(results: Mapping[str, AutotuneResult]) -> None:
     """Write the cache, where the folder is writable."""
     path = _cache_file()
     text = json.dumps({key: asdict(result) for key, result in results.items()}, indent=1)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, text.encode("utf-8"))
     except OSError:
         return

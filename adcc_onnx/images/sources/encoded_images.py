@@ -14,10 +14,7 @@ from adcc_onnx.images.decoding.band_files import (
 from adcc_onnx.images.decoding.decode import decode_downscaled, decode_image
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale
 from adcc_onnx.images.pixel_arrays import BandImage, RGBImage
-from adcc_onnx.images.sources.image_source import Label, Record, Source
-
-# Returns the content of an image file, or raises `ImageError`.
-ReadBytes = Callable[[], bytes]
+from adcc_onnx.images.sources.image_source import Label, ReadBytes, Record, Source
 
 
 def encoded_record(name: str, label: Label | None, read: ReadBytes) -> Record:
@@ -38,6 +35,7 @@ def encoded_record(name: str, label: Label | None, read: ReadBytes) -> Record:
         partial(_decode, read, name),
         load_downscaled=partial(_decode_downscaled, read, name),
         load_bands=None if photo else partial(_decode_bands, read, name),
+        encoded=read,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain, groupby
 from typing import Any
@@ -20,6 +20,13 @@ Load = Callable[[], NDArray[Any]]
 # Returns an image of a number of bands, [H, W, C] of the file's type.
 LoadBands = Callable[[int], NDArray[Any]]
 LoadDownscaled = Callable[[MaxDownscale], tuple[NDArray[np.uint8], int]]
+# Returns the content of an image file, or raises `ImageError`.
+ReadBytes = Callable[[], bytes]
+# Returns the crop of an image: from the file's content, the settings that the crop depends on, its
+# (height, width), and a function that makes it.
+Crops = Callable[
+    [bytes, Mapping[str, Any], tuple[int, int], Callable[[], NDArray[np.uint8]]], NDArray[np.uint8]
+]
 # Returns the mask of an image of (height, width).
 DrawMask = Callable[[tuple[int, int]], Mask]
 
@@ -42,6 +49,8 @@ class Record:
         load_bands: Function from a number of bands C to the image's bands, [H, W, C] of the file's
             type. Raises `ImageError` if the image has another number of bands. None for formats
             that hold only photos.
+        encoded: Function that returns the content of the image file. None for images without one.
+        crops: Function that returns the image's crop from a cache; None without a cache.
     """
 
     name: str
@@ -50,6 +59,8 @@ class Record:
     truth: Callable[[], Mask] | None = None
     load_downscaled: LoadDownscaled | None = None
     load_bands: LoadBands | None = None
+    encoded: ReadBytes | None = None
+    crops: Crops | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,23 @@ def relabel(source: Source, labels: Sequence[Label | None]) -> Source:
         return (replace(record, label=labels[i]) for i, record in records)
 
     return replace(source, labels=labels, read=read)
+
+
+def map_records(source: Source, change: Callable[[Record], Record]) -> Source:
+    """Change each record of a source when it is read.
+
+    Args:
+        source: The source.
+        change: Function from a record to the changed record, which keeps its name and label.
+
+    Returns:
+        A source of the changed records.
+    """
+
+    def read(positions: Iterable[int]) -> Iterator[Record]:
+        return map(change, source.at(positions))
+
+    return replace(source, read=read)
 
 
 def concatenate_sources(sources: Sequence[Source]) -> Source:

@@ -19,8 +19,14 @@ from typing import IO
 from adcc_onnx.errors import ImageError, SourceError, first_line
 from adcc_onnx.images.decoding.decode import HEIF_SUFFIXES, SUFFIXES
 from adcc_onnx.images.decoding.file_bytes import read_bytes
-from adcc_onnx.images.sources.encoded_images import ReadBytes, random_access_source
-from adcc_onnx.images.sources.image_source import Label, Source, parse_label, unique_names
+from adcc_onnx.images.sources.encoded_images import random_access_source
+from adcc_onnx.images.sources.image_source import (
+    Label,
+    ReadBytes,
+    Source,
+    parse_label,
+    unique_names,
+)
 
 # Size limits in bytes of a header (long names included) and of a label file.
 _MAX_HEADER, _MAX_SIDECAR = 2**16, 2**20
