@@ -99,7 +99,9 @@ def _recipes() -> Path:
 
 def _write_card(card: Path, labels: Path, facts: Mapping[str, Any]) -> None:
     """Write the recipe's facts as TOML, and the class names to a file of their own."""
-    lines = [f"# The preprocessing of {card.with_suffix('.onnx').name}; see docs/cards.md."]
+    lines = [
+        f"# The preprocessing of {card.with_suffix('.onnx').name}; see docs/reference/cards.md."
+    ]
     for key, value in facts.items():
         if key == "labels" and value is not None:
             labels.write_text("".join(f"{name}\n" for name in value), "utf-8", newline="\n")

@@ -296,8 +296,8 @@ def load(
         preprocessing: A preset ("torch", "tf", "caffe", "unit", "raw"), the path of a card, or a
             `Preprocessing`; the card in the model's folder if None, or "raw" if the model takes
             uint8 pixels. Ready tensors need none.
-        decode: "full" or "reduced", which decodes large JPEGs faster (see docs/cards.md); as the
-            preprocessing says if None.
+        decode: "full" or "reduced", which decodes large JPEGs faster (see docs/reference/cards.md);
+            as the preprocessing says if None.
         layers: One or several layers to explain, by the name of a tensor or node, by a module
             path, or "input"; the card's or the default layer if None.
         fuse: How the maps of several layers are fused: by their "mean" or "max".

@@ -33,7 +33,7 @@ class ScoreCAM(Method):
     Wang et al., CVPR Workshops 2020, https://arxiv.org/abs/1910.01279.
 
     With `passes` or `agreement`, only the most promising channels are scored, and a Gaussian
-    process over the masks predicts the others (see `cams.surrogate` and docs/scorecam.md).
+    process over the masks predicts the others (see `cams.surrogate` and docs/results/scorecam.md).
 
     Attributes:
         scores: Definition of s_c: "logits" for y_c, or "probabilities" for c's softmax over the

@@ -1,6 +1,7 @@
 """Values that the shell completes: methods, metrics, presets, layers and file names.
 
-docs/command-line.md says how to switch completion on. Nothing here imports onnxruntime or numba.
+docs/reference/command-line.md says how to switch completion on. Nothing here imports onnxruntime
+or numba.
 """
 
 from __future__ import annotations

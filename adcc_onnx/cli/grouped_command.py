@@ -57,15 +57,23 @@ class GroupedCommand(click.Command):
         self.example = example
         self.params += message_options()
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options under their headings, in the order of their definition."""
+    def option_groups(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        """Return the names and texts of the options by heading, in the order of their definition.
+
+        Args:
+            ctx: The context of the command.
+        """
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
                 heading = getattr(parameter, "heading", _OTHER)
                 groups.setdefault(heading, []).append(record)
-        for heading, records in sorted(groups.items(), key=lambda group: group[0] == _OTHER):
+        return dict(sorted(groups.items(), key=lambda group: group[0] == _OTHER))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings."""
+        for heading, records in self.option_groups(ctx).items():
             with formatter.section(heading):
                 formatter.write_dl(records)
 

@@ -299,7 +299,7 @@ def source_options(default: str | None = None) -> _Decorator:
             heading="Images",
             type=FILE,
             metavar="FILE",
-            help="File of image labels; see docs/sources.md.",
+            help="File of image labels; see docs/reference/sources.md.",
         ),
         option(
             "--truth",

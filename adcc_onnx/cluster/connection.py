@@ -222,8 +222,8 @@ def _join(address: str | None) -> Any:
             ray.init(address=address or "local", **quiet, **({} if address else private))
     except Exception as error:  # Ray raises RuntimeError, ValueError, OSError and others.
         raise ClusterError(
-            f"Ray cannot join {address or 'local'}: {first_line(error)}; docs/cluster.md says what "
-            "must be the same on all machines"
+            f"Ray cannot join {address or 'local'}: {first_line(error)}; docs/guides/cluster.md "
+            "says what must be the same on all machines"
         ) from error
     return ray
 

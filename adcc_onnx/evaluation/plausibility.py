@@ -39,7 +39,7 @@ def check_labels(model: Model, source: Source, plan: Plan) -> None:
         reason = "no image has a label" if not given else f"no label is {_known_classes(model)}"
         raise SourceError(
             f"the target is the label, but {reason}{_examples(unknown)}: give --labels FILE "
-            "(docs/sources.md), or explain the predicted class"
+            "(docs/reference/sources.md), or explain the predicted class"
         )
     if unknown:
         warnings.warn(
@@ -85,7 +85,7 @@ def check_predictions(model: Model, rows: Sequence[ImageRow], plan: Plan) -> Non
 def _warn(text: str, model: Model) -> None:
     fix = "check how the tensors were made"
     if model.preprocessing is not None:
-        fix = f"try another --preprocess ({', '.join(PRESETS)}) or a card (docs/cards.md)"
+        fix = f"try another --preprocess ({', '.join(PRESETS)}) or a card (docs/reference/cards.md)"
     warnings.warn(f"{model.name}: {text}; {fix}", AdccWarning, stacklevel=3)
 
 
@@ -107,7 +107,7 @@ def _known_classes(model: Model) -> str:
 def _class_names_hint(model: Model) -> str:
     if model.labels is not None:
         return ""
-    return "; class names need `labels` in the model's card (docs/cards.md)"
+    return "; class names need `labels` in the model's card (docs/reference/cards.md)"
 
 
 def _examples(labels: Sequence[int | str]) -> str:

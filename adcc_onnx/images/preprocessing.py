@@ -31,7 +31,7 @@ DECODE_MODES = ("full", "reduced")
 CHANNELS = ("RGB", "BGR", "L", "bands")
 # A JPEG is decoded at a reduced size only if it stays at least this many times larger than the
 # resized image. Measured: the smallest integer at which no pixel of photos changes by more than
-# 4/255 (docs/performance.md).
+# 4/255 (docs/results/performance.md).
 MIN_OVERSAMPLING = 5
 
 

@@ -1,6 +1,6 @@
 """The tables of a file of runs, their checksums, and the migration of older formats.
 
-docs/run-format.md documents the format.
+docs/reference/run-format.md documents the format.
 """
 
 from __future__ import annotations

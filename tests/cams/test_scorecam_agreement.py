@@ -1,4 +1,4 @@
-"""The long proof as a test: few-pass Score-CAM on all photos; docs/scorecam.md has the table."""
+"""The long proof as a test: few-pass Score-CAM on all photos (docs/results/scorecam.md)."""
 
 from __future__ import annotations
 

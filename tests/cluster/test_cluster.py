@@ -55,7 +55,7 @@ needs_ray = pytest.mark.skipif(
 ON_LOOPBACK = {
     **environment(),
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    # As docs/cluster.md sets them for the head.
+    # As docs/guides/cluster.md sets them for the head.
     "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),

@@ -1,4 +1,4 @@
-"""Comparison of every architecture with torch autograd, and the table in docs/architectures.md.
+"""Comparison of every architecture with torch autograd: docs/results/architectures.md.
 
 Run from tests/ as `python -m helpers.all_architectures torchvision|dynamo|timm [NAME...]`.
 """

@@ -6,7 +6,7 @@ the gradient there with autograd, and an evaluation of two images must end witho
 
 Run in `tests/` as `python -m helpers.library_families ROWS.jsonl timm|transformers|dynamo
 [NAME...]`. Networks whose rows are in the file are skipped, so that a stopped run continues.
-`python -m helpers.library_families ROWS.jsonl page` prints docs/families.md.
+`python -m helpers.library_families ROWS.jsonl page` prints docs/results/families.md.
 """
 
 from __future__ import annotations
@@ -291,7 +291,7 @@ def read(rows: Path) -> list[Row]:
 
 
 def page(rows: list[Row]) -> Iterator[str]:
-    """The lines of docs/families.md."""
+    """The lines of docs/results/families.md."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     yield _INTRODUCTION.format(date=datetime.date.today(), versions=versions)
     for library, title in (("timm", "timm"), ("transformers", "transformers")):

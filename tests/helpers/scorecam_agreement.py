@@ -1,4 +1,4 @@
-"""Few-pass Score-CAM against the exact one, photo by photo: the long proof behind docs/scorecam.md.
+"""Few-pass Score-CAM against the exact one, photo by photo: docs/results/scorecam.md.
 
 Run in `tests/` as
 `python -m helpers.scorecam_agreement MODEL.onnx PRESET PHOTOS ROWS.jsonl [EVERY]`. Each
@@ -113,7 +113,7 @@ def collect(model: Model, photos: list[Path], rows: Path) -> list[Row]:
 
 
 def summary(rows: list[Row]) -> dict[str, float]:
-    """What docs/scorecam.md shows of them."""
+    """What docs/results/scorecam.md shows of them."""
     agreements = np.array([row["pearson"] for row in rows])
     estimates = np.array([row["estimate"] for row in rows])
     over = estimates - agreements

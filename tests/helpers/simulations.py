@@ -1,6 +1,6 @@
 """Datasets drawn from known distributions: coverage of intervals, and false positives of tests.
 
-`python -m helpers.simulations` prints the tables of docs/statistics.md.
+`python -m helpers.simulations` prints the tables of docs/concepts/statistics.md.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def false_positive_rate(methods: int, images: int, times: int, all_pairs: bool) 
 
 
 def table() -> str:
-    """Format the tables of docs/statistics.md."""
+    """Format the tables of docs/concepts/statistics.md."""
     lines = ["| score | n = 30 | n = 100 | n = 1000 |", "| --- | --- | --- | --- |"]
     for name in CASES:
         shares = [f"{coverage(name, n, 4000, 2000):.1%}" for n in (30, 100, 1000)]

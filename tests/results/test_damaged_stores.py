@@ -139,7 +139,7 @@ def test_a_statement_of_another_program_is_noticed(
 
 
 def test_a_checksum_is_the_documented_one(tmp_path: Path) -> None:
-    """As docs/run-format.md says, from the rows as SQLite returns them."""
+    """As docs/reference/run-format.md says, from the rows as SQLite returns them."""
     connection = sqlite3.connect(whole(tmp_path / "run.sqlite", 10))
     for table in ("format", "run", "image", "score", "curve", "thumbnail", "heatmap", "total"):
         rows = connection.execute(f"SELECT * FROM {table}").fetchall()

@@ -36,7 +36,7 @@ def with_ground_truth(source: Source, spec: Path) -> Source:
     Args:
         source: The images.
         spec: A folder of Pascal VOC boxes (`NAME.xml`), a folder of masks (`NAME.png`), or a COCO
-            file (`.json`); see docs/localization.md.
+            file (`.json`); see docs/results/localization.md.
 
     Returns:
         The same images; those with an annotation have `Record.truth`.

@@ -46,7 +46,7 @@ def open_source(
     stratified: bool = False,
     labels: Path | None = None,
 ) -> Source:
-    """Open the images that a specification names; docs/sources.md describes every kind.
+    """Open the images that a specification names; docs/reference/sources.md describes every kind.
 
     Args:
         spec: A folder (flat, or one subfolder per class), an image file, a list or CSV of lines

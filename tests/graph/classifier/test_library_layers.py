@@ -1,7 +1,7 @@
 """The default layer and its gradient against the layers of timm's and transformers' own code.
 
 Here are tiny networks of twelve kinds; all families are compared by hand and by the slow test. The
-table is in docs/families.md.
+table is in docs/results/families.md.
 """
 
 from __future__ import annotations

@@ -1,0 +1,59 @@
+"""Configuration of the documentation site: `sphinx-build -W docs build/site`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import adcc_onnx
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+project = "adcc-onnx"
+author = "the adcc-onnx authors"
+copyright = "2026, the adcc-onnx authors. Apache-2.0"
+version = release = adcc_onnx.__version__
+
+extensions = [
+    "generated_reference",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+
+# Pages are Markdown, readable on a forge as they are.
+source_suffix = {".md": "markdown"}
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
+myst_heading_anchors = 4
+# A link to a file of the repository that is no page becomes a download.
+myst_all_links_external = False
+
+default_role = "code"  # docstrings write `name` for code
+autodoc_typehints = "none"  # the signature shows them
+autodoc_member_order = "bysource"
+autodoc_class_signature = "separated"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "adcc-onnx"
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "header_links_before_dropdown": 6,
+    "secondary_sidebar_items": ["page-toc"],
+    "navbar_end": ["theme-switcher"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_sidebars = {"index": []}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sphinx = False
+html_show_sourcelink = False
+html_copy_source = False
