@@ -15,6 +15,7 @@ copyright = "2026, the adcc-onnx authors. Apache-2.0"
 version = release = adcc_onnx.__version__
 
 extensions = [
+    "browser_demo",
     "generated_reference",
     "myst_parser",
     "sphinx.ext.autodoc",
