@@ -31,6 +31,7 @@ myst_heading_anchors = 4
 # A link to a file of the repository that is no page becomes a download.
 myst_all_links_external = False
 
+smartquotes_action = "D"  # dashes only
 default_role = "code"  # docstrings write `name` for code
 autodoc_typehints = "none"  # the signature shows them
 autodoc_member_order = "bysource"
@@ -39,20 +40,10 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
-html_theme = "pydata_sphinx_theme"
+html_theme = "furo"
 html_title = "adcc-onnx"
-html_theme_options = {
-    "navigation_with_keys": False,
-    "show_toc_level": 2,
-    "header_links_before_dropdown": 6,
-    "secondary_sidebar_items": ["page-toc"],
-    "navbar_end": ["theme-switcher"],
-    "footer_start": ["copyright"],
-    "footer_end": [],
-    "pygments_light_style": "a11y-high-contrast-light",
-    "pygments_dark_style": "a11y-high-contrast-dark",
-}
-html_sidebars = {"index": []}
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False

@@ -26,18 +26,26 @@ def commands() -> Iterator[str]:
         command = main.get_command(group, name)
         assert isinstance(command, GroupedCommand)
         context = click.Context(command, info_name=name, parent=group, show_default=True)
-        yield from (f"## {name}", "", *inspect.cleandoc(command.help or "").split("\n"), "")
-        yield from ("```text", " ".join(command.get_usage(context).split()), "```", "")
+        yield from (
+            f"## {name}",
+            "",
+            *marked_up(inspect.cleandoc(command.help or "")).split("\n"),
+            "",
+        )
+        usage = " ".join(command.get_usage(context).split()).removeprefix("Usage: ")
+        yield from ("```text", usage, "```", "")
         for heading, records in command.option_groups(context).items():
             yield from (f"**{heading}**", "")
             for names, text in records:
-                yield from (f"`{names}`", f": {escaped(text)}", "")
+                yield from (f"`{names}`", f": {marked_up(' '.join(text.split()))}", "")
         yield from ("**Example**", "", "```sh", command.example.strip(), "```", "")
 
 
-def escaped(text: str) -> str:
-    """The text of a help page as Markdown."""
-    return " ".join(text.translate({ord(c): f"\\{c}" for c in "*_<>[]{}$"}).split())
+def marked_up(text: str) -> str:
+    """The text of a help page as Markdown: options are code, and pages are links."""
+    text = re.sub(r"(?<!`)([*_<>\[\]{}$])", r"\\\1", text)
+    text = re.sub(r"docs/reference/([\w-]+)\.md", r"[\1](\1.md)", text)
+    return re.sub(r"(?<![\w`-])--?[a-z][\w-]*", r"`\g<0>`", text)
 
 
 def python_names() -> Iterator[str]:
