@@ -36,7 +36,7 @@ def _built_in_only() -> Iterator[None]:
 
 
 def test_the_documented_methods_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    activity, powercam, trial = python_blocks("reference/methods.md")[:3]
+    activity, _, powercam, trial = python_blocks("guides/own-method.md")
     (tmp_path / "documented_methods.py").write_text("\n".join([activity, powercam]))
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("documented_methods")

@@ -44,7 +44,7 @@ def _built_in_only() -> Iterator[None]:
 
 
 def test_the_documented_metrics_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    peak_width, kept, trial = python_blocks("reference/methods.md")[3:]
+    peak_width, _, kept, trial = python_blocks("guides/own-metric.md")
     (tmp_path / "documented_metrics.py").write_text("\n".join([peak_width, kept]))
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("documented_metrics")
