@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import pytest
+from helpers.documented_code import ROOT, command_line, external_links, pages, prose
 
 import adcc_onnx
 from adcc_onnx.cli import main
-from adcc_onnx.drawings import classifier_path
 
-ROOT = Path(__file__).parents[1]
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "SECURITY.md",
-    *(
-        p
-        for p in sorted((ROOT / "docs").rglob("*.md"))
-        if "```{include}" not in p.read_text("utf-8")
-    ),
-    ROOT / "models" / "README.md",
-]
+PAGES = pages()
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
-FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
@@ -39,15 +26,6 @@ REPOSITORY_PATH = re.compile(r"(?:tests|benchmarks|models|docs|adcc_onnx)/[\w./-
 # Functions that only the command line needs: each writes the result of another one to files.
 ALSO_FUNCTIONS = {"demo", "save_baked", "save_explanations", "save_exposed"}
 TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
-
-
-def prose(text: str) -> str:
-    """A page without its fenced blocks."""
-    return FENCE.sub("", text)
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return [block for _, found, block in FENCE.findall(text) if found == language]
 
 
 def anchor(heading: str) -> str:
@@ -77,6 +55,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         if fragment:
             headings = HEADING.findall(prose(target.read_text("utf-8")))
             assert fragment in [anchor(heading) for _, heading in headings], link
+
+
+def test_addresses_on_the_web_are_well_formed() -> None:
+    for address, names in external_links().items():
+        parts = urlsplit(address)
+        assert parts.scheme == "https", f"{names}: {address}"
+        assert re.fullmatch(r"(?:[a-z0-9-]+\.)+[a-z]+", parts.netloc), f"{names}: {address}"
+        assert re.fullmatch(r"[\w./~%@+#?=&:-]*", parts.path + parts.query), f"{names}: {address}"
 
 
 @every_page
@@ -142,15 +128,11 @@ def test_helpers_that_are_run_exist(page: Path) -> None:
 
 
 def command_lines(text: str) -> Iterator[list[str]]:
-    """The words of every `adcc-onnx ...` in fenced shell blocks and in code within prose."""
-    lines = [
-        line for block in blocks(text, "sh") for line in block.replace("\\\n", " ").split("\n")
-    ]
-    for line in [*lines, *CODE.findall(prose(text))]:
-        for part in line.split("&&"):
-            words = shlex.split(part, comments=True)
-            if words and Path(words[0]).name == "adcc-onnx":
-                yield words[1:]
+    """The words of every `adcc-onnx ...` in code within prose; blocks have a test of their own."""
+    for code in CODE.findall(prose(text)):
+        words = command_line(code)
+        if words is not None:
+            yield words
 
 
 def options_of(command: click.Command) -> set[str]:
@@ -193,33 +175,6 @@ def test_every_command_is_documented() -> None:
     documented |= set(CODE.findall(text))
     names = main.list_commands(click.Context(main))
     assert set(names) <= documented
-
-
-def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
-    from PIL import Image
-
-    from adcc_onnx.drawings.generate import draw
-
-    (code,) = blocks((ROOT / "README.md").read_text("utf-8"), "python")
-    (tmp_path / "photos").mkdir()
-    for index, name in enumerate(("dog.jpg", "photos/a.jpg", "photos/b.jpg")):
-        Image.fromarray(draw(seed=1, index=index).image).save(tmp_path / name)
-    shutil.copy(classifier_path(), tmp_path / "resnet50.onnx")
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    shape, adcc = done.stdout.splitlines()
-    assert shape == "(1, 112, 112)" and 0 < float(adcc) < 1
-
-
-def test_the_examples_of_the_python_page_run(tmp_path: Path) -> None:
-    code = "\n".join(blocks((ROOT / "docs/reference/python.md").read_text("utf-8"), "python"))
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "(4, 112, 112)" in done.stdout
 
 
 def test_all_functions_of_the_python_page_exist_and_none_is_missing() -> None:
