@@ -27,18 +27,18 @@ tiny (float[batch, 1, 4, 4] image) => (float[batch, 2] scores) {
 """
 # What the operators of the backward part compute, from the scores back to the layer.
 MEANINGS = (
-    "1 at the class",
-    "times weightᵀ",
+    "1 at the class, else 0",
+    "times the transposed weight",
     "to [batch, 2, 1, 1]",
     "times 1/16",
     "0 where active ≤ 0",
 )
-STEP, WIDTH, HEIGHT, UPPER, LOWER = 168, 140, 54, 78, 208
+LEFT, RIGHT, WIDTH, HEIGHT, STEP, TOP = 30, 370, 200, 46, 70, 44
 STYLE = """
-text { font: 13px system-ui, sans-serif; fill: #1b1f24; text-anchor: middle }
-.op { font-weight: 600 } .note { font-size: 12px; fill: #4b5563 }
+text { font: 14px system-ui, sans-serif; fill: #1b1f24; text-anchor: middle }
+.op { font-weight: 600 } .note { font-size: 12.5px; fill: #4b5563 }
 .model { fill: #dbeafe; stroke: #1d4ed8 } .added { fill: #fef3c7; stroke: #b45309 }
-.io { font-weight: 600; fill: #111827 } .row { font-size: 12px; text-anchor: start; fill: #4b5563 }
+.io { font-weight: 600; fill: #111827 }
 line { stroke: #374151; stroke-width: 1.5 } .reads { stroke-dasharray: 4 3 }
 """
 
@@ -68,68 +68,65 @@ def operators() -> tuple[list[tuple[str, str]], list[str]]:
     return own, backward[::-1]
 
 
-def box(column: float, y: int, title: str, note: str, kind: str) -> str:
+def middle(row: int) -> int:
+    """Return the vertical middle of a row."""
+    return TOP + row * STEP + HEIGHT // 2
+
+
+def box(x: int, row: int, title: str, note: str, kind: str) -> str:
     """Return one node with its operator and a note below it."""
-    x, middle = column * STEP, column * STEP + WIDTH / 2
+    center, y = x + WIDTH / 2, middle(row)
     return (
-        f'<rect class="{kind}" x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="8"/>'
-        f'<text class="op" x="{middle}" y="{y + 23}">{escape(title)}</text>'
-        f'<text class="note" x="{middle}" y="{y + 41}">{escape(note)}</text>'
+        f'<rect class="{kind}" x="{x}" y="{y - HEIGHT / 2}" width="{WIDTH}" height="{HEIGHT}" '
+        f'rx="8"/><text class="op" x="{center}" y="{y - 3}">{escape(title)}</text>'
+        f'<text class="note" x="{center}" y="{y + 15}">{escape(note)}</text>'
     )
+
+
+def name(x: int, row: int, text: str) -> str:
+    """Return the name of an input or output in the place of a node."""
+    return f'<text class="io" x="{x + WIDTH / 2}" y="{middle(row) + 5}">{escape(text)}</text>'
 
 
 def arrow(x1: float, y1: float, x2: float, y2: float, kind: str = "") -> str:
     """Return an arrow between two points."""
-    return f'<line class="{kind}" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" marker-end="url(#head)"/>'
+    ends = f'x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"'
+    return f'<line class="{kind}" {ends} marker-end="url(#head)"/>'
 
 
-def between(column: int, y: int, forward: bool) -> str:
-    """Return the arrow between a column and the next one, in the middle of a row."""
-    left, right = column * STEP + WIDTH + 2, (column + 1) * STEP - 3
-    middle = y + HEIGHT / 2
-    return arrow(left, middle, right, middle) if forward else arrow(right, middle, left, middle)
-
-
-def name(column: float, y: float, text: str) -> str:
-    """Return the name of an input or output in place of a node."""
-    return f'<text class="io" x="{column * STEP + WIDTH / 2}" y="{y}">{escape(text)}</text>'
+def vertical(x: int, row: int, down: bool) -> str:
+    """Return the arrow between a row and the next one."""
+    center, upper, lower = x + WIDTH / 2, middle(row) + 25, middle(row + 1) - 26
+    return arrow(center, upper, center, lower) if down else arrow(center, lower, center, upper)
 
 
 def draw() -> str:
     """Return the picture as SVG."""
     own, backward = operators()
-    parts = [name(0, UPPER + 31, "image"), name(6, UPPER + 31, "scores")]
-    parts += [
-        name(7, LOWER + 31, "target"),
-        name(1, LOWER + 22, "features"),
-        name(1, LOWER + 40, ".gradient"),
-    ]
-    parts += [box(1 + i, UPPER, op, output, "model") for i, (op, output) in enumerate(own)]
-    parts += [box(6 - i, LOWER, op, MEANINGS[i], "added") for i, op in enumerate(backward)]
-    parts += [between(i, UPPER, forward=True) for i in range(6)]
-    parts += [between(i, LOWER, forward=False) for i in range(1, 7)]
-    for column in (2, 6):  # Relu's output decides where its gradient is 0; the scores, the class
-        middle = column * STEP + WIDTH / 2
-        start = UPPER + (HEIGHT + 3 if column == 2 else 40)
-        parts.append(arrow(middle, start, middle, LOWER - 3, "reads"))
-    middle = STEP + WIDTH / 2
-    parts += [
-        arrow(middle, UPPER - 2, middle, UPPER - 20),
-        name(1, UPPER - 28, "features.activation"),
-    ]
-    parts.append(f'<text class="row" x="{2 * STEP}" y="{UPPER - 20}">the model, unchanged</text>')
-    parts.append(
-        f'<text class="row" x="{2 * STEP}" y="{LOWER + HEIGHT + 24}">added by expose</text>'
-    )
-    width, height = 8 * STEP - 8, LOWER + HEIGHT + 44
+    last = len(own) + 1
+    parts = [name(LEFT, 0, "image"), name(LEFT, last, "scores")]
+    parts += [name(RIGHT, 1, "features.gradient"), name(RIGHT, last + 1, "target")]
+    parts += [box(LEFT, 1 + i, op, output, "model") for i, (op, output) in enumerate(own)]
+    parts += [box(RIGHT, last - i, op, MEANINGS[i], "added") for i, op in enumerate(backward)]
+    parts += [vertical(LEFT, row, down=True) for row in range(last)]
+    parts += [vertical(RIGHT, row, down=False) for row in range(1, last + 1)]
+    # The output of Relu decides where its gradient is 0; the scores decide on the class.
+    for row, start in ((2, LEFT + WIDTH + 2), (last, LEFT + WIDTH / 2 + 32)):
+        parts.append(arrow(start, middle(row), RIGHT - 4, middle(row), "reads"))
+    parts += [name(RIGHT, 0, "features.activation")]
+    parts.append(arrow(LEFT + WIDTH + 2, middle(1) - 8, RIGHT + 20, middle(0) + 12))
+    for x, text in ((LEFT, "the model, unchanged"), (RIGHT, "added by expose")):
+        parts.append(f'<text class="note" x="{x + WIDTH / 2}" y="26">{text}</text>')
+    width, height = RIGHT + WIDTH + 30, middle(last + 1) + 24
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-8 0 {width} {height}" role="img">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" role="img">\n'
         f"<title>The graph of a tiny model and the nodes that expose adds</title>\n"
         f"<style>{STYLE}</style>\n"
         '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="#374151"/>'
         "</marker></defs>\n"
-        f'<rect x="-8" y="0" width="{width}" height="{height}" rx="10" fill="#ffffff"/>\n'
+        f'<rect width="{width}" height="{height}" rx="10" fill="#ffffff"/>\n'
         + "\n".join(parts)
         + "\n</svg>\n"
     )
