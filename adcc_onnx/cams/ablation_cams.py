@@ -32,8 +32,8 @@ class AblationCAM(WeightedMethod):
     name = "ablationcam"
     title = "Ablation-CAM"
     family = "perturbation"
-    summary = "channels weighted by how much the score falls without them"
-    cost = "1 + live channels, tail only"
+    summary = "channels weighted by the relative drop of the class score without them"
+    cost = "1 + active channels, suffix only"
     needs = frozenset({Need.ACTIVATIONS, Need.SUFFIX_SCORES})
 
     def weights(self, context: MethodContext) -> Float32Array:
@@ -78,8 +78,8 @@ class ReciproCAM(Method):
     name = "reciprocam"
     title = "Recipro-CAM"
     family = "perturbation"
-    summary = "each place by the score of the layer with nothing else left"
-    cost = "1 + h w, tail only"
+    summary = "class score with only one location of the layer kept"
+    cost = "1 + h w, suffix only"
     needs = frozenset({Need.ACTIVATIONS, Need.SUFFIX_SCORES})
 
     scores: Literal["logits", "probabilities"] = "logits"

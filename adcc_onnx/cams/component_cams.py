@@ -33,7 +33,7 @@ class EigenCAM(Method):
     name = "eigencam"
     title = "Eigen-CAM"
     family = "activation"
-    summary = "the first principal component of the activations, whatever the class"
+    summary = "first principal component of the activations; independent of the class"
     cost = "1"
     needs = frozenset({Need.ACTIVATIONS})
 
@@ -60,7 +60,7 @@ class EigenGradCAM(Method):
     name = "eigengradcam"
     title = "EigenGrad-CAM"
     family = "gradient"
-    summary = "the first principal component of gradient times activation"
+    summary = "first principal component of gradient times activation"
     cost = "1 with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
 
@@ -95,7 +95,7 @@ class KPCACAM(Method):
     name = "kpcacam"
     title = "KPCA-CAM"
     family = "activation"
-    summary = "the first kernel principal component of the activations"
+    summary = "first kernel principal component of the activations; independent of the class"
     cost = "1"
     needs = frozenset({Need.ACTIVATIONS})
 

@@ -27,7 +27,7 @@ class FakeCAM(Method):
     name = "fakecam"
     title = "Fake-CAM"
     family = CONTROL_FAMILY
-    summary = "the whole image but one pixel: what average drop alone rewards"
+    summary = "control: the whole image except one pixel"
     cost = "0"
     needs = frozenset()
 
@@ -55,7 +55,7 @@ class Random(Method):
     name = "random"
     title = "Random"
     family = CONTROL_FAMILY
-    summary = "noise: what a map that knows nothing scores"
+    summary = "control: uniform noise at the resolution of the layer"
     cost = "1"
     needs = frozenset({Need.ACTIVATIONS})
 
@@ -81,7 +81,7 @@ class Center(Method):
     name = "center"
     title = "Center"
     family = CONTROL_FAMILY
-    summary = "the middle of the image, where photographers put things"
+    summary = "control: a Gaussian in the center of the image"
     cost = "0"
     needs = frozenset()
 

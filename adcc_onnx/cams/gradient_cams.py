@@ -72,7 +72,7 @@ class GradCAMPP(GradientMapMethod):
     name = "gradcam++"
     title = "Grad-CAM++"
     family = "gradient"
-    summary = "positive gradients, each location by its share of the score"
+    summary = "channels weighted by their positive gradients, with a weight per location"
     cost = "1 with backward"
     formula = GradientFormula.GRADCAM_PP
 
@@ -162,7 +162,7 @@ class XGradCAM(GradientMapMethod):
     name = "xgradcam"
     title = "XGrad-CAM"
     family = "gradient"
-    summary = "channels weighted by the mean of their gradient where they are active"
+    summary = "channels weighted by their gradient, averaged in proportion to the activation"
     cost = "1 with backward"
     formula = GradientFormula.XGRADCAM
 
@@ -196,7 +196,7 @@ class LayerCAM(GradientMapMethod):
     name = "layercam"
     title = "LayerCAM"
     family = "gradient"
-    summary = "each location weighted by its own positive gradient"
+    summary = "each location weighted by its positive gradient"
     cost = "1 with backward"
     formula = GradientFormula.LAYERCAM
 
@@ -224,7 +224,7 @@ class HiResCAM(GradientMapMethod):
     name = "hirescam"
     title = "HiResCAM"
     family = "gradient"
-    summary = "each location weighted by its own gradient"
+    summary = "each location weighted by its gradient"
     cost = "1 with backward"
     formula = GradientFormula.HIRESCAM
 

@@ -40,7 +40,7 @@ class OptiCAM(Method):
     name = "opticam"
     title = "Opti-CAM"
     family = "optimization"
-    summary = "the mixture of channels behind which the score is highest"
+    summary = "mask from a weighted sum of channels, optimized for the class score"
     cost = "1 + steps with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.SHARE_GRADIENTS})
 

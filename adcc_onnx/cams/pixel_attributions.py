@@ -28,7 +28,7 @@ class Saliency(Method):
     name = "saliency"
     title = "Saliency"
     family = "pixel"
-    summary = "the size of the image's own gradient"
+    summary = "absolute gradient of the class score at the pixels"
     cost = "1 with full backward"
     needs = frozenset({Need.IMAGE_GRADIENT})
 
@@ -87,7 +87,7 @@ class SmoothGrad(Method):
     name = "smoothgrad"
     title = "SmoothGrad"
     family = "pixel"
-    summary = "the size of the image's gradient, averaged over noise"
+    summary = "absolute gradient at the pixels, averaged over noisy copies of the image"
     cost = "n with full backward"
     needs = frozenset({Need.IMAGE_GRADIENTS})
 
@@ -130,7 +130,7 @@ class IntegratedGradients(Method):
     name = "integratedgradients"
     title = "Integrated Gradients"
     family = "pixel"
-    summary = "each pixel times its gradient, averaged on the way from the zero image"
+    summary = "each pixel times its gradient, averaged along the path from a zero image"
     cost = "steps with full backward"
     needs = frozenset({Need.IMAGE_GRADIENTS})
 

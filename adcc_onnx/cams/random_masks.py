@@ -49,7 +49,7 @@ class RISE(Method):
     name = "rise"
     title = "RISE"
     family = "perturbation"
-    summary = "random masks weighted by the probability behind them"
+    summary = "random masks weighted by the class probability of the masked image"
     cost = "masks"
     needs = frozenset({Need.MASKED_SCORES})
 

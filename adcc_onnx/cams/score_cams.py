@@ -60,8 +60,8 @@ class ScoreCAM(Method):
     name = "scorecam"
     title = "Score-CAM"
     family = "score"
-    summary = "channels weighted by the score of the image seen through them"
-    cost = "1 + live channels"
+    summary = "channels weighted by the class score of the image masked with them"
+    cost = "1 + active channels"
     needs = frozenset({Need.ACTIVATIONS, Need.MASKED_SCORES})
 
     scores: Literal["logits", "probabilities"] = "logits"
@@ -185,8 +185,8 @@ class SSCAM(ScoreCAM):
 
     name = "sscam"
     title = "SS-CAM"
-    summary = "Score-CAM with its masks' scores averaged over noise"
-    cost = "1 + n live channels"
+    summary = "Score-CAM with scores averaged over noisy copies of each mask"
+    cost = "1 + n active channels"
 
     n: int = 35
     sigma: float = 2.0
@@ -234,8 +234,8 @@ class ISCAM(ScoreCAM):
 
     name = "iscam"
     title = "IS-CAM"
-    summary = "Score-CAM with its masks' scores averaged over their strength"
-    cost = "1 + n live channels"
+    summary = "Score-CAM with scores averaged over masks of increasing strength"
+    cost = "1 + n active channels"
 
     n: int = 10
 
@@ -281,7 +281,7 @@ class GroupCAM(Method):
     name = "groupcam"
     title = "Group-CAM"
     family = "perturbation"
-    summary = "groups of channels weighted by what they restore of a blurred image's score"
+    summary = "groups of channels weighted by the class score that they restore in a blurred image"
     cost = "1 with backward + groups"
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS, Need.BLENDED_SCORES})
 

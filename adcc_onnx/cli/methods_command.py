@@ -15,7 +15,9 @@ def command() -> None:
     """List the methods.
 
     The table shows the name, the family, the number of passes through the model per image, and a
-    summary of each method.
+    summary of each method. A pass with backward computes the gradient at the layer, one with full
+    backward the gradient at the image, and a suffix is the part of the model after the layer. A
+    channel is active if it is not constant.
     """
     from adcc_onnx.cams.method_registry import list_methods
     from adcc_onnx.report.table_layout import Column, Table

@@ -26,7 +26,7 @@ class AverageDrop(Metric):
 
     name = "average_drop"
     title = "Avg drop"
-    summary = "how much of the class's probability the explanation map loses"
+    summary = "fraction of the class probability that the explanation map loses"
     limits = (
         "A map that covers the whole image loses nothing, so a low drop alone does not show "
         "that a map is right."
@@ -53,7 +53,7 @@ class AverageIncrease(Metric):
 
     name = "average_increase"
     title = "Avg increase"
-    summary = "how often the explanation map is more probable than the image"
+    summary = "fraction of images whose class probability rises on the explanation map"
     limits = "It counts any increase, however small, and covering the whole image scores well."
     higher_is_better = True
     needs = frozenset({MetricNeed.MASKED_SCORE})
@@ -76,7 +76,7 @@ class AverageGain(Metric):
 
     name = "average_gain"
     title = "Avg gain"
-    summary = "how much of the missing probability the explanation map wins"
+    summary = "fraction of the missing class probability that the explanation map gains"
     limits = "Like average drop, it rewards maps that keep most of the image."
     higher_is_better = True
     needs = frozenset({MetricNeed.MASKED_SCORE})
@@ -103,7 +103,7 @@ class Coherency(Metric):
 
     name = "coherency"
     title = "Coherency"
-    summary = "how similar the map of the explanation map is to the original map"
+    summary = "similarity of the map of the explanation map to the original map"
     limits = (
         "It is 1 for any map that ignores the image, such as a fixed one: it does not show "
         "that the map depends on the model."
@@ -128,7 +128,7 @@ class Complexity(Metric):
 
     name = "complexity"
     title = "Complexity"
-    summary = "how much of the image the map keeps"
+    summary = "mean value of the map: the fraction of the image that is highlighted"
     limits = (
         "It measures how much of the image is highlighted, not whether the highlighted part "
         "is the right one."
@@ -158,7 +158,7 @@ class ADCC(CompositeMetric):
 
     name = "adcc"
     title = "ADCC"
-    summary = "average drop, coherency and complexity in one number"
+    summary = "harmonic mean of coherency, 1 - complexity and 1 - average drop"
     limits = (
         "A fixed map in the center of the image can score as high as a CAM on photos whose "
         "objects are centered. Compare with the controls."

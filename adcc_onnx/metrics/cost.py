@@ -23,7 +23,7 @@ class Passes(Metric):
 
     name = "passes"
     title = "Passes"
-    summary = "runs of the model that a map takes"
+    summary = "model passes needed for a map"
     limits = (
         "It counts model passes, not time: passes behind the layer are cheaper than whole ones."
     )

@@ -43,7 +43,7 @@ class PointingGame(Metric):
 
     name = "pointing_game"
     title = "Pointing"
-    summary = "whether the map's highest point lies on the object"
+    summary = "whether the maximum of the map lies on the object"
     limits = (
         "It looks at a single pixel, and a model may rightly use evidence outside of the object."
     )
@@ -93,7 +93,7 @@ class EnergyPointingGame(Metric):
 
     name = "energy_pointing_game"
     title = "Energy"
-    summary = "how much of the map lies on the object"
+    summary = "fraction of the map's sum that lies on the object"
     limits = (
         "A model may rightly use evidence outside of the object, and large objects score "
         "higher by chance."
@@ -133,7 +133,7 @@ class IoU(Metric):
 
     name = "iou"
     title = "IoU"
-    summary = "overlap of the map above a threshold with the object"
+    summary = "intersection over union of the thresholded map and the object"
     limits = "It depends on the threshold, and a model may rightly use only a part of the object."
     higher_is_better = True
     needs = frozenset({MetricNeed.TRUTH})
@@ -171,7 +171,7 @@ class BestIoU(Metric):
 
     name = "best_iou"
     title = "Best IoU"
-    summary = "overlap of the map with the object at the map's best threshold"
+    summary = "highest intersection over union of the map and the object over all thresholds"
     limits = "The threshold is chosen with the ground truth, so the value is an upper bound."
     higher_is_better = True
     needs = frozenset({MetricNeed.TRUTH})

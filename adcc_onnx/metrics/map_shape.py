@@ -22,7 +22,7 @@ class Sparseness(Metric):
 
     name = "sparseness"
     title = "Sparseness"
-    summary = "the Gini index of the map"
+    summary = "Gini index of the map: how concentrated it is"
     limits = "A sparse map is easy to read, not necessarily faithful."
     higher_is_better = True
 
@@ -54,7 +54,7 @@ class Entropy(Metric):
 
     name = "entropy"
     title = "Entropy"
-    summary = "how evenly the map is spread, from one pixel to all"
+    summary = "entropy of the map, relative to that of a uniform map"
     limits = "A concentrated map is easy to read, not necessarily faithful."
     higher_is_better = False
 

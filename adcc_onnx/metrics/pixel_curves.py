@@ -96,7 +96,7 @@ class Deletion(PixelCurve):
 
     name = "deletion"
     title = "Deletion"
-    summary = "area under the score while the important pixels are taken away"
+    summary = "area under the class probability while the most important pixels are removed first"
     limits = (
         "Images with missing pixels lie outside of the training data, so the score mixes "
         "the map's quality with the model's response to such images."
@@ -137,7 +137,7 @@ class Insertion(PixelCurve):
 
     name = "insertion"
     title = "Insertion"
-    summary = "area under the score while the important pixels are put back"
+    summary = "area under the class probability while the most important pixels are restored first"
     limits = (
         "It depends on the blurred baseline: classes that are recognizable in the blur start high."
     )

@@ -73,7 +73,7 @@ class RoadMorf(Removal):
 
     name = "road_morf"
     title = "ROAD MoRF"
-    summary = "the score with the most important pixels imputed"
+    summary = "class probability with the most relevant pixels imputed (MoRF)"
     limits = (
         "Imputation lowers the influence of the removed shape but does not remove it. The "
         "score compares maps on one model, not models."
@@ -101,7 +101,7 @@ class RoadLerf(Removal):
 
     name = "road_lerf"
     title = "ROAD LeRF"
-    summary = "the score with the least important pixels imputed"
+    summary = "class probability with the least relevant pixels imputed (LeRF)"
     limits = (
         "Imputation lowers the influence of the removed shape but does not remove it. The "
         "score compares maps on one model, not models."

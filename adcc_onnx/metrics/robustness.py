@@ -46,7 +46,7 @@ class MaxSensitivity(Metric):
 
     name = "max_sensitivity"
     title = "Max-sensitivity"
-    summary = "how far the map moves under noise too small to see"
+    summary = "largest relative change of the map under small noise on the image"
     limits = "A map that ignores the image is perfectly stable."
     higher_is_better = False
     value_range = (0.0, math.inf)
@@ -103,7 +103,7 @@ class Infidelity(Metric):
 
     name = "infidelity"
     title = "Infidelity"
-    summary = "how badly the map predicts what the loss of a square does to the score"
+    summary = "error of the map as a prediction of the drop when squares are removed"
     limits = "The value depends on the scale of the class score, so it does not compare models."
     higher_is_better = False
     value_range = (0.0, math.inf)
