@@ -62,8 +62,6 @@ def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(source / name, folder)
     for name in MODELS:
         shutil.copy(source / "classifier.onnx", folder / f"{name}.onnx")
-    for name in ("classifier.toml", "labels.txt"):
-        shutil.copy(source / name, folder)
     (folder / "photos").mkdir()
     for index, name in enumerate(("dog.jpg", "photo.png", "photos/a.jpg", "photos/b.jpg")):
         Image.fromarray(draw(seed=1, index=index).image).save(folder / name)
