@@ -23,6 +23,7 @@ from adcc_onnx.cams.method_registry import METHODS
 from adcc_onnx.cli import main
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.drawings.generate import draw
+from adcc_onnx.graph.autodiff.rules import rule_registry
 from adcc_onnx.metrics.metric_registry import METRICS
 
 OUTPUT = {"text", "csv"}  # what a command prints
@@ -72,9 +73,10 @@ def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(example_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A new working folder with copies of these files; methods that a page registers are undone."""
+    """A new working folder with copies of these files; what a page registers is undone."""
     shutil.copytree(example_files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rule_registry, "_RULES", dict(rule_registry._RULES))
     with METHODS.isolated(), METRICS.isolated():
         yield tmp_path
 

@@ -41,7 +41,6 @@ def pages() -> list[Path]:
     found = [
         *ROOT.glob("*.md"),
         *DOCS.rglob("*.md"),
-        *ROOT.glob(".github/**/*.md"),
         *ROOT.glob("examples/*.md"),
         ROOT / "models" / "README.md",
     ]
