@@ -34,6 +34,7 @@ from adcc_onnx.graph.loading.weights import materialize
 from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
 from adcc_onnx.graph.passes.precision import bfloat16_to_float32, to_float16
 from adcc_onnx.graph.passes.prepare import prepare
+from adcc_onnx.graph.programs.differentiated_scores import require_scores
 from adcc_onnx.graph.programs.tensor_names import NAME_PREFIX
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.model_preprocessing import ImageInput, model_preprocessing
@@ -122,6 +123,11 @@ class Model:
     def size(self) -> tuple[int, int]:
         """The input size (H, W) in pixels."""
         return self.classifier.fixed_size
+
+    @property
+    def scores(self) -> str:
+        """The scores that gradient methods differentiate, such as "logits"."""
+        return self.classifier.differentiated
 
     @property
     def batch(self) -> int:
@@ -242,7 +248,9 @@ class Model:
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
             **self._describe_choice(),
         }
-        # Runs stored before inputs could be set lack the key.
+        # Runs stored before these could be set lack the keys.
+        if self.scores != "logits":
+            found["differentiated"] = self.scores
         return {**found, "inputs": dict(self.set_inputs)} if self.set_inputs else found
 
     def _describe_choice(self) -> dict[str, str]:
@@ -277,6 +285,7 @@ def load(
     decode: str | None = None,
     layers: str | Sequence[str] | None = None,
     fuse: str = "mean",
+    scores: str = "logits",
     scores_output: str | None = None,
     size: tuple[int, int] | None = None,
     device: str = "auto",
@@ -301,6 +310,8 @@ def load(
         layers: One or several layers to explain, by the name of a tensor or node, by a module
             path, or "input"; the card's or the default layer if None.
         fuse: How the maps of several layers are fused: by their "mean" or "max".
+        scores: The scores that gradient methods differentiate: "logits", "probabilities",
+            "log-probabilities" or "rest" (see docs/definitions.md).
         scores_output: The name of the output with the class scores; detected if None.
         size: The input size (height, width) in pixels, if neither the model, a `Preprocessing` nor
             a card fixes it.
@@ -333,6 +344,7 @@ def load(
         (112, 112)
     """
     _require_fusion(fuse)
+    require_scores(scores)
     _require_size(size)
     chosen = _device(device, precision, custom_ops, cuda_graph)
     name, digest, source = _read(path_or_proto)
@@ -349,6 +361,7 @@ def load(
         if precision == "fp16":
             prepared = prepare(to_float16(prepared))
         classifier = _read_classifier(prepared, card, wanted, usual, scores_output)
+    classifier = replace(classifier, differentiated=scores)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     takes_bytes = classifier.image.dtype == ir.DataType.UINT8
     image = ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)

@@ -92,7 +92,8 @@ def expose(
     Args:
         model: A model's file, an `onnx.ModelProto`, or a model from `load`.
         layers: One or several names of tensors, nodes or module paths; the default layer if None.
-        scores: The differentiated scores: "logits" or "probabilities".
+        scores: The differentiated scores: "logits", "probabilities", "log-probabilities" or
+            "rest" (see docs/definitions.md).
         size: Input size (height, width) in pixels, for a model that leaves it open.
         scores_output: Name of the model's output with the class scores; found automatically if
             None.
@@ -106,7 +107,7 @@ def expose(
     Raises:
         TypeError: An argument has a wrong type.
         ModelError: The model is not an image classifier, or cannot be differentiated.
-        OptionError: `scores` is neither of the two.
+        OptionError: There is no such kind of scores.
 
     Example:
         >>> import adcc_onnx as adcc
@@ -175,6 +176,7 @@ def bake(
     target: str | int | None = None,
     *,
     fuse: str = "mean",
+    scores: str | None = None,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
     set_inputs: InputValues | None = None,
@@ -188,6 +190,8 @@ def bake(
         target: The explained class: a class index, a class name of the model's card, or
             "predicted". None explains the predicted class.
         fuse: "mean" or "max", how the maps of several layers are fused.
+        scores: The differentiated scores as for `expose`; those of a loaded model, or the logits,
+            if None.
         size: Input size (height, width) in pixels, for a model that leaves it open.
         scores_output: Name of the model's output with the class scores; found automatically if
             None.
@@ -209,7 +213,7 @@ def bake(
         >>> [value.name for value in baked.graph.output][-1]
         'heatmap'
     """
-    baked = _baked(model, method, layers, target, fuse, size, scores_output, set_inputs)
+    baked = _baked(model, method, layers, target, fuse, scores, size, scores_output, set_inputs)
     return to_proto(with_weights(baked))
 
 
@@ -222,6 +226,7 @@ def save_baked(
     target: str | int | None = None,
     *,
     fuse: str = "mean",
+    scores: str | None = None,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
     set_inputs: InputValues | None = None,
@@ -238,6 +243,7 @@ def save_baked(
         layers: The layers as for `bake`.
         target: The explained class as for `bake`.
         fuse: The fusion of several layers as for `bake`.
+        scores: The differentiated scores as for `bake`.
         size: The input size as for `bake`.
         scores_output: The output with the class scores as for `bake`.
         set_inputs: The values of inputs as for `bake`.
@@ -259,7 +265,7 @@ def save_baked(
         'heatmap'
     """
     check_destination(out, _files(model, out), force)
-    baked = _baked(model, method, layers, target, fuse, size, scores_output, set_inputs)
+    baked = _baked(model, method, layers, target, fuse, scores, size, scores_output, set_inputs)
     _save(baked, out, model, force)
 
 
@@ -296,6 +302,7 @@ def _baked(
     layers: str | Sequence[str] | None,
     target: str | int | None,
     fuse: str,
+    scores: str | None,
     size: tuple[int, int] | None,
     scores_output: str | None,
     set_inputs: InputValues | None,
@@ -310,6 +317,7 @@ def _baked(
         _layers(model, layers),
         _class(model, target),
         fuse=fuse,
+        scores=scores,
     )
     baked.metadata_props["adcc_onnx.method"] = name
     return baked

@@ -13,6 +13,7 @@ from adcc_onnx.cli.shared_options import (
     layer_option,
     model_argument,
     out_option,
+    scores_option,
     scores_output_option,
     set_option,
     size_option,
@@ -36,6 +37,7 @@ adcc-onnx bake resnet50.onnx --method layercam -o explained.onnx
 @target_option(labels=False, aliases=["--class"])
 @layer_option
 @fuse_option
+@scores_option
 @scores_output_option
 @size_option
 @set_option
@@ -47,6 +49,7 @@ def command(
     target: str,
     layers: list[str] | None,
     fuse: str,
+    scores: str,
     scores_output: str | None,
     size: tuple[int, int] | None,
     set_inputs: dict[str, Any] | None,
@@ -68,6 +71,7 @@ def command(
         layers,
         target,
         fuse=fuse,
+        scores=scores,
         size=size,
         scores_output=scores_output,
         set_inputs=set_inputs,

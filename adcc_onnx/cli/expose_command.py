@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
-
-from adcc_onnx.cli.grouped_command import new_command, option
+from adcc_onnx.cli.grouped_command import new_command
 from adcc_onnx.cli.messages import show_line
 from adcc_onnx.cli.shared_options import (
     force_option,
     layer_option,
     model_argument,
     out_option,
+    scores_option,
     scores_output_option,
     set_option,
     size_option,
@@ -27,13 +26,7 @@ adcc-onnx expose resnet50.onnx --layer layer4 -o exposed.onnx
 @new_command("expose", _EXAMPLE)
 @model_argument
 @layer_option
-@option(
-    "--scores",
-    heading="Model",
-    default="logits",
-    type=click.Choice(["logits", "probabilities"]),
-    help="Scores that are differentiated.",
-)
+@scores_option
 @scores_output_option
 @size_option
 @set_option

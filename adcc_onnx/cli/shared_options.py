@@ -101,6 +101,13 @@ fuse_option = option(
     type=click.Choice(["mean", "max"]),
     help="Rule that fuses the maps of several layers.",
 )
+scores_option = option(
+    "--scores",
+    heading="Model",
+    default="logits",
+    type=click.Choice(["logits", "probabilities", "log-probabilities", "rest"]),
+    help="Scores that are differentiated; rest is the logit plus the log-probability.",
+)
 scores_output_option = option(
     "--scores-output",
     heading="Model",
@@ -210,35 +217,7 @@ def target_option(labels: bool = True, aliases: Sequence[str] = ()) -> _Decorato
     )
 
 
-_MODEL_OPTIONS = [
-    layer_option,
-    fuse_option,
-    option(
-        "--preprocess",
-        "preprocessing",
-        heading="Model",
-        shell_complete=complete_words("torch", "tf", "caffe", "unit", "raw", files=True),
-        metavar="torch|tf|caffe|unit|raw|CARD.toml",
-        help="Preset or card of the preprocessing; raw is RGB 0..255, the default of models that "
-        "take uint8 pixels.  [default: the card next to the model]",
-    ),
-    option(
-        "--decode",
-        heading="Model",
-        type=click.Choice(["full", "reduced"]),
-        help="Whether large JPEG files are decoded in full, or faster at a reduced size.  "
-        "[default: as in the card, or full]",
-    ),
-    size_option,
-    set_option,
-    scores_output_option,
-    option(
-        "--custom-ops",
-        heading="Model",
-        multiple=True,
-        metavar="LIBRARY",
-        help="Library of custom operators; its code is run, so it must be trusted.",
-    ),
+_DEVICE_OPTIONS = [
     option(
         "--device",
         heading="Device",
@@ -269,6 +248,44 @@ _MODEL_OPTIONS = [
         help="Record the runs of full batches as CUDA graphs and replay them.",
     ),
 ]
+_MODEL_OPTIONS = [
+    layer_option,
+    fuse_option,
+    option(
+        "--preprocess",
+        "preprocessing",
+        heading="Model",
+        shell_complete=complete_words("torch", "tf", "caffe", "unit", "raw", files=True),
+        metavar="torch|tf|caffe|unit|raw|CARD.toml",
+        help="Preset or card of the preprocessing; raw is RGB 0..255, the default of models that "
+        "take uint8 pixels.  [default: the card next to the model]",
+    ),
+    option(
+        "--decode",
+        heading="Model",
+        type=click.Choice(["full", "reduced"]),
+        help="Whether large JPEG files are decoded in full, or faster at a reduced size.  "
+        "[default: as in the card, or full]",
+    ),
+    size_option,
+    set_option,
+    scores_option,
+    scores_output_option,
+    option(
+        "--custom-ops",
+        heading="Model",
+        multiple=True,
+        metavar="LIBRARY",
+        help="Library of custom operators; its code is run, so it must be trusted.",
+    ),
+    *_DEVICE_OPTIONS,
+]
+
+
+def device_options(callback: _Callback) -> _Callback:
+    """Add the options of the device alone; the callback gets them as `device_options`."""
+    names = ("device", "precision", "batch_size", "cuda_graph")
+    return _collected(callback, "device_options", ModelOptions, names, _DEVICE_OPTIONS)
 
 
 def model_options(callback: _Callback) -> _Callback:
@@ -277,11 +294,24 @@ def model_options(callback: _Callback) -> _Callback:
     return _collected(callback, "model_options", ModelOptions, names, _MODEL_OPTIONS)
 
 
-def source_options(default: str | None = None) -> _Decorator:
+_TRUTH = option(
+    "--truth",
+    heading="Images",
+    type=FILE,
+    metavar="PATH",
+    help="Boxes or masks of the objects: a folder of Pascal VOC or PNG files, or a COCO JSON file.",
+)
+
+
+def source_options(
+    default: str | None = None, required: bool = True, truth: bool = True
+) -> _Decorator:
     """Add the options of the images; the callback gets them as `source`.
 
     Args:
         default: The images if `--images` is not given; it is required if None.
+        required: Whether `--images` is required without a default.
+        truth: Whether the images may have ground truth.
     """
     options = [
         option(
@@ -289,7 +319,7 @@ def source_options(default: str | None = None) -> _Decorator:
             heading="Images",
             shell_complete=complete_files,
             # Click takes an explicit default of None for a value.
-            **({"required": True} if default is None else {"default": default}),
+            **({"required": required} if default is None else {"default": default}),
             metavar="SOURCE",
             help="Folder, image, list or table of paths and labels, .npz, .tar, .parquet, shards "
             "such as {00..49}.tar, or drawings:COUNT@SEED.",
@@ -301,14 +331,7 @@ def source_options(default: str | None = None) -> _Decorator:
             metavar="FILE",
             help="File of image labels; see docs/reference/sources.md.",
         ),
-        option(
-            "--truth",
-            heading="Images",
-            type=FILE,
-            metavar="PATH",
-            help="Boxes or masks of the objects: a folder of Pascal VOC or PNG files, or a COCO "
-            "JSON file.",
-        ),
+        *([_TRUTH] if truth else []),
         option(
             "--limit",
             heading="Images",

@@ -7,7 +7,7 @@ e = x * M, and one pass on e gives both its score and its second map.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -34,6 +34,7 @@ from adcc_onnx.results.rows import ImageRow, ScoreRow
 
 _BAD_SCORES = "the model's scores are NaN or infinite"
 _BAD_EXPLANATION_SCORES = "the scores of the explanation map are NaN or infinite"
+_BAD_DELETION_SCORES = "the scores of the image without its explanation map are NaN or infinite"
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Batch:
         samples: The N images.
         outputs: The outputs of the shared pass.
         probability: The probability of each target class, float64 [N].
+        on_maps: Receives the maps of each method by its name, once they are computed.
     """
 
     model: Model
@@ -76,6 +78,7 @@ class Batch:
     samples: Sequence[Sample]
     outputs: RunOutputs
     probability: NDArray[np.float64]
+    on_maps: Callable[[str, Maps], None] | None = None
 
     @classmethod
     def observe(cls, model: Model, plan: Plan, group: Sequence[Sample]) -> Batch:
@@ -151,6 +154,8 @@ class Batch:
         metrics = self.plan.metrics_of(source)
         needs = self.plan.needs_again(source)
         maps = first_maps(source, self.outputs, self._names)
+        if self.on_maps is not None:
+            self.on_maps(name, maps)
         failures = {int(i): maps.reason(int(i)) for i in np.flatnonzero(maps.failed)}
         seconds = time.perf_counter() - start
         return MappedBatch(name, source, metrics, needs, maps, failures, seconds)
@@ -193,6 +198,7 @@ class Batch:
             mapped.maps.passes,
             context,
             self.model.size,
+            self._without_explanation(mapped),
         )
         values = score_all(mapped.metrics, explained)
         failures = {**context.failures, **mapped.failures}
@@ -232,6 +238,18 @@ class Batch:
         for i in np.flatnonzero(broken):
             mapped.failures.setdefault(int(i), _BAD_EXPLANATION_SCORES)
         return masked, second
+
+    def _without_explanation(self, mapped: MappedBatch) -> Float64Array | None:
+        """Return p(x * (1 - M)), and add failures; None if no metric needs it."""
+        if not any(MetricNeed.DELETED_SCORE in m.needs for m in mapped.metrics.values()):
+            return None
+        # Upsampling keeps constants, so 1 - up(M) is up(1 - M).
+        inverse = (1.0 - mapped.maps.small).astype(np.float32)
+        (rerun,) = self.outputs.on_explanation_maps([inverse], self._fill, frozenset())
+        deleted = probabilities(rerun.logits, rerun.targets, self.model.classifier.scores_kind)
+        for i in np.flatnonzero(~np.isfinite(deleted)):
+            mapped.failures.setdefault(int(i), _BAD_DELETION_SCORES)
+        return deleted
 
     @property
     def _names(self) -> list[str]:

@@ -39,7 +39,12 @@ _BUDGET_SECONDS = 5.0  # for counting the passes of one method
 _FEWER = 4  # the proposed option takes this fraction of the passes
 # The options of methods that limit their passes, in the order in which they are proposed.
 _OPTIONS = ("passes", "masks", "steps", "n")
-_METRIC_NEEDS = {MetricNeed.OTHER_SCORES, MetricNeed.REPLACED_SCORES, MetricNeed.OTHER_MAPS}
+_METRIC_NEEDS = {
+    MetricNeed.OTHER_SCORES,
+    MetricNeed.REPLACED_SCORES,
+    MetricNeed.OTHER_MAPS,
+    MetricNeed.OTHER_CLASS_MAPS,
+}
 
 
 @dataclass(frozen=True)
@@ -262,6 +267,9 @@ class _CountingMetricContext(BatchMetricContext):
         shape = (len(others), *self._outputs.size)
         return self._answers.rng.random(shape, np.float32)
 
+    def class_maps(self, classes: NDArray[np.int64]) -> Float32Array:
+        return self.maps(self.images)
+
     def _random(self, kind: Pass, count: int, run: Callable[[int], object]) -> Float64Array:
         self._answers.logits(kind, count, run)
         return self._answers.rng.random(count)
@@ -284,13 +292,14 @@ def _own_passes(source: MapSource, outputs: RunOutputs, clock: _Clock) -> Counte
 
 
 def _second_run(plan: Plan, source: MapSource, own: Counter[Pass]) -> Counter[Pass]:
-    """Return the passes of a method on its explanation maps."""
+    """Return the passes of a method on its explanation maps, and without them."""
+    required = {need for metric in plan.metrics_of(source).values() for need in metric.needs}
+    deleted = Counter({Pass.FORWARD: int(MetricNeed.DELETED_SCORE in required)})
     needs = plan.needs_again(source)
     if needs is None:
-        return Counter()
-    metrics = plan.metrics_of(source).values()
-    again = any(MetricNeed.SECOND_MAP in metric.needs for metric in metrics)
-    return _repeated(source, own) if again else Counter({pass_for(needs): 1})
+        return deleted
+    again = MetricNeed.SECOND_MAP in required
+    return deleted + (_repeated(source, own) if again else Counter({pass_for(needs): 1}))
 
 
 def _repeated(source: MapSource, own: Counter[Pass]) -> Counter[Pass]:

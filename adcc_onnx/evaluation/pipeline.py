@@ -28,6 +28,7 @@ from adcc_onnx.explanation.samples import (
 )
 from adcc_onnx.explanation.targets import LABEL
 from adcc_onnx.images.sources.image_source import Source
+from adcc_onnx.metrics.metric import MetricNeed
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
 from adcc_onnx.results.store import Store
@@ -197,6 +198,8 @@ def open_plan_sessions(model: Model, plan: Plan) -> None:
         if again is not None:
             open_sessions(model, again, masked=memory_strategy(model).masks_in_graph)
     required = {need for metric in plan.metrics.values() for need in metric.needs}
+    if MetricNeed.DELETED_SCORE in required:
+        open_sessions(model, frozenset(), masked=memory_strategy(model).masks_in_graph)
     for need in required & PASSES.keys():
         model.pool.session(PASSES[need])
 

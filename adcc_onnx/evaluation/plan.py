@@ -96,11 +96,12 @@ class Plan:
         """Return the metrics that can be computed for a method.
 
         Args:
-            method: A method of the plan. Ready-made maps exist for the unchanged images only.
+            method: A method of the plan. Ready-made maps exist for the unchanged images and the
+                explained classes only.
         """
         if not isinstance(method, ReadyMaps):
             return self.metrics
-        missing = {MetricNeed.OTHER_MAPS}
+        missing = {MetricNeed.OTHER_MAPS, MetricNeed.OTHER_CLASS_MAPS}
         if method.second_folder is None:
             missing.add(MetricNeed.SECOND_MAP)
         return {name: m for name, m in self.metrics.items() if not m.needs & missing}

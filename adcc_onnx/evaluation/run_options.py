@@ -33,6 +33,7 @@ class ModelOptions(TypedDict, total=False):
         decode: "full" or "reduced".
         layers: One layer or several.
         fuse: "mean" or "max".
+        scores: The scores that gradient methods differentiate.
         scores_output: Name of the model's output with the class scores.
         size: Input size (height, width) in pixels.
         device: Name of the device.
@@ -49,6 +50,7 @@ class ModelOptions(TypedDict, total=False):
     decode: str | None
     layers: str | Sequence[str] | None
     fuse: str
+    scores: str
     scores_output: str | None
     size: tuple[int, int] | None
     device: str

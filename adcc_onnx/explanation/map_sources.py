@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adcc_onnx.cams.method import Method
 from adcc_onnx.errors import OptionError
 from adcc_onnx.explanation.maps import Maps, maps_of
@@ -60,3 +63,21 @@ def maps_of_changed_images(source: MapSource, outputs: RunOutputs, images: Float
     if isinstance(source, ReadyMaps):
         raise OptionError("ready-made maps exist for the evaluated images only")
     return maps_of(source, outputs.on_images(images, source.needs))
+
+
+def maps_of_other_classes(
+    source: MapSource, outputs: RunOutputs, classes: NDArray[np.int64]
+) -> Maps:
+    """Return the maps of the same images for other classes, with the same seeds.
+
+    Args:
+        source: The source of the maps.
+        outputs: The outputs of the run on the images.
+        classes: The other classes, [N].
+
+    Raises:
+        OptionError: The maps are ready-made: there are none of other classes.
+    """
+    if isinstance(source, ReadyMaps):
+        raise OptionError("ready-made maps exist for the explained classes only")
+    return maps_of(source, outputs.for_classes(classes, source.needs))

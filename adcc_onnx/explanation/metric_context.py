@@ -7,7 +7,12 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from adcc_onnx.explanation.map_sources import MapSource, maps_of_changed_images
+from adcc_onnx.explanation.map_sources import (
+    MapSource,
+    maps_of_changed_images,
+    maps_of_other_classes,
+)
+from adcc_onnx.explanation.maps import Maps
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.run_outputs import RunOutputs
 from adcc_onnx.graph.programs.tensor_names import BASELINE, COUNTS, IMAGE, LOGITS, RANKS
@@ -43,6 +48,16 @@ class BatchMetricContext:
     def images(self) -> Float32Array:
         """The normalized input tensors, [N, C, H, W]."""
         return self._outputs.input.array
+
+    @property
+    def logits(self) -> Float32Array:
+        """The logits of all classes, [N, classes]."""
+        return self._outputs.logits
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The explained class of each image, [N]."""
+        return self._outputs.targets
 
     def scores(self, image: int, others: Float32Array) -> Float64Array:
         """Return the probability of an image's target class on other images, [M].
@@ -95,9 +110,16 @@ class BatchMetricContext:
             others: The changed images, [N, C, H, W].
         """
         found = maps_of_changed_images(self._source, self._outputs, others)
-        for image in np.flatnonzero(found.failed):
-            self.failures[int(image)] = "the map of a changed image holds NaN or infinite values"
-        return found.maps
+        return self._checked(found, "a changed image")
+
+    def class_maps(self, classes: NDArray[np.int64]) -> Float32Array:
+        """Return the maps of the images for other classes, [N, H, W].
+
+        Args:
+            classes: The other classes, [N].
+        """
+        found = maps_of_other_classes(self._source, self._outputs, classes)
+        return self._checked(found, "another class")
 
     def rngs(self) -> list[np.random.Generator]:
         """Return a random generator per image, the same in any batch, order or process."""
@@ -119,6 +141,11 @@ class BatchMetricContext:
             curve: The values of the curve.
         """
         self.curves[image][self._metric] = curve
+
+    def _checked(self, found: Maps, what: str) -> Float32Array:
+        for image in np.flatnonzero(found.failed):
+            self.failures[int(image)] = f"the map of {what} holds NaN or infinite values"
+        return found.maps
 
     def _ranked(
         self,

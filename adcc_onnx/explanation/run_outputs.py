@@ -71,6 +71,15 @@ class RunOutputs:
         """
         return self._rerun(PlainInput(self.images.memory, array), needs)
 
+    def for_classes(self, classes: NDArray[np.int64], needs: frozenset[Need]) -> RunOutputs:
+        """Run the model on the same images and seeds for other classes.
+
+        Args:
+            classes: The other classes, [N].
+            needs: What methods will read.
+        """
+        return _run(self.model, self.images, self.input, self.seeds, needs, classes)
+
     def on_explanation_maps(
         self, maps: Sequence[Float32Array], fill: Float32Array, needs: frozenset[Need]
     ) -> list[RunOutputs]:

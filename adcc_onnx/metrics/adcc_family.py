@@ -36,9 +36,34 @@ class AverageDrop(Metric):
 
     def score(self, explained: ExplainedBatch) -> Float64Array:
         """The lost fraction of p(x), [N]."""
-        p = explained.probability
-        lost = np.maximum(0.0, p - explained.require_masked_probability())
-        return np.divide(lost, p, out=np.zeros_like(lost), where=p > 0)
+        return relative_drop(explained.probability, explained.require_masked_probability())
+
+
+class DropInDeletion(Metric):
+    """max(0, p(x) - p(x * (1 - M))) / p(x), and 0 where p(x) = 0.
+
+    Jung and Oh, Towards Better Explanations of Class Activation Mapping, ICCV 2021,
+    https://arxiv.org/abs/2102.05228.
+
+    Example:
+        >>> p, deleted = np.array([0.8, 0.5]), np.array([0.2, 0.7])
+        >>> DropInDeletion().score(ExplainedBatch(p, deleted_probability=deleted))
+        array([0.75, 0.  ])
+    """
+
+    name = "drop_in_deletion"
+    title = "Drop in deletion"
+    summary = "how much of the class's probability is lost without the highlighted part"
+    limits = (
+        "A map that covers the whole image deletes everything, so a high value alone does not "
+        "show that a map is right."
+    )
+    higher_is_better = True
+    needs = frozenset({MetricNeed.DELETED_SCORE})
+
+    def score(self, explained: ExplainedBatch) -> Float64Array:
+        """The lost fraction of p(x), [N]."""
+        return relative_drop(explained.probability, explained.require_deleted_probability())
 
 
 class AverageIncrease(Metric):
@@ -178,6 +203,18 @@ class ADCC(CompositeMetric):
     def aggregate(self, means: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
         """The harmonic mean of the dataset's means, and the mean of the images' values."""
         return {self.name: self.combine(means), f"{self.name}_per_image": means[self.name]}
+
+
+def relative_drop(p: Float64Array, changed: Float64Array) -> Float64Array:
+    """max(0, p - changed) / p element by element; 0 where p = 0.
+
+    Example:
+        >>> relative_drop(np.array([0.8, 0.5, 0.0]), np.array([0.2, 0.7, 0.1]))
+        array([0.75, 0.  , 0.  ])
+    """
+    lost = np.maximum(0.0, p - changed)
+    quotient: Float64Array = np.divide(lost, p, out=np.zeros_like(lost), where=p > 0)
+    return quotient
 
 
 def harmonic_mean(*terms: Float64Array) -> Float64Array:

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 
 
+def _no_class_map(classes: NDArray[np.int64]) -> Float32Array:
+    raise ValueError("a metric reads maps of classes, which ArrayMetricContext was not given")
+
+
 def _no_map(images: Float32Array) -> Float32Array:
     raise ValueError("a metric reads maps, which ArrayMetricContext was not given")
 
@@ -24,6 +28,8 @@ class ArrayMetricContext:
         score: The score p in [0, 1], [M], of images [M, C, H, W].
         map_of: Maps [N, H, W] of images [N, C, H, W].
         curves: The curves that metrics stored, by metric and image index.
+        logits: The logits of all classes, [N, classes].
+        class_map_of: Maps [N, H, W] of the images for classes [N].
 
     Example:
         >>> context = ArrayMetricContext(
@@ -38,7 +44,15 @@ class ArrayMetricContext:
     score: Callable[[Float32Array], NDArray[np.floating]]
     map_of: Callable[[Float32Array], Float32Array] = _no_map
     curves: dict[tuple[str, int], Float64Array] = field(default_factory=dict)
+    logits: Float32Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    class_map_of: Callable[[NDArray[np.int64]], Float32Array] = _no_class_map
     _metric: str = ""
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The explained classes, which are those with the highest logit, [N]."""
+        targets: NDArray[np.int64] = self.logits.argmax(axis=1)
+        return targets
 
     def scores(self, image: int, others: Float32Array) -> Float64Array:
         """The score p of other images, [M]."""
@@ -67,6 +81,10 @@ class ArrayMetricContext:
     def maps(self, others: Float32Array) -> Float32Array:
         """The maps of other images, [N, H, W]."""
         return self.map_of(others)
+
+    def class_maps(self, classes: NDArray[np.int64]) -> Float32Array:
+        """The maps of the images for other classes, [N, H, W]."""
+        return self.class_map_of(classes)
 
     def rngs(self) -> list[np.random.Generator]:
         """A random generator per image, seeded by its index."""

@@ -24,10 +24,12 @@ class MetricNeed(enum.Enum):
     """What a metric reads beside p(x) and the map; only declared needs are computed."""
 
     MASKED_SCORE = "the score of the explanation map"
+    DELETED_SCORE = "the score of the image without its explanation map"
     SECOND_MAP = "the map of the explanation map"
     OTHER_SCORES = "scores of changed images"
     REPLACED_SCORES = "scores of images whose pixels are replaced, first to last"
     OTHER_MAPS = "maps of changed images"
+    OTHER_CLASS_MAPS = "maps of other classes"
     TRUTH = "where the object is"
 
 
@@ -40,6 +42,14 @@ class MetricContext(Protocol):
     @property
     def images(self) -> Float32Array:
         """The preprocessed input tensors x, [N, C, H, W]."""
+
+    @property
+    def logits(self) -> Float32Array:
+        """The logits of all classes, [N, classes]."""
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The explained class c of each image, [N]."""
 
     def scores(self, image: int, others: Float32Array) -> Float64Array:
         """The score p of one image's class on other images.
@@ -93,6 +103,9 @@ class MetricContext(Protocol):
     def maps(self, others: Float32Array) -> Float32Array:
         """The same method's maps, [N, H, W], of other images [N, C, H, W] for the same classes."""
 
+    def class_maps(self, classes: NDArray[np.int64]) -> Float32Array:
+        """The same method's maps, [N, H, W], of the same images for other classes [N]."""
+
     def rngs(self) -> list[np.random.Generator]:
         """A random generator per image, independent of the batch, the order and the process."""
 
@@ -116,6 +129,8 @@ class ExplainedBatch:
         passes: Model passes per image that its map took, [N]; a pass with backward counts as one.
         context: The model, for metrics that need scores or maps of changed images.
         size: Height and width of the images; those of the maps if it is None.
+        deleted_probability: The probability p(x * (1 - M)), [N] float64; None if no metric needs
+            it.
 
     Example:
         >>> batch = ExplainedBatch(np.array([0.8]), maps=np.eye(2, dtype=np.float32)[None])
@@ -134,6 +149,7 @@ class ExplainedBatch:
     passes: NDArray[np.int64] | None = None
     context: MetricContext | None = None
     size: tuple[int, int] | None = None
+    deleted_probability: Float64Array | None = None
 
     @cached_property
     def full_size_maps(self) -> Float32Array:
@@ -151,6 +167,10 @@ class ExplainedBatch:
     def require_masked_probability(self) -> Float64Array:
         """The probability p(e), [N], for a metric that declares MASKED_SCORE."""
         return _given(self.masked_probability, "p(e)")
+
+    def require_deleted_probability(self) -> Float64Array:
+        """The probability p(x * (1 - M)), [N], for a metric that declares DELETED_SCORE."""
+        return _given(self.deleted_probability, "p(x * (1 - M))")
 
     def require_truth(self) -> NDArray[np.bool_]:
         """The pixels of the object, [N, H, W], for a metric that declares TRUTH."""

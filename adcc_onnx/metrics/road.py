@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
+from adcc_onnx.metrics.adcc_family import Coherency, Complexity, harmonic_mean
 from adcc_onnx.metrics.metric import CompositeMetric, ExplainedBatch, Metric, MetricNeed
 from adcc_onnx.metrics.pixel_curves import pixel_ranks
 
@@ -137,6 +138,42 @@ class Road(CompositeMetric):
     def combine(self, values: Mapping[str, Float64Array]) -> Float64Array:
         """Half the difference of the two orders, [N]."""
         return (values[RoadLerf.name] - values[RoadMorf.name]) / 2
+
+
+class ARCC(CompositeMetric):
+    """The harmonic mean of coherency, 1 - complexity and clip(2 ROAD, 0, 1).
+
+    ADCC with ROAD, doubled to reach from 0 to 1, in place of 1 - average drop: imputed pixels lie
+    closer to the training data than pixels of a constant. As with ADCC, the score `arcc` takes the
+    means over the dataset, and `arcc_per_image` is the mean of the images' own values.
+    Poppi et al., CVPRW 2021, https://arxiv.org/abs/2104.10252, and Rong et al., ICML 2022,
+    https://arxiv.org/abs/2202.00449.
+
+    Example:
+        >>> values = {"coherency": 1.0, "complexity": 0.5, "road": 0.25}
+        >>> ARCC().combine({name: np.array([value]) for name, value in values.items()})
+        array([0.6])
+    """
+
+    name = "arcc"
+    title = "ARCC"
+    summary = "ROAD, coherency and complexity in one number"
+    limits = "A negative ROAD counts as 0, so the value does not tell how wrong such a map is."
+    higher_is_better = True
+    parts = (Coherency(), Complexity(), Road())
+    needs = frozenset().union(*(part.needs for part in parts))
+
+    def combine(self, values: Mapping[str, Float64Array]) -> Float64Array:
+        """The harmonic mean of the three terms, [N]."""
+        return harmonic_mean(
+            values[Coherency.name],
+            1.0 - values[Complexity.name],
+            np.clip(2.0 * values[Road.name], 0.0, 1.0),
+        )
+
+    def aggregate(self, means: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
+        """The harmonic mean of the dataset's means, and the mean of the images' values."""
+        return {self.name: self.combine(means), f"{self.name}_per_image": means[self.name]}
 
 
 def impute(image: Float32Array, removed: Mask) -> Float32Array:

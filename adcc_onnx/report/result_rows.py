@@ -30,6 +30,9 @@ def headline(result: EvaluationResult) -> str:
         f"target {result.target}",
         f"protocol {result.protocol}",
     ]
+    differentiated = result.stored_run.config.get("differentiated")
+    if differentiated:
+        parts.append(f"gradients of {differentiated}")
     if result.failed:
         parts.append(f"{result.failed} failed")
     if result.top1 is not None:

@@ -35,6 +35,8 @@ class Classifier:
         scores_reason: Why these scores were chosen; empty if there was no choice.
         holds_probabilities: Whether `logits` holds probabilities, whose logarithm (the log-odds of
             a binary model) serves as logits: the card says so, and the graph has no softmax.
+        differentiated: The scores that gradients refer to: "logits", "probabilities",
+            "log-probabilities" or "rest" (see `graph.programs.differentiated_scores`).
     """
 
     model: ir.Model
@@ -47,6 +49,7 @@ class Classifier:
     binary: bool = False
     scores_reason: str = ""
     holds_probabilities: bool = False
+    differentiated: str = "logits"
 
     @property
     def channels(self) -> int:

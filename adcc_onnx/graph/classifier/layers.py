@@ -27,9 +27,10 @@ class Layer:
     Attributes:
         name: The name that the user gave, or the name of the tensor.
         value: The tensor.
-        kind: The kind of layer: "feature_map" (rank 4) or "tokens" ([batch, tokens, channels]).
+        kind: The kind of layer: "feature_map" (rank 4), "tokens" ([batch, tokens, channels]), or
+            "vector" ([batch, channels]), which can be compared but has no map.
         layout: The axes of the tensor: "NCHW" or "NHWC" for a feature map, "NTC" or "NCT" for
-            tokens.
+            tokens, "NC" for a vector.
         channels: The number of channels K.
         grid: The size (h, w) of the layer's map.
         prefix_tokens: The number of class and register tokens before the tokens of the grid; a
@@ -119,6 +120,22 @@ def make_layer(
         "[batch, tokens, channels] with fixed sizes; if the model leaves the image size open, "
         "give --size HxW"
     )
+
+
+def vector_layer(value: ir.Value, name: str) -> Layer | None:
+    """Describe a tensor [batch, channels] as a layer with a grid of one pixel.
+
+    Args:
+        value: The tensor.
+        name: The name of the layer.
+
+    Returns:
+        The layer; None if the number of channels is not fixed.
+    """
+    channels = (dims_of(value) or (None,))[-1]
+    if not isinstance(channels, int):
+        return None
+    return Layer(name, value, "vector", "NC", channels, (1, 1))
 
 
 def _token_grid(classifier: Classifier, tokens: int, name: str) -> tuple[int, tuple[int, int]]:

@@ -18,6 +18,7 @@ from adcc_onnx.graph.classifier.image_input import restore_own_input
 from adcc_onnx.graph.classifier.layers import Layer, read_layer
 from adcc_onnx.graph.classifier.opening import open_classifier
 from adcc_onnx.graph.programs.cam_graph import MapFormula
+from adcc_onnx.graph.programs.differentiated_scores import differentiated_scores, require_scores
 from adcc_onnx.graph.programs.endpoints import add_output, class_scores, one_hot, prune_and_annotate
 from adcc_onnx.graph.programs.map_formulas import normalize_maps, to_feature_map, upsample_maps
 from adcc_onnx.graph.programs.tensor_names import HEATMAP, NAME_PREFIX
@@ -31,6 +32,7 @@ def bake_maps(
     target: int | None = None,
     *,
     fuse: str = "mean",
+    scores: str | None = None,
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
     set_inputs: InputValues | None = None,
@@ -44,6 +46,7 @@ def bake_maps(
         layers: The names of the layers; the default layer if None.
         target: The index of the explained class; the predicted class if None.
         fuse: How maps of several layers are combined: their "mean" or their "max".
+        scores: The scores to differentiate, as for `expose`; those of the classifier if None.
         size: The (height, width) of the images in pixels; required only if the model does not
             fix it.
         scores_output: The name of the output with the class scores; found automatically if None.
@@ -55,7 +58,7 @@ def bake_maps(
 
     Raises:
         ModelError: The model cannot be used; the subclass says why.
-        OptionError: There is no class `target`.
+        OptionError: There is no class `target`, or no such kind of scores.
 
     Example:
         >>> from adcc_onnx.drawings import classifier_path
@@ -68,12 +71,14 @@ def bake_maps(
     classifier = open_classifier(model, size, scores_output, set_inputs)
     if target is not None:
         classifier.require_class(target)
+    differentiated = classifier.differentiated if scores is None else scores
+    require_scores(differentiated)
     chosen = [read_layer(classifier, name) for name in layers or ()]
     chosen = chosen or [default_layer(classifier)]
     builder = Builder(classifier.model.graph, NAME_PREFIX)
     found: Sequence[Tensor | None] = [None] * len(chosen)
     if needs_gradients:
-        found = _gradients(builder, classifier, chosen, target)
+        found = _gradients(builder, classifier, chosen, target, differentiated)
     raw_maps = [
         _raw_map(builder, formula, layer, gradient)
         for layer, gradient in zip(chosen, found, strict=True)
@@ -81,14 +86,18 @@ def bake_maps(
     heatmap = _heatmap(builder, raw_maps, fuse, classifier.fixed_size)
     add_output(builder, heatmap, HEATMAP, (classifier.batch, *classifier.fixed_size))
     restore_own_input(classifier.model, classifier.image)
-    return prune_and_annotate(classifier.model, [layer.name for layer in chosen], "logits")
+    return prune_and_annotate(classifier.model, [layer.name for layer in chosen], differentiated)
 
 
 def _gradients(
-    builder: Builder, classifier: Classifier, layers: Sequence[Layer], target: int | None
+    builder: Builder,
+    classifier: Classifier,
+    layers: Sequence[Layer],
+    target: int | None,
+    scores: str,
 ) -> list[Tensor]:
     """Append d y_c / d A of each layer; c is the target or the predicted class."""
-    score = class_scores(builder, classifier)
+    score = differentiated_scores(class_scores(builder, classifier), classifier, scores)
     index = builder.constant(np.array([-1 if target is None else target]), INT64)
     seed = one_hot(score, index.op("Expand", score.op("Shape", end=1)))
     return gradients(builder, score.value, seed, [layer.value for layer in layers])

@@ -63,15 +63,14 @@ def add_target(builder: Builder, classifier: Classifier) -> Tensor:
     return builder.wrap(value)
 
 
-def class_scores(builder: Builder, classifier: Classifier, scores: str = "logits") -> Tensor:
-    """Return the scores to differentiate, [batch, classes].
+def class_scores(builder: Builder, classifier: Classifier) -> Tensor:
+    """Return the logits, [batch, classes].
 
     They are float32, or float64 in a float64 model.
 
     Args:
         builder: Appends what is needed to compute them.
         classifier: The classifier.
-        scores: The kind of scores, "logits" or "probabilities".
     """
     logits = builder.upcast(classifier.logits)
     if classifier.holds_probabilities:
@@ -82,9 +81,7 @@ def class_scores(builder: Builder, classifier: Classifier, scores: str = "logits
         flat = logits.reshape([-1, 1] if classifier.binary else [0, classifier.classes])
     if classifier.binary:
         flat = builder.op("Concat", -flat, flat, axis=1)
-    if scores == "logits":
-        return flat
-    return flat.op("Sigmoid") if classifier.scores_kind == "sigmoid" else flat.op("Softmax", axis=1)
+    return flat
 
 
 def _log_odds(probability: Tensor) -> Tensor:
@@ -152,7 +149,7 @@ def prune_and_annotate(model: ir.Model, layers: Sequence[str], scores: str) -> i
     Args:
         model: The model, changed in place.
         layers: The names of the layers.
-        scores: The kind of the differentiated scores, "logits" or "probabilities".
+        scores: The kind of the differentiated scores.
 
     Returns:
         The model.

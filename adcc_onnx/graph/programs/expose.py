@@ -8,7 +8,6 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from adcc_onnx.errors import OptionError
 from adcc_onnx.graph.autodiff.builder import Builder, dims_of
 from adcc_onnx.graph.autodiff.gradient import gradients
 from adcc_onnx.graph.classifier.default_layer import default_layer
@@ -18,6 +17,7 @@ from adcc_onnx.graph.classifier.image_input import restore_own_input
 from adcc_onnx.graph.classifier.layer_lookup import find_value
 from adcc_onnx.graph.classifier.opening import open_classifier
 from adcc_onnx.graph.loading.saving import to_proto, with_weights
+from adcc_onnx.graph.programs.differentiated_scores import differentiated_scores, require_scores
 from adcc_onnx.graph.programs.endpoints import (
     add_output,
     add_target,
@@ -42,7 +42,8 @@ def expose(
         model: The path of an ONNX file, a model in memory, or a classifier.
         layers: The layers: names of tensors or nodes, or module paths that the exporter recorded;
             the default layer if None.
-        scores: The scores to differentiate, "logits" or "probabilities".
+        scores: The scores to differentiate: "logits", "probabilities", "log-probabilities" or
+            "rest" (see `differentiated_scores`).
         size: The (height, width) of the images in pixels; required only if the model does not
             fix it.
         scores_output: The name of the output with the class scores; found automatically if None.
@@ -58,7 +59,7 @@ def expose(
 
     Raises:
         ModelError: The model cannot be used; the subclass says why.
-        OptionError: `scores` is neither "logits" nor "probabilities".
+        OptionError: `scores` is none of these.
 
     Example:
         >>> from adcc_onnx.drawings import classifier_path
@@ -82,13 +83,12 @@ def expose_graph(
     set_inputs: InputValues | None = None,
 ) -> ir.Model:
     """Do what `expose` does, but leave large weights in their files until the model is saved."""
-    if scores not in ("logits", "probabilities"):
-        raise OptionError(f"scores must be 'logits' or 'probabilities', not '{scores}'")
+    require_scores(scores)
     classifier = open_classifier(model, size, scores_output, set_inputs)
     names = list(layers) if layers else [default_layer(classifier).name]
     values = [find_value(classifier.model, name) for name in names]
     builder = Builder(classifier.model.graph, NAME_PREFIX)
-    score = class_scores(builder, classifier, scores)
+    score = differentiated_scores(class_scores(builder, classifier), classifier, scores)
     target = add_target(builder, classifier)
     found = gradients(builder, score.value, one_hot(score, target), values)
     for name, value, gradient in zip(names, values, found, strict=True):

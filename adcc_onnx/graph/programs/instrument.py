@@ -15,6 +15,7 @@ from adcc_onnx.graph.autodiff.gradient import gradients
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layers import Layer
 from adcc_onnx.graph.programs.clone_classifier import clone_classifier
+from adcc_onnx.graph.programs.differentiated_scores import differentiated_scores
 from adcc_onnx.graph.programs.endpoints import (
     Output,
     add_target,
@@ -49,8 +50,8 @@ def build_instrumented(
         layers: The layers. Each adds the output `activations`, float32 [batch, K, h, w]; see
             `layer_output` for the names of all but the first.
         with_gradients: Whether to add the input `target`, int64 [batch], and for every layer the
-            output `gradients`, float32 [batch, K, h, w]: d y_c / d A, with y_c the logit of the
-            target.
+            output `gradients`, float32 [batch, K, h, w]: d y_c / d A, with y_c the differentiated
+            score of the target.
         masked: Whether the classifier sees image * up(mask) + baseline * (1 - up(mask)) instead of
             the image. Adds the inputs `masks`, float32 [batch, h, w] of any h and w, and
             `baseline`, float32 [1, C, 1, 1].
@@ -70,7 +71,9 @@ def build_instrumented(
         target = add_target(builder, clone)
         inputs.append(target.value)
         values = [layer.value for layer in layers]
-        found = gradients(builder, score.value, one_hot(score, target), values)
+        differentiated = differentiated_scores(score, clone, clone.differentiated)
+        seed = one_hot(differentiated, target)
+        found = gradients(builder, differentiated.value, seed, values)
         outputs += _layer_outputs(GRADIENTS, found, clone, layers)
     image = image_input(clone)
     images = builder.wrap(image)

@@ -17,6 +17,8 @@ def to_feature_map(tensor: Tensor, layer: Layer) -> Tensor:
     """
     if layer.kind == "feature_map":
         return tensor if layer.layout == "NCHW" else tensor.transpose([0, 3, 1, 2])
+    if layer.kind == "vector":
+        return tensor.reshape([0, layer.channels, 1, 1])
     ints = tensor.builder.ints
     first = layer.prefix_tokens
     last = first + layer.grid[0] * layer.grid[1]
