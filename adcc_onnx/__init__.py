@@ -22,6 +22,7 @@ from adcc_onnx.runtime.telemetry import disable_telemetry
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from adcc_onnx.api.comparing import compare_models
     from adcc_onnx.api.demonstration import demo
     from adcc_onnx.api.evaluating import evaluate
     from adcc_onnx.api.explaining import SavedExplanations, explain, save_explanations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from adcc_onnx.api.measuring import benchmark, randomize, validate_metrics
     from adcc_onnx.api.models import load
     from adcc_onnx.api.reports import merge, overlay, render_report
+    from adcc_onnx.api.reproducing import reproduce
     from adcc_onnx.api.run_exporting import export_run
     from adcc_onnx.api.stored_results import read_results
     from adcc_onnx.cams.method import Method, MethodContext, Need
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from adcc_onnx.model import Model
     from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
     from adcc_onnx.results.quality_gate import GateResult
+    from adcc_onnx.studies.model_comparison import ModelComparison
 
 # onnxruntime reads its switch for telemetry at import, which every module of this package precedes.
 disable_telemetry()
@@ -76,6 +79,7 @@ disable_telemetry()
 # The module of each public name, imported when the name is first used: `import adcc_onnx` and
 # `adcc-onnx --help` stay fast.
 _NAMES_BY_MODULE = {
+    "api.comparing": ("compare_models",),
     "api.demonstration": ("demo",),
     "api.evaluating": ("evaluate",),
     "api.explaining": ("SavedExplanations", "explain", "save_explanations"),
@@ -85,6 +89,7 @@ _NAMES_BY_MODULE = {
     "api.measuring": ("benchmark", "randomize", "validate_metrics"),
     "api.models": ("load",),
     "api.reports": ("merge", "overlay", "render_report", "save_report"),
+    "api.reproducing": ("reproduce",),
     "api.run_exporting": ("export_run",),
     "api.stored_results": ("read_results",),
     "cams.method": ("Method", "MethodContext", "Need"),
@@ -123,6 +128,7 @@ _NAMES_BY_MODULE = {
     "model": ("Model",),
     "results.evaluation_result": ("MethodResult", "EvaluationResult"),
     "results.quality_gate": ("GateResult",),
+    "studies.model_comparison": ("ModelComparison",),
 }
 _MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
@@ -150,6 +156,7 @@ __all__ = [
     "MetricContext",
     "MetricNeed",
     "Model",
+    "ModelComparison",
     "ModelError",
     "Need",
     "NoClassScoresError",
@@ -168,6 +175,7 @@ __all__ = [
     "__version__",
     "bake",
     "benchmark",
+    "compare_models",
     "demo",
     "doctor",
     "evaluate",
@@ -187,6 +195,7 @@ __all__ = [
     "randomize",
     "read_results",
     "render_report",
+    "reproduce",
     "save_baked",
     "save_explanations",
     "save_exposed",

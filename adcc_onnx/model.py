@@ -344,7 +344,6 @@ def load(
         (112, 112)
     """
     _require_fusion(fuse)
-    require_scores(scores)
     _require_size(size)
     chosen = _device(device, precision, custom_ops, cuda_graph)
     name, digest, source = _read(path_or_proto)
@@ -360,8 +359,7 @@ def load(
         prepared = prepare(source)
         if precision == "fp16":
             prepared = prepare(to_float16(prepared))
-        classifier = _read_classifier(prepared, card, wanted, usual, scores_output)
-    classifier = replace(classifier, differentiated=scores)
+        classifier = _read_classifier(prepared, card, wanted, usual, scores_output, scores)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     takes_bytes = classifier.image.dtype == ir.DataType.UINT8
     image = ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)
@@ -454,8 +452,10 @@ def _read_classifier(
     size: tuple[int, int] | None,
     usual: tuple[int, int] | None,
     output: str | None,
+    differentiated: str,
 ) -> Classifier:
     """Read the classifier, and fix its image size: `size`, the model's own, or else the usual."""
+    require_scores(differentiated)
     layout, scores = (None, None) if card is None else (card.layout, card.scores)
     classifier = read_classifier(prepared, layout, scores, output, size=size or usual)
     wanted = size or classifier.size or usual
@@ -464,7 +464,7 @@ def _read_classifier(
             "the model leaves the image size open; give --size HxW, or `size` in its card"
         )
     fix_size(classifier, wanted)
-    return classifier
+    return replace(classifier, differentiated=differentiated)
 
 
 def _libraries(custom_ops: Sequence[str | Path]) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ LAYERS = (
         "kernels",
         "statistics",
         "drawings",
+        "published",
     ),
     ("graph",),
     ("runtime",),
@@ -50,6 +51,7 @@ INDEPENDENT = {
     "kernels": {"errors"},
     "statistics": {"errors", "kernels"},
     "drawings": {"errors"},
+    "published": {"errors"},
 }
 # The only folder that imports a library.
 HOME_OF_LIBRARY = {"sqlite3": "results", "ray": "cluster", "click": "cli"}

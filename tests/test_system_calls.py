@@ -92,6 +92,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("randomize", MODEL, "--images", "drawings:2", "--method", "gradcam", "--device", "cpu"),
         (),
     ),
+    "compare-models": (
+        ("compare-models", MODEL, MODEL, "--images", "drawings:2", *GRADCAM, "-o", "parity.txt"),
+        ("parity.txt",),
+    ),
+    "reproduce": (("reproduce", "--list"), ()),
 }
 SLOW = (
     "demo",

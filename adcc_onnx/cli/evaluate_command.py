@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -11,10 +9,11 @@ import click
 from adcc_onnx.cli.completion import complete_files
 from adcc_onnx.cli.grouped_command import new_command, option
 from adcc_onnx.cli.interruption import graceful
+from adcc_onnx.cli.kept_runs import resume_hint, tell_kept
 from adcc_onnx.cli.messages import notice, show, stop, terminal_display
 from adcc_onnx.cli.progress import progress_bar
 from adcc_onnx.cli.shared_options import model_options, out_option, plan_options, source_options
-from adcc_onnx.errors import InterruptedRunError, first_reasons
+from adcc_onnx.errors import first_reasons
 from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions
 
 _EXAMPLE = """
@@ -62,7 +61,7 @@ def command(
     if resume and out is None:
         raise click.UsageError("--resume needs the file of the run to continue: -o RUN.sqlite")
     kept = new_cached_run() if out is None else out
-    with _resume_hint(kept, named=out is not None):
+    with resume_hint(kept, named=out is not None):
         results = evaluate_models(
             models, source, plan, model_options,
             out=kept, resume=resume, cluster=cluster, bar=progress_bar, notify=notice,
@@ -71,7 +70,7 @@ def command(
     try:
         show(render_report(results, **vars(terminal_display())))
     finally:  # What was computed is not lost if it cannot be printed.
-        _tell_kept(kept, out)
+        tell_kept(kept, out)
     for result in results:
         if not result.scored:
             reasons = first_reasons(failure.reason for failure in result.failures)
@@ -79,31 +78,3 @@ def command(
     failures = sum(len(result.failures) for result in results)
     if strict and failures:
         stop(f"{failures} failures, and --strict allows none: report --failures lists them", 1)
-
-
-def _tell_kept(kept: Path | None, out: Path | None) -> None:
-    """Say where a run is kept."""
-    from adcc_onnx.runtime.cache_folder import KEPT_RUNS
-
-    if kept is not None:
-        place = out or f"the cache, which holds the last {KEPT_RUNS} runs"
-        notice(
-            f"kept in {place}: adcc-onnx report {kept} --format table|csv|json|html|latex|markdown"
-        )
-
-
-@contextmanager
-def _resume_hint(out: Path | None, named: bool) -> Iterator[None]:
-    """Add to the message of an interrupted run how to continue it."""
-    try:
-        yield
-    except (InterruptedRunError, KeyboardInterrupt):
-        hint = "nothing is kept without -o RUN.sqlite"
-        if out is not None:
-            hint = "nothing was kept yet"
-            if out.exists():
-                options = "--resume" if named else f"-o {out} --resume"
-                hint = (
-                    f"what was finished is kept in {out}: the same command with {options} continues"
-                )
-        raise InterruptedRunError(f"interrupted; {hint}") from None

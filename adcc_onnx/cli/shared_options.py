@@ -18,7 +18,13 @@ from adcc_onnx.cli.completion import (
     complete_words,
 )
 from adcc_onnx.cli.grouped_command import option, with_options
-from adcc_onnx.evaluation.run_options import SAMPLES, ModelOptions, PlanOptions, SourceOptions
+from adcc_onnx.evaluation.run_options import (
+    SAMPLES,
+    DeviceOptions,
+    ModelOptions,
+    PlanOptions,
+    SourceOptions,
+)
 
 _Callback = Callable[..., Any]
 _Decorator = Callable[[_Callback], _Callback]
@@ -284,8 +290,8 @@ _MODEL_OPTIONS = [
 
 def device_options(callback: _Callback) -> _Callback:
     """Add the options of the device alone; the callback gets them as `device_options`."""
-    names = ("device", "precision", "batch_size", "cuda_graph")
-    return _collected(callback, "device_options", ModelOptions, names, _DEVICE_OPTIONS)
+    names = DeviceOptions.__annotations__
+    return _collected(callback, "device_options", DeviceOptions, names, _DEVICE_OPTIONS)
 
 
 def model_options(callback: _Callback) -> _Callback:

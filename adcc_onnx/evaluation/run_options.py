@@ -25,8 +25,24 @@ if TYPE_CHECKING:
 SAMPLES = ("first", "random", "stratified")
 
 
-class ModelOptions(TypedDict, total=False):
-    """The options of `adcc_onnx.load`; each may be missing.
+class DeviceOptions(TypedDict, total=False):
+    """The options of `adcc_onnx.load` that say where a model runs; each may be missing.
+
+    Attributes:
+        device: Name of the device.
+        batch_size: Number of images per run.
+        precision: "auto", "fp32" or "fp16".
+        cuda_graph: Whether to record and replay the runs of full batches on CUDA.
+    """
+
+    device: str
+    batch_size: int | None
+    precision: str
+    cuda_graph: bool
+
+
+class ModelOptions(DeviceOptions, total=False):
+    """The options of `adcc_onnx.load`, with those of the device; each may be missing.
 
     Attributes:
         preprocessing: Preset, path of a card, or `Preprocessing`.
@@ -36,13 +52,9 @@ class ModelOptions(TypedDict, total=False):
         scores: The scores that gradient methods differentiate.
         scores_output: Name of the model's output with the class scores.
         size: Input size (height, width) in pixels.
-        device: Name of the device.
-        batch_size: Number of images per run.
         threads: Number of intra-op threads per run.
         concurrent_runs: Number of runs at the same time.
         custom_ops: Libraries of custom operators.
-        precision: "auto", "fp32" or "fp16".
-        cuda_graph: Whether to record and replay the runs of full batches on CUDA.
         set_inputs: Values of inputs other than the image, by the input's name.
     """
 
@@ -53,13 +65,9 @@ class ModelOptions(TypedDict, total=False):
     scores: str
     scores_output: str | None
     size: tuple[int, int] | None
-    device: str
-    batch_size: int | None
     threads: int
     concurrent_runs: int
     custom_ops: Sequence[str | Path]
-    precision: str
-    cuda_graph: bool
     set_inputs: Mapping[str, ArrayLike] | None
 
 

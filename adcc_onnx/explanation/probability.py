@@ -35,3 +35,27 @@ def probabilities(
         powers = np.exp(wide - wide.max(axis=1, keepdims=True))
         p = powers[chosen] / powers.sum(axis=1)
     return np.where(finite, p, np.nan)
+
+
+def all_probabilities(logits: Float32Array, kind: str) -> NDArray[np.float64]:
+    """Compute the probabilities of all classes in float64.
+
+    Args:
+        logits: The class scores, [N, classes].
+        kind: As for `probabilities`.
+
+    Returns:
+        The probabilities, float64 [N, classes]; NaN where any logit of the image is NaN or
+        infinite.
+
+    Example:
+        >>> all_probabilities(np.zeros((1, 4), np.float32), "logits").tolist()
+        [[0.25, 0.25, 0.25, 0.25]]
+    """
+    from scipy.special import expit, softmax
+
+    wide = logits.astype(np.float64)
+    finite = np.isfinite(wide).all(axis=1, keepdims=True)
+    wide = np.where(finite, wide, 0.0)
+    p = expit(wide) if kind == "sigmoid" else softmax(wide, axis=1)
+    return np.where(finite, p, np.nan)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from adcc_onnx.errors import ImageError, PreprocessingError
 from adcc_onnx.images.class_names import find_class
+from adcc_onnx.images.ilsvrc import synset_class
 from adcc_onnx.images.sources.image_source import Record, Source
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
@@ -232,7 +233,10 @@ def labeled_class(label: int | str | None, model: Model) -> int | None:
     classes = model.classifier.classes
     if isinstance(label, int) and classes == _CLASSES_WITH_BACKGROUND:
         return label + 1 if 0 <= label < classes - 1 else None
-    return None if label is None else find_class(label, model.labels, classes)
+    if label is None:
+        return None
+    found = find_class(label, model.labels, classes)
+    return synset_class(label, classes) if found is None and isinstance(label, str) else found
 
 
 def _sample(position: int, record: Record, ready: bool, model: Model, truth: bool) -> Sample:

@@ -214,7 +214,7 @@ def _compare(
 ) -> list[BaselineCheck]:
     new, old = _by_name(result), _by_name(baseline)
     names = [name for name in new if name not in result.stored_run.controls] or list(new)
-    tested = _corrected(resampling, sum(name in old for name in names))
+    tested = corrected_for(resampling, sum(name in old for name in names))
     found = []
     for name in names:
         difference, lost = (
@@ -241,8 +241,13 @@ def _by_name(result: EvaluationResult) -> Mapping[str, MethodValues]:
     return {method.name: identify_by_name(method, names) for method in methods}
 
 
-def _corrected(resampling: Resampling, tests: int) -> Resampling:
-    """Return settings whose intervals hold together for a number of tests."""
+def corrected_for(resampling: Resampling, tests: int) -> Resampling:
+    """Return settings whose intervals hold together for a number of tests (Bonferroni).
+
+    Args:
+        resampling: The settings of one interval.
+        tests: The number of tests.
+    """
     error = (1.0 - resampling.confidence) / max(1, tests)
     needed = math.ceil(2 * _TAIL_REPLICATES / error)
     return replace(

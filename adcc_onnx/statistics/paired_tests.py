@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,44 @@ def paired_difference(
     found = estimate(np.concatenate([first, second]), differences, resampling)
     interval = None if images < 2 else (float(found.low[0]), float(found.high[0]))
     return PairedDifference(images, float(found.point[0]), interval)
+
+
+def paired_differences(
+    values: Sequence[RealArray], statistics: Sequence[StatisticFunction], resampling: Resampling
+) -> list[PairedDifference]:
+    """Estimate the differences of several scores of two methods, all on the same resampled images.
+
+    Args:
+        values: For each score, the values of the two methods on the same n images, [2, K, n],
+            without NaN.
+        statistics: For each score, the function from means [K, R] to scores [R].
+        resampling: Confidence level, seed and number of replicates.
+
+    Returns:
+        For each score, the second method's minus the first one's, with its BCa interval.
+
+    Example:
+        >>> one = np.array([[[0.5, 0.6, 0.4]], [[0.8, 0.9, 0.7]]])
+        >>> found = paired_differences([one, one], [lambda means: means[0]] * 2, Resampling())
+        >>> [round(difference.value, 6) for difference in found]
+        [0.3, 0.3]
+    """
+    counts = [one.shape[1] for one in values]
+    ends = np.cumsum([2 * count for count in counts])
+    images = values[0].shape[2]
+
+    def differences(all_means: RealArray) -> RealArray:
+        parts = np.split(all_means, ends[:-1])
+        rows = zip(parts, counts, statistics, strict=True)
+        return np.stack([s(part[count:]) - s(part[:count]) for part, count, s in rows])
+
+    joined = np.concatenate([one.reshape(-1, images) for one in values])
+    found = estimate(joined, differences, resampling)
+    limits = zip(found.point.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+    return [
+        PairedDifference(images, value, None if images < 2 else (low, high))
+        for value, low, high in limits
+    ]
 
 
 def pairwise_differences(
