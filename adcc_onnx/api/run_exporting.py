@@ -40,10 +40,10 @@ def export_run(
         runs: The SQLite files of runs, or results of `evaluate`.
         out: The new file (Parquet, model card) or folder (MLflow, FiftyOne). Runs are added to an
             existing MLflow folder.
-        to: "parquet" (the values of every image), "mlflow" (a local store), "fiftyone" (a data set
+        to: "parquet" (the values of every image), "mlflow" (a local store), "fiftyone" (a dataset
             with the maps) or "model-card" (a card of the Hugging Face Hub).
         images: Folder of the images for FiftyOne; the thumbnails of the run if None.
-        force: Whether an existing file or FiftyOne data set is replaced.
+        force: Whether an existing file or FiftyOne dataset is replaced.
         confidence: Confidence level of the intervals, from 0.5 to 0.99.
         seed: Random seed of the bootstrap.
 

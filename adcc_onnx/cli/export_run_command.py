@@ -32,7 +32,7 @@ adcc-onnx export-run run.sqlite --to mlflow -o mlflow/
     help="Folder of the images for FiftyOne.  [default: the thumbnails of the run]",
 )
 @out_option("New file (parquet, model-card) or folder (mlflow, fiftyone).", required=True)
-@force_option("Replace an existing file or FiftyOne data set; a run is never replaced.")
+@force_option("Replace an existing file or FiftyOne dataset; a run is never replaced.")
 def command(runs: tuple[Path, ...], to: str, images: Path | None, out: Path, force: bool) -> None:
     """Write kept runs for Parquet, MLflow and other tools.
 

@@ -48,37 +48,38 @@ from helpers.library_networks import (
 
 LIMIT_SECONDS = 60
 PACKAGES = ("torch", "timm", "transformers", "onnx", "onnxruntime-gpu")
-_INTRODUCTION = """# The default layer of every family
+_INTRODUCTION = """# The default layer of every architecture family
 
-A wrong default layer gives a plausible and false table. This page proves the default layer of one
-small network of every module of timm and of every image classification architecture of
-transformers. Made on {date} with {versions}.
+A wrong default layer gives a plausible but wrong table. This page compares the default layer of one
+small network per timm module, and per image classification architecture of transformers, with the
+layer that the library itself uses. It was made on {date} with {versions}.
 
-Each network has random weights. timm's networks are the smallest of their module, on images of 64
-to 224 pixels, with two blocks if all blocks are equal; transformers' networks have tiny
-configurations, once with eager and once with sdpa attention. Each was exported to ONNX, by the old
-exporter at opset 18, or by the dynamo exporter if the table says so. Then:
+Each network has random weights. For timm, it is the smallest network of the module, with images of
+64 to 224 pixels, and with two blocks if all blocks are equal. For transformers, it has a tiny
+configuration, and each architecture was built twice, with eager and with sdpa attention. Each
+network was exported to ONNX by the older exporter at opset 18, or by the dynamo exporter if the
+table says so. The columns contain:
 
-- The **default layer** is what `adcc-onnx inspect` chooses, as the module path that the exporter
-  recorded, with its shape without the batch.
-- The **library's own tensor** was recorded by hooks in torch, without the ONNX graph: what the
-  library's own pooling module takes or `forward_features` (timm) or the base model (transformers)
-  returns if that is a feature map; what the last attention module takes if it is tokens. The table
-  gives its module path if its values equal those of the default layer (to 1e-3 of the largest
-  one). If none does, the path of the tensor that was looked for stands in parentheses.
-- The **gradient error** is the largest difference between the gradient of the class scores there by
-  `adcc-onnx expose` and by torch autograd, relative to the largest gradient; 1e-4 is allowed. It
-  is 0 where a mean and a linear layer follow: that gradient is the weights themselves.
-- Two images were evaluated with Grad-CAM; the remark says if one failed.
+* **Default layer**: the layer that `adcc-onnx inspect` selects, as the module path that the
+  exporter recorded, and its shape without the batch.
+* **The library's own tensor**: recorded by hooks in torch, without the ONNX graph. For feature
+  maps, it is the input of the library's pooling module, or the output of `forward_features` (timm)
+  or of the base model (transformers). For tokens, it is the input of the last attention module. The
+  table contains the module path if the values equal those of the default layer, to 1e-3 of the
+  largest value. Otherwise, the path of the expected tensor is given in parentheses.
+* **Gradient error**: the largest difference between the gradients of `adcc-onnx expose` and of
+  torch autograd at this layer, relative to the largest gradient. The limit is 1e-4. The error is 0
+  if only a mean and a linear layer follow, because the gradient then consists of the weights.
+* **Remark**: for example that the evaluation of two images with Grad-CAM failed.
 
 A default layer that cannot be found with certainty is called a guess, with the reason. `--layer`
-chooses another.
+selects another layer.
 
-To make the rows again, run in `tests/`: `python -m helpers.library_families rows.jsonl timm`, then
-the same with `transformers` and `dynamo`. A stopped run continues. `python -m
-helpers.library_families rows.jsonl page` prints this page. The slow test
-`tests/graph/classifier/test_library_layers.py` asserts the same for all families; tiny networks of
-twelve kinds are compared at every test run."""
+To compute the table again, run `python -m helpers.library_families rows.jsonl timm` in `tests/`,
+then the same with `transformers` and `dynamo`. An interrupted computation continues.
+`python -m helpers.library_families rows.jsonl page` prints this page. The slow test
+`tests/graph/classifier/test_library_layers.py` checks the same for all families, and the default
+tests compare tiny networks of twelve kinds."""
 DYNAMO = (
     "timm resnet18", "timm vit_tiny_patch16_224", "timm convnext_zepto_rms",
     "timm swin_tiny_patch4_window7_224", "timm mobilenetv3_small_050", "timm beit_base_patch16_224",

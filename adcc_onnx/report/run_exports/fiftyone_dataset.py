@@ -68,7 +68,7 @@ def _write_dataset(result: EvaluationResult, out: Path, images: Path | None) -> 
     if len(samples) < len(result.image_rows):
         warnings.warn(
             f"{len(result.image_rows) - len(samples)} of {len(result.image_rows)} images are left "
-            f"out of the data set of {result.model}: there is no picture of them",
+            f"out of the dataset of {result.model}: there is no picture of them",
             AdccWarning,
             stacklevel=2,
         )

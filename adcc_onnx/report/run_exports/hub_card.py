@@ -63,7 +63,7 @@ def model_card(results: Sequence[EvaluationResult]) -> str:
 
 def _entry(result: EvaluationResult) -> dict[str, Any]:
     config = result.stored_run.config
-    # The Hub requires a name and a type of the data set; only the name of the folder is known.
+    # The Hub requires a name and a type of the dataset; only the name of the folder is known.
     images = safe(str(config.get("images", "images")))
     accuracy = (
         []
