@@ -22,6 +22,7 @@ from adcc_onnx.runtime.telemetry import disable_telemetry
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from adcc_onnx.api.checking import check
     from adcc_onnx.api.comparing import compare_models
     from adcc_onnx.api.demonstration import demo
     from adcc_onnx.api.evaluating import evaluate
@@ -79,6 +80,7 @@ disable_telemetry()
 # The module of each public name, imported when the name is first used: `import adcc_onnx` and
 # `adcc-onnx --help` stay fast.
 _NAMES_BY_MODULE = {
+    "api.checking": ("check",),
     "api.comparing": ("compare_models",),
     "api.demonstration": ("demo",),
     "api.evaluating": ("evaluate",),
@@ -175,6 +177,7 @@ __all__ = [
     "__version__",
     "bake",
     "benchmark",
+    "check",
     "compare_models",
     "demo",
     "doctor",

@@ -1,56 +1,68 @@
-"""Export of Keras applications to ONNX with model cards: `adcc-onnx export keras:NAME`."""
+"""Export of Keras applications to ONNX with model cards: `adcc-onnx export keras:NAME`.
+
+The backend is the one that Keras uses: the environment variable KERAS_BACKEND selects "tensorflow",
+"jax" or "torch".
+"""
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-# Preprocessing of RGB pixels 0..255 by each family's `preprocess_input`.
-_TF = {"scale": 127.5, "mean": [1.0] * 3, "std": [1.0] * 3, "channels": "RGB"}
-_TORCH = {
-    "scale": 255.0,
-    "mean": [0.485, 0.456, 0.406],
-    "std": [0.229, 0.224, 0.225],
-    "channels": "RGB",
-}
-_CAFFE = {"scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": [1.0] * 3, "channels": "BGR"}
-# The model itself contains the preprocessing.
-_INSIDE = {"scale": 1.0, "mean": [0.0] * 3, "std": [1.0] * 3, "channels": "RGB"}
-FAMILIES = (
-    ("ConvNeXt", _INSIDE),
-    ("DenseNet", _TORCH),
-    ("EfficientNet", _INSIDE),
-    ("InceptionResNetV2", _TF),
-    ("InceptionV3", _TF),
-    ("MobileNetV3", _INSIDE),
-    ("MobileNet", _TF),
-    ("NASNet", _TF),
-    ("ResNet50V2", _TF),
-    ("ResNet101V2", _TF),
-    ("ResNet152V2", _TF),
-    ("ResNet", _CAFFE),
-    ("VGG", _CAFFE),
-    ("Xception", _TF),
-)
+from adcc_onnx.errors import OptionError, first_line
+from adcc_onnx.exporting.exported_network import ExportedNetwork
+from adcc_onnx.exporting.recipe_loading import require_name
+from adcc_onnx.exporting.weights_download import downloading
+
 # Output of the last convolutional stage: the target layer in the CAM literature.
 LAYERS = {"VGG16": "block5_conv3", "VGG19": "block5_conv4"}
+_CACHE = "~/.keras/models"
 
 
 def names() -> list[str]:
     """List the names of the available classifiers."""
-    return sorted(
-        name
-        for name in dir(keras.applications)
-        if name[0].isupper() and any(name.startswith(family) for family, _ in FAMILIES)
-    )
+    return sorted(_families())
 
 
-def export(name: str, weights: str, path: Path) -> dict[str, Any]:
-    """Export a classifier and return the content of its model card.
+def preprocessing(name: str) -> dict[str, Any]:
+    """Return the keys of the card that describe the family's own `preprocess_input`.
+
+    Args:
+        name: Name of the classifier, one of `names()`.
+
+    Returns:
+        The keys scale, mean, std and channels.
+
+    Example:
+        >>> preprocessing("MobileNetV2")["scale"]  # doctest: +SKIP
+        127.5
+    """
+    function = _families()[name].preprocess_input
+    # Rows: black, then full red, green and blue.
+    pixels = np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)]).astype(np.float32)
+    found = np.asarray(function(pixels.reshape(4, 1, 1, 3).copy())).reshape(4, 3).astype(np.float64)
+    slopes = (found[1:] - found[0]).T / 255.0  # [channel of the tensor, color]
+    order = np.abs(slopes).argmax(axis=1)
+    # x = (pixel / scale - mean) / std, with the scale that documentation uses.
+    scale = 1.0 / slopes[range(3), order]
+    common = next((s for s in (1.0, 127.5, 255.0) if np.allclose(scale, s, rtol=1e-5)), 255.0)
+    std = np.round(scale / common, 6)
+    return {
+        "scale": common,
+        "mean": np.round(-found[0] * std, 6).tolist(),
+        "std": std.tolist(),
+        "channels": "BGR" if order[0] == 2 else "RGB",
+    }
+
+
+def export(name: str, weights: str, path: Path) -> ExportedNetwork:
+    """Export a classifier.
 
     Args:
         name: Name of the classifier, one of `names()`.
@@ -59,29 +71,55 @@ def export(name: str, weights: str, path: Path) -> dict[str, Any]:
         path: ONNX file to write.
 
     Returns:
-        The keys of the model card.
+        The network and its card.
 
     Raises:
-        ValueError: The Keras file does not exist or holds no weights of this classifier.
+        OptionError: The Keras file does not exist or holds no weights of this classifier.
+        ModelError: The weights cannot be downloaded.
     """
-    build = getattr(keras.applications, name)
-    model = build(weights="imagenet" if weights == "default" else None)
-    if weights not in ("default", "none"):
-        model = _from_file(model, Path(weights), name)
+    require_name("keras", name, names())
+    model = _build(name, weights)
     size = int(model.input_shape[1])
     write(model, path)
-    pixels = next(steps for family, steps in FAMILIES if name.startswith(family))
-    return {
+    card = {
         "size": size,
         "resize": round(size * 256 / 224),
         "interpolation": "bilinear",
-        **pixels,
+        **preprocessing(name),
         "layout": "NHWC",
-        "labels": None,
         "layer": _layer(path, LAYERS.get(name)),
         "scores": "probabilities",
-        "about": {"source": f"keras {keras.__version__}, {name}", "weights": weights},
+        "about": {
+            "source": f"keras {keras.__version__} ({keras.backend.backend()}), {name}",
+            "weights": "none (random)" if weights == "none" else weights,
+        },
     }
+    return ExportedNetwork(card, lambda images: np.asarray(model.predict(images, verbose=0)))
+
+
+def _families() -> dict[str, Any]:
+    """Return the module of each classifier, which holds its `preprocess_input`."""
+    modules = [
+        module
+        for _, module in inspect.getmembers(keras.applications, inspect.ismodule)
+        if hasattr(module, "preprocess_input")
+    ]
+    return {
+        name: module
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if name[0].isupper()
+    }
+
+
+def _build(name: str, weights: str) -> Any:
+    """Build a classifier with its weights."""
+    function: Callable[..., Any] = getattr(_families()[name], name)
+    if weights == "default":
+        with downloading(f"keras:{name}", "the file that the address names", _CACHE):
+            return function(weights="imagenet")
+    model = function(weights=None)
+    return model if weights == "none" else _from_file(model, Path(weights), name)
 
 
 def write(model: Any, path: Path) -> None:
@@ -154,14 +192,13 @@ def _gelu(x: Any) -> Any:
 def _from_file(model: Any, path: Path, name: str) -> Any:
     """Load a complete Keras model, or weights for the given one."""
     if not path.is_file():
-        raise ValueError(f"no weights '{path}' for {name}: give none, default, or a Keras file")
+        raise OptionError(f"no weights '{path}' for {name}: give none, default, or a Keras file")
     try:
         if path.suffix == ".keras":
             return keras.models.load_model(path, compile=False, safe_mode=True)
         model.load_weights(path)
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} holds no weights of {name}: {reason}") from None
+        raise OptionError(f"{path} holds no weights of {name}: {first_line(error)}") from None
     return model
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
+from adcc_onnx.errors import OptionError
+from adcc_onnx.exporting.exported_network import ExportedNetwork
+from adcc_onnx.exporting.recipe_loading import require_name
+from adcc_onnx.exporting.torch_export import load_state, read_state, torch_scores, write_torch
+from adcc_onnx.exporting.weights_download import downloading
 
 
 def _import_torchvision() -> Any:
@@ -25,17 +32,12 @@ def _import_torchvision() -> Any:
 _LIBRARIES: list[Any] = []  # keeps the declared operators registered
 torchvision = _import_torchvision()
 
-# Last convolutional stage: the target layer of these models in the CAM literature.
-LAYERS = {
-    "vgg16": "features.29",
-    "resnet18": "layer4",
-    "resnet50": "layer4",
-    "resnet101": "layer4",
-    "resnext50_32x4d": "layer4",
-    "resnext101_32x8d": "layer4",
-}
+# The target layer of these families in the CAM literature; the default layer serves for the others.
+_LAYERS = ((r"(wide_)?resne(t|xt)\d", "layer4"),)
 # Published scores refer to these weights, even where torchvision has better ones by now.
 PUBLISHED_WEIGHTS = "IMAGENET1K_V1"
+# Heads that only training needs.
+_AUXILIARY = ("aux", "AuxLogits")
 
 
 def names() -> list[str]:
@@ -44,8 +46,8 @@ def names() -> list[str]:
     return [str(name) for name in models.list_models(module=models)]
 
 
-def export(name: str, weights: str, path: Path) -> dict[str, Any]:
-    """Export a classifier and return the content of its model card.
+def export(name: str, weights: str, path: Path) -> ExportedNetwork:
+    """Export a classifier.
 
     Args:
         name: Name of the classifier, one of `names()`.
@@ -54,26 +56,57 @@ def export(name: str, weights: str, path: Path) -> dict[str, Any]:
         path: ONNX file to write.
 
     Returns:
-        The keys of the model card.
+        The network and its card.
 
     Raises:
-        ValueError: There are no such weights, or the state dict belongs to another model.
+        OptionError: There are no such weights, or the state dict belongs to another model.
+        ModelError: The weights cannot be downloaded.
     """
+    require_name("torchvision", name, names())
     known = torchvision.models.get_model_weights(name)
     chosen = _choose_weights(name, weights, known)
-    model = torchvision.models.get_model(name, weights=None, **_options(name, known, chosen))
+    network = torchvision.models.get_model(name, weights=None, **_options(name, known, chosen))
     if isinstance(chosen, Path):
-        _load(model, torch.load(chosen, map_location="cpu", weights_only=True), str(chosen))
+        load_state(network, read_state(chosen), str(chosen), _AUXILIARY)
     elif chosen is not None:
-        _load(model, chosen.get_state_dict(progress=True, check_hash=True), chosen.name)
-    described = (
-        chosen if chosen is not None and not isinstance(chosen, Path) else known[PUBLISHED_WEIGHTS]
-    )
+        load_state(network, _downloaded(name, chosen), chosen.name, _AUXILIARY)
+    described = chosen if isinstance(chosen, known) else _published(known)
     transforms = described.transforms()
-    size = transforms.crop_size[0]
-    _write(model.eval(), size, path)
+    network.eval()
+    write_torch(network, (transforms.crop_size[0],) * 2, path)
+    source = f"torchvision {torchvision.__version__}, {name}"
+    card = {
+        **_preprocessing(transforms),
+        "labels": list(described.meta["categories"]),
+        "layer": layer(name, network),
+        "scores": "logits",
+        "about": {"source": source, "weights": _weights_name(chosen)},
+    }
+    preprocess = lambda image: transforms(image).numpy()  # noqa: E731
+    return ExportedNetwork(card, torch_scores(network), preprocess)
+
+
+def layer(name: str, network: Any) -> str | None:
+    """Return the module path of the target layer in the CAM literature.
+
+    Args:
+        name: Name of the classifier.
+        network: The classifier.
+
+    Returns:
+        The path; None if the default layer of adcc-onnx is the one of the literature.
+    """
+    if name.startswith(("alexnet", "vgg")):
+        # The last convolution with its activation, before the last max pooling.
+        last = [i for i, module in enumerate(network.features) if isinstance(module, nn.ReLU)][-1]
+        return f"features.{last}"
+    return next((path for family, path in _LAYERS if re.match(family, name)), None)
+
+
+def _preprocessing(transforms: Any) -> dict[str, Any]:
+    """Read the keys of the card from torchvision's transforms of the weights."""
     return {
-        "size": size,
+        "size": transforms.crop_size[0],
         "resize": transforms.resize_size[0],
         "interpolation": str(transforms.interpolation.value),
         "scale": 255.0,
@@ -81,14 +114,11 @@ def export(name: str, weights: str, path: Path) -> dict[str, Any]:
         "std": [float(value) for value in transforms.std],
         "channels": "RGB",
         "layout": "NCHW",
-        "labels": list(described.meta["categories"]),
-        "layer": LAYERS.get(name),
-        "scores": "logits",
-        "about": {
-            "source": f"torchvision {torchvision.__version__}, {name}",
-            "weights": _weights_name(chosen),
-        },
     }
+
+
+def _published(known: Any) -> Any:
+    return known.__members__.get(PUBLISHED_WEIGHTS, known.DEFAULT)
 
 
 def _choose_weights(name: str, weights: str, known: Any) -> Any:
@@ -96,53 +126,28 @@ def _choose_weights(name: str, weights: str, known: Any) -> Any:
     if weights == "none":
         return None
     if weights == "default":
-        return known.__members__.get(PUBLISHED_WEIGHTS, known.DEFAULT)
+        return _published(known)
     if weights in known.__members__:
         return known[weights]
     if Path(weights).is_file():
         return Path(weights)
-    names = ", ".join(known.__members__)
-    raise ValueError(f"no weights '{weights}' for {name}: give none, default, {names}, or a file")
+    members = ", ".join(known.__members__)
+    raise OptionError(
+        f"no weights '{weights}' for {name}: give none, default, {members}, or a file"
+    )
+
+
+def _downloaded(name: str, chosen: Any) -> Any:
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    with downloading(f"torchvision:{name}", chosen.url, str(folder)):
+        return chosen.get_state_dict(progress=True, check_hash=True)
 
 
 def _options(name: str, known: Any, chosen: Any) -> dict[str, Any]:
     """Return constructor options: no auxiliary heads, which only training needs."""
-    options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
-        options = {"aux_logits": False, "init_weights": chosen is None}
-        options |= {"transform_input": False}
-    return options
-
-
-def _load(model: torch.nn.Module, state: Any, source: str) -> None:
-    own = model.state_dict()
-    # The model has no auxiliary heads, so their weights are dropped.
-    kept = {key: value for key, value in state.items() if not key.startswith(("aux", "AuxLogits"))}
-    missing = sorted(own.keys() - kept.keys())
-    if missing:
-        raise ValueError(f"{source} is not a state dict of this model: it lacks '{missing[0]}'")
-    try:
-        model.load_state_dict(kept, strict=True)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise ValueError(f"{source} is not a state dict of this model: {first}") from error
-
-
-def _write(model: torch.nn.Module, size: int, path: Path) -> None:
-    image = torch.zeros(2, 3, size, size)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model,
-            (image,),
-            dynamo=True,
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
-            verbose=False,
-        )
-    assert program is not None
-    program.save(path, external_data=False)
+        return {"aux_logits": False, "init_weights": chosen is None, "transform_input": False}
+    return {}
 
 
 def _weights_name(chosen: Any) -> str:

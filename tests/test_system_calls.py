@@ -28,6 +28,7 @@ SQLITE = ("", "-journal", "-wal", "-shm", "-lock")
 # variant in parentheses.
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "inspect": (("inspect", MODEL), ()),
+    "check": (("check", MODEL, "--images", "drawings:12", "--device", "cpu"), ()),
     "evaluate": (
         ("evaluate", MODEL, "--images", "drawings:3", *GRADCAM, "-o", "new.sqlite"),
         tuple(f"new.sqlite{end}" for end in SQLITE),

@@ -12,25 +12,29 @@ from adcc_onnx.cli.shared_options import out_option
 
 _EXAMPLE = """
 adcc-onnx export torchvision:resnet50 -o resnet50.onnx
+adcc-onnx export timm:vit_tiny_patch16_224 --weights vit.safetensors
+adcc-onnx export keras:MobileNetV2 --weights none
 """
 
 
 @new_command("export", _EXAMPLE)
-@click.argument("network", metavar="torchvision:NAME|keras:NAME")
+@click.argument("network", metavar="FRAMEWORK:NAME")
 @option(
     "--weights",
     heading="Model",
     default="default",
-    metavar="default|none|NAME|FILE",
+    metavar="default|none|NAME|PATH",
     help="Weights: the framework's default download, none (random), a name of the framework, or a "
-    "file.",
+    "file or folder.",
 )
 @out_option("ONNX file for the network.  [default: NAME.onnx]")
 def command(network: str, weights: str, out: Path | None) -> None:
-    """Export a network of torchvision or Keras to ONNX.
+    """Export a network of a training framework to ONNX.
 
-    The framework must be installed. The card with the preprocessing and the class names is written
-    next to the model.
+    FRAMEWORK is torchvision, timm, transformers, keras, flax, paddle, sklearn or onnx (a ready file
+    with test data), and must be installed. The card with the preprocessing and the class names are
+    written next to the model. The scores of a random batch are compared with the framework's, and
+    nothing is written if they differ.
     """
     from adcc_onnx.exporting import export
 

@@ -120,6 +120,30 @@ scores_output_option = option(
     metavar="NAME",
     help="Model output with the class scores.  [default: found automatically]",
 )
+preprocess_option = option(
+    "--preprocess",
+    "preprocessing",
+    heading="Model",
+    shell_complete=complete_words("torch", "tf", "caffe", "unit", "raw", files=True),
+    metavar="torch|tf|caffe|unit|raw|CARD.toml",
+    help="Preset or card of the preprocessing; raw is RGB 0..255, the default of models that "
+    "take uint8 pixels.  [default: the card next to the model]",
+)
+device_option = option(
+    "--device",
+    heading="Device",
+    shell_complete=complete_words("auto", "cpu", "cuda", "tensorrt", "openvino"),
+    default="auto",
+    metavar="NAME",
+    help="Device: auto, cpu, cuda, cuda:1, tensorrt, openvino, ...",
+)
+labels_option = option(
+    "--labels",
+    heading="Images",
+    type=FILE,
+    metavar="FILE",
+    help="File of image labels; see docs/reference/sources.md.",
+)
 size_option = option(
     "--size",
     heading="Model",
@@ -146,6 +170,25 @@ set_option = option(
     help="Value of an input other than the image, for all images: a number, true, false, a list "
     "such as 1,2.5, or an array file; repeat it for several inputs.",
 )
+
+
+def images_option(default: str | None = None, required: bool = True) -> _Decorator:
+    """Make the option `--images`.
+
+    Args:
+        default: The images if the option is not given.
+        required: Whether the option is required without a default.
+    """
+    return option(
+        "--images",
+        heading="Images",
+        shell_complete=complete_files,
+        # Click takes an explicit default of None for a value.
+        **({"required": required} if default is None else {"default": default}),
+        metavar="SOURCE",
+        help="Folder, image, list or table of paths and labels, .npz, .tar, .parquet, shards "
+        "such as {00..49}.tar, or drawings:COUNT@SEED.",
+    )
 
 
 def force_option(text: str) -> _Decorator:
@@ -224,14 +267,7 @@ def target_option(labels: bool = True, aliases: Sequence[str] = ()) -> _Decorato
 
 
 _DEVICE_OPTIONS = [
-    option(
-        "--device",
-        heading="Device",
-        shell_complete=complete_words("auto", "cpu", "cuda", "tensorrt", "openvino"),
-        default="auto",
-        metavar="NAME",
-        help="Device: auto, cpu, cuda, cuda:1, tensorrt, openvino, ...",
-    ),
+    device_option,
     option(
         "--precision",
         heading="Device",
@@ -257,15 +293,7 @@ _DEVICE_OPTIONS = [
 _MODEL_OPTIONS = [
     layer_option,
     fuse_option,
-    option(
-        "--preprocess",
-        "preprocessing",
-        heading="Model",
-        shell_complete=complete_words("torch", "tf", "caffe", "unit", "raw", files=True),
-        metavar="torch|tf|caffe|unit|raw|CARD.toml",
-        help="Preset or card of the preprocessing; raw is RGB 0..255, the default of models that "
-        "take uint8 pixels.  [default: the card next to the model]",
-    ),
+    preprocess_option,
     option(
         "--decode",
         heading="Model",
@@ -320,23 +348,8 @@ def source_options(
         truth: Whether the images may have ground truth.
     """
     options = [
-        option(
-            "--images",
-            heading="Images",
-            shell_complete=complete_files,
-            # Click takes an explicit default of None for a value.
-            **({"required": required} if default is None else {"default": default}),
-            metavar="SOURCE",
-            help="Folder, image, list or table of paths and labels, .npz, .tar, .parquet, shards "
-            "such as {00..49}.tar, or drawings:COUNT@SEED.",
-        ),
-        option(
-            "--labels",
-            heading="Images",
-            type=FILE,
-            metavar="FILE",
-            help="File of image labels; see docs/reference/sources.md.",
-        ),
+        images_option(default, required),
+        labels_option,
         *([_TRUTH] if truth else []),
         option(
             "--limit",

@@ -113,29 +113,6 @@ def test_keras_against_gradient_tape(name: str, keras: Any, tmp_path: Path) -> N
     raise AssertionError("the default layer has no counterpart in the network")
 
 
-def test_the_keras_recipe_writes_a_model_and_its_card(keras: Any, tmp_path: Path) -> None:
-    recipe = load_recipe("keras")
-    assert {"MobileNetV2", "ResNet50V2", "VGG16", "ConvNeXtTiny"} <= set(recipe.names())
-    facts = recipe.export("MobileNet", "none", tmp_path / "net.onnx")
-    assert (facts["size"], facts["layout"], facts["scores"]) == (224, "NHWC", "probabilities")
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3)).astype(np.float32)
-    ours = (pixels / facts["scale"] - facts["mean"]) / facts["std"]
-    theirs = keras.applications.mobilenet.preprocess_input(pixels.copy())
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["VGG16", "DenseNet121", "ResNet50V2", "Xception", "ConvNeXtTiny"])
-def test_keras_preprocessing_equals_that_of_the_family(name: str, keras: Any) -> None:
-    recipe = load_recipe("keras")
-    steps = next(steps for family, steps in recipe.FAMILIES if name.startswith(family))
-    module = {"VGG16": "vgg16", "DenseNet121": "densenet", "ResNet50V2": "resnet_v2"}
-    own = getattr(keras.applications, module.get(name, name.removesuffix("Tiny").lower()))
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3)).astype(np.float32)
-    ordered = pixels if steps["channels"] == "RGB" else pixels[..., ::-1]
-    ours = (ordered / steps["scale"] - steps["mean"]) / steps["std"]
-    np.testing.assert_allclose(ours, own.preprocess_input(pixels.copy()), atol=1e-4)
-
-
 @pytest.fixture(scope="module")
 def jax_network() -> Any:
     """A Flax network in three parts: __call__ = head(after_relu(stem(x)) ** 3)."""
