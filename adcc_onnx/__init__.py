@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from adcc_onnx.api.checking import check
     from adcc_onnx.api.comparing import compare_models
+    from adcc_onnx.api.costs import estimate_cost
     from adcc_onnx.api.demonstration import demo
     from adcc_onnx.api.evaluating import evaluate
     from adcc_onnx.api.explaining import SavedExplanations, explain, save_explanations
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         StoreError,
         UnknownLayerError,
     )
+    from adcc_onnx.evaluation.evaluation_cost import EvaluationCost
     from adcc_onnx.explanation.explanations import Explanation, Explanations
     from adcc_onnx.exporting import export
     from adcc_onnx.images.preprocessing import Preprocessing
@@ -82,6 +84,7 @@ disable_telemetry()
 _NAMES_BY_MODULE = {
     "api.checking": ("check",),
     "api.comparing": ("compare_models",),
+    "api.costs": ("estimate_cost",),
     "api.demonstration": ("demo",),
     "api.evaluating": ("evaluate",),
     "api.explaining": ("SavedExplanations", "explain", "save_explanations"),
@@ -122,6 +125,7 @@ _NAMES_BY_MODULE = {
         "StoreError",
         "UnknownLayerError",
     ),
+    "evaluation.evaluation_cost": ("EvaluationCost",),
     "explanation.explanations": ("Explanation", "Explanations"),
     "exporting": ("export",),
     "images.preprocessing": ("Preprocessing",),
@@ -140,6 +144,7 @@ __all__ = [
     "ClusterError",
     "ControlFlowError",
     "DeviceError",
+    "EvaluationCost",
     "EvaluationResult",
     "Explanation",
     "Explanations",
@@ -181,6 +186,7 @@ __all__ = [
     "compare_models",
     "demo",
     "doctor",
+    "estimate_cost",
     "evaluate",
     "explain",
     "export",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Unpack
 
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
+from adcc_onnx.api.costs import tuned_models, within_budget, worth_tuning
 from adcc_onnx.api.models import ModelLike, as_model
 from adcc_onnx.api.notebook_progress import in_notebook, notebook_bar
 from adcc_onnx.cams.method import Method
@@ -32,9 +33,6 @@ from adcc_onnx.images.sources.image_source import Label, Source
 from adcc_onnx.metrics.metric import Metric
 from adcc_onnx.model import Model
 from adcc_onnx.results.evaluation_result import EvaluationResult
-
-# From this number of images on, the seconds that autotuning takes are regained.
-_IMAGES_WORTH_TUNING = 200
 
 
 @checked_arguments
@@ -63,6 +61,7 @@ def evaluate(
     resume: bool = False,
     cluster: str | None = None,
     autotune: bool | None = None,
+    budget: str | float | None = None,
     progress: Callable[[int], None] | None = None,
     notify: Notify = quiet,
     **load_options: Unpack[ModelOptions],
@@ -102,6 +101,9 @@ def evaluate(
             this machine; the model and the images must be given by their paths.
         autotune: Whether to search for the fastest run settings first. None searches for a model
             that is not loaded and has no `batch_size`, for 200 and more images.
+        budget: The time that the evaluation may take, such as "30m" or a number of seconds.
+            Methods and metrics with many passes get fewer of them, and then fewer images are
+            taken, as far as needed; `notify` receives what was chosen.
         progress: Function that is called with the number of images just finished. None shows a
             progress bar in a notebook, and nothing elsewhere.
         notify: Function that receives messages about the device and the run settings.
@@ -129,7 +131,8 @@ def evaluate(
     bar = _bar(progress)
     (result,) = evaluate_models(
         [model], source, plan, load_options,
-        out=out, resume=resume, cluster=cluster, autotune=autotune, bar=bar, notify=notify,
+        out=out, resume=resume, cluster=cluster, autotune=autotune, budget=budget, bar=bar,
+        notify=notify,
     )  # fmt: skip
     return result
 
@@ -144,6 +147,7 @@ def evaluate_models(
     resume: bool = False,
     cluster: str | None = None,
     autotune: bool | None = None,
+    budget: str | float | None = None,
     bar: ProgressBar = no_bar,
     notify: Notify = quiet,
     graceful: Graceful = never_stopped,
@@ -159,6 +163,7 @@ def evaluate_models(
         resume: Whether to continue the runs in `out`.
         cluster: The address of a Ray cluster.
         autotune: Whether to search for the fastest run settings first.
+        budget: The time for all models together.
         bar: Opens the progress bar of a model.
         notify: Receives messages.
         graceful: Opens the part of the work that can be stopped without loss.
@@ -168,6 +173,11 @@ def evaluate_models(
     """
     if resume and out is None:
         raise OptionError("resume needs the file of the run to continue: give out")
+    if budget is not None and (resume or cluster is not None):
+        raise OptionError(
+            "a budget is planned for one new run on this machine: to resume or to use a cluster, "
+            "give the methods and the number of images (limit) that the budget chose"
+        )
     opened, planned = source.open(plan.seed), plan.plan()
     if cluster is None:
         loaded = [as_model(model, load_options, notify) for model in models]
@@ -176,8 +186,11 @@ def evaluate_models(
         idle: ModelOptions = {**load_options, "cuda_graph": False, "device": "cpu"}
         loaded = [as_model(_path(model, source), idle) for model in models]
     if autotune is None:
-        fixed = load_options.get("batch_size") or any(isinstance(one, Model) for one in models)
-        autotune = not fixed and len(opened) >= _IMAGES_WORTH_TUNING
+        autotune = worth_tuning(models, load_options, len(opened))
+    if budget is not None:
+        loaded = tuned_models(loaded, planned, notify) if autotune else loaded
+        opened, planned = within_budget(loaded, opened, planned, budget, notify)
+        autotune = False
     with ExitStack() as stack:
         placed: Placed = in_this_process
         if cluster is not None:

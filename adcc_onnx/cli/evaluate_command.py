@@ -37,6 +37,19 @@ adcc-onnx evaluate net.onnx --images photos/ --method gradcam --metric adcc
 )
 @out_option("SQLite file that keeps the run.  [default: a file in the cache folder]")
 @option("--resume", heading="Output", is_flag=True, help="Continue the run in the --out file.")
+@option(
+    "--budget",
+    heading="Cost",
+    metavar="TIME",
+    help="Time that the evaluation may take, such as 30m: methods with many passes get fewer of "
+    "them, and then fewer images are taken.",
+)
+@option(
+    "--dry-run",
+    heading="Cost",
+    is_flag=True,
+    help="Print passes, expected time, memory and cheaper options, and evaluate nothing.",
+)
 @option("--strict", heading="Output", is_flag=True, help="Exit with status 1 if any image failed.")
 def command(
     models: tuple[str, ...],
@@ -46,6 +59,8 @@ def command(
     cluster: str | None,
     out: Path | None,
     resume: bool,
+    budget: str | None,
+    dry_run: bool,
     strict: bool,
 ) -> None:
     """Score methods on images and print the ranked table.
@@ -54,6 +69,9 @@ def command(
     methods by ADCC with confidence intervals. An interrupted run can be continued by --resume, and
     `adcc-onnx report` prints it in other formats. The exit status is 1 if no image was scored.
     """
+    if dry_run:
+        _show_costs(models, source, plan, model_options, budget)
+        return
     from adcc_onnx.api.evaluating import evaluate_models
     from adcc_onnx.api.reports import render_report
     from adcc_onnx.runtime.cache_folder import new_cached_run
@@ -64,8 +82,8 @@ def command(
     with resume_hint(kept, named=out is not None):
         results = evaluate_models(
             models, source, plan, model_options,
-            out=kept, resume=resume, cluster=cluster, bar=progress_bar, notify=notice,
-            graceful=graceful,
+            out=kept, resume=resume, cluster=cluster, budget=budget, bar=progress_bar,
+            notify=notice, graceful=graceful,
         )  # fmt: skip
     try:
         show(render_report(results, **vars(terminal_display())))
@@ -78,3 +96,18 @@ def command(
     failures = sum(len(result.failures) for result in results)
     if strict and failures:
         stop(f"{failures} failures, and --strict allows none: report --failures lists them", 1)
+
+
+def _show_costs(
+    models: tuple[str, ...],
+    source: SourceOptions,
+    plan: PlanOptions,
+    model_options: ModelOptions,
+    budget: str | None,
+) -> None:
+    """Print what an evaluation would take, and what a budget would choose."""
+    from adcc_onnx.api.costs import estimated_models
+    from adcc_onnx.report.cost_report import costs_to_text
+
+    costs = estimated_models(models, source, plan, model_options, budget, notice)
+    show(costs_to_text(costs, terminal_display()))

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from adcc_onnx.cli.message_settings import MESSAGES, columns_of, json_line
-from adcc_onnx.evaluation.run_tracker import RunTracker, Snapshot, duration_text
+from adcc_onnx.evaluation.durations import duration_text
+from adcc_onnx.evaluation.run_tracker import RunTracker, Snapshot
 
 _REDRAW_SECONDS = 0.25  # on a terminal
 _LINE_SECONDS = 30.0  # elsewhere, such as in a log file

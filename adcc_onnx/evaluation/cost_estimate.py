@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.cams.method_registry import get_method
+from adcc_onnx.errors import OptionError
+from adcc_onnx.evaluation.durations import duration_text
 from adcc_onnx.evaluation.plan import Plan
-from adcc_onnx.evaluation.run_tracker import Expected, duration_text
+from adcc_onnx.evaluation.run_tracker import Expected
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.map_sources import MapSource
 from adcc_onnx.explanation.metric_context import BatchMetricContext
@@ -132,8 +134,8 @@ def long_run_notice(found: Estimate, images: int) -> str | None:
     limit = max(1, int(LONG_RUN_SECONDS / expected.unit_seconds))
     kind = "method" if most in found.methods else "metric"
     passes = (found.methods if most in found.methods else found.metrics)[most].total()
-    cheaper = _cheaper(most, kind, passes)
-    options = f"--{kind} '{cheaper}' or --limit {limit}" if cheaper else f"--limit {limit}"
+    cheaper = cheaper_option(most, kind, passes)
+    options = f"--{kind} '{cheaper.text}' or --limit {limit}" if cheaper else f"--limit {limit}"
     return (
         f"this run will take about {duration_text(seconds)} for {images} images; {most} takes "
         f"{100 * shares[most] / expected.unit_seconds:.0f} % of it ({passes} passes per image). "
@@ -332,14 +334,43 @@ def _metric_passes(
     return found
 
 
-def _cheaper(text: str, kind: str, passes: int) -> str | None:
-    """Return a method or metric with about a fourth of the passes; None if it has no option."""
-    instance: Any = get_method(text) if kind == "method" else get_metric(text)
+@dataclass(frozen=True)
+class FewerPasses:
+    """A variant of a method or metric with fewer passes.
+
+    Attributes:
+        text: The name with its options.
+        fraction: The part of the passes that it takes.
+    """
+
+    text: str
+    fraction: float
+
+
+def cheaper_option(text: str, kind: str, passes: int) -> FewerPasses | None:
+    """Return a variant of a method or metric with about a fourth of the passes.
+
+    Args:
+        text: The method or metric with its options.
+        kind: "method" or "metric".
+        passes: The number of its passes per image.
+
+    Returns:
+        The variant; None if no option limits the passes.
+
+    Example:
+        >>> cheaper_option("rise", "method", 8000)
+        FewerPasses(text='rise(masks=1000)', fraction=0.25)
+    """
+    try:
+        instance: Any = get_method(text) if kind == "method" else get_metric(text)
+    except OptionError:
+        return None  # an instance that was given in Python, or a folder of maps
     option, value = _first_option(instance)
-    if not option:
+    fewer = (value or passes // 2) // _FEWER
+    if not option or fewer < 1:
         return None
-    fewer = max(1, (value or passes // 2) // _FEWER)
-    return call_text(replace(instance, **{option: fewer}))
+    return FewerPasses(call_text(replace(instance, **{option: fewer})), 1.0 / _FEWER)
 
 
 def _first_option(instance: Any) -> tuple[str, int]:

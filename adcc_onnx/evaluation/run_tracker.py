@@ -213,25 +213,5 @@ class RunTracker:
         return elapsed * left / spent if spent else None
 
 
-def duration_text(seconds: float) -> str:
-    """Return a duration in its two largest units.
-
-    Args:
-        seconds: The duration.
-
-    Example:
-        >>> duration_text(8), duration_text(130), duration_text(7900)
-        ('8 s', '2 min 10 s', '2 h 11 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
-
-
 def _equal_cost(kind: Pass) -> float:
     return 1.0

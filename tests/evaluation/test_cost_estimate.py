@@ -12,7 +12,7 @@ from adcc_onnx.drawings import classifier_path
 from adcc_onnx.evaluation.cost_estimate import Estimate, estimate, long_run_notice
 from adcc_onnx.evaluation.pipeline import evaluate_into
 from adcc_onnx.evaluation.plan import make_plan
-from adcc_onnx.evaluation.run_tracker import RunTracker, duration_text
+from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.passes import Pass
@@ -78,9 +78,3 @@ def test_what_a_long_run_says() -> None:
     assert "Faster: --metric 'insertion(steps=56)' or --limit 6" in str(
         long_run_notice(Estimate(shared, methods, curves, seconds), 500)
     )
-
-
-def test_durations() -> None:
-    assert [duration_text(s) for s in (0.4, 59.6, 3599, 3600, 90000)] == [
-        "0 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "1 d 1 h",
-    ]  # fmt: skip
