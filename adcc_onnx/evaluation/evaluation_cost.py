@@ -148,7 +148,7 @@ def _cheaper_options(parts: tuple[CostPart, ...], images: int) -> Iterator[Cheap
         option = cheaper_option(part.name, part.kind, part.passes)
         if option is not None:
             saved = part.seconds * (1.0 - option.fraction)
-            effect = _EFFECTS.get(part.name.partition("(")[0], _UNKNOWN_EFFECT)
+            effect = _EFFECTS.get(part.name, _UNKNOWN_EFFECT)
             yield CheaperOption(f"--{part.kind} '{option.text}'", images * (whole - saved), effect)
     fewer = images // 4
     if fewer >= _FEWEST_IMAGES:

@@ -83,16 +83,16 @@ def test_a_budget_cannot_be_resumed() -> None:
 
 def test_the_estimate_counts_the_passes_of_the_run() -> None:
     found = adcc.estimate_cost(
-        classifier_path(), "drawings:40", ["gradcam", "rise(masks=10)"],
+        classifier_path(), "drawings:40", ["gradcam", "rise(masks=200)"],
         ["adcc", "deletion(steps=5)"], controls=False, device="cpu",
     )  # fmt: skip
     passes = {part.name: part.passes for part in found.parts}
-    # ADCC repeats the method on the explanation map: its own run and 10 masks once more.
-    assert passes == {SHARED: 1, "gradcam": 1, "rise(masks=10)": 21, "deletion(steps=5)": 12}
-    assert found.images == 40 and found.passes == 35
+    # ADCC repeats the method on the explanation map: its own run and 200 masks once more.
+    assert passes == {SHARED: 1, "gradcam": 1, "rise(masks=200)": 401, "deletion(steps=5)": 12}
+    assert found.images == 40 and found.passes == 415
     options = [one.option for one in found.cheaper]
     assert "--limit 10 --sample random" in options
-    assert any(option.startswith("--method 'rise(masks=2") for option in options)
+    assert "--method 'rise(masks=50)'" in options
     assert all(one.seconds < found.seconds for one in found.cheaper)
 
 
