@@ -169,13 +169,15 @@ def _stacked_pages(image: Image.Image, pages: int, name: str) -> BandImage:
     """Stack the pages of a TIFF, one band each."""
     if image.width * image.height * pages > MAX_PIXELS:
         raise ImageError(f"{name}: {pages} pages are more than {MAX_PIXELS:,} pixels")
-    planes = []
+    first = np.asarray(image)
+    stacked = np.empty((*first.shape, pages), first.dtype)
     for page in range(pages):
         image.seek(page)
-        planes.append(np.asarray(image))
-    if len({(plane.shape, plane.dtype) for plane in planes}) > 1 or planes[0].ndim != 2:
-        raise ImageError(f"{name}: the pages have different sizes or types")
-    return np.stack(planes, axis=2)
+        plane = np.asarray(image)
+        if (plane.shape, plane.dtype) != (first.shape, first.dtype) or plane.ndim != 2:
+            raise ImageError(f"{name}: the pages have different sizes or types")
+        stacked[:, :, page] = plane
+    return stacked
 
 
 def _describe(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:

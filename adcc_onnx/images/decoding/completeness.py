@@ -10,6 +10,8 @@ from adcc_onnx.errors import ImageError
 # A progressive JPEG has about ten scans. Each costs a pass over the whole image, however few bytes
 # it has, so decoding a small file with thousands of scans would take hours.
 _MAX_SCANS = 100
+# The coefficients of a JPEG with several scans are kept in memory, 6 bytes per pixel or more.
+_MAX_PROGRESSIVE_PIXELS = 120_000_000
 # Upper bound on the pixels per byte: 8 codes of one bit, each for a block of 8 x 8 pixels, and
 # at most every second block absent by subsampling. Decoders fill missing data with gray.
 _MAX_PIXELS_PER_BYTE = 8 * 64 * 2
@@ -33,7 +35,8 @@ def check_complete(data: bytes, kind: str | None, pixels: int, name: str) -> Non
         name: Name of the image, for error messages.
 
     Raises:
-        ImageError: The image is truncated, has a wrong checksum or has too many scans.
+        ImageError: The image is truncated, has a wrong checksum, has too many scans, or is a very
+            large JPEG with several scans.
     """
     if kind in ("JPEG", "MPO"):
         _check_scans(data, pixels, name)
@@ -62,6 +65,11 @@ def _check_scans(data: bytes, pixels: int, name: str) -> None:
     """Check the length, the number of scans and the end marker of a JPEG."""
     if pixels > _MAX_PIXELS_PER_BYTE * len(data):
         raise ImageError(f"{name}: truncated ({len(data):,} bytes for {pixels:,} pixels)")
+    if pixels > _MAX_PROGRESSIVE_PIXELS and _count_scans(data, name) > 1:
+        raise ImageError(
+            f"{name}: {pixels:,} pixels are more than {_MAX_PROGRESSIVE_PIXELS:,}, the limit of "
+            "progressive JPEG images"
+        )
     # Counting by markers is slow and rarely needed.
     few = data.count(bytes((0xFF, _SCAN))) <= _MAX_SCANS
     if few and data.endswith(bytes((0xFF, _END))):

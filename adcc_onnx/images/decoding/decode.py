@@ -8,14 +8,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from adcc_onnx.errors import ImageError, first_line
 from adcc_onnx.images.decoding.completeness import check_complete, check_ppm_header
 from adcc_onnx.images.decoding.file_bytes import read_bytes
 from adcc_onnx.images.decoding.heif import HEIF_FORMATS, is_heif, register_heif
 from adcc_onnx.images.decoding.jpeg_draft import MaxDownscale, draft_jpeg
+from adcc_onnx.images.decoding.upright_rgb import upright_rgb
 from adcc_onnx.images.pixel_arrays import RGBImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
@@ -25,13 +25,10 @@ HEIF_SUFFIXES = (".heic", ".heif", ".avif")
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Checked from the header before anything is decoded: 9 times a 20-megapixel photo.
 MAX_PIXELS = 180_000_000
-# WebP's decoder needs twice the memory per pixel of the others.
-_MAX_WEBP_PIXELS = MAX_PIXELS // 2
+# Decoders that need more than 9 bytes per pixel have lower limits; docs/reference/sources.md lists them.
+_MAX_PIXELS_OF = {"WEBP": 90_000_000, "HEIF": 120_000_000, "AVIF": 120_000_000}
 # A large image must have a file in proportion, so that a small file cannot demand much memory.
 _ALWAYS_ALLOWED_PIXELS, _MAX_PIXELS_PER_BYTE = 2**25, 400
-# Pillow gives 16-bit PPM files the mode "I", scaled to 16 bits.
-_GRAY_16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-_16_TO_8_BITS = np.round(np.arange(2**16) / 257).astype(np.uint8)
 
 
 def read_image(path: Path, name: str = "") -> RGBImage:
@@ -95,7 +92,7 @@ def pixels_of(image: Image.Image, name: str) -> RGBImage:
     try:
         image.load()
         _check_depth(image, name)
-        return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+        return upright_rgb(image)
     except ImageError:
         raise
     except Exception as error:  # a lazily opened file may be damaged in any way
@@ -120,8 +117,7 @@ def decode_downscaled(data: bytes, name: str, max_downscale: MaxDownscale) -> tu
         factor = draft_jpeg(image, max_downscale)
         image.load()
         _check_depth(image, name)
-        ImageOps.exif_transpose(image, in_place=True)
-        return np.asarray(_to_rgb(image)), factor
+        return upright_rgb(image), factor
 
 
 @contextmanager
@@ -169,9 +165,12 @@ def open_encoded(
 
 
 def _check_size(image: Image.Image, name: str) -> None:
-    largest = _MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS
+    largest = _MAX_PIXELS_OF.get(image.format or "", MAX_PIXELS)
     if image.width * image.height > largest:
-        raise ImageError(f"{name}: {image.width} x {image.height} are more than {largest:,} pixels")
+        of_format = f", the limit of {image.format} images" if largest < MAX_PIXELS else ""
+        raise ImageError(
+            f"{name}: {image.width} x {image.height} are more than {largest:,} pixels{of_format}"
+        )
 
 
 def _check_proportion(pixels: int, size: int, name: str) -> None:
@@ -184,10 +183,3 @@ def _check_proportion(pixels: int, size: int, name: str) -> None:
 def _check_depth(image: Image.Image, name: str) -> None:
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
         raise ImageError(f"{name}: 32-bit pixels have no defined white level")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _GRAY_16_BIT_MODES:
-        # Pillow clips 16-bit values to 255 instead of scaling them.
-        image = Image.fromarray(_16_TO_8_BITS[np.asarray(image)])
-    return image if image.mode == "RGB" else image.convert("RGB")
