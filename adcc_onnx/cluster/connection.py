@@ -33,12 +33,7 @@ _CONNECT_SECONDS = 5.0  # seconds until a machine counts as unreachable
 _SETTINGS = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
 # With this setting Ray listens on 127.0.0.1 instead of all addresses of the machine.
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# A machine that does not answer is lost after 24 seconds; by default, after 65.
-_HEALTH_CHECKS = {
-    "RAY_health_check_timeout_ms": "5000",
-    "RAY_health_check_failure_threshold": "3",
-}
-_PRIVATE = {**_SETTINGS, **_LOOPBACK_ONLY, **_HEALTH_CHECKS}
+_PRIVATE = {**_SETTINGS, **_LOOPBACK_ONLY}
 # Ray's head process asks the metadata services of three cloud providers where it runs, even without
 # usage statistics. Behind a proxy that does not exist, these requests leave no machine.
 _DASHBOARD_PROXY = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1,localhost"}

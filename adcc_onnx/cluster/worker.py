@@ -15,6 +15,9 @@ from adcc_onnx.evaluation.pipeline import Rows, work_here
 from adcc_onnx.images.sources.image_source import select_images
 from adcc_onnx.results.rows import RunProgress
 
+# Bytes that Ray does not keep in this process, but sends to the raylet of the machine.
+_SHARED_BYTES = 2**18
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -69,6 +72,12 @@ class Worker:
     def stop(self) -> None:
         """Stop the evaluation after the current pass; called while it runs."""
         self._stopping.set()
+
+    def pulse(self) -> None:
+        """Answer while the worker evaluates, unless the raylet of the machine does not answer."""
+        import ray
+
+        ray.put(bytes(_SHARED_BYTES))
 
     def evaluate(self, positions: Sequence[int], partial: Mapping[int, frozenset[str]]) -> Rows:
         """Evaluate some images.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adcc_onnx.cluster.backlog import MAX_LOSSES, Backlog, Chunk
+from adcc_onnx.cluster.heartbeat import PULSE, SILENCE_SECONDS, Heartbeat, Pulse
 from adcc_onnx.cluster.job import Job, identity
 from adcc_onnx.cluster.worker import Ready, Worker
 from adcc_onnx.errors import AdccError, ClusterError, first_line
@@ -56,6 +57,7 @@ class _Slot:
         worker: Handle of the Ray actor.
         opening: Ray's future of the worker's `Ready` message; None once it has arrived.
         assigned: Assigned chunks with Ray's futures of their rows, in the order of the work.
+        pulse: Signs of life of the worker; None before it is ready.
         failed_starts: Number of consecutive workers that were lost before they were ready.
     """
 
@@ -63,6 +65,7 @@ class _Slot:
     worker: Any = None
     opening: Any = None
     assigned: deque[tuple[Chunk, Any]] = field(default_factory=deque)
+    pulse: Pulse | None = None
     failed_starts: int = 0
 
     @property
@@ -108,6 +111,8 @@ class WorkerPool:
         self._last_seen = self._last_discovery = time.monotonic()
         self._discover = discover
         self._known_nodes = {placement.node for placement in placements}
+        self._lost_nodes: set[str] = set()
+        self._heartbeat = Heartbeat(ray)
         self._slots = [_Slot(placement) for placement in placements]
         for slot in self._slots:
             self._start_worker(slot)
@@ -148,7 +153,7 @@ class WorkerPool:
     def __iter__(self) -> Iterator[tuple[Rows, int]]:
         while True:
             if not self._ended:
-                self._admit_machines()
+                self._follow_machines()
                 self._assign_chunks()
             idle = not any(slot.assigned for slot in self._slots)
             if idle and (self._ended or any(slot.opening is None for slot in self._slots)):
@@ -156,6 +161,8 @@ class WorkerPool:
             arrived = self._arrived_slots()
             for slot in arrived:
                 yield self._collect_rows(slot) if slot.opening is None else self._handle_start(slot)
+            for slot in self._silent_slots():
+                yield self._handle_silence(slot)
             if not arrived:
                 yield ([], []), 0
 
@@ -166,26 +173,36 @@ class WorkerPool:
 
     def _start_worker(self, slot: _Slot) -> None:
         """Start a worker; Ray may make it wait until its resources are free."""
-        remote = self._ray.remote(max_restarts=0, concurrency_groups={_CONTROL: 1})
+        remote = self._ray.remote(max_restarts=0, concurrency_groups={_CONTROL: 1, PULSE: 1})
         actor = remote(Worker).options(**slot.placement.resources)
         slot.worker = actor.remote(self._job, self._device, slot.placement.threads)
-        slot.opening = slot.worker.open.remote()
+        slot.opening, slot.pulse = slot.worker.open.remote(), None
         slot.assigned.clear()
 
-    def _admit_machines(self) -> None:
-        """Start workers on machines that have joined since the last look."""
+    def _follow_machines(self) -> None:
+        """Start workers on machines that have joined, and give up those that have left."""
         now = time.monotonic()
         if self._discover is None or now - self._last_discovery < _DISCOVERY_SECONDS:
             return
         self._last_discovery = now
-        joined = [one for one in self._discover() if one.node not in self._known_nodes]
-        for placement in joined:
+        present = self._discover()
+        self._give_up_lost_machines({one.node for one in present})
+        for placement in [one for one in present if one.node not in self._known_nodes]:
             if placement.node not in self._known_nodes:
                 self._known_nodes.add(placement.node)
                 self._notify(f"{placement.host} has joined the cluster and gets work")
             slot = _Slot(placement)
             self._slots.append(slot)
             self._start_worker(slot)
+
+    def _give_up_lost_machines(self, present: set[str]) -> None:
+        """Stop workers that wait for a machine that is no longer in the cluster."""
+        for slot in [one for one in self._slots if one.opening is not None]:
+            if slot.placement.node not in present and len(self._slots) > 1:
+                if slot.placement.node not in self._lost_nodes:
+                    self._notify(f"the machine {slot.placement.host} was lost")
+                self._lost_nodes.add(slot.placement.node)
+                self._remove(slot)
 
     def _assign_chunks(self) -> None:
         """Fill the queues of all workers evenly."""
@@ -242,6 +259,7 @@ class WorkerPool:
                     "adcc-onnx must be the same on all machines"
                 )
         slot.opening, slot.failed_starts = None, 0
+        slot.pulse = self._heartbeat.begin(slot.worker)
         return ready
 
     def _handle_failed_start(self, slot: _Slot, error: Exception) -> None:
@@ -267,24 +285,51 @@ class WorkerPool:
         return rows, len(chunk.positions)
 
     def _handle_loss(self, slot: _Slot) -> tuple[Rows, int]:
-        host, is_last = slot.placement.host, len(self._slots) == 1
+        host, node = slot.placement.host, slot.placement.node
         gone = self._machine_is_lost(slot)
-        lost = f"the machine {host}" if gone else f"a worker on {host}"
-        takes_over = "a new worker takes" if is_last else "others take"
-        self._notify(f"{lost} was lost; {takes_over} over its images")
+        if node not in self._lost_nodes:
+            self._notify_of_takeover(f"{'the machine' if gone else 'a worker on'} {host} was lost")
+        rows = self._return_work(slot)
+        if gone and len(self._slots) > 1:
+            self._lost_nodes.add(node)
+            self._remove(slot)  # a machine that comes back is admitted as a new one
+        else:
+            self._replace(slot)
+        return rows
+
+    def _silent_slots(self) -> list[_Slot]:
+        """Return the slots with work whose worker has not answered for a long time."""
+        pulses = [slot.pulse for slot in self._slots if slot.pulse is not None]
+        silent = [pulse.worker for pulse in self._heartbeat.silent(pulses)]
+        return [slot for slot in self._slots if slot.assigned and slot.worker in silent]
+
+    def _handle_silence(self, slot: _Slot) -> tuple[Rows, int]:
+        self._notify_of_takeover(
+            f"a worker on {slot.placement.host} has not answered for {SILENCE_SECONDS:.0f} seconds"
+        )
+        rows = self._return_work(slot)
+        self._replace(slot)
+        return rows
+
+    def _notify_of_takeover(self, event: str) -> None:
+        heir = "a new worker takes" if len(self._slots) == 1 else "others take"
+        self._notify(f"{event}; {heir} over its images")
+
+    def _return_work(self, slot: _Slot) -> tuple[Rows, int]:
+        """Put the work of a lost worker back; return the rows of images that are given up."""
         current, *waiting = [chunk for chunk, _ in slot.assigned]
         retries = current.after_loss()
         self._backlog.put_back([*retries, *waiting])
-        if gone and not is_last:
-            self._slots.remove(slot)  # a machine that comes back is admitted as a new one
-        else:
-            self._replace(slot)
         return (([], []), 0) if retries else (self._failed_rows(current), len(current.positions))
 
     def _machine_is_lost(self, slot: _Slot) -> bool:
         if self._discover is None:
             return False
         return all(placement.node != slot.placement.node for placement in self._discover())
+
+    def _remove(self, slot: _Slot) -> None:
+        self._ray.kill(slot.worker)
+        self._slots.remove(slot)
 
     def _replace(self, slot: _Slot) -> None:
         # The worker may still run if only its network failed: its work is not needed any more.

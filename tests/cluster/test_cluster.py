@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +32,7 @@ from helpers.command_line import (
 )
 from helpers.input_twins import twin
 
-from adcc_onnx.cluster import worker_pool
+from adcc_onnx.cluster import heartbeat, worker_pool
 from adcc_onnx.cluster.backlog import Backlog, Chunk
 from adcc_onnx.cluster.connection import Cluster, connected, place_workers
 from adcc_onnx.cluster.job import Job, identity
@@ -55,9 +56,6 @@ needs_ray = pytest.mark.skipif(
 ON_LOOPBACK = {
     **environment(),
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    # As docs/guides/cluster.md sets them for the head.
-    "RAY_health_check_timeout_ms": "5000",
-    "RAY_health_check_failure_threshold": "3",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }
 
@@ -172,22 +170,26 @@ def started_with(environment_of_driver: dict[str, str]) -> list[int]:
 
 @needs_ray
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_raylet_is_noticed_within_a_minute(
-    number: signal.Signals, whole: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("what", ["killed raylet", "frozen raylet", "frozen machine"])
+def test_a_lost_machine_is_noticed_within_a_minute(what: str, whole: str, tmp_path: Path) -> None:
+    """With Ray's default settings, with which Ray itself takes more than a minute."""
     path, said = tmp_path / "run.sqlite", tmp_path / "stderr"
+    number = signal.SIGKILL if what == "killed raylet" else signal.SIGSTOP
     with loopback_nodes() as (address, raylets), said.open("w") as stderr:
         words = command(*evaluation(IMAGES), "-o", path, "--resume", "--cluster", address)
         with subprocess.Popen(words, stderr=stderr, text=True, env=ON_LOOPBACK) as driver:
             wait_for(lambda: all(at_work(raylet) for raylet in raylets), driver)
-            os.kill(raylets[1], number)
+            victims = [raylets[1], *(at_work(raylets[1]) if what == "frozen machine" else [])]
+            for victim in victims:
+                os.kill(victim, number)
             deadline = time.monotonic() + 60
-            while "was lost" not in said.read_text() and time.monotonic() < deadline:
+            while "others take over" not in said.read_text() and time.monotonic() < deadline:
                 time.sleep(0.2)
                 assert driver.poll() is None, said.read_text()
-            assert "the machine 127.0.0.1 was lost; others take over" in said.read_text()
-        os.kill(raylets[1], signal.SIGKILL)
+            assert "others take over its images" in said.read_text()
+        for victim in victims:
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
     assert driver.returncode == 0 and report_of(path) == whole
 
 
@@ -236,13 +238,26 @@ class TaskError(LostError):
         self.cause = cause
 
 
+@dataclass(eq=False)
+class Promise:
+    """A stand-in for Ray's future: it is computed when it is asked for."""
+
+    worker: int
+    compute: Callable[[], Any]
+
+
 class OneProcessRay:
-    """The part of Ray that we use, in this process; `dies` selects the calls that kill a worker."""
+    """The part of Ray that we use, in this process; `dies` selects the calls that kill a worker.
+
+    Workers whose numbers are in `frozen` never answer.
+    """
 
     exceptions = SimpleNamespace(RayError=LostError, RayTaskError=TaskError)
 
     def __init__(self, dies: Callable[..., bool] = lambda name, *given: False) -> None:
-        self.dies, self.started, self.dead = dies, 0, set()
+        self.dies, self.started = dies, 0
+        self.dead: set[int] = set()
+        self.frozen: set[int] = set()
 
     def remote(self, **_: Any) -> Any:
         return self._actor
@@ -254,12 +269,13 @@ class OneProcessRay:
 
             def promised(name: str) -> Any:
                 def call(*args: Any) -> Any:
-                    return lambda: self._call(number, getattr(worker, name), name, args)
+                    method = getattr(worker, name)
+                    return Promise(number, lambda: self._call(number, method, name, args))
 
                 started = SimpleNamespace(remote=call)
                 return SimpleNamespace(remote=call, options=lambda **_: started)
 
-            names = ("open", "evaluate", "stop")
+            names = ("open", "evaluate", "stop", "pulse")
             return SimpleNamespace(number=number, **{name: promised(name) for name in names})
 
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=start))
@@ -273,11 +289,12 @@ class OneProcessRay:
         except Exception as error:
             raise TaskError(error) from error
 
-    def wait(self, promises: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
-        return promises[-1:], promises[:-1]
+    def wait(self, promises: list[Promise], timeout: float) -> tuple[list[Any], list[Any]]:
+        answered = [promise for promise in promises if promise.worker not in self.frozen]
+        return answered[-1:], [promise for promise in promises if promise not in answered[-1:]]
 
-    def get(self, promise: Any) -> Any:
-        return promise()
+    def get(self, promise: Promise) -> Any:
+        return promise.compute()
 
     def kill(self, worker: Any) -> None:
         self.dead.add(worker.number)
@@ -387,6 +404,41 @@ def test_a_lost_machine_is_named_and_not_used_again(alone: str) -> None:
     with Store.create(None) as store:
         assert evaluated(ray, store, lines, here=[*alive], discover=lambda: alive) == alone
     assert lines == ["the machine b was lost; others take over its images"] and ray.started == 2
+
+
+def test_a_worker_that_does_not_answer_is_replaced(
+    alone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(heartbeat, "_INTERVAL_SECONDS", 0.01)
+    ray, lines = OneProcessRay(), []
+
+    def dies(name: str, *given: Any) -> bool:
+        if name == "evaluate":
+            ray.frozen.add(2)  # the first one that is ready; it has more work
+        return False
+
+    ray.dies = dies
+    with Store.create(None) as store:
+        assert evaluated(ray, store, lines) == alone
+    (said,) = lines
+    assert said.startswith("a worker on b has not answered for") and said.endswith(
+        "others take over its images"
+    )
+    assert ray.started == 3
+
+
+def test_a_worker_whose_machine_leaves_while_it_waits_is_given_up(
+    alone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "_DISCOVERY_SECONDS", 0)
+    ray, lines = OneProcessRay(), []
+    ray.frozen.add(2)  # it never starts
+    machines = [Placement("a", {}, 1, "node a"), Placement("b", {}, 1, "node b")]
+    with Store.create(None) as store:
+        left = machines[:1]
+        assert evaluated(ray, store, lines, here=machines, discover=lambda: left) == alone
+    assert lines == ["the machine b was lost"] and ray.started == 2
 
 
 def test_no_worker_can_start() -> None:
