@@ -18,6 +18,7 @@ from typing import Any
 
 from adcc_onnx.cluster.guardian import guarded
 from adcc_onnx.cluster.job import Job
+from adcc_onnx.cluster.ray_start import without_side_effects
 from adcc_onnx.cluster.worker_pool import Placement, WorkerPool
 from adcc_onnx.errors import ClusterError, DeviceError, OptionError, first_line
 from adcc_onnx.evaluation.pipeline import Begin
@@ -34,9 +35,6 @@ _SETTINGS = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
 # With this setting Ray listens on 127.0.0.1 instead of all addresses of the machine.
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _PRIVATE = {**_SETTINGS, **_LOOPBACK_ONLY}
-# Ray's head process asks the metadata services of three cloud providers where it runs, even without
-# usage statistics. Behind a proxy that does not exist, these requests leave no machine.
-_DASHBOARD_PROXY = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1,localhost"}
 _GPU_DEVICES = ("cuda", "tensorrt")
 
 
@@ -213,7 +211,7 @@ def _join(address: str | None) -> Any:
     private = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        with _without_cloud_requests():
+        with without_side_effects():
             ray.init(address=address or "local", **quiet, **({} if address else private))
     except Exception as error:  # Ray raises RuntimeError, ValueError, OSError and others.
         raise ClusterError(
@@ -221,25 +219,6 @@ def _join(address: str | None) -> Any:
             "says what must be the same on all machines"
         ) from error
     return ray
-
-
-@contextmanager
-def _without_cloud_requests() -> Iterator[None]:
-    """Start the head process of a private cluster so that it contacts no cloud provider."""
-    from ray._private import services
-
-    start = services.start_ray_process
-
-    def start_process(command: list[str], process_type: str, *args: Any, **options: Any) -> Any:
-        if process_type == "dashboard":
-            options["env_updates"] = {**(options.get("env_updates") or {}), **_DASHBOARD_PROXY}
-        return start(command, process_type, *args, **options)
-
-    services.start_ray_process = start_process
-    try:
-        yield
-    finally:
-        services.start_ray_process = start
 
 
 def _check_reachable(host: str, port: int) -> None:
