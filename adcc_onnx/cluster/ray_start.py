@@ -43,8 +43,8 @@ def _without_cloud_requests() -> Iterator[None]:
 def _with_own_handlers() -> Iterator[None]:
     """Keep the signal handlers of this process.
 
-    Ray's handler in Python exits with the status 15 without storing anything, and its handler in C++
-    prints a stack trace.
+    Ray's handler in Python exits with the status 15 without storing anything, and its handler in
+    C++ prints a stack trace.
     """
     from ray._private import utils
 

@@ -62,7 +62,7 @@ def _deep_ppm(side: int) -> bytes:
     )
 
 
-# The files that are measured, by the row of the table in docs/reference/sources.md that states their memory.
+# The files that are measured, by the row of the table in docs/reference/sources.md.
 ROWS: dict[str, dict[str, Callable[[int], bytes]]] = {
     "JPEG, PNG, BMP, GIF, PPM": {
         "JPEG": _saved("JPEG"),

@@ -25,7 +25,7 @@ HEIF_SUFFIXES = (".heic", ".heif", ".avif")
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Checked from the header before anything is decoded: 9 times a 20-megapixel photo.
 MAX_PIXELS = 180_000_000
-# Decoders that need more than 9 bytes per pixel have lower limits; docs/reference/sources.md lists them.
+# Decoders that need more than 9 bytes per pixel have lower limits (docs/reference/sources.md).
 _MAX_PIXELS_OF = {"WEBP": 90_000_000, "HEIF": 120_000_000, "AVIF": 120_000_000}
 # A large image must have a file in proportion, so that a small file cannot demand much memory.
 _ALWAYS_ALLOWED_PIXELS, _MAX_PIXELS_PER_BYTE = 2**25, 400

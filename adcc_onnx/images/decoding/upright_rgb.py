@@ -51,5 +51,6 @@ def upright_rgb(image: Image.Image) -> RGBImage:
 def _rgb(image: Image.Image) -> RGBImage:
     if image.mode in _GRAY_16_BIT_MODES:
         # Pillow clips 16-bit values to 255 instead of scaling them.
-        return _16_TO_8_BITS[np.asarray(image)][:, :, None]
+        gray: RGBImage = _16_TO_8_BITS[np.asarray(image)][:, :, None]
+        return gray
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
