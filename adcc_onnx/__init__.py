@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
     from adcc_onnx.results.quality_gate import GateResult
     from adcc_onnx.studies.model_comparison import ModelComparison
+    from adcc_onnx.studies.reproduction import Reproduction
 
 # onnxruntime reads its switch for telemetry at import, which every module of this package precedes.
 disable_telemetry()
@@ -135,6 +136,7 @@ _NAMES_BY_MODULE = {
     "results.evaluation_result": ("MethodResult", "EvaluationResult"),
     "results.quality_gate": ("GateResult",),
     "studies.model_comparison": ("ModelComparison",),
+    "studies.reproduction": ("Reproduction",),
 }
 _MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
@@ -175,6 +177,7 @@ __all__ = [
     "OutOfMemoryError",
     "Preprocessing",
     "PreprocessingError",
+    "Reproduction",
     "SavedExplanations",
     "SourceError",
     "StoreError",

@@ -38,6 +38,7 @@ from adcc_onnx.images.sources.validation_images import count_validation_images, 
 from adcc_onnx.model import Model
 from adcc_onnx.published.networks import NETWORKS, PublishedNetwork
 from adcc_onnx.published.publications import (
+    EARLIER_REST,
     ILSVRC_IMAGES,
     PUBLICATIONS,
     WITHOUT_SETTINGS,
@@ -316,6 +317,9 @@ def _prepared(
         ours, missing = known_methods(rows)
         if all(row.table in WITHOUT_SETTINGS for row in rows):
             problems[setting] = "the source states neither the layer nor the differentiated score"
+            continue
+        if setting.scores == EARLIER_REST:
+            problems[setting] = "adcc-onnx does not differentiate this earlier version of ReST"
             continue
         if not ours:
             problems[setting] = f"adcc-onnx has none of the methods {', '.join(missing)}"

@@ -31,7 +31,7 @@ _SUMMARIES = {
     "report": "Print the results of kept runs.",
     "export-run": "Write kept runs for Parquet, MLflow and other tools.",
     "merge": "Join runs on other images or with other methods.",
-    "compare-models": "Compare two models of one task, such as exports.",
+    "compare-models": "Compare two models of one task, layer by layer.",
     "explain": "Write overlays and maps of images.",
     "inspect": "Show the input, scores and layers of a model.",
     "check": "Find the preprocessing of a model on images.",

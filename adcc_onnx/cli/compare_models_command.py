@@ -26,8 +26,8 @@ from adcc_onnx.evaluation.run_options import ModelOptions, SourceOptions
 
 _FAILED, _INTERRUPTED = 3, 130  # exit statuses
 _EXAMPLE = """
-adcc-onnx compare-models net.onnx net-int8.onnx --images photos/ --preprocess torch
-adcc-onnx compare-models net.onnx net-int8.onnx --images photos/ --fail-over 0.02
+adcc-onnx compare-models net.onnx int8.onnx --images photos/ --limit 100
+adcc-onnx compare-models net.onnx int8.onnx --images photos/ --fail-over 0.02
 """
 
 
@@ -84,8 +84,9 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Compare two models of one task, such as a model and its quantized form.
+    """Compare two models of one task, layer by layer.
 
+    The models are exports of one network, or a model and its quantized, pruned or optimized form.
     Outputs, activations, gradients, maps and scores are compared on the same images, and the first
     layer at which the graphs part is named. Models that differ by rounding alone give one line.
     """

@@ -24,8 +24,8 @@ from adcc_onnx.evaluation.run_options import DeviceOptions, SourceOptions
 _SETTINGS = "Published settings"
 _EXAMPLE = """
 adcc-onnx reproduce --list
-adcc-onnx reproduce shapleycam2024 --images ILSVRC2012_img_val/ --network mobilenetv2
-adcc-onnx reproduce poppi2021 --images ILSVRC2012_img_val/ --network vgg16 --model vgg16.onnx
+adcc-onnx reproduce shapleycam2024 --images ilsvrc/val --network mobilenetv2
+adcc-onnx reproduce poppi2021 --images val/ --network vgg16 --model vgg.onnx
 """
 
 

@@ -47,7 +47,11 @@ _PUBLICATIONS = (
         (
             "the author's scripts contain both the label and the predicted class as the explained "
             "class",
-            "two logs of ReST exist for each layer, from two versions of this score",
+            "the logs gist_conv and gist_avgpoolpre contain an earlier version of ReST than the "
+            "logs gist2_conv and gist_avgpoolpre2, whose version is y_c + log p",
+            "for ResNet and ResNeXt, the logs gist_avgpoolpre and output_avgpoolpre differ widely "
+            "from gist_avgpoolpre2: they probably explain the first activation of the last block, "
+            "because the scripts name a module that is called several times",
             "the log compare.txt states neither layer nor score",
         ),
     ),
@@ -105,6 +109,9 @@ _PUBLICATIONS = (
 )
 PUBLICATIONS: Mapping[str, Publication] = MappingProxyType({p.name: p for p in _PUBLICATIONS})
 
+# A score that depends on more than the logits: (1 + p) y_c - <softmax(y), y> with p and the softmax
+# held constant, as the author's code calls it the original ReST.
+EARLIER_REST = "earlier rest"
 # Tables that state neither the layer nor the differentiated score, so that nothing can be measured.
 WITHOUT_SETTINGS = frozenset({"compare"})
 # The publication of each table of `scores.csv`.
