@@ -27,7 +27,7 @@ from adcc_onnx.graph.autodiff.rules import rule_registry
 from adcc_onnx.metrics.metric_registry import METRICS
 
 OUTPUT = {"text", "csv"}  # what a command prints
-MODELS = ("resnet50", "net", "model", "vit")
+MODELS = ("resnet50", "net", "net-int8", "model", "vit")
 # Pages whose commands run, too, in the order of the page and on four drawings.
 EXECUTED = {
     "docs/getting-started.md",
