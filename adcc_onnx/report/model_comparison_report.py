@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from adcc_onnx.report.json_format import json_text
+from adcc_onnx.report.result_rows import FEW_IMAGES
 from adcc_onnx.report.rounding import rounded, rounded_all
 from adcc_onnx.report.score_text import format_interval, format_score, score_title
 from adcc_onnx.report.table_layout import PLAIN, Column, Display, Table
@@ -96,6 +97,9 @@ def _lines(found: ModelComparison, display: Display) -> Iterator[str]:
     yield from text_lines(found.notes, display, "warning")
     if found.is_equal:
         return
+    if found.images < FEW_IMAGES:
+        few = f"{_images(found.images)} are too few for reliable intervals"
+        yield from text_lines([few], display, "warning")
     tables = [_score_table(found), _map_table(found.maps), _layer_table(found)]
     for table in tables:
         if table.rows:

@@ -10,12 +10,11 @@ from adcc_onnx.published.networks import NETWORKS, method_name
 from adcc_onnx.published.publications import PUBLICATIONS, WITHOUT_SETTINGS
 from adcc_onnx.published.scores import PublishedRow
 from adcc_onnx.report.json_format import json_text
+from adcc_onnx.report.result_rows import FEW_IMAGES
 from adcc_onnx.report.rounding import rounded, rounded_all
 from adcc_onnx.report.table_layout import PLAIN, Column, Display, Table
 from adcc_onnx.report.text_table import table_lines, text_lines
 from adcc_onnx.studies.reproduction import ReproducedScore, Reproduction, settings_of
-
-_FEW_IMAGES = 10
 
 
 def reproductions_to_text(found: Sequence[Reproduction], display: Display = PLAIN) -> str:
@@ -147,7 +146,7 @@ def _warnings(found: Reproduction) -> list[str]:
     lines = []
     if found.missing:
         lines.append(f"methods that adcc-onnx does not have: {', '.join(found.missing)}")
-    if found.images < _FEW_IMAGES:
+    if found.images < FEW_IMAGES:
         lines.append(f"{found.images} images are too few for reliable intervals")
     return lines + [f"note: {text}" for text in PUBLICATIONS[found.publication].remarks]
 

@@ -90,6 +90,7 @@ def write_keras(weights: dict[str, Array], path: Path) -> None:
         normal = [weights[f"{name}{number}"] for name in ("gamma", "beta", "mean", "var")]
         network.get_layer(f"normal{number}").set_weights(normal)
     network.get_layer("head").set_weights([weights["head"].T, weights["offset"]])
+    network(np.zeros((1, SIZE, SIZE, 3), np.float32))  # only models that were called are exported
     network.export(str(path), format="onnx", verbose=False)
 
 

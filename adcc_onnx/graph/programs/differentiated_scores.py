@@ -19,9 +19,9 @@ def require_scores(scores: str) -> None:
         OptionError: It is not one of `SCORES`.
     """
     if scores not in SCORES:
-        raise OptionError(
-            f"scores must be {', '.join(SCORES)}, not '{scores}'{did_you_mean(str(scores), SCORES)}"
-        )
+        known = f"{', '.join(SCORES[:-1])} or {SCORES[-1]}"
+        close = did_you_mean(str(scores), SCORES)
+        raise OptionError(f"scores must be {known}, not '{scores}'{close}")
 
 
 def differentiated_scores(logits: Tensor, classifier: Classifier, scores: str) -> Tensor:

@@ -132,7 +132,7 @@ def test_a_saved_model_is_the_same(tmp_path: Path) -> None:
 def test_wrong_arguments_are_errors_that_name_them() -> None:
     with pytest.raises(UnknownLayerError, match="did you mean 'active'"):
         expose(small(), ["activ"])
-    with pytest.raises(OptionError, match="'logits' or 'probabilities'"):
+    with pytest.raises(OptionError, match="log-probabilities or rest, not 'odds'"):
         expose(small(), scores="odds")
     with pytest.raises(NoGradientPathError, match="do not depend on 'aside'"):
         expose(
