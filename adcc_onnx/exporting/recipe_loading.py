@@ -16,7 +16,8 @@ PACKAGES = {
     "transformers": "torch torchvision transformers",
     "keras": "keras tensorflow tf2onnx",
     "flax": "flax jax jax2onnx",
-    "paddle": "paddlepaddle paddle2onnx",
+    # paddle2onnx asks for an onnx that is too old for adcc-onnx, but works with later ones.
+    "paddle": "paddlepaddle && pip install --no-deps paddle2onnx onnxoptimizer polygraphy",
     "sklearn": "scikit-learn skl2onnx",
     "onnx": "onnx",
 }
