@@ -280,7 +280,7 @@ class Model:
 
 def load(
     path_or_proto: str | Path | onnx.ModelProto,
-    preprocessing: str | Path | Preprocessing | None = None,
+    preprocessing: str | Path | Preprocessing | ModelCard | None = None,
     *,
     decode: str | None = None,
     layers: str | Sequence[str] | None = None,
@@ -302,9 +302,9 @@ def load(
     Args:
         path_or_proto: An ONNX file, or a model in memory. For a file `model.onnx`, the card
             `model.toml` in the same folder is read, if there is one.
-        preprocessing: A preset ("torch", "tf", "caffe", "unit", "raw"), the path of a card, or a
-            `Preprocessing`; the card in the model's folder if None, or "raw" if the model takes
-            uint8 pixels. Ready tensors need none.
+        preprocessing: A preset ("torch", "tf", "caffe", "unit", "raw"), the path of a card, a
+            `Preprocessing`, or the content of a card; the card in the model's folder if None, or
+            "raw" if the model takes uint8 pixels. Ready tensors need none.
         decode: "full" or "reduced", which decodes large JPEGs faster (see docs/reference/cards.md);
             as the preprocessing says if None.
         layers: One or several layers to explain, by the name of a tensor or node, by a module
@@ -437,9 +437,11 @@ def _read(path_or_proto: str | Path | onnx.ModelProto) -> tuple[str, str, ir.Mod
 
 def _card_for(
     path_or_proto: str | Path | onnx.ModelProto,
-    preprocessing: str | Path | Preprocessing | None,
+    preprocessing: str | Path | Preprocessing | ModelCard | None,
 ) -> ModelCard | None:
-    """Return the card that the user named, or the one in the model's folder."""
+    """Return the card that the user gave, or the one in the model's folder."""
+    if isinstance(preprocessing, ModelCard):
+        return preprocessing
     named = preprocessing is not None and not isinstance(preprocessing, Preprocessing)
     if named and str(preprocessing) not in PRESETS:
         return read_card(Path(str(preprocessing)))

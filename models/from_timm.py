@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import timm
-import timm.data
-from torchvision import transforms
-
 from adcc_onnx.errors import OptionError
 from adcc_onnx.exporting.exported_network import ExportedNetwork
 from adcc_onnx.exporting.recipe_loading import require_name
 from adcc_onnx.exporting.torch_export import load_state, read_state, torch_scores, write_torch
+from adcc_onnx.exporting.torchvision_import import import_torchvision
 from adcc_onnx.exporting.weights_download import downloading
+
+import_torchvision()  # before the libraries that import it
+import timm  # noqa: E402
+import timm.data  # noqa: E402
+from torchvision import transforms  # noqa: E402
 
 
 def names() -> list[str]:

@@ -13,24 +13,10 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.exporting.exported_network import ExportedNetwork
 from adcc_onnx.exporting.recipe_loading import require_name
 from adcc_onnx.exporting.torch_export import load_state, read_state, torch_scores, write_torch
+from adcc_onnx.exporting.torchvision_import import import_torchvision
 from adcc_onnx.exporting.weights_download import downloading
 
-
-def _import_torchvision() -> Any:
-    """Import torchvision, even a build without its compiled operators: no classifier needs them."""
-    if not hasattr(torch.ops.torchvision, "nms"):
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            library.define(f"{name}{boxes}")
-        _LIBRARIES.append(library)
-    import torchvision
-
-    return torchvision
-
-
-_LIBRARIES: list[Any] = []  # keeps the declared operators registered
-torchvision = _import_torchvision()
+torchvision = import_torchvision()
 
 # The target layer of these families in the CAM literature; the default layer serves for the others.
 _LAYERS = ((r"(wide_)?resne(t|xt)\d", "layer4"),)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import transformers
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
-from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
-
 from adcc_onnx.errors import AdccError, OptionError, first_line
 from adcc_onnx.exporting.exported_network import ExportedNetwork
 from adcc_onnx.exporting.recipe_loading import require_name
 from adcc_onnx.exporting.torch_export import torch_scores, write_torch
+from adcc_onnx.exporting.torchvision_import import import_torchvision
 from adcc_onnx.exporting.weights_download import downloading
+
+import_torchvision()  # before the libraries that import it
+import transformers  # noqa: E402
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification  # noqa: E402
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES  # noqa: E402
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES  # noqa: E402
 
 _INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _FILES = "config.json, preprocessor_config.json and model.safetensors"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
 from adcc_onnx.api.checked_arguments import checked_arguments
 from adcc_onnx.api.models import ModelLike, as_model
-from adcc_onnx.errors import OptionError, StoreError, first_line
-from adcc_onnx.evaluation.run_options import ModelOptions, SourceOptions
+from adcc_onnx.errors import AdccError, OptionError, StoreError, first_line
+from adcc_onnx.evaluation.run_options import ModelOptions, SourceOptions, load_with
 from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.evaluation.stored_evaluation import Notify, ProgressBar, no_bar, quiet
+from adcc_onnx.graph.classifier.image_input import has_certain_layout
 from adcc_onnx.images.card_writing import preprocessing_keys, write_card
-from adcc_onnx.images.cards import card_beside
+from adcc_onnx.images.cards import ModelCard, card_beside
 from adcc_onnx.images.sources.given_images import Images
 from adcc_onnx.images.sources.image_source import Label
 from adcc_onnx.model import Model
@@ -68,14 +70,35 @@ def check(
     """
     card = _card_path(model, force) if write_card else None
     options: ModelOptions = {**load_options}
-    loaded = as_model(model, options, notify)
+    models = _in_possible_layouts(model, options, notify)
     source = SourceOptions(images, labels, limit=limit, sample="random").open(seed)
-    tracker = RunTracker(loaded.name, STAGES, "stages")
+    tracker = RunTracker(models[0].name, STAGES * len(models), "stages")
     with bar(tracker):
-        found = search_preprocessing(loaded, source, seed, tracker)
+        results = [search_preprocessing(one, source, seed, tracker) for one in models]
+    found = max(results, key=lambda one: (one.best.top1 or 0.0, one.best.consistency or 0.0))
     if card is not None:
-        _write(card, loaded, found)
+        _write(card, found)
     return found
+
+
+def _in_possible_layouts(model: ModelLike, options: ModelOptions, notify: Notify) -> list[Model]:
+    """Load a model, and also in the other layout if its input does not say which one it has."""
+    loaded = as_model(model, options, notify)
+    if isinstance(model, Model) or has_certain_layout(loaded.classifier.image):
+        return [loaded]
+    given = options.get("preprocessing")
+    card = card_beside(Path(model)) if isinstance(model, str | Path) else None
+    if given is not None or (card is not None and card.layout is not None):
+        return [loaded]
+    other = "NCHW" if loaded.classifier.layout == "NHWC" else "NHWC"
+    with_other: ModelOptions = {
+        **options,
+        "preprocessing": replace(card or ModelCard({}), layout=other),
+    }
+    try:
+        return [loaded, load_with(model, with_other)]
+    except AdccError:  # the graph does not fit the other layout
+        return [loaded]
 
 
 def _card_path(model: ModelLike, force: bool) -> Path:
@@ -88,7 +111,7 @@ def _card_path(model: ModelLike, force: bool) -> Path:
     return card
 
 
-def _write(card: Path, model: Model, found: PreprocessingCheck) -> None:
+def _write(card: Path, found: PreprocessingCheck) -> None:
     """Write the best candidate; what an existing card says beyond pixels is kept."""
     best = found.best
     old = card_beside(card)
@@ -98,7 +121,7 @@ def _write(card: Path, model: Model, found: PreprocessingCheck) -> None:
         evidence = f"{best.images} images without labels"
     keys = {
         **preprocessing_keys(best.preprocessing),
-        "layout": model.classifier.layout,
+        "layout": found.layout,
         "layer": None if old is None else old.layer,
         "scores": None if old is None else old.scores,
         "about": {"source": f"adcc-onnx check: {evidence}"},

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from adcc_onnx.cams.method import Method
     from adcc_onnx.evaluation.plan import Plan
+    from adcc_onnx.images.cards import ModelCard
     from adcc_onnx.images.preprocessing import Preprocessing
     from adcc_onnx.images.sources.given_images import Images
     from adcc_onnx.images.sources.image_source import Label, Source
@@ -45,7 +46,7 @@ class ModelOptions(DeviceOptions, total=False):
     """The options of `adcc_onnx.load`, with those of the device; each may be missing.
 
     Attributes:
-        preprocessing: Preset, path of a card, or `Preprocessing`.
+        preprocessing: Preset, path of a card, `Preprocessing`, or the content of a card.
         decode: "full" or "reduced".
         layers: One layer or several.
         fuse: "mean" or "max".
@@ -58,7 +59,7 @@ class ModelOptions(DeviceOptions, total=False):
         set_inputs: Values of inputs other than the image, by the input's name.
     """
 
-    preprocessing: str | Path | Preprocessing | None
+    preprocessing: str | Path | Preprocessing | ModelCard | None
     decode: str | None
     layers: str | Sequence[str] | None
     fuse: str

@@ -26,7 +26,7 @@ class ImageInput:
 
 
 def model_preprocessing(
-    chosen: str | Path | Preprocessing | None,
+    chosen: str | Path | Preprocessing | ModelCard | None,
     card: ModelCard | None,
     image: ImageInput,
     decode: str | None = None,
@@ -34,7 +34,7 @@ def model_preprocessing(
     """Choose the preprocessing of a model.
 
     Args:
-        chosen: The user's preset or preprocessing; the card's if None or the path of the card.
+        chosen: The user's preset or preprocessing; the card's if None, a card or its path.
         card: The model's card.
         image: What the model's input takes.
         decode: "full" or "reduced"; as the preprocessing says if None.
@@ -60,11 +60,11 @@ def model_preprocessing(
 
 
 def _chosen(
-    chosen: str | Path | Preprocessing | None, card: ModelCard | None, image: ImageInput
+    chosen: str | Path | Preprocessing | ModelCard | None, card: ModelCard | None, image: ImageInput
 ) -> Preprocessing | None:
     if isinstance(chosen, Preprocessing):
         return chosen
-    if chosen is not None and str(chosen) in PRESETS:
+    if isinstance(chosen, str | Path) and str(chosen) in PRESETS:
         return Preprocessing.preset(str(chosen), image.size, image.depth)
     steps = None if card is None else card.preprocessing(image.size, image.depth)
     if steps is None and image.takes_bytes:

@@ -61,6 +61,7 @@ def check_to_json(found: PreprocessingCheck) -> str:
     """
     content = {
         "model": found.model,
+        "layout": found.layout,
         "images": found.images,
         "failed": found.failed,
         "labeled": found.labeled,
@@ -91,8 +92,8 @@ def _candidate(one: CandidateResult) -> dict[str, Any]:
 def _headline(found: PreprocessingCheck) -> str:
     kind = "labeled images" if found.labeled else "images without labels"
     return (
-        f"{found.model} · {found.images} {kind} · {len(found.candidates)} candidates · "
-        f"{found.passes:,} images run through the model"
+        f"{found.model} · input {found.layout} · {found.images} {kind} · "
+        f"{len(found.candidates)} candidates · {found.passes:,} images run through the model"
     )
 
 

@@ -60,6 +60,7 @@ class PreprocessingCheck:
 
     Attributes:
         model: The name of the model.
+        layout: Layout of the model's input, "NCHW" or "NHWC".
         images: Number of images of the last stage.
         labeled: Whether labels decided.
         label_offset: What must be added to the index of a label to find its class: 0, or 1 or -1
@@ -70,6 +71,7 @@ class PreprocessingCheck:
     """
 
     model: str
+    layout: str
     images: int
     labeled: bool
     label_offset: int

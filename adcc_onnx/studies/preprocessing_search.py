@@ -172,6 +172,7 @@ class _Search:
         order = sorted(range(len(found)), key=lambda i: (not found[i].fits, i))
         return PreprocessingCheck(
             model=model.name,
+            layout=model.classifier.layout,
             images=images,
             labeled=isinstance(self._evidence, LabeledEvidence),
             label_offset=offset,

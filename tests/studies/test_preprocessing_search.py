@@ -210,6 +210,24 @@ def test_gray_and_uint8_models(tmp_path: Path) -> None:
     assert {one.values for one in found.candidates} <= {"raw", "raw with BGR"}
 
 
+def test_both_layouts_are_tried_where_the_shape_says_neither(tmp_path: Path) -> None:
+    """The mean over the last axis of [N, 3, 3, 3] is a color's only if it holds the channels."""
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 18]>
+        net (float[N, 3, 3, 3] image) => (float[N, 3] logits)
+        <int64[2] axes = {1, 2}, float[3] factor = {9.0, 9.0, 9.0}> {
+            maps = Relu(image)
+            pooled = ReduceMean<keepdims = 0>(maps, axes)
+            logits = Mul(pooled, factor)
+        }""")
+    onnx.save(model, tmp_path / "net.onnx")
+    labels = [i % 3 for i in range(30)]
+    images = [np.full((3, 3, 3), COLORS[label], np.uint8) for label in labels]
+    found = adcc.check(tmp_path / "net.onnx", images, labels=labels, device="cpu")
+    assert (found.layout, found.best.top1) == ("NHWC", 1.0)
+    adcc.check(tmp_path / "net.onnx", images, labels=labels, write_card=True, device="cpu")
+    assert adcc.load(tmp_path / "net.onnx", device="cpu").classifier.layout == "NHWC"
+
+
 def test_equal_arguments_give_equal_results() -> None:
     from adcc_onnx.report.preprocessing_report import check_to_json
 
