@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from adcc_onnx.cams.method import Method, Need
 from adcc_onnx.errors import AdccError
 from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.explanation.equal_arrays import equal_groups
 from adcc_onnx.explanation.map_sources import MapSource, first_maps, second_maps
 from adcc_onnx.explanation.maps import Maps
 from adcc_onnx.explanation.memory_strategy import memory_strategy
 from adcc_onnx.explanation.metric_context import BatchMetricContext
 from adcc_onnx.explanation.probability import probabilities
+from adcc_onnx.explanation.required_passes import has_own_passes
 from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.explanation.samples import Sample
 from adcc_onnx.explanation.targets import LABEL, PREDICTED
@@ -121,7 +123,8 @@ class Batch:
     def score(self, methods: Mapping[str, MapSource]) -> Iterator[list[ScoreRow]]:
         """Compute the rows of methods; a method that fails on this batch does not stop the others.
 
-        If the batch is smaller than a run, the explanation maps of several methods share a run.
+        Methods whose maps are equal bit by bit share the run on their explanation maps. If the
+        batch is smaller than a run, explanation maps of several methods share a run, too.
 
         Args:
             methods: The sources of maps by the name of the method.
@@ -130,61 +133,87 @@ class Batch:
             The rows of one method after the other.
         """
         room = self.model.batch // len(self.samples) if self.model.any_batch else 1
-        waiting: list[MappedBatch] = []
-        for name, source in methods.items():
-            if name in self.plan.unavailable:
-                yield self._all_failed(name, self.plan.unavailable[name])
-                continue
-            try:
-                mapped = self._map(name, source)
-            except AdccError as error:
-                yield self._all_failed(name, str(error))
-                continue
-            if waiting and mapped.needs != waiting[0].needs:
-                yield from self._scored(waiting)
-                waiting = []
-            waiting.append(mapped)
-            if len(waiting) >= room:
-                yield from self._scored(waiting)
-                waiting = []
+        waiting: list[list[MappedBatch]] = []
+        for names in _mapped_together(methods):
+            mapped: list[MappedBatch] = []
+            for name in names:
+                found = self._map(name, methods[name])
+                if isinstance(found, MappedBatch):
+                    mapped.append(found)
+                else:
+                    yield found
+            for equal in _with_equal_maps(mapped):
+                if waiting and equal[0].needs != waiting[0][0].needs:
+                    yield from self._scored(waiting)
+                    waiting = []
+                waiting.append(equal)
+                if len(waiting) >= room:
+                    yield from self._scored(waiting)
+                    waiting = []
         yield from self._scored(waiting)
 
-    def _map(self, name: str, source: MapSource) -> MappedBatch:
+    def _map(self, name: str, source: MapSource) -> MappedBatch | list[ScoreRow]:
+        """Compute the maps of a method; returns rows of failures if it fails on all images."""
+        if name in self.plan.unavailable:
+            return self._all_failed(name, self.plan.unavailable[name])
         start = time.perf_counter()
-        metrics = self.plan.metrics_of(source)
-        needs = self.plan.needs_again(source)
-        maps = first_maps(source, self.outputs, self._names)
+        try:
+            maps = first_maps(source, self.outputs, self._names)
+        except AdccError as error:
+            return self._all_failed(name, str(error))
         if self.on_maps is not None:
             self.on_maps(name, maps)
+        metrics, needs = self.plan.metrics_of(source), self.plan.needs_again(source)
         failures = {int(i): maps.reason(int(i)) for i in np.flatnonzero(maps.failed)}
         seconds = time.perf_counter() - start
         return MappedBatch(name, source, metrics, needs, maps, failures, seconds)
 
-    def _scored(self, group: Sequence[MappedBatch]) -> Iterator[list[ScoreRow]]:
-        """Iterate over the rows of methods whose explanation maps share a run."""
+    def _scored(self, groups: Sequence[Sequence[MappedBatch]]) -> Iterator[list[ScoreRow]]:
+        """Iterate over the rows of methods whose explanation maps share a run.
+
+        Args:
+            groups: The methods; those of one group have equal maps.
+        """
+        start = time.perf_counter()
+        methods = [mapped for group in groups for mapped in group]
+        try:
+            reruns = self._run_on_explanation_maps([group[0] for group in groups])
+        except AdccError as error:
+            yield from (self._all_failed(mapped.name, str(error)) for mapped in methods)
+            return
+        share = (time.perf_counter() - start) / max(len(methods), 1)
+        for group, rerun in zip(groups, reruns, strict=True):
+            yield from self._measured_group(group, rerun, share)
+
+    def _measured_group(
+        self, group: Sequence[MappedBatch], rerun: RunOutputs | None, seconds: float
+    ) -> Iterator[list[ScoreRow]]:
+        """Iterate over the rows of methods with equal maps, each of which took some seconds."""
         start = time.perf_counter()
         try:
-            reruns = self._run_on_explanation_maps(group)
+            deleted = self._without_explanation(group)
         except AdccError as error:
             yield from (self._all_failed(mapped.name, str(error)) for mapped in group)
             return
-        share = (time.perf_counter() - start) / max(len(group), 1)
-        for mapped, rerun in zip(group, reruns, strict=True):
-            mapped.seconds += share
+        seconds += (time.perf_counter() - start) / len(group)
+        for mapped in group:
+            mapped.seconds += seconds
             try:
-                yield self._measured(mapped, rerun)
+                yield self._measured(mapped, rerun, deleted)
             except AdccError as error:
                 yield self._all_failed(mapped.name, str(error))
 
     def _run_on_explanation_maps(
-        self, group: Sequence[MappedBatch]
+        self, methods: Sequence[MappedBatch]
     ) -> Sequence[RunOutputs] | Sequence[None]:
-        if not group or group[0].needs is None:
-            return [None] * len(group)
-        maps = [mapped.maps.small for mapped in group]
-        return self.outputs.on_explanation_maps(maps, self._fill, group[0].needs)
+        if not methods or methods[0].needs is None:
+            return [None] * len(methods)
+        maps = [mapped.maps.small for mapped in methods]
+        return self.outputs.on_explanation_maps(maps, self._fill, methods[0].needs)
 
-    def _measured(self, mapped: MappedBatch, rerun: RunOutputs | None) -> list[ScoreRow]:
+    def _measured(
+        self, mapped: MappedBatch, rerun: RunOutputs | None, deleted: Float64Array | None
+    ) -> list[ScoreRow]:
         """Return the rows with the value of every metric of one method."""
         start = time.perf_counter()
         masked, second = (None, None) if rerun is None else self._second(mapped, rerun)
@@ -198,7 +227,7 @@ class Batch:
             mapped.maps.passes,
             context,
             self.model.size,
-            self._without_explanation(mapped),
+            deleted,
         )
         values = score_all(mapped.metrics, explained)
         failures = {**context.failures, **mapped.failures}
@@ -239,16 +268,17 @@ class Batch:
             mapped.failures.setdefault(int(i), _BAD_EXPLANATION_SCORES)
         return masked, second
 
-    def _without_explanation(self, mapped: MappedBatch) -> Float64Array | None:
-        """Return p(x * (1 - M)), and add failures; None if no metric needs it."""
-        if not any(MetricNeed.DELETED_SCORE in m.needs for m in mapped.metrics.values()):
+    def _without_explanation(self, group: Sequence[MappedBatch]) -> Float64Array | None:
+        """Return p(x * (1 - M)) of equal maps, and add failures; None if no metric needs it."""
+        if not self.plan.needs_deleted_score(group[0].source):
             return None
         # Upsampling keeps constants, so 1 - up(M) is up(1 - M).
-        inverse = (1.0 - mapped.maps.small).astype(np.float32)
+        inverse = (1.0 - group[0].maps.small).astype(np.float32)
         (rerun,) = self.outputs.on_explanation_maps([inverse], self._fill, frozenset())
         deleted = probabilities(rerun.logits, rerun.targets, self.model.classifier.scores_kind)
         for i in np.flatnonzero(~np.isfinite(deleted)):
-            mapped.failures.setdefault(int(i), _BAD_DELETION_SCORES)
+            for mapped in group:
+                mapped.failures.setdefault(int(i), _BAD_DELETION_SCORES)
         return deleted
 
     @property
@@ -286,6 +316,22 @@ class Batch:
 
     def _failed(self, i: int, method: str, reason: str) -> ScoreRow:
         return ScoreRow(self.samples[i].position, method, False, reason, {})
+
+
+def _mapped_together(methods: Mapping[str, MapSource]) -> list[list[str]]:
+    """Split methods into those whose maps are computed before any of them is scored.
+
+    These are the methods without passes of their own. The rows of any other method are finished
+    before the next one runs, since it may take minutes.
+    """
+    slow = [n for n, method in methods.items() if has_own_passes(method.needs)]
+    return [[name for name in methods if name not in slow], *([name] for name in slow)]
+
+
+def _with_equal_maps(methods: Sequence[MappedBatch]) -> list[list[MappedBatch]]:
+    """Group methods that need the same outputs on the same explanation maps."""
+    maps, kinds = [one.maps.small for one in methods], [one.needs for one in methods]
+    return [[methods[index] for index in group] for group in equal_groups(maps, kinds)]
 
 
 def _targets(plan: Plan, group: Sequence[Sample]) -> NDArray[np.int64] | None:

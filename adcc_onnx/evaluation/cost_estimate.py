@@ -23,9 +23,10 @@ from adcc_onnx.evaluation.durations import duration_text
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.run_tracker import Expected
 from adcc_onnx.explanation.batch_context import BatchContext
-from adcc_onnx.explanation.map_sources import MapSource
+from adcc_onnx.explanation.equal_arrays import equal_groups
+from adcc_onnx.explanation.map_sources import MapSource, first_maps
 from adcc_onnx.explanation.metric_context import BatchMetricContext
-from adcc_onnx.explanation.required_passes import OWN_PASSES, pass_for
+from adcc_onnx.explanation.required_passes import has_own_passes, pass_for
 from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, layer_output
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
@@ -107,9 +108,10 @@ Counter({<Pass.RANKED: 'scores of one image with its first pixels replaced'>: 11
     clock.time(kind, 1 if on_cpu else model.batch, run)
     of_methods: dict[str, Counter[Pass]] = {}
     of_metrics: dict[str, Counter[Pass]] = {}
+    sharing = _sharing(plan, outputs)
     for name, source in plan.available.items():
         own = _own_passes(source, outputs, clock)
-        of_methods[name] = own + _second_run(plan, source, own)
+        of_methods[name] = own + (Counter() if name in sharing else _second_run(plan, source, own))
         for metric, passes in _metric_passes(plan, source, outputs, own, clock).items():
             of_metrics.setdefault(metric, Counter()).update(passes)
     return Estimate(Counter({kind: 1}), of_methods, of_metrics, clock.seconds)
@@ -280,7 +282,7 @@ class _CountingMetricContext(BatchMetricContext):
 def _own_passes(source: MapSource, outputs: RunOutputs, clock: _Clock) -> Counter[Pass]:
     """Return the passes of a method on one image, without the run that all methods share."""
     answers = _Answers(clock, outputs.logits.shape[1])
-    if isinstance(source, Method) and source.needs & {*OWN_PASSES, Need.NOISY_GRADIENTS}:
+    if isinstance(source, Method) and has_own_passes(source.needs):
         for layer in range(len(outputs.model.layers)):
             try:
                 source.raw_maps(_CountingContext(outputs, layer, answers))
@@ -293,14 +295,29 @@ def _own_passes(source: MapSource, outputs: RunOutputs, clock: _Clock) -> Counte
     return answers.passes
 
 
+def _sharing(plan: Plan, outputs: RunOutputs) -> set[str]:
+    """Return the methods whose explanation maps are those of an earlier method."""
+    names: list[str] = []
+    maps: list[Float32Array] = []
+    for name, source in plan.available.items():
+        if isinstance(source, Method) and not has_own_passes(source.needs):
+            with suppress(Exception):  # a method of the user may refuse a random image
+                found = first_maps(source, outputs, [""])
+                if not found.degenerate.any() and not found.failed.any():
+                    names.append(name)
+                    maps.append(found.small)
+    kinds = [plan.needs_again(plan.available[name]) for name in names]
+    return {names[index] for group in equal_groups(maps, kinds) for index in group[1:]}
+
+
 def _second_run(plan: Plan, source: MapSource, own: Counter[Pass]) -> Counter[Pass]:
-    """Return the passes of a method on its explanation maps, and without them."""
-    required = {need for metric in plan.metrics_of(source).values() for need in metric.needs}
-    deleted = Counter({Pass.FORWARD: int(MetricNeed.DELETED_SCORE in required)})
+    """Return the passes of a method on its explanation maps and on their complements."""
+    deleted = Counter({Pass.FORWARD: 1} if plan.needs_deleted_score(source) else {})
     needs = plan.needs_again(source)
     if needs is None:
         return deleted
-    again = MetricNeed.SECOND_MAP in required
+    metrics = plan.metrics_of(source).values()
+    again = any(MetricNeed.SECOND_MAP in metric.needs for metric in metrics)
     return deleted + (_repeated(source, own) if again else Counter({pass_for(needs): 1}))
 
 

@@ -82,6 +82,15 @@ class Plan:
             return method.needs
         return frozenset() if MetricNeed.MASKED_SCORE in required else None
 
+    def needs_deleted_score(self, method: MapSource) -> bool:
+        """Return whether a metric needs the score of images without their explanation.
+
+        Args:
+            method: A method of the plan.
+        """
+        metrics = self.metrics_of(method).values()
+        return any(MetricNeed.DELETED_SCORE in metric.needs for metric in metrics)
+
     @property
     def truth(self) -> bool:
         """Whether any metric needs the ground truth of the object's location."""

@@ -40,6 +40,19 @@ def pass_for(needs: frozenset[Need]) -> Pass:
     return Pass.IMAGE_GRADIENTS if Need.IMAGE_GRADIENT in needs else Pass.FORWARD
 
 
+def has_own_passes(needs: frozenset[Need]) -> bool:
+    """Return whether a method may run passes of its own, in addition to the run of the whole batch.
+
+    Args:
+        needs: The needs of the method.
+
+    Example:
+        >>> has_own_passes(frozenset({Need.GRADIENTS})), has_own_passes(frozenset(OWN_PASSES))
+        (False, True)
+    """
+    return bool(needs & {*OWN_PASSES, Need.NOISY_GRADIENTS})
+
+
 def open_sessions(model: Model, needs: frozenset[Need], masked: bool = False) -> None:
     """Open the sessions that provide what methods need, so that later runs do not wait for them.
 

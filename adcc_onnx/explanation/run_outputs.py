@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import GradientMapMethod, Method, Need
+from adcc_onnx.explanation.equal_arrays import first_equal_rows
 from adcc_onnx.explanation.gradient_map_cache import GradientMapCache
 from adcc_onnx.explanation.inputs import ModelInput, PlainInput
 from adcc_onnx.explanation.memory_strategy import memory_strategy
 from adcc_onnx.explanation.required_passes import pass_for
-from adcc_onnx.graph.programs.tensor_names import LOGITS, MASKS, TARGET
+from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS, MASKS, TARGET
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.device_array import DeviceArray
@@ -170,12 +171,10 @@ def _run(
     methods: Iterable[Method] = (),
 ) -> RunOutputs:
     kind = pass_for(needs)
-    feeds, shared = model_input.feeds()
-    session = model.pool.session(kind, masked=MASKS in feeds)
-    if kind in (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS):
-        feeds[TARGET] = np.full(len(seeds), _PREDICTED) if targets is None else targets
-    scores, values = session.run_keeping(set(session.outputs) - {LOGITS}, feeds, shared)
-    logits: Float32Array = scores[LOGITS]
+    rows = np.arange(len(seeds))
+    if not images.memory.masks_in_graph:  # images on a device are not compared
+        rows = first_equal_rows(model_input.array, targets)
+    logits, values = _run_rows(model, model_input, kind, rows, targets)
     predicted: NDArray[np.int64] = logits.argmax(axis=1)
     gradient_methods = [method for method in methods if isinstance(method, GradientMapMethod)]
     return RunOutputs(
@@ -191,3 +190,39 @@ def _run(
         values=values,
         gradient_maps=GradientMapCache(images.memory, values, gradient_methods),
     )
+
+
+def _run_rows(
+    model: Model,
+    model_input: ModelInput,
+    kind: Pass,
+    rows: NDArray[np.int64],
+    targets: NDArray[np.int64] | None,
+) -> tuple[Float32Array, dict[str, DeviceArray]]:
+    """Run the model once for each of several equal rows.
+
+    Args:
+        model: The classifier.
+        model_input: The input of the run.
+        kind: The kind of pass.
+        rows: The first equal row of each row, [N].
+        targets: The explained classes, [N]; the predicted classes if None.
+
+    Returns:
+        The class scores, [N, classes], and the other outputs by name.
+    """
+    feeds, shared = model_input.feeds()
+    session = model.pool.session(kind, masked=MASKS in feeds)
+    first, places = np.unique(rows, return_inverse=True)
+    if len(first) < len(rows):
+        feeds = {IMAGE: model_input.array[first]}
+    if kind in (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS):
+        feeds[TARGET] = np.full(len(first), _PREDICTED) if targets is None else targets[first]
+    scores, values = session.run_keeping(set(session.outputs) - {LOGITS}, feeds, shared)
+    if len(first) == len(rows):
+        return scores[LOGITS], values
+    repeated = {
+        name: DeviceArray.put(value.array[places], model.device, model.batch)
+        for name, value in values.items()
+    }
+    return scores[LOGITS][places], repeated

@@ -52,11 +52,11 @@ def test_cut_off_anywhere_and_continued(
     class CutOffError(Exception):
         pass
 
-    def counted(self, mapped, seen):
+    def counted(self, mapped, seen, deleted):
         if len(computed) == cut_after:
             raise CutOffError
         computed.append((mapped.name, tuple(sample.position for sample in self.samples)))
-        return measured(self, mapped, seen)
+        return measured(self, mapped, seen, deleted)
 
     monkeypatch.setattr(batch_module.Batch, "_measured", counted)
     with pytest.raises(CutOffError):

@@ -12,7 +12,7 @@ from helpers.small_models import small
 import adcc_onnx as adcc
 from adcc_onnx.runtime.session import Session
 
-METHODS = ["gradcam", "gradcam++", "xgradcam", "smoothgradcam++(n=2)", "random", "scorecam"]
+METHODS = ["gradcam", "gradcam++", "eigengradcam", "smoothgradcam++(n=2)", "random", "scorecam"]
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
 
 
