@@ -108,7 +108,8 @@ def reproduce(
         weights: "default" or the file of the weights, for one network.
         methods: Published methods; all that adcc-onnx has if empty.
         metrics: Published scores; all but deletion and insertion if empty.
-        at: "before pooling" or "last convolution": the published layer; all if None.
+        at: The published layer: "before pooling", "last convolution" or "first activation" (of
+            the last residual block); all if None.
         scores: The published differentiated scores, such as "logits"; all if None.
         layer: Name of the layer in the file of `model`; found by its structure if None.
         preprocessing: Preset or card of `model`; its card, or "torch" without one, if None.

@@ -67,7 +67,7 @@ adcc-onnx reproduce poppi2021 --images val/ --network vgg16 --model vgg.onnx
 @option(
     "--at",
     heading=_SETTINGS,
-    type=click.Choice(["before pooling", "last convolution"]),
+    type=click.Choice(["before pooling", "last convolution", "first activation"]),
     help="Published layer.  [default: all of them]",
 )
 @option(

@@ -10,6 +10,7 @@ from types import MappingProxyType
 BEFORE_POOLING = "before pooling"
 LAST_ACTIVATION = "last activation"
 LAST_CONVOLUTION = "last convolution"
+FIRST_ACTIVATION = "first activation"  # of the last residual block
 _TORCH_FILES = "https://download.pytorch.org/models/"
 
 
@@ -22,8 +23,8 @@ class PublishedNetwork:
         export: The network for `adcc_onnx.export`; None if its weights were not published.
         weights: The weights as the framework names them.
         address: The address of the file with the weights; empty if the framework knows it alone.
-        layers: The explained layers: `BEFORE_POOLING` and `LAST_CONVOLUTION` as the publications
-            name them, each mapped to a rule of this module or to a module path.
+        layers: The explained layers as `scores.csv` names them, each mapped to a rule of this
+            module or to a module path.
         normalized: Whether batch normalization follows the convolutions in the original network.
     """
 
@@ -42,6 +43,7 @@ def _torchvision(
         "": usual,
         BEFORE_POOLING: BEFORE_POOLING,
         LAST_CONVOLUTION: LAST_CONVOLUTION,
+        FIRST_ACTIVATION: FIRST_ACTIVATION,
     }
     address = f"{_TORCH_FILES}{file}"
     return PublishedNetwork(

@@ -43,15 +43,14 @@ _PUBLICATIONS = (
         _VALIDATION,
         ILSVRC_IMAGES,
         "poppi2021",
-        "label",
+        "predicted",
         (
-            "the author's scripts contain both the label and the predicted class as the explained "
-            "class",
+            "the class is that of the scripts in the repository that write this format of log",
             "the logs gist_conv and gist_avgpoolpre contain an earlier version of ReST than the "
             "logs gist2_conv and gist_avgpoolpre2, whose version is y_c + log p",
-            "for ResNet and ResNeXt, the logs gist_avgpoolpre and output_avgpoolpre differ widely "
-            "from gist_avgpoolpre2: they probably explain the first activation of the last block, "
-            "because the scripts name a module that is called several times",
+            "for ResNet and ResNeXt, the logs gist_avgpoolpre and output_avgpoolpre explain the "
+            "first activation of the last block: the scripts name an activation module that the "
+            "block calls several times, and the program takes the first call",
             "the log compare.txt states neither layer nor score",
         ),
     ),

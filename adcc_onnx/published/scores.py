@@ -23,8 +23,8 @@ class PublishedRow:
         table: Name of the table or log within the publication.
         network: Name of the network.
         method: Name of the method, as published.
-        layer: The explained layer, "before pooling" or "last convolution"; empty if it is not
-            stated.
+        layer: The explained layer: "before pooling", "last convolution" or "first activation" (of
+            the last residual block); empty if it is not stated.
         scores: The differentiated scores, such as "logits"; empty if they are not stated.
         values: The scores as fractions, by their names in adcc-onnx.
     """

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from adcc_onnx.cams.method_registry import METHODS
 from adcc_onnx.errors import UnknownLayerError
 from adcc_onnx.graph.classifier.published_layers import (
+    first_activation_of_block,
     last_activation,
     last_convolution,
     layer_before_pooling,
@@ -15,6 +16,7 @@ from adcc_onnx.graph.classifier.published_layers import (
 from adcc_onnx.model import Model
 from adcc_onnx.published.networks import (
     BEFORE_POOLING,
+    FIRST_ACTIVATION,
     LAST_ACTIVATION,
     LAST_CONVOLUTION,
     PublishedNetwork,
@@ -33,7 +35,8 @@ class Setting:
     """The settings of a group of published scores, apart from the publication and the network.
 
     Attributes:
-        layer: The explained layer as published: "before pooling", "last convolution" or "".
+        layer: The explained layer as published, such as "before pooling"; empty if it is not
+            stated.
         scores: The differentiated scores.
     """
 
@@ -156,6 +159,8 @@ def _layer_name(model: Model, network: PublishedNetwork, setting: Setting) -> st
         return layer_before_pooling(model.classifier)
     if rule == LAST_ACTIVATION:
         return last_activation(model.classifier)
+    if rule == FIRST_ACTIVATION:
+        return first_activation_of_block(model.classifier)
     if rule == LAST_CONVOLUTION:
         return last_convolution(model.classifier, network.normalized)
     try:

@@ -16,7 +16,11 @@ from onnx import numpy_helper
 import adcc_onnx as adcc
 from adcc_onnx.cli.command_group import main
 from adcc_onnx.errors import ModelError, OptionError, SourceError, UnknownLayerError
-from adcc_onnx.graph.classifier.published_layers import last_activation, last_convolution
+from adcc_onnx.graph.classifier.published_layers import (
+    first_activation_of_block,
+    last_activation,
+    last_convolution,
+)
 from adcc_onnx.images.ilsvrc import synset_class
 from adcc_onnx.published.networks import NETWORKS
 from adcc_onnx.published.publications import PUBLICATIONS
@@ -97,15 +101,13 @@ def test_the_addresses_of_weights_are_those_of_torchvision(torchvision: object) 
 
 def test_measured_scores_are_those_of_an_evaluation(data: Path, by_synset: Path) -> None:
     (found,) = reproduce(data, by_synset, methods="gradcam", limit=6, **SETTING)
-    assert (found.layer, found.target, found.images) == (LAYER, "label", 6)
+    assert (found.layer, found.target, found.images) == (LAYER, "predicted", 6)
     photos = photos_of(data)[:6]
     wanted = adcc.evaluate(
         data / "models" / "mobilenet_v2.onnx",
         [photo for photo, _, _ in photos],
         "gradcam",
         ["adcc", "average_drop", "average_increase", "coherency", "complexity", "drop_in_deletion"],
-        target="label",
-        labels=[int(label) for _, label, _ in photos],
         preprocessing="torch",
         device="cpu",
         controls=False,
@@ -178,10 +180,33 @@ def test_layers_by_their_place() -> None:
     classifier = adcc.load(proto, device="cpu").classifier
     assert last_convolution(classifier, normalized=True) == "features"
     assert last_activation(classifier) == "active"
+    with pytest.raises(UnknownLayerError, match="residual block"):
+        first_activation_of_block(classifier)
     folded = adcc.load(small(), device="cpu").classifier
     assert last_convolution(folded, normalized=False) == "features"
     with pytest.raises(UnknownLayerError, match="folded the normalization"):
         last_convolution(folded, normalized=True)
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_the_first_activation_of_a_residual_block(block: str) -> None:
+    second = {
+        "basic": "third = Conv <pads = [1, 1, 1, 1]> (first_active, square)",
+        "bottleneck": """second = Conv (first_active, point) second_active = Relu (second)
+            third = Conv (second_active, point)""",
+    }[block]
+    proto = small(
+        f"""first = Conv (active, point) first_active = Relu (first) {second}
+        sum = Add (third, active) last = Relu (sum) mean = GlobalAveragePool (last)
+        flat = Flatten (mean) scores = Gemm <transB = 1> (flat, weights)"""
+    )
+    rng = np.random.default_rng(0)
+    for name, side in (("point", 1), ("square", 3)):
+        values = rng.standard_normal((4, 4, side, side)).astype(np.float32)
+        proto.graph.initializer.append(numpy_helper.from_array(values, name))
+    classifier = adcc.load(proto, device="cpu").classifier
+    assert first_activation_of_block(classifier) == "first_active"
+    assert last_activation(classifier) == "last"
 
 
 def test_synsets_are_classes_of_models_without_synset_names() -> None:
@@ -212,8 +237,9 @@ def test_mistakes_are_named(
 def test_without_labels_it_says_what_to_place_where(data: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "ILSVRC2012_val_00000001.JPEG").symlink_to(photos_of(data)[0][0])
+    model = data / "models" / "mobilenet_v2.onnx"
     with pytest.raises(SourceError, match=r"put val\.txt, LOC_val_solution\.csv or"):
-        reproduce(data, tmp_path / "images", **SETTING)
+        adcc.reproduce("reciprocam", tmp_path / "images", "resnet18", model=model, device="cpu")
 
 
 def test_without_weights_it_says_what_to_place_where(

@@ -11,6 +11,7 @@ from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.image_input import own_name
 
 _POOLS = {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"}
+_ACTIVATIONS = {"Clip", "Relu"}
 _MOVES = {"Cast", "DequantizeLinear", "Identity", "Pad", "QuantizeLinear", "Transpose"}
 
 
@@ -44,6 +45,32 @@ def last_activation(classifier: Classifier) -> str:
             break
         value = source
     return own_name(value)
+
+
+def first_activation_of_block(classifier: Classifier) -> str:
+    """Return the name of the first activation of the last residual block.
+
+    The block begins at the value that both its first convolution and its shortcut read.
+
+    Args:
+        classifier: The classifier; its image size must be fixed.
+
+    Raises:
+        UnknownLayerError: There is no such block.
+        LayerShapeError: The model has no layer before pooling.
+    """
+    last = default_layer(classifier).value
+    nodes = [n for n in path_nodes([last], [classifier.image]) if n.op_type == "Conv"]
+    found, value = None, nodes[-1].inputs[0] if nodes else None
+    while value is not None and len([n for n in value.consumers() if n.op_type != "Shape"]) == 1:
+        node = value.producer()
+        if node is None:
+            break
+        found = value if node.op_type in _ACTIVATIONS else found
+        value = node.inputs[0]
+    if found is None:
+        raise UnknownLayerError("the model does not end in a residual block with an activation")
+    return own_name(found)
 
 
 def last_convolution(classifier: Classifier, normalized: bool) -> str:
