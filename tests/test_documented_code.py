@@ -27,9 +27,10 @@ from adcc_onnx.graph.autodiff.rules import rule_registry
 from adcc_onnx.metrics.metric_registry import METRICS
 
 OUTPUT = {"text", "csv"}  # what a command prints
-MODELS = ("resnet50", "net", "net-int8", "model", "vit")
+MODELS = ("resnet50", "mobilenet_v2", "net", "net-int8", "model", "vit")
 # Pages whose commands run, too, in the order of the page and on four drawings.
 EXECUTED = {
+    "README.md",
     "docs/getting-started.md",
     "docs/guides/ci-gate.md",
     "docs/guides/layers.md",
@@ -66,6 +67,7 @@ def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "photos").mkdir()
     for index, name in enumerate(("dog.jpg", "photo.png", "photos/a.jpg", "photos/b.jpg")):
         Image.fromarray(draw(seed=1, index=index).image).save(folder / name)
+    (folder / "labels.csv").write_text("path,label\nphotos/a.jpg,3\nphotos/b.jpg,4\n")
     run = folder / "run.sqlite"
     adcc.evaluate(classifier_path(), "drawings:4", ["gradcam", "layercam"], out=run, device="cpu")
     return folder
