@@ -311,7 +311,7 @@ def load(
             path, or "input"; the card's or the default layer if None.
         fuse: How the maps of several layers are fused: by their "mean" or "max".
         scores: The scores that gradient methods differentiate: "logits", "probabilities",
-            "log-probabilities" or "rest" (see docs/definitions.md).
+            "log-probabilities" or "rest" (see docs/reference/definitions.md).
         scores_output: The name of the output with the class scores; detected if None.
         size: The input size (height, width) in pixels, if neither the model, a `Preprocessing` nor
             a card fixes it.

@@ -93,7 +93,7 @@ def expose(
         model: A model's file, an `onnx.ModelProto`, or a model from `load`.
         layers: One or several names of tensors, nodes or module paths; the default layer if None.
         scores: The differentiated scores: "logits", "probabilities", "log-probabilities" or
-            "rest" (see docs/definitions.md).
+            "rest" (see docs/reference/definitions.md).
         size: Input size (height, width) in pixels, for a model that leaves it open.
         scores_output: Name of the model's output with the class scores; found automatically if
             None.

@@ -113,7 +113,7 @@ def reproduce(
         scores: The published differentiated scores, such as "logits"; all if None.
         layer: Name of the layer in the file of `model`; found by its structure if None.
         preprocessing: Preset or card of `model`; its card, or "torch" without one, if None.
-        labels: Image labels as for `evaluate`; the ground truth beside the images if None.
+        labels: Image labels as for `evaluate`; the ground truth next to the images if None.
         limit: Largest number of images; all images if None.
         sample: Which images are taken under a limit: "first", "random" or "stratified".
         cache_crops: Folder of decoded and cropped images as for `evaluate`.
@@ -233,7 +233,7 @@ def _opened(options: SourceOptions, seed: int, publication: Publication, notify:
         raise SourceError(
             "the explained class is the label, but the images have none: put val.txt, "
             "LOC_val_solution.csv or ILSVRC2012_validation_ground_truth.txt (with meta.mat) into "
-            "the folder of the images, or give --labels FILE (docs/sources.md)"
+            "the folder of the images, or give --labels FILE (docs/reference/sources.md)"
         )
     usual = count_validation_images(source)
     if publication.count == ILSVRC_IMAGES and usual < len(source):

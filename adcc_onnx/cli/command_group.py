@@ -28,8 +28,8 @@ from adcc_onnx.errors import AdccError, InterruptedRunError, did_you_mean
 # Each command's summary; its module is NAME_command.py, which defines the function `command`.
 _SUMMARIES = {
     "evaluate": "Score methods on images and print the ranked table.",
-    "report": "Print the results of kept runs.",
-    "export-run": "Write kept runs for Parquet, MLflow and other tools.",
+    "report": "Print the results of stored runs.",
+    "export-run": "Write stored runs for Parquet, MLflow and other tools.",
     "merge": "Join runs on other images or with other methods.",
     "compare-models": "Compare two models of one task, layer by layer.",
     "explain": "Write overlays and maps of images.",

@@ -34,7 +34,7 @@ adcc-onnx export-run run.sqlite --to mlflow -o mlflow/
 @out_option("New file (parquet, model-card) or folder (mlflow, fiftyone).", required=True)
 @force_option("Replace an existing file or FiftyOne dataset; a run is never replaced.")
 def command(runs: tuple[Path, ...], to: str, images: Path | None, out: Path, force: bool) -> None:
-    """Write kept runs for Parquet, MLflow and other tools.
+    """Write stored runs for Parquet, MLflow and other tools.
 
     parquet has one row per image and method; mlflow adds runs to a local store; fiftyone is a data
     set with the maps and scores of every image; model-card is a card of the Hugging Face Hub with

@@ -79,7 +79,7 @@ def command(
     out: Path | None,
     force: bool,
 ) -> None:
-    """Print the results of kept runs.
+    """Print the results of stored runs.
 
     Every score has a bootstrap confidence interval, and methods that are not significantly
     different from the best one are marked. One of --compare, --failures and --per-image prints

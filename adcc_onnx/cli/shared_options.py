@@ -298,7 +298,7 @@ _MODEL_OPTIONS = [
         "--decode",
         heading="Model",
         type=click.Choice(["full", "reduced"]),
-        help="Whether large JPEG files are decoded in full, or faster at a reduced size.  "
+        help="Decoding of large JPEG files: full, or reduced (faster, at a lower resolution).  "
         "[default: as in the card, or full]",
     ),
     size_option,
@@ -408,8 +408,7 @@ _PLAN_OPTIONS = [
         "--controls/--no-controls",
         heading=_MEASURE,
         default=True,
-        help="Whether the controls random and center, which do not depend on the model, run "
-        "in addition to the methods.",
+        help="Also run the controls random and center, which do not depend on the model.",
     ),
     option(
         "--protocol",
@@ -446,7 +445,7 @@ _PLAN_OPTIONS = [
         "--thumbnails/--no-thumbnails",
         heading=_MEASURE,
         default=True,
-        help="Whether the run keeps thumbnails and small maps, which HTML reports show.",
+        help="Store thumbnails and small maps in the run, for HTML reports.",
     ),
 ]
 

@@ -136,8 +136,9 @@ def map_path(folder: Path, name: str) -> Path:
         name: The image's name, which may come from an untrusted file.
 
     Returns:
-        A path below the folder: the image's folders and its whole name, because `a.jpg` and
-        `a.png` are two images. What a file system may refuse is replaced.
+        A path in the folder. It consists of the image's folders and its name with the suffix,
+        because `a.jpg` and `a.png` are two images. Characters that a file system may refuse are
+        replaced.
 
     Example:
         >>> map_path(Path("maps"), "/photos/../cat/1.png").as_posix()

@@ -75,7 +75,7 @@ class ReproducedScore:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The published scores of one network under one setting, beside the measured ones.
+    """The published scores of one network under one setting, with the measured ones.
 
     Attributes:
         publication: Name of the publication.
@@ -176,7 +176,7 @@ def _layer_name(model: Model, network: PublishedNetwork, setting: Setting) -> st
 def reproduced_scores(
     rows: Sequence[PublishedRow], result: EvaluationResult
 ) -> Iterator[ReproducedScore]:
-    """Put the measured scores beside the published ones.
+    """Pair the measured scores with the published ones.
 
     Args:
         rows: The published rows of one setting.
