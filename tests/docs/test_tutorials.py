@@ -62,16 +62,22 @@ def _in_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "KERAS_BACKEND", "tensorflow")
 
 
-def test_pytorch() -> None:
+@pytest.fixture
+def torchvision() -> None:
+    """Import torchvision as the recipe does, also a build without compiled operators."""
     pytest.importorskip("torch")
-    load_recipe("torchvision")  # also imports a torchvision without compiled operators
+    load_recipe("torchvision")
+
+
+@pytest.mark.usefixtures("torchvision")
+def test_pytorch() -> None:
     run_page("pytorch", {'weights="IMAGENET1K_V1"': "weights=None, width_mult=0.1"})
     check_model("feature_map", 1280)
 
 
+@pytest.mark.usefixtures("torchvision")
 def test_timm() -> None:
     pytest.importorskip("timm")
-    load_recipe("torchvision")
     run_page("timm", {"pretrained=True": "pretrained=False, depth=2"})
     check_model("tokens", 192)
 
@@ -89,9 +95,9 @@ def test_jax() -> None:
     check_model("feature_map", 32)
 
 
+@pytest.mark.usefixtures("torchvision")
 def test_hugging_face() -> None:
     transformers = pytest.importorskip("transformers")
-    load_recipe("torchvision")
     sizes = {"image_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_labels": 3}
     config = transformers.ViTConfig(num_attention_heads=2, intermediate_size=64, **sizes)
     transformers.ViTForImageClassification(config).save_pretrained("vit")
