@@ -69,6 +69,7 @@ def torchvision() -> None:
     load_recipe("torchvision")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("torchvision")
 def test_pytorch() -> None:
     run_page("pytorch", {'weights="IMAGENET1K_V1"': "weights=None, width_mult=0.1"})
@@ -82,6 +83,7 @@ def test_timm() -> None:
     check_model("tokens", 192)
 
 
+@pytest.mark.slow
 def test_keras() -> None:
     pytest.importorskip("tensorflow")
     pytest.importorskip("tf2onnx")
@@ -89,6 +91,7 @@ def test_keras() -> None:
     check_model("feature_map", 256)
 
 
+@pytest.mark.slow
 def test_jax() -> None:
     pytest.importorskip("jax2onnx")
     run_page("jax", {})
