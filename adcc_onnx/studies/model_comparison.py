@@ -49,6 +49,7 @@ from adcc_onnx.statistics.resampling import Resampling, means
 from adcc_onnx.studies.layer_walk import LayerWalk, rounding_of, walk_layers
 
 WALKED_IMAGES = 8  # the layers of more images are not compared
+_LARGEST_ROUNDING = 5e-3  # of probabilities, maps and scores, whatever the precision is
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class ModelComparison:
 
         Average increase counts which of two probabilities is larger, which rounding can reverse.
         """
-        size = self.walk.rounding
+        size = min(self.walk.rounding, _LARGEST_ROUNDING)
         return (
             self.outputs.largest <= size
             and self.outputs.same_prediction == self.images

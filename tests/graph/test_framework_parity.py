@@ -15,6 +15,8 @@ from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.model import Model
 from adcc_onnx.report.model_comparison_report import comparison_to_text
 
+pytestmark = pytest.mark.slow  # three exporters
+
 FRAMEWORKS = {"torch": "torch", "keras": "tf2onnx", "jax": "jax2onnx"}
 # Every method that reads gradients and takes few passes.
 METHODS = [cls.name for cls in list_methods() if issubclass(cls, GradientMapMethod)]

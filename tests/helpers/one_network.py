@@ -98,6 +98,7 @@ def write_jax(weights: dict[str, Array], path: Path) -> None:
     """Export the network from JAX, written as a function, with its channels last."""
     import jax
     import onnx
+    from flax import nnx
     from jax import lax
     from jax import numpy as jnp
     from jax2onnx import to_onnx
@@ -113,7 +114,7 @@ def write_jax(weights: dict[str, Array], path: Path) -> None:
             shift = (weights[f"bias{number}"] - weights[f"mean{number}"]) * scale
             x = jax.nn.relu(x * scale + (shift + weights[f"beta{number}"]))
             if number == 1:
-                x = lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+                x = nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
         return jnp.mean(x, axis=(1, 2)) @ weights["head"].T + weights["offset"]
 
     onnx.save(to_onnx(network, [("B", SIZE, SIZE, 3)], model_name="network"), path)

@@ -155,7 +155,7 @@ def test_a_wrong_scale_in_a_quantized_model_is_the_largest_step(
 def test_half_precision_is_rounding(original: Model, steps: adcc.Preprocessing) -> None:
     half = adcc.load(classifier_path(), steps, device="cpu", precision="fp16")
     found = adcc.compare_models(original, half, IMAGES, *FEW)
-    assert found.walk.rounding == 5e-3 and found.walk.parting is None
+    assert found.walk.rounding == 2e-2 and found.walk.parting is None
     assert found.outputs.same_prediction == 6 and found.outputs.largest < 0.01
     assert not found.exceeding(0.02)
 
