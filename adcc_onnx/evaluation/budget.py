@@ -11,7 +11,7 @@ from adcc_onnx.evaluation.cost_estimate import cheaper_option
 from adcc_onnx.evaluation.durations import duration_text
 from adcc_onnx.evaluation.evaluation_cost import EvaluationCost
 
-# Decoding, maps and metrics on the host take time beside the passes.
+# Decoding, maps and metrics on the host take time, too, not only the passes.
 _FOR_PASSES = 0.9
 
 

@@ -98,7 +98,7 @@ def _headline(found: PreprocessingCheck) -> str:
 
 
 def _conclusions(found: PreprocessingCheck, fitting: Sequence[CandidateResult]) -> list[str]:
-    """Say what fits, and what cannot be told apart from it."""
+    """Say what fits, and what cannot be distinguished from it."""
     best = found.best
     score = f"top-1 {100 * best.top1:.1f} %" if best.top1 is not None else "most consistent"
     lines = [f"Best: {best.name} ({score})"]

@@ -229,8 +229,8 @@ def _without_unused(model: ir.Model, inputs: list[ir.Value]) -> list[ir.Value]:
 def _further_inputs(image: ir.Value, inputs: Sequence[ir.Value]) -> NoImageInputError:
     others = [value for value in inputs if value is not image]
     return NoImageInputError(
-        f"besides the image, the model has the inputs {describe_values(others)}: fix each of them "
-        f"by --set, as in --set {others[0].name}=0 or --set {others[0].name}=FILE.npy"
+        f"in addition to the image, the model has the inputs {describe_values(others)}: fix each "
+        f"of them by --set, as in --set {others[0].name}=0 or --set {others[0].name}=FILE.npy"
     )
 
 
