@@ -33,11 +33,14 @@ myst_all_links_external = False
 
 smartquotes_action = "D"  # dashes only
 default_role = "code"  # docstrings write `name` for code
-autodoc_typehints = "none"  # the signature shows them
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 html_theme = "furo"
