@@ -284,13 +284,14 @@ def _export(network: PublishedNetwork, file: Path, weights: str | Path, notify: 
     assert network.export is not None
     notify(f"exporting {network.export} to {file}")
     try:
-        adcc_onnx.export(network.export, file, str(weights))
+        # The last convolution is another layer than its batch normalization.
+        adcc_onnx.export(network.export, file, weights, fold=not network.normalized)
     except ModelError as error:
         place = f" (download {network.address})" if network.address else ""
         raise ModelError(
             f"{error}; {network.name} needs {network.export} with the weights {network.weights}: "
-            f"give the file of these weights with --weights FILE{place}, or an ONNX file that was "
-            "exported elsewhere with --model FILE"
+            f"give their file with --weights FILE{place}, or an ONNX file that was exported "
+            "elsewhere with --no-fold by --model FILE"
         ) from error
 
 

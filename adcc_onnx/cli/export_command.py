@@ -27,8 +27,15 @@ adcc-onnx export keras:MobileNetV2 --weights none
     help="Weights: the framework's default download, none (random), a name of the framework, or a "
     "file or folder.",
 )
+@option(
+    "--fold/--no-fold",
+    heading="Model",
+    default=True,
+    help="Whether torch's exporter folds batch normalization into convolutions; without it, the "
+    "file also holds the layers before the normalization.",
+)
 @out_option("ONNX file for the network.  [default: NAME.onnx]")
-def command(network: str, weights: str, out: Path | None) -> None:
+def command(network: str, weights: str, fold: bool, out: Path | None) -> None:
     """Export a network of a training framework to ONNX.
 
     FRAMEWORK is torchvision, timm, transformers, keras, flax, paddle, sklearn or onnx (a ready file
@@ -38,5 +45,5 @@ def command(network: str, weights: str, out: Path | None) -> None:
     """
     from adcc_onnx.exporting import export
 
-    path = export(network, out, weights)
+    path = export(network, out, weights, fold=fold)
     show_line(f"{path}, with its card {path.with_suffix('.toml').name}")

@@ -10,11 +10,21 @@ from adcc_onnx.api.checked_arguments import checked_arguments
 from adcc_onnx.errors import AdccError, ModelError, OptionError, first_line
 from adcc_onnx.exporting.exported_network import ExportedNetwork
 from adcc_onnx.exporting.recipe_loading import FRAMEWORKS, load_recipe
+from adcc_onnx.exporting.torch_export import folding
 from adcc_onnx.images.card_writing import labels_file, write_card
+
+# The frameworks whose recipes use the exporter of torch.
+_FOLDING = ("torchvision", "timm", "transformers")
 
 
 @checked_arguments
-def export(network: str, out: str | Path | None = None, weights: str | Path = "default") -> Path:
+def export(
+    network: str,
+    out: str | Path | None = None,
+    weights: str | Path = "default",
+    *,
+    fold: bool = True,
+) -> Path:
     """Export a network to ONNX, with its card and class names, and compare it with the framework.
 
     One batch of random images is evaluated in the framework and in onnxruntime. If the scores
@@ -27,6 +37,8 @@ def export(network: str, out: str | Path | None = None, weights: str | Path = "d
             it.
         weights: "default" (the framework's download), "none" (random weights), a name that the
             framework defines, or a file.
+        fold: Whether the exporter of torch may fold batch normalization into convolutions. If not,
+            the file also holds the layers before the normalization.
 
     Returns:
         The ONNX file.
@@ -49,6 +61,10 @@ def export(network: str, out: str | Path | None = None, weights: str | Path = "d
             f"cannot parse the network '{network}': give FRAMEWORK:NAME, where FRAMEWORK is one of "
             f"{known}"
         )
+    if not fold and framework not in _FOLDING:
+        raise OptionError(
+            f"batch normalization is kept by the exporter of {', '.join(_FOLDING)}, not {framework}"
+        )
     recipe = load_recipe(framework)
     target = Path(f"{_file_name(name)}.onnx") if out is None else Path(out)
     card = target.with_suffix(".toml")
@@ -62,7 +78,9 @@ def export(network: str, out: str | Path | None = None, weights: str | Path = "d
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             written = Path(folder) / target.name
             try:
-                _write(recipe.export(name, chosen, written), written)
+                with folding(fold):
+                    exported = recipe.export(name, chosen, written)
+                _write(exported, written)
             except AdccError:
                 raise
             except Exception as error:  # exporters raise errors of any type

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,23 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float32Array
 
 _OPSET = 18
+# Whether batch normalization is folded into convolutions; a recipe only names the network.
+_FOLDS = ContextVar("folds", default=True)
 _SHOWN_KEYS = 3
+
+
+@contextmanager
+def folding(folds: bool) -> Iterator[None]:
+    """Set whether `write_torch` folds batch normalization into convolutions.
+
+    Args:
+        folds: Whether it does. If not, the layer before the normalization stays in the file.
+    """
+    token = _FOLDS.set(folds)
+    try:
+        yield
+    finally:
+        _FOLDS.reset(token)
 
 
 def write_torch(network: Any, size: tuple[int, int], path: Path) -> None:
@@ -40,11 +58,13 @@ def write_torch(network: Any, size: tuple[int, int], path: Path) -> None:
                 (image,),
                 dynamo=True,
                 dynamic_shapes=({0: batch},),
+                optimize=_FOLDS.get(),
                 verbose=False,
                 **names,
             )
         except Exception:  # it raises errors of many types
             axes = {name: {0: "batch"} for name in ("image", "logits")}
+            modes = torch.onnx.TrainingMode
             torch.onnx.export(
                 network,
                 (image,),
@@ -52,6 +72,7 @@ def write_torch(network: Any, size: tuple[int, int], path: Path) -> None:
                 dynamo=False,
                 dynamic_axes=axes,
                 opset_version=_OPSET,
+                training=modes.EVAL if _FOLDS.get() else modes.PRESERVE,
                 **names,
             )
         else:

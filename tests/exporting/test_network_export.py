@@ -17,10 +17,12 @@ from PIL import Image
 
 import adcc_onnx as adcc
 from adcc_onnx.cli.command_group import main
-from adcc_onnx.errors import AdccWarning, ModelError, OptionError
+from adcc_onnx.errors import AdccWarning, ModelError, OptionError, UnknownLayerError
 from adcc_onnx.exporting import export, load_recipe, network_export
 from adcc_onnx.exporting.exported_network import ExportedNetwork
 from adcc_onnx.exporting.recipe_loading import FRAMEWORKS, PACKAGES, recipes_folder
+from adcc_onnx.exporting.torch_export import folding, write_torch
+from adcc_onnx.graph.classifier.published_layers import last_convolution
 
 BACKBONES = {
     "vgg16": "features.29",
@@ -227,3 +229,26 @@ def test_a_failed_download_says_which_file_to_place_where(
     assert f"place the file in {tmp_path}/torch/hub/checkpoints" in told
     assert "--weights none" in told and "Name or service not known" in told
     assert not (tmp_path / "net.onnx").exists()
+
+
+@pytest.mark.parametrize("folds", [True, False])
+def test_batch_normalization_is_kept_on_request(folds: bool, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 5)).eval()
+    with folding(folds):
+        write_torch(network, (8, 8), tmp_path / "net.onnx")
+    operators = [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node]
+    assert ("BatchNormalization" in operators) is not folds
+    classifier = adcc.load(tmp_path / "net.onnx", device="cpu").classifier
+    if folds:
+        with pytest.raises(UnknownLayerError, match="--no-fold"):
+            last_convolution(classifier, normalized=True)
+    else:
+        assert last_convolution(classifier, normalized=True)
+
+
+def test_other_frameworks_keep_no_batch_normalization() -> None:
+    with pytest.raises(OptionError, match="torchvision, timm, transformers, not keras"):
+        adcc.export("keras:MobileNetV2", weights="none", fold=False)

@@ -245,7 +245,7 @@ def test_without_labels_it_says_what_to_place_where(data: Path, tmp_path: Path) 
 def test_without_weights_it_says_what_to_place_where(
     by_synset: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def fails(*words: object) -> None:
+    def fails(*words: object, fold: bool) -> None:
         raise ModelError("torchvision:vgg16 could not be downloaded or exported: no network")
 
     monkeypatch.setattr(adcc, "export", fails, raising=False)
@@ -263,7 +263,8 @@ def test_an_exported_network_is_used(
 ) -> None:
     calls = []
 
-    def export(network: str, out: Path, weights: str) -> None:
+    def export(network: str, out: Path, weights: str, fold: bool) -> None:
+        assert not fold
         calls.append((network, weights))
         out.symlink_to(data / "models" / "mobilenet_v2.onnx")
 

@@ -96,7 +96,7 @@ def last_convolution(classifier: Classifier, normalized: bool) -> str:
         raise UnknownLayerError(
             f"the layer before the last batch normalization does not exist in this file: the "
             f"exporter folded the normalization into the convolution, so '{own_name(value)}' "
-            "already holds its result"
+            "already holds its result (adcc-onnx export --no-fold keeps it)"
         )
     return own_name(value)
 
