@@ -33,6 +33,7 @@ def _run(result: EvaluationResult) -> dict[str, Any]:
         "protocol": result.protocol,
         "layer": result.layer,
         "target": result.target,
+        **_differentiated(result),
         "images": result.images,
         "failed": result.failed,
         "top1": result.top1,
@@ -40,6 +41,12 @@ def _run(result: EvaluationResult) -> dict[str, Any]:
         "ranking": None if result.ranking is None else _ranking(result, result.ranking),
         "methods": {name: _method(method) for name, method in result.methods.items()},
     }
+
+
+def _differentiated(result: EvaluationResult) -> dict[str, Any]:
+    """Return the scores that gradients refer to, if these are not the logits."""
+    config = result.stored_run.config
+    return {key: config[key] for key in ("differentiated",) if key in config}
 
 
 def _ranking(result: EvaluationResult, ranking: Ranking) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +251,17 @@ def test_unreadable_images_are_counted(original: Model, tmp_path: Path) -> None:
     found = adcc.compare_models(original, again, tmp_path, ["gradcam"])
     assert (found.images, found.planned, list(found.failures)) == (3, 4, ["3.png"])
     assert "1 image could not be compared: 3.png" in comparison_to_text(found)
+
+
+def test_an_interrupted_comparison_keeps_the_finished_images(original: Model) -> None:
+    again = adcc.load(classifier_path(), device="cpu", batch_size=2)
+    first = original.with_settings(batch=2)
+    calls = iter(range(1000))  # each of the three batches asks four times
+    found = adcc.compare_models(
+        first, again, IMAGES, *FEW, graceful=lambda: nullcontext(lambda: next(calls) > 5)
+    )
+    assert found.interrupted and 0 < found.images < found.planned == 6
+    assert found.is_equal and found.images % 2 == 0
 
 
 def test_json_is_complete_and_equal_for_equal_runs(

@@ -143,6 +143,7 @@ def test_a_run_records_other_scores_than_logits(tmp_path: Path) -> None:
     assert "differentiated" not in plain.stored_run.config
     assert rest.stored_run.config["differentiated"] == "rest"
     assert "gradients of rest" in adcc.render_report(rest)
+    assert '"differentiated": "rest"' in adcc.render_report(rest, format="json")
     assert plain.methods["hirescam"].scores != rest.methods["hirescam"].scores
     # Methods without gradients are the same.
     assert get_method("scorecam").needs.isdisjoint({Need.GRADIENTS})
