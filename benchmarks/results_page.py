@@ -45,10 +45,11 @@ GROUPS = {
          "fakecam"],
         _FAMILY,
     ),
-    "perturbation": (["reciprocam", "ablationcam", "groupcam"], _FAMILY),
+    "perturbation": (["reciprocam", "groupcam"], _FAMILY),
     "pixel": (["saliency", "inputxgradient", "smoothgradcam++"], _FAMILY),
     "curves": (["gradcam", "gradcam++", "layercam", "eigencam", "fakecam"], _CURVES),
     "score": (["scorecam"], _FAMILY),
+    "ablation": (["ablationcam"], _FAMILY),
     "optimization": (["opticam"], _FAMILY),
 }  # fmt: skip
 _FIRST = "gradient"
