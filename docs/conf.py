@@ -43,6 +43,9 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
+copybutton_prompt_text = r">>> |\.\.\. "  # not copied
+copybutton_prompt_is_regexp = True
+
 html_theme = "furo"
 html_title = "adcc-onnx"
 pygments_style = "a11y-high-contrast-light"
