@@ -57,6 +57,10 @@ def evaluate(
     second_maps: str | Path | Sequence[str | Path] = (),
     controls: bool = True,
     thumbnails: bool = True,
+    until: str | None = None,
+    margin: float | None = None,
+    alpha: float | None = None,
+    keep_all: bool = False,
     out: str | Path | None = None,
     resume: bool = False,
     cluster: str | None = None,
@@ -95,6 +99,12 @@ def evaluate(
             in addition to the methods.
         thumbnails: Whether the run keeps thumbnails of the images and the maps at the layer's
             resolution, so that a report needs neither the model nor the images.
+        until: When the run stops before it has seen all images: "certain" when the best method is
+            certain for the whole dataset, or "width=0.02" when the intervals of all methods are at
+            most that wide. None evaluates all images.
+        margin: Largest difference of two scores that counts as equivalent; 0.005 if None.
+        alpha: Probability that any statement of the result is wrong; 0.05 if None.
+        keep_all: Whether methods that are certainly worse are computed until the end.
         out: SQLite file that keeps the run; the run is not kept if None.
         resume: Whether to continue the run in `out`.
         cluster: Address "HOST:PORT" of a Ray cluster, or "local" or "local:N" for N processes on
@@ -127,6 +137,7 @@ def evaluate(
     plan = PlanOptions(
         as_list(methods), as_list(metrics), target, protocol, fill, baseline, steps,
         as_list(maps), as_list(second_maps), seed, controls, thumbnails,
+        until, margin, alpha, keep_all,
     )  # fmt: skip
     bar = _bar(progress)
     (result,) = evaluate_models(

@@ -36,6 +36,7 @@ else:
     _ParamType = click.ParamType
 
 _MEASURE = "Methods and metrics"
+_STOPPING = "Early stopping"
 FILE = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 COUNT = click.IntRange(min=1)
@@ -446,6 +447,35 @@ _PLAN_OPTIONS = [
         heading=_MEASURE,
         default=True,
         help="Store thumbnails and small maps in the run, for HTML reports.",
+    ),
+    option(
+        "--until",
+        heading=_STOPPING,
+        metavar="certain|width=W",
+        help="Stop when the best method is certain for the whole dataset, or when the intervals "
+        "of all methods are at most W wide.  [default: evaluate all images]",
+    ),
+    option(
+        "--margin",
+        heading=_STOPPING,
+        type=float,
+        metavar="X",
+        show_default="0.005",
+        help="Largest difference of two scores that counts as equivalent.",
+    ),
+    option(
+        "--alpha",
+        heading=_STOPPING,
+        type=float,
+        metavar="P",
+        show_default="0.05",
+        help="Probability that any statement of the result is wrong.",
+    ),
+    option(
+        "--keep-all",
+        heading=_STOPPING,
+        is_flag=True,
+        help="Compute methods that are certainly worse until the end.",
     ),
 ]
 

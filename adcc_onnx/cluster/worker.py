@@ -79,12 +79,18 @@ class Worker:
 
         ray.put(bytes(_SHARED_BYTES))
 
-    def evaluate(self, positions: Sequence[int], partial: Mapping[int, frozenset[str]]) -> Rows:
+    def evaluate(
+        self,
+        positions: Sequence[int],
+        partial: Mapping[int, frozenset[str]],
+        dropped: frozenset[str] = frozenset(),
+    ) -> Rows:
         """Evaluate some images.
 
         Args:
             positions: Indices of the images in the source, ascending.
             partial: Finished methods of the images whose row is stored already, by index.
+            dropped: Methods that are not computed any more.
 
         Returns:
             All rows of the images that are not stored yet; after `stop`, those that are finished.
@@ -92,7 +98,8 @@ class Worker:
         part = select_images(self._source, positions)
         stored = {i: partial[place] for i, place in enumerate(positions) if place in partial}
         images, scores = [], []
-        with work_here(self._model, part, self._plan, RunProgress(set(), stored)) as work:
+        done = RunProgress(set(), stored)
+        with work_here(self._model, part, self._plan, done, dropped) as work:
             for rows, _ in work:
                 if self._stopping.is_set():
                     work.end()

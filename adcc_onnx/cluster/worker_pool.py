@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -105,7 +106,7 @@ class WorkerPool:
         self._ray, self._job, self._device, self._notify = ray, job, device, notify
         self._model, self._source, self._plan = model, source, plan
         self._identity = identity(model, source)
-        self._done = RunProgress(set(), {})
+        self._done, self._dropped = RunProgress(set(), {}), frozenset[str]()
         self._backlog = Backlog([], 1)
         self._ended = False
         self._last_seen = self._last_discovery = time.monotonic()
@@ -133,12 +134,20 @@ class WorkerPool:
         return ready
 
     @contextmanager
-    def begin(self, done: RunProgress) -> Iterator[Work]:
-        """Begin the work that is not finished; call `first_ready` before."""
+    def begin(self, done: RunProgress, dropped: frozenset[str] = frozenset()) -> Iterator[Work]:
+        """Begin the work that is not finished; call `first_ready` before.
+
+        Args:
+            done: The progress of the run so far.
+            dropped: The methods that are not computed any more.
+        """
         remaining = [i for i in range(len(self._source)) if i not in done.finished]
         batches = len(remaining) // (_MIN_CHUNKS * len(self._slots) * self._model.batch)
         size = self._model.batch * min(max(batches, 1), _MAX_BATCHES)
+        # Few images are spread over all workers.
+        size = min(size, max(1, math.ceil(len(remaining) / len(self._slots))))
         self._done, self._backlog = done, Backlog(remaining, size)
+        self._dropped = dropped
         yield self
 
     def end(self) -> None:
@@ -216,7 +225,8 @@ class WorkerPool:
         if chunk is None:
             return
         stored = {i: self._done.partial[i] for i in chunk.positions if i in self._done.partial}
-        slot.assigned.append((chunk, slot.worker.evaluate.remote(chunk.positions, stored)))
+        rows = slot.worker.evaluate.remote(chunk.positions, stored, self._dropped)
+        slot.assigned.append((chunk, rows))
 
     def _arrived_slots(self) -> list[_Slot]:
         """Wait a moment; return the slots whose future has arrived or whose worker was lost."""
@@ -343,7 +353,7 @@ class WorkerPool:
             label = labeled_class(self._source.labels[i], self._model)
             done = self._done.partial.get(i)
             sample = Sample(i, self._source.names[i], label, None, _LOST, done=done)
-            rows = failed_rows(self._plan, sample, _LOST)
+            rows = failed_rows(self._plan.without(self._dropped), sample, _LOST)
             images += rows[0]
             scores += rows[1]
         return images, scores

@@ -117,12 +117,13 @@ Counter({<Pass.RANKED: 'scores of one image with its first pixels replaced'>: 11
     return Estimate(Counter({kind: 1}), of_methods, of_metrics, clock.seconds)
 
 
-def long_run_notice(found: Estimate, images: int) -> str | None:
+def long_run_notice(found: Estimate, images: int, at_most: bool = False) -> str | None:
     """Return what to tell the user about a run of more than ten minutes; None for a shorter one.
 
     Args:
         found: What one image takes.
         images: The number of images.
+        at_most: Whether the run may stop after fewer images.
     """
     expected = found.expected
     seconds = expected.unit_seconds * images
@@ -139,7 +140,8 @@ def long_run_notice(found: Estimate, images: int) -> str | None:
     cheaper = cheaper_option(most, kind, passes)
     options = f"--{kind} '{cheaper.text}' or --limit {limit}" if cheaper else f"--limit {limit}"
     return (
-        f"this run will take about {duration_text(seconds)} for {images} images; {most} takes "
+        f"this run will take {'at most ' if at_most else ''}about {duration_text(seconds)} for "
+        f"{images} images; {most} takes "
         f"{100 * shares[most] / expected.unit_seconds:.0f} % of it ({passes} passes per image). "
         f"Faster: {options}"
     )

@@ -14,6 +14,7 @@ from adcc_onnx.evaluation.batch import Batch
 from adcc_onnx.evaluation.concurrent_runs import ConcurrentRuns
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.run_tracker import RunTracker
+from adcc_onnx.evaluation.stages import check_stopping, stages
 from adcc_onnx.explanation.memory_strategy import memory_strategy
 from adcc_onnx.explanation.metric_context import PASSES
 from adcc_onnx.explanation.ready_maps import ReadyMaps
@@ -49,8 +50,9 @@ class Work(Protocol):
 # Opens the part of the work that can be stopped without loss, and provides a function that returns
 # whether to stop.
 Graceful = Callable[[], AbstractContextManager[Callable[[], bool]]]
-# Starts the remaining work of a run, given its progress so far.
-Begin = Callable[[RunProgress], AbstractContextManager[Work]]
+# Starts the remaining work of a run or of a stage of it, given the progress so far and the methods
+# that are not computed any more.
+Begin = Callable[[RunProgress, frozenset[str]], AbstractContextManager[Work]]
 
 # Rows are written at this interval, so that a killed process loses about one second of work.
 _FLUSH_SECONDS = 1.0
@@ -90,13 +92,14 @@ def evaluate_into(
     Raises:
         InterruptedRunError: The run was stopped; the finished rows are kept.
     """
-    run = store.begin(plan.config(model, described_as))
-    done = store.progress(run, list(plan.methods))
+    run = store.begin(plan.config(model, described_as, len(source)))
     tracker = tracker or RunTracker(model.name, len(source))
-    tracker.skip(len(done.finished))
     begin = begin or partial(work_here, model, source, plan, tracker=tracker)
-    with graceful() as stop, _Writer(store, run) as writer, begin(done) as work:
-        _keep(writer, work, tracker, stop)
+    with graceful() as stop, _Writer(store, run) as writer:
+        for stage in stages(store, run, source, plan, tracker):
+            with begin(stage.done, stage.dropped) as work:
+                _keep(writer, work, tracker, stop)
+            writer.flush()
     store.finish(run)
     return run
 
@@ -107,6 +110,7 @@ def work_here(
     source: Source,
     plan: Plan,
     done: RunProgress,
+    dropped: frozenset[str] = frozenset(),
     tracker: RunTracker | None = None,
 ) -> Iterator[Work]:
     """Do the remaining work in this process; images are decoded while the model runs.
@@ -116,11 +120,13 @@ def work_here(
         source: The images.
         plan: The plan.
         done: The progress of the run so far.
+        dropped: The methods that are not computed any more.
         tracker: Counts the passes.
 
     Yields:
         The work.
     """
+    plan = plan.without(dropped)
     ending, counted = threading.Event(), tracker or RunTracker(model.name, len(source))
 
     def evaluated(group: list[Sample]) -> Iterator[tuple[Rows, int]]:
@@ -160,13 +166,14 @@ def check(model: Model, source: Source, plan: Plan) -> None:
         plan: The plan for this model.
 
     Raises:
-        OptionError: The model does not have the target class, or a metric needs ground truth that
-            no image has.
+        OptionError: The model does not have the target class, a metric needs ground truth that no
+            image has, or the stopping rule does not fit the methods and metrics.
         PreprocessingError: The images cannot be converted to the model's tensors.
         SourceError: There are fewer ready-made maps than images.
     """
     if isinstance(plan.target, int):
         model.classifier.require_class(plan.target)
+    check_stopping(plan)
     require_preprocessing(source, model)
     if source.preprocessed:
         if plan.fill == "black":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from adcc_onnx.metrics.metric import Metric, MetricNeed
 from adcc_onnx.metrics.metric_registry import ADCC_FAMILY, PIXEL_CURVES, get_metric
 from adcc_onnx.model import Model
 from adcc_onnx.options import call_text
+from adcc_onnx.results.stopping_rule import StoppingRule
 
 __all__ = ["LABEL", "PREDICTED", "Plan", "image_seed", "make_plan", "versions"]
 
@@ -36,6 +37,7 @@ class Plan:
         fill: The values of fully masked pixels: "zero" or "black".
         seed: The seed of all random numbers.
         thumbnails: Whether the run keeps thumbnails and small maps for reports.
+        stopping: When the run may stop before it has seen all images; None for never.
         unavailable: Why methods cannot explain the model, by the method's name; see
             `mark_unavailable`.
     """
@@ -47,6 +49,7 @@ class Plan:
     fill: Fill
     seed: int
     thumbnails: bool = False
+    stopping: StoppingRule | None = None
     unavailable: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -140,6 +143,15 @@ class Plan:
         needs = {name: method.needs for name, method in self.methods.items()}
         return replace(self, unavailable=unavailable_methods(model, needs, self.controls))
 
+    def without(self, methods: Collection[str]) -> Plan:
+        """Return the same plan without some methods.
+
+        Args:
+            methods: The names of the methods.
+        """
+        kept = {name: method for name, method in self.methods.items() if name not in methods}
+        return replace(self, methods=kept)
+
     def key(self, name: str) -> int:
         """Return the seed of the random numbers of one image; see `image_seed`.
 
@@ -148,12 +160,13 @@ class Plan:
         """
         return image_seed(self.seed, name)
 
-    def config(self, model: Model, source: str) -> dict[str, Any]:
+    def config(self, model: Model, source: str, images: int = 0) -> dict[str, Any]:
         """Return the record of everything that changes a score.
 
         Args:
             model: The evaluated model.
             source: The description of the images.
+            images: The number of images, which a stopping rule depends on.
         """
         return {
             **model.describe(),
@@ -166,6 +179,7 @@ class Plan:
             "metrics": list(self.metrics),
             "seed": self.seed,
             "images": source,
+            **({"stopping": self.stopping.record(images)} if self.stopping else {}),
             "versions": versions(),
             "device": model.device.name,
             "tf32": model.device.tf32,
@@ -186,6 +200,7 @@ def make_plan(
     maps: Sequence[ReadyMaps] = (),
     controls: bool = False,
     thumbnails: bool = False,
+    stopping: StoppingRule | None = None,
 ) -> Plan:
     """Make a plan from names or instances of methods and metrics.
 
@@ -202,6 +217,7 @@ def make_plan(
         maps: Ready-made maps; each appears in the table under its folder's name.
         controls: Whether the controls `random` and `center` run in addition to the methods.
         thumbnails: Whether the run keeps thumbnails and small maps for reports.
+        stopping: When the run may stop before it has seen all images; None for never.
 
     Returns:
         The plan.
@@ -226,8 +242,9 @@ def make_plan(
     options = {"baseline": baseline, "steps": steps}
     measured = dict(_named_metric(metric, options) for metric in metrics or ADCC_FAMILY)
     return Plan(
-        chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed, thumbnails
-    )
+        chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed, thumbnails,
+        stopping,
+    )  # fmt: skip
 
 
 def named_method(method: str | Method) -> tuple[str, Method]:

@@ -138,6 +138,10 @@ class PlanOptions:
         seed: Seed of all random numbers.
         controls: Whether the controls `random` and `center` run in addition to the methods.
         thumbnails: Whether the run keeps thumbnails and small maps for reports.
+        until: When the run stops: "certain" or "width=NUMBER"; None evaluates all images.
+        margin: Largest difference of two scores that counts as equivalent.
+        alpha: Error probability of the stopping rule.
+        keep_all: Whether methods that are certainly worse are computed until the end.
     """
 
     methods: Sequence[str | Method] = ()
@@ -152,6 +156,10 @@ class PlanOptions:
     seed: int = 0
     controls: bool = True
     thumbnails: bool = True
+    until: str | None = None
+    margin: float | None = None
+    alpha: float | None = None
+    keep_all: bool = False
 
     def plan(self) -> Plan:
         """Make the plan.
@@ -162,6 +170,7 @@ class PlanOptions:
         """
         from adcc_onnx.evaluation.plan import make_plan
         from adcc_onnx.explanation.ready_maps import pair
+        from adcc_onnx.results.stopping_rule import make_stopping_rule
 
         return make_plan(
             self.methods,
@@ -175,6 +184,7 @@ class PlanOptions:
             maps=pair(self.maps, self.second_maps),
             controls=self.controls,
             thumbnails=self.thumbnails,
+            stopping=make_stopping_rule(self.until, self.margin, self.alpha, self.keep_all),
         )
 
 

@@ -147,7 +147,7 @@ def announce(model: Model, plan: Plan, tracker: RunTracker, notify: Notify) -> N
     open_plan_sessions(model, plan)
     found = estimate(model, plan)
     tracker.expected = found.expected
-    message = long_run_notice(found, tracker.total)
+    message = long_run_notice(found, tracker.total, plan.stopping is not None)
     if message is not None:
         notify(f"{model.name}: {message}")
 

@@ -20,6 +20,11 @@ _CSV_COLUMNS = (
     "p_value", "images_for_one_point",
 )  # fmt: skip
 
+_EARLY = (
+    "A run stopped early (--until), so these tests and intervals, which assume a fixed number of "
+    "images, are too optimistic: use the verdicts of `adcc-onnx report` without --compare."
+)
+
 
 def comparisons_to_table(found: Sequence[Comparison], display: Display = PLAIN) -> str:
     """Write one block per comparison: differences, interval widths, agreement of the metrics.
@@ -60,6 +65,8 @@ def _block(one: Comparison, display: Display) -> Iterator[str]:
     if images:
         notes = sample_size_notes(ranking, images, one.resampling.confidence)
         yield from text_lines(notes, display, "warning")
+    if one.early_stopping:
+        yield from text_lines([_EARLY], display, "warning")
     yield ""
     yield from table_lines(_width_table(one), display)
     if len(one.metrics) > 1:

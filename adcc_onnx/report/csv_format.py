@@ -13,6 +13,8 @@ from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 
 # The marks are empty where the number of images allows no significant difference.
 _MARKS = ("is_control", "not_significantly_worse", "not_better_than_control")
+# Only if a run has a stopping rule.
+_STOPPING = ("verdict", "images_of_method", "images_of_dataset")
 _COUNTS = ("images", "failed", "degenerate", "failed_by_method")
 # Spreadsheets take text that begins with one of these for a formula; the last four are full-width.
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -34,11 +36,13 @@ def results_to_csv(results: Sequence[EvaluationResult]) -> str:
             "degenerate": method.degenerate,
             "failed_by_method": method.failed,
             **_marks(result, name),
+            **_stopping(result, name),
         }
         for result in results
         for name, method in result.methods.items()
     )
-    return csv_text(["model", "protocol", "method", *columns, *_COUNTS, *_MARKS], rows)
+    marks = [*_MARKS, *(_STOPPING if any(result.sequential for result in results) else ())]
+    return csv_text(["model", "protocol", "method", *columns, *_COUNTS, *marks], rows)
 
 
 def _marks(result: EvaluationResult, name: str) -> dict[str, bool | None]:
@@ -50,6 +54,15 @@ def _marks(result: EvaluationResult, name: str) -> dict[str, bool | None]:
         "not_significantly_worse": None if close is None else name in close,
         "not_better_than_control": None if doubtful is None or control else name in doubtful,
     }
+
+
+def _stopping(result: EvaluationResult, name: str) -> dict[str, Any]:
+    """Return what is certain of a method, and on how many images it was computed."""
+    found = result.sequential
+    if found is None:
+        return {}
+    values = found.standings[name].verdict, found.standings[name].images, found.population
+    return dict(zip(_STOPPING, values, strict=True))
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

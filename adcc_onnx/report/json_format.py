@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from adcc_onnx.report.rounding import rounded_all
+from adcc_onnx.report.rounding import rounded, rounded_all
 from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 from adcc_onnx.results.ranking import Ranking
+from adcc_onnx.results.sequential_summary import SequentialSummary, Standing
 from adcc_onnx.statistics.resampling import Resampling
 
 
@@ -38,6 +40,7 @@ def _run(result: EvaluationResult) -> dict[str, Any]:
         "failed": result.failed,
         "top1": result.top1,
         "statistics": resampling_record(result.resampling),
+        **({} if result.sequential is None else {"stopping": _stopping(result.sequential)}),
         "ranking": None if result.ranking is None else _ranking(result, result.ranking),
         "methods": {name: _method(method) for name, method in result.methods.items()},
     }
@@ -47,6 +50,27 @@ def _differentiated(result: EvaluationResult) -> dict[str, Any]:
     """Return the scores that gradients refer to, if these are not the logits."""
     config = result.stored_run.config
     return {key: config[key] for key in ("differentiated",) if key in config}
+
+
+def _stopping(found: SequentialSummary) -> dict[str, Any]:
+    return {
+        **found.rule.record(found.population),
+        "used_images": found.images,
+        "stopped": found.stopped,
+        "leader": found.leader,
+        "methods": {name: _standing(one) for name, one in found.standings.items()},
+    }
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    known = not math.isnan(standing.difference)
+    return {
+        "verdict": standing.verdict,
+        "images": standing.images,
+        "difference": rounded(standing.difference) if known else None,
+        "interval": rounded_all(standing.interval) if known else None,
+        "p_value": rounded(standing.p_value),
+    }
 
 
 def _ranking(result: EvaluationResult, ranking: Ranking) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from adcc_onnx.cams.method_registry import method_title
 from adcc_onnx.errors import OptionError
 from adcc_onnx.report.result_rows import headline, remarks
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
+from adcc_onnx.report.sequential_text import interval_text, test_text
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking
 from adcc_onnx.results.score_columns import choose_columns, rank_by
@@ -145,18 +146,16 @@ def _legend(
     rows: Sequence[tuple[str, list[Cell]]],
     rankings: Sequence[Ranking],
 ) -> list[str]:
-    percent = f"{100 * result.resampling.confidence:.3g} %"
     cells = [cell for _, row in rows for cell in row]
     marks = {mark for cell in cells for mark in cell.marks}
     parts = ["Scores in percent." if all(s.is_fraction for s in columns) else ""]
     if any(cell.interval for cell in cells):
-        parts.append(f"[ ]: {percent} confidence interval.")
+        parts.append(f"[ ]: {interval_text(result).rstrip(',')}.")
     if rankings:
         parts.append("Bold: best method of the column.")
     if TIE in marks:
         parts.append(
-            f"{TIE}: not significantly worse than the best of the column (paired permutation test, "
-            f"Holm-corrected, {percent})."
+            f"{TIE}: not significantly worse than the best of the column ({test_text(result)})."
         )
     if LIKE_A_CONTROL in marks and result.ranking is not None:
         control = method_title(result.ranking.best_control or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adcc_onnx.report.result_rows import ranked_table, shown_counts
 from adcc_onnx.report.score_text import column_heading
+from adcc_onnx.report.sequential_text import IMAGES, VERDICT
 from adcc_onnx.report.table_layout import Column, Table
 from adcc_onnx.results.evaluation_result import EvaluationResult
 
@@ -18,10 +19,15 @@ def ranked_layout(result: EvaluationResult) -> Table:
         result: The result of the run.
     """
     table, ranking = ranked_table(result), result.ranking
-    counts = shown_counts(result)
-    kept = {"method"} if ranking is None else {"method", column_heading(ranking.score)}
+    counts = [*shown_counts(result), IMAGES]
+    kept = {"method", VERDICT} | (set() if ranking is None else {column_heading(ranking.score)})
     columns = [
-        Column(heading, left=not i, names=not i, drop=_drop(heading, i, kept, counts))
+        Column(
+            heading,
+            left=not i or heading == VERDICT,
+            names=not i,
+            drop=_drop(heading, i, kept, counts),
+        )
         for i, heading in enumerate(table.header)
     ]
     second = len(table.methods) if table.controls else None

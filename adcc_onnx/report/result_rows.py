@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
+from adcc_onnx.report.sequential_text import (
+    images_text,
+    interval_text,
+    sequential_cells,
+    sequential_columns,
+    sequential_legend,
+    test_text,
+)
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking
 from adcc_onnx.results.rows import FailureRow
@@ -25,7 +33,7 @@ def headline(result: EvaluationResult) -> str:
     """Return one line with the settings of a run."""
     parts = [
         result.model,
-        f"{result.images} images",
+        images_text(result),
         f"layer {result.layer}",
         f"target {result.target}",
         f"protocol {result.protocol}",
@@ -61,7 +69,8 @@ def ranked_table(result: EvaluationResult) -> RankedTable:
     """Return the cells of the table of a run."""
     order, _ = result.ranked
     scores, counts = shown_scores(result), shown_counts(result)
-    header = ["method", *(column_heading(score) for score in scores), *counts, "own time"]
+    extra = sequential_columns(result)
+    header = ["method", *extra, *(column_heading(score) for score in scores), *counts, "own time"]
     rows = [_row(result, name, scores, counts) for name in result.rows]
     return RankedTable(header, rows[: len(order)], rows[len(order) :])
 
@@ -131,6 +140,7 @@ def _row(result: EvaluationResult, name: str, scores: list[Score], counts: list[
     cells = [_cell(result, name, score) for score in scores]
     return [
         name,
+        *sequential_cells(result, name),
         *cells,
         *(str(getattr(method, count)) for count in counts),
         format_seconds(method.seconds),
@@ -144,7 +154,8 @@ def _cell(result: EvaluationResult, name: str, score: Score) -> str:
     if ranking is None or ranking.score.name != score.name:
         return value
     doubtful = name in (result.not_better_than_control or ())
-    close = name in (result.not_significantly_worse or ())
+    # The verdicts of a run with a stopping rule say the same and more.
+    close = result.sequential is None and name in (result.not_significantly_worse or ())
     marks = (_NOT_SIGNIFICANT if close else " ") + (_LIKE_A_CONTROL if doubtful else " ")
     interval = format_interval(score, method.intervals.get(score.name))
     return " ".join(part for part in (value, interval, marks) if part)
@@ -158,28 +169,32 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def _marks_legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
-    title, confidence = score_title(ranking.score), result.resampling.confidence
+    title = score_title(ranking.score)
     if ranking.score.name not in result.methods[ranking.best].intervals:
         return [
             f"Fewer than two images count in {title}: no confidence intervals, and no "
             "significance tests."
         ]
-    percent = f"{100 * confidence:.3g} %"
-    lines = [f"[ ]: {percent} confidence interval of {title}"]
-    if result.not_significantly_worse:
+    lines = [f"[ ]: {interval_text(result)} of {title}"]
+    lines += sequential_legend(result, ranking.score)
+    if result.sequential is None and result.not_significantly_worse:
         lines.append(
             f"{_NOT_SIGNIFICANT}: not significantly different from the best, {ranking.best} "
-            f"(Holm-corrected permutation test, {percent})"
+            f"({test_text(result)})"
         )
     if result.not_better_than_control:
         lines.append(
             f"{_LIKE_A_CONTROL}: not significantly better than the best control, "
-            f"{ranking.best_control} (same test)"
+            f"{ranking.best_control} ({_same_test(result)})"
         )
     if ranking.controls:
         names = ", ".join(ranking.controls)
         lines.append(f"Controls do not depend on the model and are not ranked: {names}.")
     return lines
+
+
+def _same_test(result: EvaluationResult) -> str:
+    return "same test" if result.sequential is None else test_text(result)
 
 
 def _limits(result: EvaluationResult, ranking: Ranking) -> list[str]:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from adcc_onnx.cams.method_registry import method_title
 from adcc_onnx.report.score_text import format_with_interval, score_title
+from adcc_onnx.report.sequential_text import margin_text
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking
+from adcc_onnx.results.sequential_summary import SequentialSummary
 
 
 def verdict_sentences(result: EvaluationResult) -> list[str]:
@@ -27,6 +29,8 @@ def verdict_sentences(result: EvaluationResult) -> list[str]:
     if not result.can_be_significant:
         few = f"{result.scored} images are too few for any significant difference."
         return [_best(result, ranking), few]
+    if result.sequential is not None:
+        return [_best(result, ranking), *_sequential(result.sequential, ranking)]
     return [_best(result, ranking), _rivals(result, ranking), *_controls(result, ranking)]
 
 
@@ -50,6 +54,35 @@ def _rivals(result: EvaluationResult, ranking: Ranking) -> str:
         f"The difference from {listed(close)} is not statistically significant; the difference "
         f"from {listed(others)} is."
     )
+
+
+def _sequential(found: SequentialSummary, ranking: Ranking) -> list[str]:
+    """Say what is certain after the images that were used."""
+    names: dict[str, list[str]] = {}
+    for name in ranking.rows:
+        kind = "control " if name in ranking.controls else ""
+        names.setdefault(kind + found.standings[name].verdict, []).append(name)
+    margin = margin_text(found, ranking.score)
+    texts = {
+        "best": "{} {are} certainly the best method",
+        "equivalent": "{} {are} certainly within " + margin + " of the best method",
+        "worse": "{} {are} certainly worse than the best method",
+        "open": "{} may be the best method or not",
+        "control worse": "the best method is certainly better than {}",
+        "control better": "{} {are} certainly better than every method",
+        "control equivalent": "{} {are} certainly within " + margin + " of the best method",
+        "control open": "{} may be better than the best method or not",
+    }
+    known = [
+        text.format(listed(names[kind]), are=_are(names[kind]))
+        for kind, text in texts.items()
+        if kind in names
+    ]
+    return [
+        f"{found.images} of the {found.population} images were used, in random order.",
+        f"For all {found.population} images, with an error probability of "
+        f"{100 * found.rule.alpha:g} %: {'; '.join(known)}.",
+    ]
 
 
 def _controls(result: EvaluationResult, ranking: Ranking) -> list[str]:

@@ -23,6 +23,7 @@ from adcc_onnx.results.ranking import (
 )
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.score_definitions import Score, main_score, scores_of
+from adcc_onnx.results.stopping_rule import recorded_rule
 from adcc_onnx.results.store import Store
 from adcc_onnx.statistics.paired_tests import PairedDifference
 from adcc_onnx.statistics.rank_correlation import kendall_tau_matrix
@@ -52,6 +53,8 @@ class Comparison:
         images_for_one_point: Estimated number of images for an interval one percentage point
             (0.01) wide, by method; empty if the score is not a fraction.
         resampling: Settings of the confidence intervals and tests.
+        early_stopping: Whether the number of images depended on the scores, which the intervals and
+            tests do not take into account.
     """
 
     title: str
@@ -63,6 +66,7 @@ class Comparison:
     interval_widths: dict[str, dict[int, float]]
     images_for_one_point: dict[str, int]
     resampling: Resampling
+    early_stopping: bool = False
 
 
 def compare_runs(
@@ -102,7 +106,8 @@ def compare_runs(
         ]
         _require_shared_images(together)
         found.append(compare_methods("all runs", together, shared, by, settings))
-    return found
+    early = any(recorded_rule(run.config) is not None for _, run in runs)
+    return [replace(one, early_stopping=early) for one in found]
 
 
 def compare_methods(

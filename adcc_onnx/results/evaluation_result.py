@@ -25,6 +25,9 @@ from adcc_onnx.results.rows import (
     StoredRun,
 )
 from adcc_onnx.results.score_definitions import Score, main_score, scores_of, value_columns
+from adcc_onnx.results.sequential_ranking import sequential_ranking
+from adcc_onnx.results.sequential_run import compare_run, sequential_estimates
+from adcc_onnx.results.sequential_summary import SequentialSummary, summarize
 from adcc_onnx.results.store import Store
 from adcc_onnx.rich_display import rendered
 from adcc_onnx.statistics.intervals import Estimates, Interval, estimate
@@ -96,6 +99,7 @@ class EvaluationResult:
         ranking: Methods ranked by ADCC, or by the first score if ADCC was not requested; None if
             no method has that score.
         resampling: Settings of the confidence intervals and tests.
+        sequential: What is certain after how many images; None for a run without a stopping rule.
         stored_run: Values of every method on every image.
         image_rows: The images, in source order.
         shown: Positions of the images that a report shows, with the reasons why; see
@@ -132,6 +136,7 @@ class EvaluationResult:
     score_definitions: dict[str, Score]
     ranking: Ranking | None
     resampling: Resampling
+    sequential: SequentialSummary | None
     stored_run: StoredRun = field(compare=False)
     image_rows: Sequence[ImageRow] = field(compare=False)
     shown: dict[int, list[str]] = field(compare=False)
@@ -355,7 +360,15 @@ def summarize_run(
     scores = scores_of(metrics)
     failed = Counter(failure.method for failure in run.failures)
     values = method_values(run)
-    estimates = _estimates(values, metrics, settings)
+    compared = compare_run(run, image_rows)
+    if compared is None or not compared[0].images:
+        sequential, ranking = None, rank(values, main_score(scores), settings)
+        estimates = _estimates(values, metrics, settings)
+    else:
+        found, stopped = compared
+        settings = replace(settings, confidence=1.0 - found.rule.alpha)
+        sequential, ranking = summarize(found, stopped), sequential_ranking(found)
+        estimates = [sequential_estimates(found, name, scores.values()) for name in run.methods]
     return EvaluationResult(
         model=config["model"],
         protocol=config["protocol"],
@@ -374,8 +387,9 @@ def summarize_run(
         },
         failures=run.failures,
         score_definitions=scores,
-        ranking=rank(values, main_score(scores), settings),
+        ranking=ranking,
         resampling=settings,
+        sequential=sequential,
         stored_run=run,
         image_rows=image_rows,
         shown={},

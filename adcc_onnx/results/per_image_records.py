@@ -9,9 +9,11 @@ from typing import Any
 
 from adcc_onnx.errors import OptionError
 from adcc_onnx.results.rows import ImageRow, StoredRun
+from adcc_onnx.results.stopping_rule import recorded_rule
 
 _IMAGE_KEYS = ("image", "label", "target", "predicted", "probability", "method")
 _OUTCOME_KEYS = ("degenerate", "failure")
+_NOT_COMPUTED = "not computed: its verdict was certain after fewer images"
 # pandas types with a missing value: plain integers and booleans have none.
 _DTYPES = {
     "image": "string", "label": "Int64", "target": "Int64", "predicted": "Int64",
@@ -36,8 +38,10 @@ def per_image_records(
 
     Returns:
         One record per image and method, in source order and then in the order of the methods.
-        Pairs that an unfinished run has not reached are absent.
+        Pairs that an unfinished run has not reached are absent. In a run with a stopping rule,
+        methods that were no longer computed have records without values.
     """
+    stops = recorded_rule(run.config) is not None and run.complete
     outcomes = {name: _outcomes(run, name, value_columns) for name in run.methods}
     failed = {(failure.image, failure.method): failure.reason for failure in run.failures}
     nothing: dict[str, Any] = dict.fromkeys(value_columns)
@@ -46,6 +50,8 @@ def per_image_records(
         for method, by_position in outcomes.items():
             reason = row.failure or failed.get((row.name, method))
             values = {**nothing, "degenerate": None} if reason else by_position.get(row.position)
+            if values is None and stops:
+                reason, values = _NOT_COMPUTED, {**nothing, "degenerate": None}
             if values is not None:
                 records.append({**_image_record(row, method), **values, "failure": reason})
     return records

@@ -78,6 +78,7 @@ class MethodColumns:
         degenerate: Whether the attribution map was constant, [n].
         seconds: Time that each image took, [n].
         passes: Model passes that the map of each image took, [n]; NaN if unknown.
+        failed: Indices of the images that the method failed on, in source order.
     """
 
     positions: NDArray[np.int64]
@@ -85,6 +86,7 @@ class MethodColumns:
     degenerate: NDArray[np.bool_]
     seconds: Float64Array
     passes: Float64Array
+    failed: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 @dataclass(frozen=True)

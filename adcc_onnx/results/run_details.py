@@ -85,10 +85,11 @@ def run_details(result: EvaluationResult) -> RunDetails:
         return RunDetails(None, None, [], [], [], _boxes(methods), points, positions)
     by_name = {method.name: method for method in methods}
     scored = [by_name[n] for n in ranking.rows if n == ranking.best or n in ranking.p_values]
-    several = len(scored) > 1
+    # The tests of pairs and ranks assume a fixed number of images.
+    several = len(scored) > 1 and result.sequential is None
     return RunDetails(
         compare_pairs(scored, ranking.score, settings) if several else None,
-        rank_images(scored, ranking.score, settings),
+        rank_images(scored, ranking.score, settings) if several else None,
         [method.name for method in scored],
         by_class(scored, rows, ranking.score, _MOST_CLASSES),
         by_confidence(scored, rows, ranking.score),

@@ -183,6 +183,11 @@ class RunReader(Database):
             "WHERE run = ? AND method = ? AND failure IS NULL ORDER BY position",
             (run, method),
         )
+        failed = self._connection.execute(
+            "SELECT position FROM score WHERE run = ? AND method = ? AND failure IS NOT NULL "
+            "ORDER BY position",
+            (run, method),
+        )
         for position, constant, taken, needed, scores in rows:
             for name, value in json.loads(scores).items():
                 column = values.setdefault(name, array("d"))
@@ -200,6 +205,7 @@ class RunReader(Database):
             np.array(degenerate, bool),
             np.array(seconds),
             np.array(passes),
+            np.array([position for (position,) in failed], np.int64),
         )
 
     def _failures(self, run: int) -> list[FailureRow]:

@@ -53,6 +53,8 @@ def rank_by(result: EvaluationResult, score: Score) -> Ranking | None:
         return None
     if main is not None and main.score.name == score.name:
         found: Ranking | None = main
+    elif result.sequential is not None:  # the tests assume a fixed number of images
+        return None
     else:
         found = rank(method_values(result.stored_run), score, result.resampling)
     if found is None or score.name not in result.methods[found.best].intervals:

@@ -34,10 +34,21 @@ class Score:
         return columns_of(self.spec, self.metric)
 
     @property
+    def column_ranges(self) -> list[tuple[float, float]]:
+        """The smallest and the largest possible value of each of these columns."""
+        return [metric.value_range for metric in (self.metric, *_parts(self.metric))]
+
+    @property
     def is_fraction(self) -> bool:
         """Whether the score lies in [-1, 1], so that tables show it in percent."""
         least, greatest = self.metric.value_range
         return least >= -1 and greatest <= 1
+
+    @property
+    def is_bounded_mean(self) -> bool:
+        """Whether the score is the mean of values per image that have finite bounds."""
+        is_mean = type(self.metric).aggregate is Metric.aggregate
+        return is_mean and bool(np.isfinite(self.metric.value_range).all())
 
     @property
     def sign(self) -> int:
@@ -75,8 +86,7 @@ def main_score(scores: Mapping[str, Score]) -> Score:
 
 def columns_of(spec: str, metric: Metric) -> tuple[str, ...]:
     """Return the names of the per-image values that a metric's scores are computed from."""
-    parts: Sequence[Metric] = metric.parts if isinstance(metric, CompositeMetric) else ()
-    return (spec, *(part.name for part in parts))
+    return (spec, *(part.name for part in _parts(metric)))
 
 
 def value_columns(metrics: Mapping[str, Metric]) -> list[str]:
@@ -84,3 +94,7 @@ def value_columns(metrics: Mapping[str, Metric]) -> list[str]:
     return list(
         dict.fromkeys(c for spec, metric in metrics.items() for c in columns_of(spec, metric))
     )
+
+
+def _parts(metric: Metric) -> Sequence[Metric]:
+    return metric.parts if isinstance(metric, CompositeMetric) else ()

@@ -111,6 +111,17 @@ def test_a_killed_worker_is_replaced_and_the_result_is_equal(
 
 
 @needs_ray
+@pytest.mark.slow
+def test_workers_do_not_change_when_a_run_stops(tmp_path: Path) -> None:
+    methods = [word for name in ("gradcam", "layercam", "eigencam") for word in ("--method", name)]
+    words = [*evaluation(120)[:6], *methods, "--until", "certain"]
+    run_whole(*words, "-o", tmp_path / "alone.sqlite")
+    run_whole(*words, "-o", tmp_path / "cluster.sqlite", "--cluster", "local:2")
+    assert 0 < images_in(tmp_path / "alone.sqlite") < 120
+    assert report_of(tmp_path / "cluster.sqlite") == report_of(tmp_path / "alone.sqlite")
+
+
+@needs_ray
 def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(
     tmp_path: Path,
 ) -> None:

@@ -45,15 +45,24 @@ def subsample(
     return select_images(source, sorted(chosen[:limit]))
 
 
+def shuffle_key(name: str, seed: int) -> bytes:
+    """Return what images are sorted by, so that their order is random and the same everywhere.
+
+    Args:
+        name: The image's name.
+        seed: The seed of the order.
+
+    Returns:
+        The SHA-256 of seed and name, which depends on no other image.
+    """
+    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
+
+
 def _shuffled(source: Source, seed: int | None) -> list[int]:
     positions = range(len(source))
     if seed is None:
         return list(positions)
-    return sorted(positions, key=lambda i: _hash_key(f"{seed}:{source.names[i]}"))
-
-
-def _hash_key(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    return sorted(positions, key=lambda i: shuffle_key(source.names[i], seed))
 
 
 def _stratified_order(source: Source, order: list[int]) -> list[int]:

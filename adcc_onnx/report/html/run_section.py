@@ -24,6 +24,7 @@ from adcc_onnx.report.score_text import (
     format_with_interval,
     score_title,
 )
+from adcc_onnx.report.sequential_text import COLUMN_HELP, sequential_cells, sequential_columns
 from adcc_onnx.report.text_table import safe
 from adcc_onnx.report.verdict import verdict_sentences
 from adcc_onnx.results.evaluation_result import EvaluationResult
@@ -57,7 +58,7 @@ def run_section(id: str, result: EvaluationResult, details: RunDetails) -> dict[
         "title": safe(result.model),
         "facts": safe(headline(result)),
         "verdict": [safe(sentence) for sentence in verdict_sentences(result)],
-        "columns": _columns(scores, counts),
+        "columns": _columns(sequential_columns(result), scores, counts),
         "groups": [
             {"controls": False, "rows": [_row(result, name, scores, counts) for name in order]},
             *_control_group(result, controls, scores, counts),
@@ -108,9 +109,12 @@ def definitions(results: Sequence[EvaluationResult]) -> list[dict[str, str]]:
     ]
 
 
-def _columns(scores: Sequence[Score], counts: Sequence[str]) -> list[dict[str, Any]]:
+def _columns(
+    extra: Sequence[str], scores: Sequence[Score], counts: Sequence[str]
+) -> list[dict[str, Any]]:
     return [
         {"heading": "method", "help": []},
+        *({"heading": name, "help": COLUMN_HELP[name]} for name in extra),
         *({"heading": column_heading(score), "help": _help(score)} for score in scores),
         *({"heading": name, "help": _COUNT_HELP[name]} for name in [*counts, "own time"]),
     ]
@@ -134,7 +138,10 @@ def _row(
     result: EvaluationResult, name: str, scores: Sequence[Score], counts: Sequence[str]
 ) -> dict[str, Any]:
     method = result.methods[name]
-    cells = [_cell(result, name, score) for score in scores]
+    cells: list[dict[str, Any]] = [
+        {"text": text, "value": text} for text in sequential_cells(result, name)
+    ]
+    cells += [_cell(result, name, score) for score in scores]
     numbers = [getattr(method, count) for count in counts]
     cells += [{"text": str(number), "value": number} for number in numbers]
     cells.append({"text": format_seconds(method.seconds), "value": method.seconds})
@@ -165,7 +172,7 @@ def _marks(result: EvaluationResult, name: str) -> list[dict[str, str]]:
     if ranking is None:
         return []
     marks = []
-    if name in (result.not_significantly_worse or ()):
+    if result.sequential is None and name in (result.not_significantly_worse or ()):
         meaning = f"not significantly different from the best, {method_title(ranking.best)}"
         marks.append({"text": "\u2248 best", "meaning": meaning})
     if name in (result.not_better_than_control or ()) and ranking.best_control:

@@ -1,0 +1,94 @@
+"""Evidence that one method is better than another, after several numbers of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.results.ordered_values import OrderedValues
+from adcc_onnx.results.score_definitions import Score
+from adcc_onnx.results.sequential_scores import sequential_difference
+from adcc_onnx.statistics.intervals import Interval
+from adcc_onnx.statistics.sequential_estimates import SequentialEstimate
+
+_MISSING = (float("nan"), (float("nan"), float("nan")))
+
+
+@dataclass
+class PairedEvidence:
+    """Compares pairs of methods by one score on the first images of a random order.
+
+    Attributes:
+        methods: Values of the methods, by name.
+        score: The score.
+        looks: Numbers of images after which methods are compared, [L].
+        population: Number of images of the dataset.
+    """
+
+    methods: Mapping[str, OrderedValues]
+    score: Score
+    looks: NDArray[np.int64]
+    population: int
+    _pairs: dict[tuple[str, str], SequentialEstimate | None] = field(default_factory=dict)
+    _found: dict[tuple[str, str, float], Float64Array] = field(default_factory=dict)
+
+    def better(self, one: str, other: str, by: float = 0.0) -> Float64Array:
+        """Return the evidence that one method is better than another.
+
+        Args:
+            one: Name of the method that may be better.
+            other: Name of the other method.
+            by: Difference that must be exceeded; -0.01 means that `one` is worse by less than 0.01.
+
+        Returns:
+            Logarithms of the largest e-values so far, [L]. They stay the same after the last image
+            that both methods were computed on.
+        """
+        key = one, other, by
+        if key not in self._found:
+            evidence = np.full(len(self.looks), -np.inf)
+            pair = self._pair(one, other)
+            if pair is not None:
+                last = int((self.looks <= self._common(one, other)).sum())
+                values = pair.evidence(by)
+                evidence[last - len(values) : last] = values
+            self._found[key] = np.maximum.accumulate(evidence)
+        return self._found[key]
+
+    def difference(self, one: str, other: str, alpha: float) -> tuple[float, Interval]:
+        """Return the difference of two scores on the images that both methods were computed on.
+
+        Args:
+            one: Name of the first method.
+            other: Name of the second method.
+            alpha: Error probability of the interval.
+
+        Returns:
+            The score of `one` minus that of `other`, and its interval; NaN without images.
+        """
+        pair = self._pair(one, other)
+        if pair is None:
+            return _MISSING
+        gain, (low, high) = pair.interval(alpha)
+        return (gain, (low, high)) if self.score.sign > 0 else (-gain, (-high, -low))
+
+    def _common(self, one: str, other: str) -> int:
+        return min(self.methods[one].count, self.methods[other].count)
+
+    def _pair(self, one: str, other: str) -> SequentialEstimate | None:
+        if (other, one) in self._pairs:
+            found = self._pairs[other, one]
+            return None if found is None else found.negated()
+        if (one, other) not in self._pairs:
+            count = self._common(one, other)
+            first, second = (
+                self.methods[name].columns(self.score.columns, count) for name in (one, other)
+            )
+            self._pairs[one, other] = sequential_difference(
+                first, second, self.score, self.looks, self.population
+            )
+        return self._pairs[one, other]
