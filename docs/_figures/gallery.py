@@ -1,10 +1,11 @@
 """The gallery: every method on four images, one picture per family of methods.
 
     python docs/_figures/gallery.py                                   # the pictures of the site
-    python docs/_figures/gallery.py --model net.onnx --preprocess torch --images photos/ -o gallery/
+    python docs/_figures/gallery.py --model net.onnx --preprocess torch --images photos/ -o out/
 
 The first command draws generated images under the built-in classifier into docs/images/. The second
-one draws the first four photos of a folder under any model.
+one draws the first four photos of a folder under any model; `--method` chooses methods,
+because those with many passes take long.
 """
 
 from __future__ import annotations
@@ -35,24 +36,26 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=classifier_path())
     parser.add_argument("--preprocess")
     parser.add_argument("--images", default="drawings:4@3")
+    parser.add_argument("--method", action="append", default=[])
     parser.add_argument("-o", "--out", type=Path, default=_IMAGES)
     options = parser.parse_args()
     model = adcc.load(options.model, options.preprocess, device="cpu")
     source = first_images(options.images)
     images = model_crops(model, source)
     options.out.mkdir(exist_ok=True)
-    for family, names in families().items():
+    for family, names in families(options.method).items():
         rows = [("image", images), *overlays(model, source, names, images)]
         path = options.out / f"gallery-{family}.webp"
         Image.fromarray(picture(rows)).save(path, quality=85, method=6)
         print(path, f"{path.stat().st_size / 1e3:.0f} KB", *names)
 
 
-def families() -> dict[str, list[str]]:
-    """Return the names of all methods by family, in the order of `adcc-onnx methods`."""
+def families(chosen: list[str]) -> dict[str, list[str]]:
+    """Return the chosen methods, or all, by family, in the order of `adcc-onnx methods`."""
     found: dict[str, list[str]] = {}
     for method in adcc.list_methods():
-        found.setdefault(method.family, []).append(method.name)
+        if not chosen or method.name in chosen:
+            found.setdefault(method.family, []).append(method.name)
     return found
 
 
