@@ -287,11 +287,10 @@ def _export(network: PublishedNetwork, file: Path, weights: str | Path, notify: 
         # The last convolution is another layer than its batch normalization.
         adcc_onnx.export(network.export, file, weights, fold=not network.normalized)
     except ModelError as error:
-        place = f" (download {network.address})" if network.address else ""
+        address = f" ({network.address})" if network.address else ""
         raise ModelError(
-            f"{error}; {network.name} needs {network.export} with the weights {network.weights}: "
-            f"give their file with --weights FILE{place}, or an ONNX file that was exported "
-            "elsewhere with --no-fold by --model FILE"
+            f"{error}; an ONNX file of {network.export} with the weights {network.weights}"
+            f"{address} that was exported elsewhere with --no-fold also serves: --model FILE"
         ) from error
 
 
