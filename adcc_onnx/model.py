@@ -232,7 +232,7 @@ class Model:
             raise PreprocessingError(
                 "the preprocessing of the images is not known: give --preprocess "
                 f"torch|tf|caffe|unit|raw|CARD.toml, or put a card {self.name}.toml in the folder "
-                f"of the model{_hint_for(self.classifier.channels)}"
+                f"of the model; adcc-onnx check finds it{_hint_for(self.classifier.channels)}"
             )
         return self.preprocessing
 

@@ -1,7 +1,8 @@
-"""Train the built-in classifier on synthetic drawings and write it into the package.
+"""Train a built-in classifier on synthetic drawings and write it into the package.
 
-Run from a checkout: ``python models/train_drawings.py`` (needs torch and onnx; about 15 minutes on
-two CPU cores). The same version of torch on the same kind of machine gives the same bytes.
+Run from a checkout: ``python models/train_drawings.py --model cnn`` or ``--model transformer``
+(needs torch and onnx; about 15 minutes on two CPU cores). The same version of torch on the same
+kind of machine gives the same bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from drawing_networks import VisionTransformer, convolutional_network
 from numpy.typing import NDArray
 from torch import nn
 
@@ -27,61 +30,34 @@ from adcc_onnx.drawings.outlines import CLASSES
 SIZE, MEAN, STD, SCALE = 112, 0.5, 0.25, 255
 TRAINING_SEED, TEST_SEED = 0, 1
 TEST_IMAGES, MIN_ACCURACY = 2000, 0.95
-BATCH, PEAK_LEARNING_RATE, WEIGHT_DECAY, LABEL_SMOOTHING = 32, 3e-3, 1e-3, 0.0
-THREADS = 2
+BATCH = 32
 
 
-class Block(nn.Module):
-    """Residual block: relu(x + bn(conv(relu(bn(conv(x)))))).
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier is built and trained.
 
-    Args:
-        channels: Number of input and output channels.
+    Attributes:
+        build: Function that builds the network with random weights.
+        images: Number of training drawings.
+        epochs: Number of epochs.
+        learning_rate: Peak learning rate of AdamW, which follows one cycle.
+        weight_decay: Weight decay of AdamW.
+        threads: Number of threads, on which the rounding of sums depends.
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = convolution(channels, channels)
-        self.second = convolution(channels, channels)
-
-    def forward(self, x: Any) -> Any:
-        """Apply the block to a feature map, [N, C, H, W]."""
-        return torch.relu(x + self.second(torch.relu(self.first(x))))
+    build: Callable[[], Any]
+    images: int
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    threads: int
 
 
-def convolution(inputs: int, outputs: int, stride: int = 1) -> Any:
-    """Build a 3 x 3 convolution followed by batch normalization.
-
-    Args:
-        inputs: Number of input channels.
-        outputs: Number of output channels.
-        stride: Stride in pixels.
-
-    Returns:
-        The two layers as one module.
-    """
-    kernel = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-    return nn.Sequential(kernel, nn.BatchNorm2d(outputs))
-
-
-def network() -> Any:
-    """Build the classifier: [batch, 3, 112, 112] to [batch, classes].
-
-    Returns:
-        The module with random weights; its last feature map is 64 x 14 x 14.
-    """
-    return nn.Sequential(
-        convolution(3, 16, stride=2),
-        nn.ReLU(),
-        convolution(16, 32, stride=2),
-        nn.ReLU(),
-        convolution(32, 64, stride=2),
-        nn.ReLU(),
-        Block(64),
-        Block(64),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(64, len(CLASSES)),
-    )
+RECIPES = {
+    "cnn": Recipe(convolutional_network, 20_000, 14, 3e-3, weight_decay=1e-3, threads=2),
+    "transformer": Recipe(VisionTransformer, 12_000, 3, 1e-3, weight_decay=0.02, threads=1),
+}
 
 
 def draw_labeled(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -137,10 +113,13 @@ def batches(
         )
 
 
-def train(images: NDArray[np.uint8], labels: NDArray[np.int64], epochs: int, seed: int) -> Any:
-    """Train the classifier, printing the loss of every epoch.
+def train(
+    recipe: Recipe, images: NDArray[np.uint8], labels: NDArray[np.int64], epochs: int, seed: int
+) -> Any:
+    """Train a classifier, printing the loss of every epoch.
 
     Args:
+        recipe: The network and its hyperparameters.
         images: Training images, uint8 [N, 3, H, W].
         labels: Class indices, [N].
         epochs: Number of epochs.
@@ -153,16 +132,14 @@ def train(images: NDArray[np.uint8], labels: NDArray[np.int64], epochs: int, see
     torch.utils.deterministic.fill_uninitialized_memory = (
         False  # slow, and only useful for debugging
     )
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(recipe.threads)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = network().train()
-    optimizer = torch.optim.AdamW(model.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    model, rate = recipe.build().train(), recipe.learning_rate
+    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=recipe.weight_decay)
     steps = epochs * -(-len(images) // BATCH)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, PEAK_LEARNING_RATE, total_steps=steps
-    )
-    criterion = nn.CrossEntropyLoss(label_smoothing=LABEL_SMOOTHING)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    criterion = nn.CrossEntropyLoss()
     for epoch in range(epochs):
         total = 0.0
         for x, y in batches(images, labels, rng):
@@ -225,7 +202,7 @@ def accuracy(model: bytes, images: NDArray[np.uint8], labels: NDArray[np.int64])
 
 
 CARD = f"""\
-# Preprocessing of images for classifier.onnx: x = (pixel / scale - mean) / std.
+# Preprocessing of images for {{file}}: x = (pixel / scale - mean) / std.
 size = {SIZE}
 resize = {SIZE}
 channels = "RGB"
@@ -236,36 +213,41 @@ labels = "labels.txt"
 """
 
 
-def write(model: bytes, folder: Path) -> None:
-    """Write the classifier, its model card and its class names.
+def write(model: bytes, path: Path) -> None:
+    """Write a classifier, its model card and its class names.
 
     Args:
         model: The serialized ONNX model.
-        folder: Folder to write into.
+        path: The ONNX file; the card and the names are written into its folder.
     """
-    (folder / "classifier.onnx").write_bytes(model)
-    (folder / "classifier.toml").write_text(CARD, "utf-8", newline="\n")
-    (folder / "labels.txt").write_text("\n".join(CLASSES) + "\n", "utf-8", newline="\n")
+    path.write_bytes(model)
+    card = CARD.format(file=path.name)
+    path.with_suffix(".toml").write_text(card, "utf-8", newline="\n")
+    names = "\n".join(CLASSES) + "\n"
+    path.with_name("labels.txt").write_text(names, "utf-8", newline="\n")
 
 
 def main() -> None:
-    """Train the classifier and write it if its accuracy is sufficient."""
+    """Train a classifier and write it if its accuracy is sufficient."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=20_000, help="Number of training images.")
-    parser.add_argument("--epochs", type=int, default=14, help="Number of epochs.")
+    parser.add_argument("--model", choices=RECIPES, default="cnn", help="Architecture to train.")
+    parser.add_argument("--images", type=int, help="Number of training images.")
+    parser.add_argument("--epochs", type=int, help="Number of epochs.")
     parser.add_argument("--seed", type=int, default=0, help="Random seed of the training.")
     parser.add_argument(
         "--out", type=Path, default=classifier_path().parent, help="Folder to write the model to."
     )
     options = parser.parse_args()
 
-    trained = train(*draw_labeled(TRAINING_SEED, options.images), options.epochs, options.seed)
+    recipe = RECIPES[options.model]
+    drawn = draw_labeled(TRAINING_SEED, options.images or recipe.images)
+    trained = train(recipe, *drawn, options.epochs or recipe.epochs, options.seed)
     model = onnx_bytes(trained)
     found = accuracy(model, *draw_labeled(TEST_SEED, TEST_IMAGES))
     print(f"accuracy {found:.2%} on {TEST_IMAGES} test drawings; {len(model)} bytes")
     if found < MIN_ACCURACY:
         sys.exit(f"the accuracy is below {MIN_ACCURACY:.0%}: nothing written; train longer")
-    write(model, options.out)
+    write(model, options.out / classifier_path(options.model).name)
 
 
 if __name__ == "__main__":

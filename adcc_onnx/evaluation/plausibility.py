@@ -85,7 +85,8 @@ def check_predictions(model: Model, rows: Sequence[ImageRow], plan: Plan) -> Non
 def _warn(text: str, model: Model) -> None:
     fix = "check how the tensors were made"
     if model.preprocessing is not None:
-        fix = f"try another --preprocess ({', '.join(PRESETS)}) or a card (docs/reference/cards.md)"
+        presets = ", ".join(PRESETS)
+        fix = f"try another --preprocess ({presets}), or find the right one by adcc-onnx check"
     warnings.warn(f"{model.name}: {text}; {fix}", AdccWarning, stacklevel=3)
 
 

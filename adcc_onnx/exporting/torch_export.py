@@ -18,6 +18,7 @@ _OPSET = 18
 # Whether batch normalization is folded into convolutions; a recipe only names the network.
 _FOLDS = ContextVar("folds", default=True)
 _SHOWN_KEYS = 3
+_PARALLEL = "module."
 
 
 @contextmanager
@@ -130,7 +131,7 @@ def read_state(path: Path) -> dict[str, Any]:
         path: A file that `torch.save` wrote, or a safetensors file.
 
     Returns:
-        The tensors by name.
+        The tensors by name, without the prefix `module.` of data-parallel training.
 
     Raises:
         OptionError: The file does not exist, or holds no state dict.
@@ -154,4 +155,5 @@ def read_state(path: Path) -> dict[str, Any]:
         state = state.get(key, state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
         raise OptionError(f"{path} holds no state dict, but {type(state).__name__}")
-    return state
+    parallel = all(key.startswith(_PARALLEL) for key in state)
+    return {key.removeprefix(_PARALLEL) if parallel else key: v for key, v in state.items()}

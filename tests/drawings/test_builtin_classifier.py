@@ -1,29 +1,35 @@
-"""The built-in classifier."""
+"""The built-in classifiers."""
 
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 
-from adcc_onnx.drawings import classifier_path
+from adcc_onnx.drawings import CLASSIFIERS, classifier_path
 from adcc_onnx.drawings.generate import Drawing, draw_many
 from adcc_onnx.drawings.outlines import CLASSES
 
 UNSEEN_SEED, COUNT = 77, 500  # trained on seed 0
 
 
-@pytest.fixture(scope="module")
-def card() -> dict[str, object]:
-    return tomllib.loads(classifier_path().with_suffix(".toml").read_text("utf-8"))
+@pytest.fixture(scope="module", params=CLASSIFIERS)
+def path(request: pytest.FixtureRequest) -> Path:
+    return classifier_path(request.param)
 
 
 @pytest.fixture(scope="module")
-def session() -> ort.InferenceSession:
-    return ort.InferenceSession(classifier_path(), providers=["CPUExecutionProvider"])
+def card(path: Path) -> dict[str, object]:
+    return tomllib.loads(path.with_suffix(".toml").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def session(path: Path) -> ort.InferenceSession:
+    return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +52,14 @@ def test_its_accuracy_on_test_drawings(
     assert right.mean() >= 0.95
 
 
-def test_the_card_fits_the_model(session: ort.InferenceSession, card: dict[str, object]) -> None:
+def test_the_card_fits_the_model(
+    path: Path, session: ort.InferenceSession, card: dict[str, object]
+) -> None:
     (image,), (logits,) = session.get_inputs(), session.get_outputs()
     assert image.shape == ["batch", 3, card["size"], card["size"]]
     assert logits.shape == ["batch", len(CLASSES)]
     assert card["channels"] == "RGB"
-    labels = classifier_path().with_name(str(card["labels"])).read_text("utf-8")
+    labels = path.with_name(str(card["labels"])).read_text("utf-8")
     assert tuple(labels.splitlines()) == CLASSES
 
 
@@ -63,9 +71,9 @@ def test_an_image_scores_the_same_in_any_batch(
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
-def test_the_file_is_small_and_holds_no_local_paths() -> None:
-    content = classifier_path().read_bytes()
-    assert len(content) < 1_000_000
+def test_the_file_is_small_and_holds_no_local_paths(path: Path) -> None:
+    content = path.read_bytes()
+    assert len(content) < 2_000_000
     model = onnx.load_from_string(content)
     onnx.checker.check_model(model, full_check=True)
     assert not any(node.doc_string for node in model.graph.node)
@@ -76,7 +84,9 @@ def test_the_file_is_small_and_holds_no_local_paths() -> None:
     assert {opset.domain for opset in model.opset_import} == {""}
 
 
-def test_its_maps_localize_the_object(drawn: list[Drawing], tensors: np.ndarray) -> None:
+def test_the_maps_of_the_convolutional_network_localize_the_object(
+    drawn: list[Drawing], tensors: np.ndarray
+) -> None:
     """CAM (Zhou et al. 2016) of the right class: the pooled head's weights over the last map."""
     model = onnx.load(classifier_path())
     pooling = next(node for node in model.graph.node if node.op_type == "GlobalAveragePool")

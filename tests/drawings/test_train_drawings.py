@@ -1,4 +1,4 @@
-"""The training of the built-in classifier gives the same bytes every time."""
+"""The training of the built-in classifiers gives the same bytes every time."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ from pathlib import Path
 
 import pytest
 
+from adcc_onnx.drawings import CLASSIFIERS, classifier_path
+
 MODELS = Path(__file__).parents[2] / "models"
 
 SHORT_RUN = """
 import sys
 from pathlib import Path
 import train_drawings as t
-model = t.onnx_bytes(t.train(*t.draw_labeled(3, 192), epochs=2, seed=int(sys.argv[2])))
-t.write(model, Path(sys.argv[1]))
+name, out, seed = sys.argv[1:]
+model = t.train(t.RECIPES[name], *t.draw_labeled(3, 192), epochs=2, seed=int(seed))
+t.write(t.onnx_bytes(model), Path(out))
 """
 
 
-def trained(folder: Path, seed: int) -> bytes:
-    folder.mkdir()
-    command = [sys.executable, "-c", SHORT_RUN, str(folder), str(seed)]
+def trained(name: str, out: Path, seed: int) -> bytes:
+    out.parent.mkdir()
+    command = [sys.executable, "-c", SHORT_RUN, name, str(out), str(seed)]
     subprocess.run(command, cwd=MODELS, check=True)
-    return (folder / "classifier.onnx").read_bytes()
+    return out.read_bytes()
 
 
 @pytest.mark.slow
-def test_training_is_deterministic_from_its_seed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_training_is_deterministic_from_its_seed(name: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    first = trained(tmp_path / "first", seed=0)
-    assert trained(tmp_path / "second", seed=0) == first
-    assert trained(tmp_path / "third", seed=1) != first
+    first = trained(name, tmp_path / "first" / "net.onnx", seed=0)
+    assert trained(name, tmp_path / "second" / "net.onnx", seed=0) == first
+    assert trained(name, tmp_path / "third" / "net.onnx", seed=1) != first
 
 
 @pytest.mark.slow
-def test_the_shipped_card_and_labels_are_the_script_s(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_the_shipped_card_and_labels_are_the_script_s(name: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from adcc_onnx.drawings import classifier_path
-
-    trained(tmp_path / "run", seed=0)
-    for name in ("classifier.toml", "labels.txt"):
-        assert (tmp_path / "run" / name).read_bytes() == classifier_path().with_name(
-            name
-        ).read_bytes()
+    shipped = classifier_path(name)
+    trained(name, tmp_path / "run" / shipped.name, seed=0)
+    for file in (shipped.with_suffix(".toml").name, "labels.txt"):
+        assert (tmp_path / "run" / file).read_bytes() == shipped.with_name(file).read_bytes()

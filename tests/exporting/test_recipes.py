@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -45,8 +46,7 @@ def tensor(model: adcc.Model, image: Image.Image) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["test_vit", pytest.param("test_resnet", marks=pytest.mark.slow)])
-def test_timm(name: str, tmp_path: Path, photo: Image.Image) -> None:
-    pytest.importorskip("torch")
+def test_timm(name: str, tmp_path: Path, photo: Image.Image, torchvision: ModuleType) -> None:
     timm = pytest.importorskip("timm")
     model = evaluated(export(f"timm:{name}", tmp_path / "net.onnx", "none"))
     assert model.labels is not None and model.labels[0].startswith("tench")
@@ -55,11 +55,13 @@ def test_timm(name: str, tmp_path: Path, photo: Image.Image) -> None:
     np.testing.assert_allclose(tensor(model, photo), steps(photo).numpy(), atol=1e-6)
 
 
-def test_a_state_dict_of_timm(tmp_path: Path) -> None:
+def test_a_state_dict_of_timm(tmp_path: Path, torchvision: ModuleType) -> None:
     torch = pytest.importorskip("torch")
     timm = pytest.importorskip("timm")
     network = timm.create_model("test_vit").eval()
-    torch.save({"state_dict": network.state_dict()}, tmp_path / "vit.pth")
+    # As a training script on several GPUs stores it.
+    parallel = {f"module.{key}": value for key, value in network.state_dict().items()}
+    torch.save({"state_dict": parallel, "epoch": 3}, tmp_path / "vit.pth")
     path = export("timm:test_vit", tmp_path / "net.onnx", tmp_path / "vit.pth")
     images = np.random.default_rng(1).standard_normal((2, 3, *adcc.load(path).size))
     with torch.no_grad():
@@ -96,8 +98,9 @@ def hugging_face_folder(folder: Path, kind: str) -> Path:
     "kind",
     ["vit", *(pytest.param(k, marks=pytest.mark.slow) for k in ("convnext", "mobilenet_v2"))],
 )
-def test_transformers(kind: str, tmp_path: Path, photo: Image.Image) -> None:
-    pytest.importorskip("torch")
+def test_transformers(
+    kind: str, tmp_path: Path, photo: Image.Image, torchvision: ModuleType
+) -> None:
     folder = hugging_face_folder(tmp_path / "checkpoint", kind)
     path = export(f"transformers:{kind}", tmp_path / "net.onnx", folder)
     model = evaluated(path)
@@ -115,8 +118,7 @@ def test_transformers(kind: str, tmp_path: Path, photo: Image.Image) -> None:
     assert np.abs(tensor(model, photo) - wanted).max() <= 1.01 * unit
 
 
-def test_mistakes_with_transformers(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+def test_mistakes_with_transformers(tmp_path: Path, torchvision: ModuleType) -> None:
     pytest.importorskip("transformers")
     for network, weights, told in (
         ("transformers:vitt", "none", "did you mean 'vit'"),
