@@ -1,4 +1,4 @@
-"""A real model, photos, and the model's twin in torch."""
+"""A real model, photos, and the model's twin in torch; opened once for all tests of methods."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from adcc_onnx.model import Model
 Array = np.ndarray
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def model(data: Path) -> Model:
     return adcc.load(data / "models" / "mobilenet_v2.onnx", preprocessing="torch", device="cpu")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def images(model: Model, data: Path) -> Array:
     photos = sorted((data / "photos").iterdir())[10:50:10]
     return np.stack([tensor_of(record, False, model) for record in open_paths(photos)])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def twin(data: Path, torchvision: ModuleType) -> Any:
     """torchvision's mobilenet_v2 with the ONNX file's weights (its batch norms are folded)."""
     torch = pytest.importorskip("torch")
@@ -51,4 +51,4 @@ def twin(data: Path, torchvision: ModuleType) -> Any:
     head = network.classifier[1]
     head.weight = torch.nn.Parameter(tensors["classifier.1.weight"])
     head.bias = torch.nn.Parameter(tensors["classifier.1.bias"])
-    return network
+    return network.requires_grad_(False)

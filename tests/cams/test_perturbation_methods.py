@@ -31,10 +31,10 @@ KEY = make_plan().key("0")  # of the only image of a batch, as `ours` names it
 
 @pytest.fixture(scope="module")
 def middle(data: Path, images: Array, twin: Any) -> Middle:
-    """The model explained at a layer of 96 channels, and its A of the one photo."""
+    """The model explained at a layer of 32 channels, and its A of the one photo."""
     with torch.no_grad():
-        activations = twin.features[:14](torch.from_numpy(images[ONE]))
-    return at_layer(data, 13), activations
+        activations = twin.features[:7](torch.from_numpy(images[ONE]))
+    return at_layer(data, 6), activations
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_every_channels_score_equals_a_loop(images: Array, middle: Middle, twin:
     x = torch.from_numpy(images[ONE])
     with torch.no_grad():
         wanted = [float(twin(x * up(mask[None]))[0, TARGETS[1]]) for mask in masks]
-    assert len(found) == 96
+    assert len(found) == 32
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 

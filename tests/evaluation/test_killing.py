@@ -122,7 +122,7 @@ def begun(tmp_path: Path) -> list[str | Path]:
     for name in ("classifier.onnx", "classifier.toml", "labels.txt"):
         shutil.copy(classifier_path().with_name(name), tmp_path)
     model, path = tmp_path / "classifier.onnx", tmp_path / "run.sqlite"
-    words = ["evaluate", model, "--images", "drawings:24", "--device", "cpu"]
+    words = ["evaluate", model, "--images", "drawings:9", "--device", "cpu"]
     words += ["--method", "gradcam", "--metric", "insertion(steps=200)"]
     begun = CliRunner().invoke(main, [str(w) for w in [*words, "--limit", "2", "-o", path]])
     assert begun.exit_code == 0, begun.output

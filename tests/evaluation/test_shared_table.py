@@ -48,13 +48,13 @@ def photos_of(data: Path) -> list[Path]:
     return sorted((data / "photos").iterdir())
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name == "bvlc_googlenet" else ())
-        for name in MODELS
-    ],
-)
+def test_ten_photos(data: Path) -> None:
+    methods = ["fakecam", *plain_loop.GRADIENT_METHODS]
+    compare("mobilenet_v2", data, photos_of(data)[::10], methods)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_hundred_photos(name: str, data: Path) -> None:
     methods = ["fakecam", *plain_loop.GRADIENT_METHODS]
     compare(name, data, photos_of(data), methods)

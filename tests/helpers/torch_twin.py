@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ Array = np.ndarray
 TARGETS = np.array([7, 281, 500, 950])
 # Outputs of blocks of torchvision's model (in 17, of its last ReLU6), as the file calls them.
 LAYERS = {
+    6: "/features/features.6/Add_output_0",
     13: "/features/features.13/Add_output_0",
     17: "/features/features.17/conv/conv.1/conv.1.1/Clip_output_0",
     18: "/features/features.18/features.18.1/Clip_output_0",
@@ -35,6 +37,7 @@ def ours(model: Model, images: Array, text: str, targets: Array = TARGETS) -> Ar
     return maps
 
 
+@cache
 def at_layer(data: Path, block: int) -> Model:
     path = data / "models" / "mobilenet_v2.onnx"
     return adcc.load(path, preprocessing="torch", layers=LAYERS[block], device="cpu")
@@ -49,8 +52,13 @@ def features(twin: Any, layer: int, images: Array, targets: Array) -> tuple[Arra
     """(A, g) at the output of a module in float64, by torch autograd."""
     double = twin.double()
     kept: list[Any] = []
-    handle = module_at(double, layer).register_forward_hook(lambda *call: kept.append(call[2]))
-    source = torch.from_numpy(images).double().requires_grad_()
+
+    def start_here(module: Any, given: Any, made: Any) -> Any:
+        kept.append(made.detach().requires_grad_())
+        return kept[0]
+
+    handle = module_at(double, layer).register_forward_hook(start_here)
+    source = torch.from_numpy(images).double()
     score = double(source)[torch.arange(len(images)), torch.from_numpy(targets)].sum()
     (gradient,) = torch.autograd.grad(score, kept[0])
     handle.remove()

@@ -30,7 +30,7 @@ PRESETS = {
     "SqueezeNet_fp16": "caffe",
     "mobilenet_v1_025_keras": "tf",
 }
-STEP, ELEMENTS = 1e-4, 50
+STEP, ELEMENTS = 1e-4, 20
 
 
 class Erf(OpRun):

@@ -46,8 +46,11 @@ def saved(opset: int, folder: Path, one_file: bool) -> Path:
     return path
 
 
-@pytest.mark.parametrize("one_file", [True, False])
-@pytest.mark.parametrize("opset", [9, 11, 12, 13, 15, 17, 18, 21])
+@pytest.mark.parametrize(
+    ("opset", "one_file"),
+    [(9, True), (11, False), (12, True), (13, False), (15, True), (17, False), (18, True),
+     (18, False), (21, True)],
+)  # fmt: skip
 def test_external_weights_from_another_folder(
     opset: int, one_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

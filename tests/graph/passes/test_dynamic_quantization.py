@@ -61,8 +61,10 @@ def require_close(quantized: onnx.ModelProto, original: onnx.ModelProto) -> None
     assert np.linalg.norm(found - right) < 0.2 * np.linalg.norm(right)
 
 
-@pytest.mark.parametrize("opset", range(11, 22))
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "opset"),
+    [*(("both", opset) for opset in range(11, 22)), ("matmul", 11), ("conv", 13), ("matmul", 21)],
+)
 def test_quantize_dynamic_at_every_opset(kind: str, opset: int, tmp_path: Path) -> None:
     original = float_model(opset)
     onnx.save(original, tmp_path / "net.onnx")

@@ -99,18 +99,28 @@ def test_unknown_classes_and_layers_are_errors() -> None:
         adcc.bake(small(), layers=["nowhere"])
 
 
-@pytest.mark.parametrize("method", BAKED)
-@pytest.mark.parametrize(
-    ("name", "preset"),
-    [("mobilenet_v2", "torch"), ("deit_tiny_patch16_224", "torch"), ("bvlc_googlenet", "caffe")],
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("mobilenet_v2", "torch"),
+        ("deit_tiny_patch16_224", "torch"),
+        ("bvlc_googlenet", "caffe"),
+    ],
+    ids=lambda given: given[0],
 )
-def test_shared_models(method: str, name: str, preset: str, data: Path) -> None:
-    path = data / "models" / f"{name}.onnx"
-    photos = sorted((data / "photos").iterdir())[:60:20]
-    model = adcc.load(path, preset, device="cpu")
+def shared(request: pytest.FixtureRequest, data: Path) -> tuple[adcc.Model, np.ndarray]:
+    """A real model and two photos."""
+    name, preset = request.param
+    model = adcc.load(data / "models" / f"{name}.onnx", preset, device="cpu")
+    photos = sorted((data / "photos").iterdir())[:40:20]
     assert model.preprocessing is not None
-    images = np.stack([model.preprocessing(read_image(photo)) for photo in photos])
-    found = run(adcc.bake(path, method), images)["heatmap"]
+    return model, np.stack([model.preprocessing(read_image(photo)) for photo in photos])
+
+
+@pytest.mark.parametrize("method", BAKED)
+def test_shared_models(method: str, shared: tuple[adcc.Model, np.ndarray]) -> None:
+    model, images = shared
+    found = run(adcc.bake(model, method), images)["heatmap"]
     np.testing.assert_allclose(found, adcc.explain(model, images, method).maps, atol=1e-5)
 
 
