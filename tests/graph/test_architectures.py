@@ -10,15 +10,15 @@ pytest.importorskip("torch")
 
 from helpers import architectures
 
-# Name: input size. Small images bring few ReLU inputs near 0, but VGG's adaptive pool exports for
-# 224 pixels only.
+# Name: input size. Small images bring few ReLU inputs near 0 and take less time, but VGG's adaptive
+# pool exports for 224 pixels only.
 MODELS = {
-    "resnet18": 96,
-    "mobilenet_v3_small": 96,
+    "resnet18": 64,
+    "mobilenet_v3_small": 64,
     "densenet121": 96,
-    "googlenet": 96,
-    "squeezenet1_1": 96,
-    "efficientnet_b0": 96,
+    "googlenet": 64,
+    "squeezenet1_1": 64,
+    "efficientnet_b0": 64,
     "shufflenet_v2_x0_5": 96,
     "regnet_x_400mf": 96,
     "mobilenet_v2": 96,

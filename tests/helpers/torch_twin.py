@@ -43,25 +43,29 @@ def at_layer(data: Path, block: int) -> Model:
     return adcc.load(path, preprocessing="torch", layers=LAYERS[block], device="cpu")
 
 
-def module_at(twin: Any, layer: int) -> Any:
-    block = twin.features[layer]
-    return block.conv[1] if layer == 17 else block
+def stages(twin: Any, layer: int) -> tuple[list[Any], list[Any]]:
+    """The modules up to a layer, and those between it and the pooling."""
+    blocks = list(twin.features)
+    if layer == 17:
+        blocks[17:18] = blocks[17].conv
+        layer = 17 + 1
+    return blocks[: layer + 1], blocks[layer + 1 :]
 
 
 def features(twin: Any, layer: int, images: Array, targets: Array) -> tuple[Array, Array]:
-    """(A, g) at the output of a module in float64, by torch autograd."""
-    double = twin.double()
-    kept: list[Any] = []
-
-    def start_here(module: Any, given: Any, made: Any) -> Any:
-        kept.append(made.detach().requires_grad_())
-        return kept[0]
-
-    handle = module_at(double, layer).register_forward_hook(start_here)
-    source = torch.from_numpy(images).double()
-    score = double(source)[torch.arange(len(images)), torch.from_numpy(targets)].sum()
-    (gradient,) = torch.autograd.grad(score, kept[0])
-    handle.remove()
-    activations = kept[0].detach().numpy()
+    """(A, g) at the output of a module, by torch autograd: the part after it is in float64."""
+    prefix, suffix = stages(twin, layer)
+    values = torch.from_numpy(images)
+    with torch.no_grad():
+        for stage in prefix:
+            values = stage(values)
+    activations = values.double().requires_grad_()
+    twin.double()
+    values = activations
+    for stage in suffix:
+        values = stage(values)
+    scores = twin.classifier(values.mean((2, 3)))
+    score = scores[torch.arange(len(images)), torch.from_numpy(targets)].sum()
+    (gradient,) = torch.autograd.grad(score, activations)
     twin.float()
-    return activations, gradient.numpy()
+    return activations.detach().numpy(), gradient.numpy()
