@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ import adcc_onnx  # noqa: F401 - before any test imports onnxruntime: it switche
 
 # No examples to run: fixtures, and helpers that need an oracle to be imported.
 collect_ignore_glob = ["tests/*conftest.py", "tests/helpers/*"]
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage more rarely, and not among imported modules and the tests themselves."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from helpers.shared_models import shared_model
 from onnx import numpy_helper
 
-import adcc_onnx as adcc
 from adcc_onnx.explanation.samples import tensor_of
 from adcc_onnx.images.sources.open_images import open_paths
 from adcc_onnx.model import Model
@@ -21,7 +21,7 @@ Array = np.ndarray
 
 @pytest.fixture(scope="session")
 def model(data: Path) -> Model:
-    return adcc.load(data / "models" / "mobilenet_v2.onnx", preprocessing="torch", device="cpu")
+    return shared_model(data, "mobilenet_v2")
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ torch = pytest.importorskip("torch")
 from helpers.cam_oracles import plus_plus, pytorch_grad_cam
 from helpers.torch_twin import TARGETS, Array, at_layer, features, ours
 
-
 AtBlock = Callable[[int], tuple[Array, Array]]
 
 

@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from helpers.cam_oracles import first_component, minmax, normalized, up, weighted
+from helpers.shared_models import shared_model
 from helpers.torch_twin import TARGETS, Array, at_layer, ours
 
 from adcc_onnx.cams.method import Need
@@ -221,11 +222,9 @@ def test_the_tail_is_the_rest_of_a_transformer(data: Path, images: Array) -> Non
     import onnxruntime
     from onnx import TensorProto, helper
 
-    import adcc_onnx as adcc
     from adcc_onnx.graph.loading.saving import to_proto
 
-    path = data / "models" / "deit_tiny_patch16_224.onnx"
-    model = adcc.load(path, preprocessing="torch", device="cpu")
+    model = shared_model(data, "deit_tiny_patch16_224")
     (layer,) = model.layers
     rng = np.random.default_rng(0)
     masks = rng.random((6, 192, 14, 14)).astype(np.float32)

@@ -24,6 +24,7 @@ from helpers.cam_oracles import (
     up,
     weighted,
 )
+from helpers.shared_models import shared_model
 from helpers.torch_twin import Array, ours
 
 import adcc_onnx as adcc
@@ -41,8 +42,7 @@ ONE = slice(1, 2)
 
 @pytest.fixture(scope="module")
 def deit(data: Path) -> Model:
-    path = data / "models" / "deit_tiny_patch16_224.onnx"
-    return adcc.load(path, preprocessing="torch", device="cpu")
+    return shared_model(data, "deit_tiny_patch16_224")
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_baked_xgradcam_equals_explain_on_signed_tokens(deit: Model, data: Path)
     images = np.stack(
         [tensor_of(record, False, deit) for record in open_paths([paths[2], paths[34]])]
     )
-    baked = adcc.bake(data / "models" / "deit_tiny_patch16_224.onnx", "xgradcam")
+    baked = adcc.bake(deit, "xgradcam")
     session = onnxruntime.InferenceSession(
         baked.SerializeToString(), providers=["CPUExecutionProvider"]
     )

@@ -5,20 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from helpers.shared_models import PRESETS, shared_model
 
 import adcc_onnx as adcc
 from adcc_onnx.drawings import classifier_path
 
 METHODS = ["fakecam", "gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "eigencam"]
-PRESETS = {
-    "SqueezeNet_fp16": "caffe",
-    "bvlc_googlenet": "caffe",
-    "deit_tiny_patch16_224": "torch",
-    "mobilenet_v1_025_keras": "tf",
-    "mobilenet_v2": "torch",
-    "mobilenet_v2_tf2": "tf",
-    "squeezenet1.1_mxnet": "torch",
-}
 
 
 def last_by_adcc(found: dict) -> str:
@@ -27,7 +19,7 @@ def last_by_adcc(found: dict) -> str:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_on_real_models(data: Path, name: str) -> None:
-    model = adcc.load(data / "models" / f"{name}.onnx", PRESETS[name], device="cpu")
+    model = shared_model(data, name)
     photos = sorted((data / "photos").iterdir())[::25]
     found = adcc.evaluate(model, photos, METHODS, ["adcc"]).methods
     assert last_by_adcc(found) == "fakecam"

@@ -122,8 +122,8 @@ def begun(tmp_path: Path) -> list[str | Path]:
     for name in ("classifier.onnx", "classifier.toml", "labels.txt"):
         shutil.copy(classifier_path().with_name(name), tmp_path)
     model, path = tmp_path / "classifier.onnx", tmp_path / "run.sqlite"
-    words = ["evaluate", model, "--images", "drawings:9", "--device", "cpu"]
-    words += ["--method", "gradcam", "--metric", "insertion(steps=200)"]
+    words = ["evaluate", model, "--images", "drawings:6", "--device", "cpu"]
+    words += ["--method", "gradcam", "--metric", "insertion(steps=50)"]
     begun = CliRunner().invoke(main, [str(w) for w in [*words, "--limit", "2", "-o", path]])
     assert begun.exit_code == 0, begun.output
     return [*words, "-o", path, "--resume"]
@@ -139,7 +139,7 @@ def test_another_run_is_not_continued_and_the_difference_is_shown(
     assert "protocol: 'poppi2021' -> 'openvino'" in refused(*begun, "--protocol", "openvino")
     assert refused(*begun, "--preprocess", "tf").startswith(f"{made}preprocessing: ")
     assert "target: 'predicted' -> 3" in refused(*begun, "--target", "3")
-    assert "images: 'drawings:24' -> 'drawings:24@1'" in refused(*begun, "--images=drawings:24@1")
+    assert "images: 'drawings:6' -> 'drawings:6@1'" in refused(*begun, "--images=drawings:6@1")
     model.write_bytes(model.read_bytes() + b"\x72\x00")  # one more, empty, documentation
     assert refused(*begun).startswith(f"{made}sha256: ")
     assert rows_of(path, tmp_path / "copy") == before

@@ -91,7 +91,8 @@ def tape_gradient(keras: Any, model: Any, images: np.ndarray, value: np.ndarray)
 @pytest.mark.parametrize(
     "name",
     [
-        "MobileNetV2",
+        "MobileNet",
+        pytest.param("MobileNetV2", marks=pytest.mark.slow),
         pytest.param("EfficientNetB0", marks=pytest.mark.slow),
         pytest.param("ResNet50V2", marks=pytest.mark.slow),
         pytest.param("ConvNeXtTiny", marks=pytest.mark.slow),
@@ -119,6 +120,8 @@ def jax_network() -> Any:
     jax = pytest.importorskip("jax")
     nnx = pytest.importorskip("flax.nnx")
     pytest.importorskip("jax2onnx")
+    # Most of the time goes into compiling small programs that run once.
+    jax.config.update("jax_disable_most_optimizations", True)
 
     class Network(nnx.Module):
         def __init__(self, rngs: Any) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-import adcc_onnx as adcc
 from adcc_onnx.cams.method_registry import get_method
 from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.kernels.min_max_normalize import min_max_normalize
 from adcc_onnx.model import Model
+from helpers.shared_models import shared_model
 
 Array = np.ndarray
 # Not the predicted class: a target of one's own must reach both sides.
@@ -39,8 +39,7 @@ def ours(model: Model, images: Array, text: str, targets: Array = TARGETS) -> Ar
 
 @cache
 def at_layer(data: Path, block: int) -> Model:
-    path = data / "models" / "mobilenet_v2.onnx"
-    return adcc.load(path, preprocessing="torch", layers=LAYERS[block], device="cpu")
+    return shared_model(data, "mobilenet_v2").with_layers(LAYERS[block])
 
 
 def stages(twin: Any, layer: int) -> tuple[list[Any], list[Any]]:

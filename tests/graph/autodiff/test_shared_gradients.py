@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import scipy.special
+from helpers.shared_models import PRESETS, shared_model
 from onnx import TensorProto, helper, numpy_helper, utils
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
@@ -18,18 +19,9 @@ from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.images.decoding.decode import read_image
-from adcc_onnx.model import Model, load
+from adcc_onnx.model import Model
 from adcc_onnx.runtime.passes import Pass
 
-PRESETS = {
-    "mobilenet_v2": "torch",
-    "deit_tiny_patch16_224": "torch",
-    "bvlc_googlenet": "caffe",
-    "mobilenet_v2_tf2": "tf",
-    "squeezenet1.1_mxnet": "torch",
-    "SqueezeNet_fp16": "caffe",
-    "mobilenet_v1_025_keras": "tf",
-}
 STEP, ELEMENTS = 1e-4, 20
 
 
@@ -73,7 +65,7 @@ def suffix_of(model: Model) -> tuple[list[str], str, ReferenceEvaluator]:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_gradients_are_central_differences(name: str, data: Path) -> None:
-    model = load(data / "models" / f"{name}.onnx", PRESETS[name], device="cpu")
+    model = shared_model(data, name)
     photo = sorted((data / "photos").iterdir())[42]
     assert model.preprocessing is not None
     images = model.preprocessing(read_image(photo))[None]

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from helpers.shared_models import shared_model
 from helpers.small_models import small
 from onnx import numpy_helper
 
@@ -19,7 +20,6 @@ from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
 from adcc_onnx.graph.classifier.layer_lookup import find_value, module_paths
 from adcc_onnx.graph.classifier.layers import read_layer
-from adcc_onnx.graph.loading.reading import read_model
 from adcc_onnx.graph.passes.prepare import prepare
 
 # The kind, layout, channels, grid and prefix tokens of each default layer.
@@ -70,7 +70,7 @@ def exported(network: Any, size: int, dynamo: bool = False) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("name", SHARED)
 def test_default_layer_of_the_shared_models(name: str, data: Path) -> None:
-    found = default_layer(read_classifier(prepare(read_model(data / "models" / f"{name}.onnx"))))
+    found = default_layer(shared_model(data, name).classifier)
     kind, layout, channels, grid, prefix = SHARED[name]
     assert (found.kind, found.layout, found.channels) == (kind, layout, channels)
     assert (found.grid, found.prefix_tokens) == (grid, prefix)
@@ -122,7 +122,7 @@ def test_a_layer_that_is_no_map_is_an_error() -> None:
 
 def test_shapes_that_depend_on_the_batch_are_resolved(data: Path) -> None:
     """The sizes of the transformer's reshapes are computed from its batch; they become constant."""
-    found = read_classifier(prepare(read_model(data / "models" / "deit_tiny_patch16_224.onnx")))
+    found = shared_model(data, "deit_tiny_patch16_224").classifier
     reshapes = [node for node in found.model.graph if node.op_type == "Reshape"]
     assert all(node.inputs[1].const_value is not None for node in reshapes)
     norms = [node for node in found.model.graph if node.op_type == "LayerNormalization"]

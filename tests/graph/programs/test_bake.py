@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from helpers.shared_models import shared_model
 from helpers.small_models import small
 
 import adcc_onnx as adcc
@@ -101,17 +102,11 @@ def test_unknown_classes_and_layers_are_errors() -> None:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        ("mobilenet_v2", "torch"),
-        ("deit_tiny_patch16_224", "torch"),
-        ("bvlc_googlenet", "caffe"),
-    ],
-    ids=lambda given: given[0],
+    params=["mobilenet_v2", "deit_tiny_patch16_224", "bvlc_googlenet"],
 )
 def shared(request: pytest.FixtureRequest, data: Path) -> tuple[adcc.Model, np.ndarray]:
     """A real model and two photos."""
-    name, preset = request.param
-    model = adcc.load(data / "models" / f"{name}.onnx", preset, device="cpu")
+    model = shared_model(data, request.param)
     photos = sorted((data / "photos").iterdir())[:40:20]
     assert model.preprocessing is not None
     return model, np.stack([model.preprocessing(read_image(photo)) for photo in photos])
