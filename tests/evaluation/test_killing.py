@@ -116,17 +116,32 @@ def refused(*words: str | Path) -> str:
     return lines[0]
 
 
-@pytest.fixture
-def begun(tmp_path: Path) -> list[str | Path]:
-    """The words of a run that has begun in `run.sqlite`, on a copy of the classifier."""
+def evaluated(folder: Path, *options: str | Path) -> None:
+    """Evaluate the classifier in a folder, in this process."""
+    done = CliRunner().invoke(main, [str(word) for word in [*words_in(folder), *options]])
+    assert done.exit_code == 0, done.output
+
+
+def words_in(folder: Path) -> list[str | Path]:
+    words = ["evaluate", folder / "classifier.onnx", "--images", "drawings:6", "--device", "cpu"]
+    return [*words, "--method", "gradcam", "--metric", "insertion(steps=50)"]
+
+
+@pytest.fixture(scope="module")
+def folder_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a copy of the classifier, and a run that has begun in `run.sqlite`."""
+    folder = tmp_path_factory.mktemp("begun")
     for name in ("classifier.onnx", "classifier.toml", "labels.txt"):
-        shutil.copy(classifier_path().with_name(name), tmp_path)
-    model, path = tmp_path / "classifier.onnx", tmp_path / "run.sqlite"
-    words = ["evaluate", model, "--images", "drawings:6", "--device", "cpu"]
-    words += ["--method", "gradcam", "--metric", "insertion(steps=50)"]
-    begun = CliRunner().invoke(main, [str(w) for w in [*words, "--limit", "2", "-o", path]])
-    assert begun.exit_code == 0, begun.output
-    return [*words, "-o", path, "--resume"]
+        shutil.copy(classifier_path().with_name(name), folder)
+    evaluated(folder, "--limit", "2", "-o", folder / "run.sqlite")
+    return folder
+
+
+@pytest.fixture
+def begun(folder_of_the_run: Path, tmp_path: Path) -> list[str | Path]:
+    """The words that continue a copy of the run in the folder of the test."""
+    shutil.copytree(folder_of_the_run, tmp_path, dirs_exist_ok=True)
+    return [*words_in(tmp_path), "-o", tmp_path / "run.sqlite", "--resume"]
 
 
 def test_another_run_is_not_continued_and_the_difference_is_shown(
@@ -166,8 +181,8 @@ def test_the_disk_is_full(begun: list[str | Path], tmp_path: Path) -> None:
     assert "disk" in said and "Traceback" not in done.stderr
     after = rows_of(path, tmp_path / "copy")
     assert all(before[table] <= after[table] for table in TABLES)
-    run_whole(*begun)
-    run_whole(*begun[: begun.index("-o")], "-o", tmp_path / "whole.sqlite")
+    evaluated(tmp_path, "-o", path, "--resume")
+    evaluated(tmp_path, "-o", tmp_path / "whole.sqlite")
     assert report_of(path) == report_of(tmp_path / "whole.sqlite")
 
 
