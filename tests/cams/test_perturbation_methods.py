@@ -154,8 +154,9 @@ def test_groupcam(
 
 
 def test_opticam(model: Model, images: Array, twin: Any, seen: Any) -> None:
-    x, a, _ = seen
-    u = torch.full((1280,), 0.5, requires_grad=True)
+    x, a = (values.double() for values in seen[:2])
+    twin.double()
+    u = torch.full((1280,), 0.5, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([u], lr=0.1)
     # Few steps: Adam divides by the gradient's size, so that rounding moves a channel whose
     # gradient is next to nothing as far as any other.
@@ -165,6 +166,7 @@ def test_opticam(model: Model, images: Array, twin: Any, seen: Any) -> None:
         optimizer.zero_grad()
         (-twin(x * up(mask[None]))[0, TARGETS[1]]).backward()
         optimizer.step()
+    twin.float()
     wanted = torch.tensordot(torch.softmax(u, 0), F.relu(a[0]), 1).detach().numpy()
     found = ours(model, images[ONE], "opticam(steps=4)", TARGETS[ONE])[0]
     np.testing.assert_allclose(found, minmax(wanted), atol=1e-3)

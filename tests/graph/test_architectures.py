@@ -28,7 +28,6 @@ MODELS = {
 }
 SLOW = (
     "densenet121",
-    "efficientnet_b0",
     "regnet_x_400mf",
     "shufflenet_v2_x0_5",
     "mobilenet_v2",
