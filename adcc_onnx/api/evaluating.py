@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
+from adcc_onnx.api.anchors import float32_options, load_anchors
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.api.costs import tuned_models, within_budget, worth_tuning
 from adcc_onnx.api.models import ModelLike, as_model
@@ -61,6 +62,7 @@ def evaluate(
     margin: float | None = None,
     alpha: float | None = None,
     keep_all: bool = False,
+    anchor: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     cluster: str | None = None,
@@ -105,6 +107,8 @@ def evaluate(
         margin: Largest difference of two scores that counts as equivalent; 0.005 if None.
         alpha: Probability that any statement of the result is wrong; 0.05 if None.
         keep_all: Whether methods that are certainly worse are computed until the end.
+        anchor: Number of random images that are also evaluated in float32, to correct the scores
+            of a cheaper `precision`.
         out: SQLite file that keeps the run; the run is not kept if None.
         resume: Whether to continue the run in `out`.
         cluster: Address "HOST:PORT" of a Ray cluster, or "local" or "local:N" for N processes on
@@ -137,7 +141,7 @@ def evaluate(
     plan = PlanOptions(
         as_list(methods), as_list(metrics), target, protocol, fill, baseline, steps,
         as_list(maps), as_list(second_maps), seed, controls, thumbnails,
-        until, margin, alpha, keep_all,
+        until, margin, alpha, keep_all, anchor,
     )  # fmt: skip
     bar = _bar(progress)
     (result,) = evaluate_models(
@@ -182,13 +186,7 @@ def evaluate_models(
     Returns:
         The results in the order of the models.
     """
-    if resume and out is None:
-        raise OptionError("resume needs the file of the run to continue: give out")
-    if budget is not None and (resume or cluster is not None):
-        raise OptionError(
-            "a budget is planned for one new run on this machine: to resume or to use a cluster, "
-            "give the methods and the number of images (limit) that the budget chose"
-        )
+    _require_consistent(plan, out, resume, cluster, budget)
     opened, planned = source.open(plan.seed), plan.plan()
     if cluster is None:
         loaded = [as_model(model, load_options, notify) for model in models]
@@ -196,6 +194,11 @@ def evaluate_models(
         # On a cluster this process runs no model.
         idle: ModelOptions = {**load_options, "cuda_graph": False, "device": "cpu"}
         loaded = [as_model(_path(model, source), idle) for model in models]
+    anchors = (
+        []
+        if plan.anchor is None
+        else load_anchors(models, loaded, load_options, plan.anchor, len(opened))
+    )
     if autotune is None:
         autotune = worth_tuning(models, load_options, len(opened))
     if budget is not None:
@@ -208,11 +211,37 @@ def evaluate_models(
             joined = _on_cluster(cluster, models, opened, source, plan, load_options, notify)
             placed = stack.enter_context(joined)
         results = evaluate_and_store(
-            loaded, opened, planned, describe_source(source.images),
+            loaded, opened, planned, describe_source(source.images), anchors,
             out=out, resume=resume, autotune=autotune and cluster is None,
             bar=bar, notify=notify, graceful=graceful, placed=placed,
         )  # fmt: skip
     return [one.result for one in results]
+
+
+def _require_consistent(
+    plan: PlanOptions,
+    out: str | Path | None,
+    resume: bool,
+    cluster: str | None,
+    budget: str | float | None,
+) -> None:
+    """Check options that exclude each other.
+
+    Raises:
+        OptionError: They do not fit each other.
+    """
+    if resume and out is None:
+        raise OptionError("resume needs the file of the run to continue: give out")
+    if budget is not None and (resume or cluster is not None):
+        raise OptionError(
+            "a budget is planned for one new run on this machine: to resume or to use a cluster, "
+            "give the methods and the number of images (limit) that the budget chose"
+        )
+    if budget is not None and plan.anchor is not None:
+        raise OptionError(
+            "a budget does not plan anchors: give the methods and the number of images (limit) "
+            "that it chose, and the anchors, without the budget"
+        )
 
 
 @contextmanager
@@ -234,8 +263,9 @@ def _on_cluster(
         def placed(
             number: int, model: Model, own: Plan
         ) -> AbstractContextManager[tuple[Model, Begin | None]]:
+            options = float32_options(load_options) if own.is_anchor else load_options
             job = Job(
-                partial(load_with, _path(models[number], source), load_options),
+                partial(load_with, _path(models[number], source), options),
                 partial(source.open, plan.seed),
                 replace(plan, target=own.target).plan,
                 Path.cwd(),

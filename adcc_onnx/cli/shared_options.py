@@ -477,6 +477,14 @@ _PLAN_OPTIONS = [
         is_flag=True,
         help="Compute methods that are certainly worse until the end.",
     ),
+    option(
+        "--anchor",
+        heading="Cost",
+        type=COUNT,
+        metavar="N",
+        help="Evaluate N random images also in float32, to correct the scores of a cheaper "
+        "--precision.",
+    ),
 ]
 
 

@@ -20,6 +20,7 @@ from adcc_onnx.metrics.metric import Metric, MetricNeed
 from adcc_onnx.metrics.metric_registry import ADCC_FAMILY, PIXEL_CURVES, get_metric
 from adcc_onnx.model import Model
 from adcc_onnx.options import call_text
+from adcc_onnx.results.anchor_runs import anchor_config
 from adcc_onnx.results.stopping_rule import StoppingRule
 
 __all__ = ["LABEL", "PREDICTED", "Plan", "image_seed", "make_plan", "versions"]
@@ -38,6 +39,8 @@ class Plan:
         seed: The seed of all random numbers.
         thumbnails: Whether the run keeps thumbnails and small maps for reports.
         stopping: When the run may stop before it has seen all images; None for never.
+        anchors: Number of random images that are also evaluated in float32; 0 for none.
+        is_anchor: Whether this is the plan of that evaluation in float32.
         unavailable: Why methods cannot explain the model, by the method's name; see
             `mark_unavailable`.
     """
@@ -50,6 +53,8 @@ class Plan:
     seed: int
     thumbnails: bool = False
     stopping: StoppingRule | None = None
+    anchors: int = 0
+    is_anchor: bool = False
     unavailable: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -143,6 +148,10 @@ class Plan:
         needs = {name: method.needs for name, method in self.methods.items()}
         return replace(self, unavailable=unavailable_methods(model, needs, self.controls))
 
+    def for_anchors(self) -> Plan:
+        """Return the plan of the evaluation of some images in float32."""
+        return replace(self, stopping=None, is_anchor=True)
+
     def without(self, methods: Collection[str]) -> Plan:
         """Return the same plan without some methods.
 
@@ -168,7 +177,7 @@ class Plan:
             source: The description of the images.
             images: The number of images, which a stopping rule depends on.
         """
-        return {
+        found = {
             **model.describe(),
             "protocol": self.protocol,
             "fill": self.fill,
@@ -185,6 +194,9 @@ class Plan:
             "tf32": model.device.tf32,
             "batch_size": model.batch,
         }
+        if self.anchors:
+            found["anchors"] = self.anchors
+        return anchor_config(found) if self.is_anchor else found
 
 
 def make_plan(
@@ -201,6 +213,7 @@ def make_plan(
     controls: bool = False,
     thumbnails: bool = False,
     stopping: StoppingRule | None = None,
+    anchors: int = 0,
 ) -> Plan:
     """Make a plan from names or instances of methods and metrics.
 
@@ -218,6 +231,7 @@ def make_plan(
         controls: Whether the controls `random` and `center` run in addition to the methods.
         thumbnails: Whether the run keeps thumbnails and small maps for reports.
         stopping: When the run may stop before it has seen all images; None for never.
+        anchors: Number of random images that are also evaluated in float32.
 
     Returns:
         The plan.
@@ -243,7 +257,7 @@ def make_plan(
     measured = dict(_named_metric(metric, options) for metric in metrics or ADCC_FAMILY)
     return Plan(
         chosen, measured, parse_target(target), protocol, fill_of(protocol, fill), seed, thumbnails,
-        stopping,
+        stopping, anchors,
     )  # fmt: skip
 
 

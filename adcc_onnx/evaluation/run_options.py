@@ -142,6 +142,7 @@ class PlanOptions:
         margin: Largest difference of two scores that counts as equivalent.
         alpha: Error probability of the stopping rule.
         keep_all: Whether methods that are certainly worse are computed until the end.
+        anchor: Number of random images that are also evaluated in float32; None for none.
     """
 
     methods: Sequence[str | Method] = ()
@@ -160,6 +161,7 @@ class PlanOptions:
     margin: float | None = None
     alpha: float | None = None
     keep_all: bool = False
+    anchor: int | None = None
 
     def plan(self) -> Plan:
         """Make the plan.
@@ -185,6 +187,7 @@ class PlanOptions:
             controls=self.controls,
             thumbnails=self.thumbnails,
             stopping=make_stopping_rule(self.until, self.margin, self.alpha, self.keep_all),
+            anchors=self.anchor or 0,
         )
 
 

@@ -50,13 +50,14 @@ def stages(
     Yields:
         The stages.
     """
+    names, images = source.names, range(len(source))
+    order = sorted(images, key=lambda i: shuffle_key(names[i], plan.seed))
     if plan.stopping is None:
         done = store.progress(run, list(plan.methods))
         tracker.skip(len(done.finished))
-        yield Stage(done)
+        later = set(order[plan.anchors :]) if plan.is_anchor else set[int]()
+        yield Stage(RunProgress(done.finished | later, done.partial))
         return
-    names, images = source.names, range(len(source))
-    order = sorted(images, key=lambda i: shuffle_key(names[i], plan.seed))
     found, stopped = _compared(store, run)
     tracker.skip(found.images)
     while not stopped:

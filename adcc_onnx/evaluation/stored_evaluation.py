@@ -22,6 +22,7 @@ from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.explanation.autotuned_model import autotuned
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
+from adcc_onnx.results.anchor_runs import anchor_name
 from adcc_onnx.results.evaluation_result import EvaluationResult, evaluation_result
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.store import Store
@@ -79,6 +80,7 @@ def evaluate_and_store(
     source: Source,
     plan: Plan,
     described_as: str,
+    anchors: Sequence[Model] = (),
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -95,6 +97,7 @@ def evaluate_and_store(
         source: The images.
         plan: The plan for all models.
         described_as: The description of the images for the record.
+        anchors: The same models in float32, if some images are also evaluated in it.
         out: The SQLite file of the runs; None keeps them in memory.
         resume: Whether to continue the runs in `out`.
         autotune: Whether to search for the fastest run settings of each model first.
@@ -117,22 +120,37 @@ def evaluate_and_store(
     plans = [own.mark_unavailable(model) for model, own in zip(models, plans, strict=True)]
     if autotune:
         models = [tuned(model, own, notify) for model, own in zip(models, plans, strict=True)]
+        anchors = [tuned(one, own, notify) for one, own in zip(anchors, plans, strict=False)]
     found = []
     with open_store(out, resume) as store:
-        for number, (model, own) in enumerate(zip(models, plans, strict=True)):
-            tracker = RunTracker(model.name, len(source))
+
+        def run(number: int, model: Model, own: Plan) -> int:
+            tracker = RunTracker(*_title_and_images(model, own, len(source)))
             with placed(number, model, own) as (recorded, begin):
                 if begin is None and (bar is not no_bar or notify is not quiet):
                     announce(recorded, own, tracker, notify)
                 with bar(tracker):
-                    run = evaluate_into(
+                    return evaluate_into(
                         store, recorded, source, own, described_as, tracker, graceful, begin
                     )
-            stored = store.run(run)
+
+        for number, (model, own) in enumerate(zip(models, plans, strict=True)):
+            # A stopping rule needs the anchors from the beginning.
+            for exact in anchors[number : number + 1] if own.stopping is not None else ():
+                run(number, exact, own.for_anchors())
+            main = run(number, model, own)
+            for exact in anchors[number : number + 1] if own.stopping is None else ():
+                run(number, exact, own.for_anchors())
+            stored = store.run(main)
             result = evaluation_result(store, stored)
             check_predictions(model, result.image_rows, own)
             found.append(EvaluatedModel(stored, result))
     return found
+
+
+def _title_and_images(model: Model, plan: Plan, images: int) -> tuple[str, int]:
+    """Return the title of a run's progress and its number of images."""
+    return (anchor_name(model.name), plan.anchors) if plan.is_anchor else (model.name, images)
 
 
 def announce(model: Model, plan: Plan, tracker: RunTracker, notify: Notify) -> None:

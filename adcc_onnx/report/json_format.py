@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adcc_onnx.report.rounding import rounded, rounded_all
+from adcc_onnx.results.anchored_estimates import Anchors
 from adcc_onnx.results.evaluation_result import EvaluationResult, MethodResult
 from adcc_onnx.results.ranking import Ranking
 from adcc_onnx.results.sequential_summary import SequentialSummary, Standing
@@ -41,6 +42,7 @@ def _run(result: EvaluationResult) -> dict[str, Any]:
         "top1": result.top1,
         "statistics": resampling_record(result.resampling),
         **({} if result.sequential is None else {"stopping": _stopping(result.sequential)}),
+        **({} if result.anchors is None else {"anchors": _anchors(result.anchors)}),
         "ranking": None if result.ranking is None else _ranking(result, result.ranking),
         "methods": {name: _method(method) for name, method in result.methods.items()},
     }
@@ -50,6 +52,17 @@ def _differentiated(result: EvaluationResult) -> dict[str, Any]:
     """Return the scores that gradients refer to, if these are not the logits."""
     config = result.stored_run.config
     return {key: config[key] for key in ("differentiated",) if key in config}
+
+
+def _anchors(found: Anchors) -> dict[str, Any]:
+    return {
+        "images": found.images,
+        "precision": found.precision,
+        "methods": {
+            name: {"uncorrected": found.cheap[name], "correction": found.corrections[name]}
+            for name in found.cheap
+        },
+    }
 
 
 def _stopping(found: SequentialSummary) -> dict[str, Any]:

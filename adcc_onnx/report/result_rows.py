@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adcc_onnx.report.anchor_text import anchor_cells, anchor_columns, anchor_legend
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.sequential_text import (
     images_text,
@@ -70,7 +71,8 @@ def ranked_table(result: EvaluationResult) -> RankedTable:
     order, _ = result.ranked
     scores, counts = shown_scores(result), shown_counts(result)
     extra = sequential_columns(result)
-    header = ["method", *extra, *(column_heading(score) for score in scores), *counts, "own time"]
+    header = ["method", *extra, *(column_heading(score) for score in scores)]
+    header += [*anchor_columns(result), *counts, "own time"]
     rows = [_row(result, name, scores, counts) for name in result.rows]
     return RankedTable(header, rows[: len(order)], rows[len(order) :])
 
@@ -142,6 +144,7 @@ def _row(result: EvaluationResult, name: str, scores: list[Score], counts: list[
         name,
         *sequential_cells(result, name),
         *cells,
+        *anchor_cells(result, name),
         *(str(getattr(method, count)) for count in counts),
         format_seconds(method.seconds),
     ]
@@ -176,7 +179,7 @@ def _marks_legend(result: EvaluationResult, ranking: Ranking) -> list[str]:
             "significance tests."
         ]
     lines = [f"[ ]: {interval_text(result)} of {title}"]
-    lines += sequential_legend(result, ranking.score)
+    lines += [*sequential_legend(result, ranking.score), *anchor_legend(result)]
     if result.sequential is None and result.not_significantly_worse:
         lines.append(
             f"{_NOT_SIGNIFICANT}: not significantly different from the best, {ranking.best} "

@@ -47,6 +47,8 @@ def test_text(result: EvaluationResult) -> str:
     percent = f"{100 * result.resampling.confidence:.3g} %"
     if result.sequential is not None:
         return f"anytime-valid test, {percent}"
+    if result.anchors is not None:
+        return f"Holm-corrected jackknife test, {percent}"
     return f"Holm-corrected permutation test, {percent}"
 
 
@@ -69,7 +71,7 @@ def sequential_legend(result: EvaluationResult, score: Score) -> list[str]:
     found = result.sequential
     if found is None:
         return []
-    return [_stop(found), _verdicts(found, score)]
+    return [_stop(found, result.anchors is None), _verdicts(found, score)]
 
 
 def margin_text(found: SequentialSummary, score: Score) -> str:
@@ -83,10 +85,11 @@ def margin_text(found: SequentialSummary, score: Score) -> str:
     return f"{100 * margin:g} points" if score.is_fraction else f"{margin:g}"
 
 
-def _stop(found: SequentialSummary) -> str:
+def _stop(found: SequentialSummary, exact: bool) -> str:
     rule = f"(--until {found.rule.until})"
     if found.images == found.population:
-        return f"All {found.population} images were used {rule}: the verdicts are exact for them."
+        what = ": the verdicts are exact for them." if exact else "."
+        return f"All {found.population} images were used {rule}{what}"
     if not found.stopped:
         return f"Not finished: {found.images} of {found.population} images so far {rule}."
     return (

@@ -13,6 +13,7 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.metrics.metric_registry import get_metrics
 from adcc_onnx.metrics.scoring import Metrics, dataset_scores
+from adcc_onnx.results.anchored_estimates import AnchoredRun, Anchors
 from adcc_onnx.results.notable_images import notable_images
 from adcc_onnx.results.per_image_records import import_pandas, per_image_records, to_dataframe
 from adcc_onnx.results.ranking import MethodValues, Ranking, align_images, method_values, rank
@@ -100,6 +101,7 @@ class EvaluationResult:
             no method has that score.
         resampling: Settings of the confidence intervals and tests.
         sequential: What is certain after how many images; None for a run without a stopping rule.
+        anchors: How the scores of a cheap precision were corrected; None for a run without anchors.
         stored_run: Values of every method on every image.
         image_rows: The images, in source order.
         shown: Positions of the images that a report shows, with the reasons why; see
@@ -137,6 +139,7 @@ class EvaluationResult:
     ranking: Ranking | None
     resampling: Resampling
     sequential: SequentialSummary | None
+    anchors: Anchors | None
     stored_run: StoredRun = field(compare=False)
     image_rows: Sequence[ImageRow] = field(compare=False)
     shown: dict[int, list[str]] = field(compare=False)
@@ -361,14 +364,20 @@ def summarize_run(
     failed = Counter(failure.method for failure in run.failures)
     values = method_values(run)
     compared = compare_run(run, image_rows)
-    if compared is None or not compared[0].images:
-        sequential, ranking = None, rank(values, main_score(scores), settings)
-        estimates = _estimates(values, metrics, settings)
-    else:
+    sequential: SequentialSummary | None = None
+    anchors: Anchors | None = None
+    if compared is not None and compared[0].images:
         found, stopped = compared
         settings = replace(settings, confidence=1.0 - found.rule.alpha)
         sequential, ranking = summarize(found, stopped), sequential_ranking(found)
         estimates = [sequential_estimates(found, name, scores.values()) for name in run.methods]
+    elif run.anchors is not None:
+        estimates, ranking = AnchoredRun(run).estimates(settings), AnchoredRun(run).ranking()
+    else:
+        ranking = rank(values, main_score(scores), settings)
+        estimates = _estimates(values, metrics, settings)
+    if run.anchors is not None:
+        anchors = AnchoredRun(run).summary(estimates)
     return EvaluationResult(
         model=config["model"],
         protocol=config["protocol"],
@@ -390,6 +399,7 @@ def summarize_run(
         ranking=ranking,
         resampling=settings,
         sequential=sequential,
+        anchors=anchors,
         stored_run=run,
         image_rows=image_rows,
         shown={},

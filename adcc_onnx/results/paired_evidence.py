@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.results.ordered_values import OrderedValues
-from adcc_onnx.results.score_definitions import Score
-from adcc_onnx.results.sequential_scores import sequential_difference
+from adcc_onnx.results.sequential_scores import Sample
 from adcc_onnx.statistics.intervals import Interval
 from adcc_onnx.statistics.sequential_estimates import SequentialEstimate
 
@@ -24,15 +22,11 @@ class PairedEvidence:
 
     Attributes:
         methods: Values of the methods, by name.
-        score: The score.
-        looks: Numbers of images after which methods are compared, [L].
-        population: Number of images of the dataset.
+        sample: The score and the numbers of images after which methods are compared, [L].
     """
 
     methods: Mapping[str, OrderedValues]
-    score: Score
-    looks: NDArray[np.int64]
-    population: int
+    sample: Sample
     _pairs: dict[tuple[str, str], SequentialEstimate | None] = field(default_factory=dict)
     _found: dict[tuple[str, str, float], Float64Array] = field(default_factory=dict)
 
@@ -50,10 +44,11 @@ class PairedEvidence:
         """
         key = one, other, by
         if key not in self._found:
-            evidence = np.full(len(self.looks), -np.inf)
+            looks = self.sample.looks
+            evidence = np.full(len(looks), -np.inf)
             pair = self._pair(one, other)
             if pair is not None:
-                last = int((self.looks <= self._common(one, other)).sum())
+                last = int((looks <= self._common(one, other)).sum())
                 values = pair.evidence(by)
                 evidence[last - len(values) : last] = values
             self._found[key] = np.maximum.accumulate(evidence)
@@ -74,7 +69,7 @@ class PairedEvidence:
         if pair is None:
             return _MISSING
         gain, (low, high) = pair.interval(alpha)
-        return (gain, (low, high)) if self.score.sign > 0 else (-gain, (-high, -low))
+        return (gain, (low, high)) if self.sample.score.sign > 0 else (-gain, (-high, -low))
 
     def _common(self, one: str, other: str) -> int:
         return min(self.methods[one].count, self.methods[other].count)
@@ -84,11 +79,7 @@ class PairedEvidence:
             found = self._pairs[other, one]
             return None if found is None else found.negated()
         if (one, other) not in self._pairs:
-            count = self._common(one, other)
-            first, second = (
-                self.methods[name].columns(self.score.columns, count) for name in (one, other)
-            )
-            self._pairs[one, other] = sequential_difference(
-                first, second, self.score, self.looks, self.population
+            self._pairs[one, other] = self.sample.difference(
+                self.methods[one], self.methods[other], self._common(one, other)
             )
         return self._pairs[one, other]

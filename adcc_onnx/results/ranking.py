@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,10 @@ from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.score_definitions import Score
 from adcc_onnx.statistics.paired_tests import holm_correction, permutation_p_values
 from adcc_onnx.statistics.resampling import Resampling, means
+
+# Tests one method against others: the number of the method, those of the others, and the number of
+# hypotheses that the p-values will be corrected for. Returns one p-value per other method.
+PairTest = Callable[[int, Sequence[int], int], Float64Array]
 
 
 @dataclass(frozen=True)
@@ -131,65 +135,73 @@ def rank(methods: Sequence[MethodValues], score: Score, resampling: Resampling) 
         The ranking; None if no method has the score.
     """
     values = align_images(methods, score.columns)
-    found = np.array([score.from_means(means(one))[0] for one in values])
-    order = np.argsort(-score.sign * found, kind="stable")  # NaN comes last.
-    apart = np.array([method.is_control for method in methods])
-    if not np.isfinite(found[~apart]).any():
-        apart[:] = False
-    ranked, controls = order[~apart[order]], order[apart[order]]
-    if np.isnan(found[ranked[0]]):
-        return None
-    names = [method.name for method in methods]
-    with_score = [i for i in ranked if not np.isnan(found[i])]
-    others = [*with_score[1:], *(i for i in controls if not np.isnan(found[i]))]
-    # The data choose the best method, so any pair might have been tested: Holm counts them all.
-    pairs = len(others) * (len(others) + 1) // 2
-    p_values = _corrected(values, ranked[0], others, pairs, score, resampling)
-    return Ranking(
+
+    def permuted(first: int, others: Sequence[int], hypotheses: int) -> Float64Array:
+        needed = math.ceil(2 * hypotheses / (1.0 - resampling.confidence))
+        refined = replace(resampling, permutations=max(resampling.permutations, needed))
+        chosen = values[list(others)]
+        return permutation_p_values(values[first], chosen, score.from_means, refined)
+
+    return ranking_of(
+        [method.name for method in methods],
+        [method.is_control for method in methods],
         score,
-        [names[i] for i in ranked],
-        [names[i] for i in controls],
-        {names[i]: p for i, p in zip(others, p_values, strict=True)},
-        _against_control(names, values, found, with_score, controls, score, resampling),
+        np.array([score.from_means(means(one))[0] for one in values]),
+        permuted,
     )
 
 
-def _against_control(
+def ranking_of(
     names: Sequence[str],
-    values: Float64Array,
+    controls: Sequence[bool],
+    score: Score,
     found: Float64Array,
-    ranked: Sequence[int],
-    controls: Sequence[int],
-    score: Score,
-    resampling: Resampling,
-) -> dict[str, float]:
-    """Test each ranked method against the best control."""
-    known = [i for i in controls if not np.isnan(found[i])]
-    if not known:
-        return {}
-    # The data choose the best control, so each of them might have been tested.
-    hypotheses = len(ranked) * len(known)
-    p_values = _corrected(values, known[0], ranked, hypotheses, score, resampling)
-    return {
-        names[i]: p if score.sign * (found[i] - found[known[0]]) > 0 else 1.0
-        for i, p in zip(ranked, p_values, strict=True)
-    }
+    test: PairTest,
+) -> Ranking | None:
+    """Rank methods whose scores are known.
 
+    Args:
+        names: Names of the methods, [M].
+        controls: Whether each of them is a control, [M].
+        score: The score.
+        found: The scores, [M]; NaN for a method without the score.
+        test: The test of differences.
 
-def _corrected(
-    values: Float64Array,
-    first: int,
-    others: Sequence[int],
-    hypotheses: int,
-    score: Score,
-    resampling: Resampling,
-) -> list[float]:
-    """Return the Holm-corrected p-values of one method against others."""
-    needed = math.ceil(2 * hypotheses / (1.0 - resampling.confidence))
-    refined = replace(resampling, permutations=max(resampling.permutations, needed))
-    p_values = permutation_p_values(values[first], values[others], score.from_means, refined)
-    corrected: list[float] = holm_correction(p_values, hypotheses).tolist()
-    return corrected
+    Returns:
+        The ranking with Holm-corrected p-values; None if no method has the score.
+    """
+    order = np.argsort(-score.sign * found, kind="stable")  # NaN comes last.
+    apart = np.array(controls)
+    if not np.isfinite(found[~apart]).any():
+        apart[:] = False
+    ranked, last = order[~apart[order]], order[apart[order]]
+    if np.isnan(found[ranked[0]]):
+        return None
+    with_score = [i for i in ranked if not np.isnan(found[i])]
+    known = [i for i in last if not np.isnan(found[i])]
+    others = [*with_score[1:], *known]
+    # The data choose the best method, so any pair might have been tested: Holm counts them all.
+    pairs = len(others) * (len(others) + 1) // 2
+    p_values = holm_correction(test(ranked[0], others, pairs), pairs).tolist()
+    against: dict[str, float] = {}
+    if known:
+        # The data choose the best control, so each of them might have been tested.
+        hypotheses = len(with_score) * len(known)
+        raw = test(known[0], with_score, hypotheses)
+        better = score.sign * (found[with_score] - found[known[0]]) > 0
+        against = {
+            names[i]: p if is_better else 1.0
+            for i, p, is_better in zip(
+                with_score, holm_correction(raw, hypotheses).tolist(), better, strict=True
+            )
+        }
+    return Ranking(
+        score,
+        [names[i] for i in ranked],
+        [names[i] for i in last],
+        {names[i]: p for i, p in zip(others, p_values, strict=True)},
+        against,
+    )
 
 
 def method_values(run: StoredRun) -> list[MethodValues]:

@@ -117,6 +117,8 @@ class StoredRun:
         top1: Share of labeled images whose predicted class is the label; None without labels.
         failures: All failures, those of whole images first, in source order.
         methods: Values of each method, by name.
+        anchors: The same methods in float32 on some of the images, which correct the values of a
+            cheaper precision; None if the run has no anchors.
     """
 
     number: int
@@ -127,6 +129,7 @@ class StoredRun:
     top1: float | None
     failures: list[FailureRow]
     methods: dict[str, MethodColumns]
+    anchors: StoredRun | None = None
 
     @property
     def controls(self) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.kernels.arrays import Float64Array
+from adcc_onnx.results.anchor_runs import anchor_name, is_anchor_run
 from adcc_onnx.results.database import Database
 from adcc_onnx.results.rows import (
     FailureRow,
@@ -32,10 +33,9 @@ class RunReader(Database):
     """Queries on the runs of a store."""
 
     def runs(self) -> list[StoredRun]:
-        """Return all runs in the order in which they were begun."""
-        with self._translated_errors():
-            numbers = self._connection.execute("SELECT id FROM run ORDER BY id").fetchall()
-        return [self.run(number) for (number,) in numbers]
+        """Return all runs in the order in which they were begun; anchors are part of their run."""
+        found = self.configs().values()
+        return [self.run(number) for number, config, _ in found if not is_anchor_run(config)]
 
     def run(self, number: int) -> StoredRun:
         """Return one run by its number."""
@@ -51,7 +51,21 @@ class RunReader(Database):
             settings = json.loads(config)
             methods = {name: self._columns(number, name) for name in settings["methods"]}
             failures = self._failures(number)
-        return StoredRun(number, settings, bool(complete), images, failed, top1, failures, methods)
+            anchors = one(
+                "SELECT id FROM run WHERE model = ? AND id != ?",
+                (anchor_name(settings["model"]), number),
+            ).fetchone()
+        return StoredRun(
+            number,
+            settings,
+            bool(complete),
+            images,
+            failed,
+            top1,
+            failures,
+            methods,
+            None if anchors is None else self.run(*anchors),
+        )
 
     def configs(self) -> dict[str, tuple[int, dict[str, Any], bool]]:
         """Return (number, config, complete) of each run by model name, in the order begun."""

@@ -36,7 +36,7 @@ class Score:
     @property
     def column_ranges(self) -> list[tuple[float, float]]:
         """The smallest and the largest possible value of each of these columns."""
-        return [metric.value_range for metric in (self.metric, *_parts(self.metric))]
+        return list(column_ranges({self.spec: self.metric}).values())
 
     @property
     def is_fraction(self) -> bool:
@@ -94,6 +94,15 @@ def value_columns(metrics: Mapping[str, Metric]) -> list[str]:
     return list(
         dict.fromkeys(c for spec, metric in metrics.items() for c in columns_of(spec, metric))
     )
+
+
+def column_ranges(metrics: Mapping[str, Metric]) -> dict[str, tuple[float, float]]:
+    """Return the smallest and the largest possible value of each of these columns, by name."""
+    found: dict[str, tuple[float, float]] = {}
+    for spec, metric in metrics.items():
+        ranges = (one.value_range for one in (metric, *_parts(metric)))
+        found.update(zip(columns_of(spec, metric), ranges, strict=True))
+    return found
 
 
 def _parts(metric: Metric) -> Sequence[Metric]:

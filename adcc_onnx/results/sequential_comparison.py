@@ -18,12 +18,24 @@ import numpy as np
 from adcc_onnx.results.ordered_values import OrderedValues
 from adcc_onnx.results.paired_evidence import PairedEvidence
 from adcc_onnx.results.score_definitions import Score
+from adcc_onnx.results.sequential_scores import Sample
 from adcc_onnx.results.stopping_rule import StoppingRule, looks
 from adcc_onnx.statistics.resampling import means
+from adcc_onnx.statistics.sequential_estimates import CORRECTION_SHARE
 
 # What is known of a method: that it is the best one, that it is within the margin of the best one,
 # that it is worse, or nothing. A control may also be better than every method.
 BEST, EQUIVALENT, WORSE, BETTER, OPEN = "best", "equivalent", "worse", "better", "open"
+
+
+def hypotheses(methods: int, controls: int) -> int:
+    """Return the number of ways to be wrong: another method, or a control, mistaken for better.
+
+    Args:
+        methods: Number of methods.
+        controls: Number of controls.
+    """
+    return max(1, methods - 1 + controls)
 
 
 @dataclass
@@ -56,12 +68,12 @@ class SequentialComparison:
     @property
     def hypotheses(self) -> int:
         """Number of ways to be wrong: another method, or a control, mistaken for better."""
-        return max(1, len(self.methods) - 1 + len(self.controls))
+        return hypotheses(len(self.methods), len(self.controls))
 
     @property
     def images(self) -> int:
         """Number of images at the last look."""
-        return 0 if self.look < 0 else int(self.evidence.looks[self.look])
+        return 0 if self.look < 0 else int(self.evidence.sample.looks[self.look])
 
     @property
     def dropped(self) -> frozenset[str]:
@@ -73,7 +85,7 @@ class SequentialComparison:
     @property
     def stopped(self) -> bool:
         """Whether all methods and controls have a verdict, or all images are used."""
-        if self.images == self.evidence.population:
+        if self.images == self.evidence.sample.population:
             return True
         contenders = self.contenders
         settled = bool(contenders) and self.equivalent >= set(contenders)
@@ -92,12 +104,12 @@ class SequentialComparison:
             name: Its name.
         """
         values = self.evidence.methods[name]
-        columns = values.columns(self.evidence.score.columns, min(self.images, values.count))
+        columns = values.columns(self.evidence.sample.score.columns, min(self.images, values.count))
         return not np.isnan(columns).any(axis=0).all()
 
     def has_values(self, look: int) -> bool:
         """Return whether everything that is still computed has values for a look."""
-        count = self.evidence.looks[look]
+        count = self.evidence.sample.looks[look]
         needed = [n for n in (*self.methods, *self.controls) if n not in self.dropped]
         return all(self.evidence.methods[name].count >= count for name in needed)
 
@@ -138,7 +150,7 @@ class SequentialComparison:
 
     def leader(self) -> str:
         """Return the candidate with the best score; the first one without scores."""
-        score = self.evidence.score
+        score = self.evidence.sample.score
         found = {}
         for name in self.candidates:
             ordered = self.evidence.methods[name]
@@ -206,11 +218,11 @@ def compare_sequentially(
         The comparison at the last look, or at the one at which the rule is met.
     """
     methods = [name for name in values if name not in controls] or list(values)
-    evidence = PairedEvidence(values, score, np.array(list(looks(population))), population)
-    found = SequentialComparison(
-        evidence, rule, methods, [name for name in values if name not in methods]
-    )
-    for look in range(len(evidence.looks)):
+    others = [name for name in values if name not in methods]
+    level = CORRECTION_SHARE * rule.alpha / hypotheses(len(methods), len(others))
+    sample = Sample(score, np.array(list(looks(population))), population, level)
+    found = SequentialComparison(PairedEvidence(values, sample), rule, methods, others)
+    for look in range(len(sample.looks)):
         if not found.has_values(look):
             break
         found.compare(look)

@@ -25,7 +25,7 @@ def sequential_ranking(found: SequentialComparison) -> Ranking | None:
     contenders = found.contenders
     if not contenders:
         return None
-    score = found.evidence.score
+    score = found.evidence.sample.score
     points = {name: sequential_interval(found, name, score) for name in contenders}
     values = {n: -math.inf if p is None else score.sign * p[0] for n, p in points.items()}
     first = sorted(contenders, key=lambda name: -values[name])
@@ -43,7 +43,7 @@ def sequential_ranking(found: SequentialComparison) -> Ranking | None:
 
 def _by_difference(found: SequentialComparison, names: list[str], leader: str) -> list[str]:
     """Sort methods by their difference from the leading one; those without scores come last."""
-    score, alpha = found.evidence.score, found.rule.alpha
+    score, alpha = found.evidence.sample.score, found.rule.alpha
     gaps = {n: score.sign * found.evidence.difference(n, leader, alpha)[0] for n in names}
     return sorted(names, key=lambda name: math.inf if math.isnan(gaps[name]) else -gaps[name])
 

@@ -11,7 +11,7 @@ from adcc_onnx.results.ordered_values import order_values
 from adcc_onnx.results.rows import ImageRow, StoredRun
 from adcc_onnx.results.score_definitions import Score, main_score, scores_of
 from adcc_onnx.results.sequential_comparison import SequentialComparison, compare_sequentially
-from adcc_onnx.results.sequential_scores import sequential_score
+from adcc_onnx.results.sequential_scores import Sample
 from adcc_onnx.results.stopping_rule import recorded_rule
 from adcc_onnx.statistics.intervals import Estimates, Interval
 
@@ -33,7 +33,7 @@ def compare_run(
     if recorded is None:
         return None
     rule, population = recorded
-    values = order_values(run.methods, images, run.config["seed"])
+    values = order_values(run, images)
     score = main_score(scores_of(get_metrics(run.config["metrics"])))
     found = compare_sequentially(values, run.controls, score, rule, population)
     if rule.width is None or found.stopped or not found.images:
@@ -58,8 +58,8 @@ def sequential_interval(
     count = min(values.count, found.images)
     if not count:
         return None
-    columns, population = values.columns(score.columns, count), found.evidence.population
-    estimate = sequential_score(columns, score, np.array([count]), population)
+    sample = Sample(score, np.array([count]), found.evidence.sample.population)
+    estimate = sample.of_method(values, count)
     return None if estimate is None else estimate.interval(found.rule.alpha)
 
 
@@ -84,5 +84,5 @@ def sequential_estimates(
 
 def _width(name: str, found: SequentialComparison) -> float:
     """Return the width of a method's interval; 0 for a method without values."""
-    interval = sequential_interval(found, name, found.evidence.score)
+    interval = sequential_interval(found, name, found.evidence.sample.score)
     return 0.0 if interval is None else interval[1][1] - interval[1][0]

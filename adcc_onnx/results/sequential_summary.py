@@ -64,7 +64,7 @@ def summarize(found: SequentialComparison, stopped: bool) -> SequentialSummary:
     return SequentialSummary(
         found.rule,
         found.images,
-        found.evidence.population,
+        found.evidence.sample.population,
         leader,
         {name: _standing(found, name, leader) for name in (*found.methods, *found.controls)},
         stopped,

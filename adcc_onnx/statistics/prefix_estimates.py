@@ -95,14 +95,40 @@ def paired_prefix_estimates(
         >>> found.point.round(3), found.deviation.round(3)
         (array([0.4]), array([0.129]))
     """
-    columns = first.shape[-2]
-    means, covariances = prefix_moments(np.concatenate([first, second], axis=-2), counts)
-    one, other = means[..., :columns], means[..., columns:]
-    slopes = gradient(statistic, one), gradient(statistic, other)
-    largest = np.maximum(*((np.abs(slope) * spans).sum(axis=-1) for slope in slopes))
-    variance = _variance(np.concatenate([slopes[0], -slopes[1]], axis=-1), covariances)
+    return contrast_prefix_estimates([(1.0, first), (-1.0, second)], statistic, counts, spans)
+
+
+def contrast_prefix_estimates(
+    parts: Sequence[tuple[float, RealArray]],
+    statistic: StatisticFunction,
+    counts: Sequence[int] | NDArray[np.int64],
+    spans: RealArray,
+) -> PrefixEstimates:
+    """Estimate a weighted sum of the statistics of several methods from the first images.
+
+    Args:
+        parts: The weight and the values of each method on the same n images, [..., K, n] each,
+            without NaN. The weights should sum to 0.
+        statistic: Function from means [K, R] to statistics [R].
+        counts: The numbers of images, [L], increasing, at least 2 and at most n.
+        spans: Largest possible difference between two values, [K].
+
+    Returns:
+        The weighted sum; its variance includes a twentieth of an imaginary image, as in
+        `paired_prefix_estimates`.
+    """
+    columns = parts[0][1].shape[-2]
+    stacked = np.concatenate([values for _, values in parts], axis=-2)
+    means, covariances = prefix_moments(stacked, counts)
+    own = [means[..., at : at + columns] for at in range(0, means.shape[-1], columns)]
+    slopes = [
+        weight * gradient(statistic, one) for (weight, _), one in zip(parts, own, strict=True)
+    ]
+    largest = np.max([(np.abs(slope) * spans).sum(axis=-1) for slope in slopes], axis=0)
+    variance = _variance(np.concatenate(slopes, axis=-1), covariances)
     variance += IMAGINARY_PAIRED_IMAGES * largest**2 / np.asarray(counts)
-    return PrefixEstimates(_apply(statistic, one) - _apply(statistic, other), np.sqrt(variance))
+    values = [weight * _apply(statistic, one) for (weight, _), one in zip(parts, own, strict=True)]
+    return PrefixEstimates(np.sum(values, axis=0), np.sqrt(variance))
 
 
 def prefix_moments(

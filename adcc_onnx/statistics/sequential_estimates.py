@@ -18,6 +18,9 @@ from adcc_onnx.statistics.intervals import Interval
 from adcc_onnx.statistics.prefix_estimates import PrefixEstimates
 from adcc_onnx.statistics.resampling import RealArray
 
+# Share of the error probability of a corrected estimate that is left to the correction.
+CORRECTION_SHARE = 0.1
+
 
 @dataclass(frozen=True)
 class Looks:
@@ -35,11 +38,11 @@ class Looks:
 class SequentialEstimate(Protocol):
     """An estimate after L numbers of images."""
 
-    def evidence(self, null: float) -> RealArray:
+    def evidence(self, null: float | RealArray) -> RealArray:
         """Return the logarithms of e-values against a value of at most `null`, [L].
 
         Args:
-            null: The largest value under the hypothesis.
+            null: The largest value under the hypothesis; one value, or one per look.
         """
 
     def interval(self, alpha: float) -> tuple[float, Interval]:
@@ -74,19 +77,29 @@ class AsymptoticEstimate:
     estimates: PrefixEstimates
     looks: Looks
 
-    def evidence(self, null: float) -> RealArray:
+    def evidence(self, null: float | RealArray) -> RealArray:
         """Return the logarithms of e-values against a value of at most `null`, [L]."""
         excess, deviation = self.estimates.point - null, self.estimates.deviation
         certain = np.where(excess > 0, np.inf, np.where(excess < 0, -np.inf, 0.0))
         z = np.divide(excess, deviation, out=certain, where=deviation > 0)
         return log_evidence(z, effective_counts(self.looks.counts, self.looks.populations))
 
+    def lower_ends(self, alpha: float) -> RealArray:
+        """Return the lower end of the interval at each look, [L].
+
+        Args:
+            alpha: Error probability of the sequence of intervals.
+        """
+        effective = effective_counts(self.looks.counts, self.looks.populations)
+        found: RealArray = self.estimates.point - self.estimates.deviation * two_sided_radius(
+            effective, alpha
+        )
+        return found
+
     def interval(self, alpha: float) -> tuple[float, Interval]:
         """Return the estimate at the last look and its interval."""
-        effective = effective_counts(self.looks.counts[-1], self.looks.populations[-1])
-        point = float(self.estimates.point[-1])
-        radius = float(self.estimates.deviation[-1] * two_sided_radius(effective, alpha))
-        return point, (point - radius, point + radius)
+        point, low = float(self.estimates.point[-1]), float(self.lower_ends(alpha)[-1])
+        return point, (low, 2.0 * point - low)
 
     def negated(self) -> AsymptoticEstimate:
         """Return the estimate of the negative value."""
@@ -117,10 +130,16 @@ class BettingEstimate:
     value_range: tuple[float, float]
     looks: Looks
 
-    def evidence(self, null: float) -> RealArray:
+    def evidence(self, null: float | RealArray) -> RealArray:
         """Return the logarithms of e-values against a mean of at most `null`, [L]."""
-        found = log_betting_evidence(self.values, null, self.value_range, self.populations)
-        return found[self.looks.counts - 1]
+        nulls = np.broadcast_to(null, self.looks.counts.shape)
+        found = np.empty(nulls.shape)
+        for one in np.unique(nulls):
+            evidence = log_betting_evidence(
+                self.values, float(one), self.value_range, self.populations
+            )
+            found = np.where(nulls == one, evidence[self.looks.counts - 1], found)
+        return found
 
     def interval(self, alpha: float) -> tuple[float, Interval]:
         """Return the mean at the last look and its interval."""
@@ -133,3 +152,42 @@ class BettingEstimate:
         """Return the estimate of the negative mean."""
         low, high = self.value_range
         return replace(self, values=-self.values, value_range=(-high, -low))
+
+
+@dataclass(frozen=True)
+class AnchoredEstimate:
+    """An estimate from cheap values, with a correction from the images that also have exact values.
+
+    Attributes:
+        cheap: The estimate from cheap values.
+        correction: The exact value minus the cheap one, at the same looks, or the last ones of
+            them.
+        level: Error probability that `evidence` allows for the correction.
+    """
+
+    cheap: AsymptoticEstimate | BettingEstimate
+    correction: AsymptoticEstimate
+    level: float
+
+    def evidence(self, null: float | RealArray) -> RealArray:
+        """Return the logarithms of e-values against an exact value of at most `null`, [L].
+
+        Unless the correction lies below its interval, an exact value of at most `null` means a
+        cheap value of at most `null` minus the lower end of the correction. A part of the error
+        probability is left to the correction, so the evidence must be as much stronger.
+        """
+        lowest = np.full(len(self.cheap.looks.counts), -np.inf)
+        known = self.correction.lower_ends(2.0 * self.level)
+        lowest[len(lowest) - len(known) :] = known
+        found: RealArray = self.cheap.evidence(null - lowest) + np.log(1.0 - CORRECTION_SHARE)
+        return found
+
+    def interval(self, alpha: float) -> tuple[float, Interval]:
+        """Return the estimate at the last look and its interval."""
+        point, (low, high) = self.cheap.interval((1.0 - CORRECTION_SHARE) * alpha)
+        shift, (lowest, highest) = self.correction.interval(CORRECTION_SHARE * alpha)
+        return point + shift, (low + lowest, high + highest)
+
+    def negated(self) -> AnchoredEstimate:
+        """Return the estimate of the negative value."""
+        return replace(self, cheap=self.cheap.negated(), correction=self.correction.negated())

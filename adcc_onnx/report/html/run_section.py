@@ -9,6 +9,7 @@ from typing import Any
 
 from adcc_onnx.cams.method_registry import method_title
 from adcc_onnx.images.class_names import class_name
+from adcc_onnx.report.anchor_text import anchor_cells, anchor_columns, anchor_legend
 from adcc_onnx.report.result_rows import (
     OWN_TIME,
     format_seconds,
@@ -58,12 +59,12 @@ def run_section(id: str, result: EvaluationResult, details: RunDetails) -> dict[
         "title": safe(result.model),
         "facts": safe(headline(result)),
         "verdict": [safe(sentence) for sentence in verdict_sentences(result)],
-        "columns": _columns(sequential_columns(result), scores, counts),
+        "columns": _columns(sequential_columns(result), scores, anchor_columns(result), counts),
         "groups": [
             {"controls": False, "rows": [_row(result, name, scores, counts) for name in order]},
             *_control_group(result, controls, scores, counts),
         ],
-        "notes": [safe(note) for note in remarks(result)],
+        "notes": [safe(note) for note in (*anchor_legend(result), *remarks(result))],
         "main_title": "" if ranking is None else score_title(ranking.score),
         "has_pairs": details.pairs is not None,
         "has_parts": bool(details.points),
@@ -110,12 +111,16 @@ def definitions(results: Sequence[EvaluationResult]) -> list[dict[str, str]]:
 
 
 def _columns(
-    extra: Sequence[str], scores: Sequence[Score], counts: Sequence[str]
+    extra: Sequence[str],
+    scores: Sequence[Score],
+    anchors: Sequence[str],
+    counts: Sequence[str],
 ) -> list[dict[str, Any]]:
     return [
         {"heading": "method", "help": []},
         *({"heading": name, "help": COLUMN_HELP[name]} for name in extra),
         *({"heading": column_heading(score), "help": _help(score)} for score in scores),
+        *({"heading": name, "help": []} for name in anchors),
         *({"heading": name, "help": _COUNT_HELP[name]} for name in [*counts, "own time"]),
     ]
 
@@ -142,6 +147,7 @@ def _row(
         {"text": text, "value": text} for text in sequential_cells(result, name)
     ]
     cells += [_cell(result, name, score) for score in scores]
+    cells += [{"text": text, "value": text} for text in anchor_cells(result, name)]
     numbers = [getattr(method, count) for count in counts]
     cells += [{"text": str(number), "value": number} for number in numbers]
     cells.append({"text": format_seconds(method.seconds), "value": method.seconds})
