@@ -71,6 +71,7 @@ class EvaluationCost:
             methods, then the metrics that run the model themselves.
         memory: The peak memory of the process in bytes after one pass of each kind.
         cheaper: Changes that make it cheaper.
+        early_stopping: Whether it may stop before it has seen all images.
     """
 
     model: str
@@ -81,6 +82,7 @@ class EvaluationCost:
     parts: tuple[CostPart, ...]
     memory: int
     cheaper: tuple[CheaperOption, ...]
+    early_stopping: bool = False
 
     @property
     def passes(self) -> int:
@@ -122,6 +124,7 @@ def evaluation_cost(model: Model, plan: Plan, images: int) -> EvaluationCost:
         parts=parts,
         memory=peak_memory(),
         cheaper=tuple(_cheaper_options(parts, images)),
+        early_stopping=plan.stopping is not None,
     )
 
 

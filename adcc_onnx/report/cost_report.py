@@ -28,8 +28,9 @@ def _block(cost: EvaluationCost, display: Display) -> Iterator[str]:
     )
     yield from text_lines([title], display, "title")
     yield from table_lines(_parts(cost), display)
+    bound = "at most" if cost.early_stopping else "in all"
     whole = (
-        f"{cost.passes:,} passes per image, {cost.passes * cost.images:,} in all: about "
+        f"{cost.passes:,} passes per image, {cost.passes * cost.images:,} {bound}: about "
         f"{duration_text(cost.seconds)}; memory at least {cost.memory / 2**20:,.0f} MiB"
     )
     yield from text_lines([whole], display)

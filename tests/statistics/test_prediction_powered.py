@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers.simulations import adcc_of_means, explained
+from helpers.stopping_simulation import read_values
 from scipy import stats
 
 from adcc_onnx.statistics.intervals import estimate
@@ -67,14 +70,15 @@ def test_images_without_a_value_do_not_count() -> None:
     assert (~np.isnan(stacked[3:])).sum(axis=1).tolist() == [19] * 6
 
 
-def coverage(datasets: int, replicates: int, seed: int) -> tuple[float, float]:
-    """How often an interval holds ADCC of the distribution, and its relative width."""
+def coverage(
+    population: np.ndarray, datasets: int, replicates: int, seed: int
+) -> tuple[float, float]:
+    """How often an interval holds ADCC of a population [3, N], and its relative width."""
     rng = np.random.default_rng(seed)
-    whole = explained(np.random.default_rng(99), 100_000)
-    truth = adcc_of_means(whole.mean(axis=1)[:, None])[0, 0]
+    truth = adcc_of_means(population.mean(axis=1)[:, None])[0, 0]
     held, widths = 0, []
     for number in range(datasets):
-        exact = explained(rng, 400)
+        exact = population[:, rng.integers(population.shape[1], size=400)]
         cheap = cheapened(exact, rng)
         stacked = with_anchors(cheap, hidden(exact, 100))
         weights = tuned_weights(cheap, hidden(exact, 100))
@@ -91,16 +95,21 @@ def coverage(datasets: int, replicates: int, seed: int) -> tuple[float, float]:
 
 
 def test_intervals_hold_the_exact_score() -> None:
-    held, width = coverage(100, 300, seed=4)
+    population = explained(np.random.default_rng(99), 100_000)
+    held, width = coverage(population, 100, 300, seed=4)
     low, high = stats.binom.ppf((0.001, 0.999), 100, 0.95) / 100
     assert low <= held <= high
     assert 1.0 < width < 1.3
 
 
 @pytest.mark.slow
-def test_intervals_hold_the_exact_score_as_often_as_they_should() -> None:
-    held, _ = coverage(3000, 1000, seed=5)
-    assert 0.93 <= held <= 0.97
+@pytest.mark.parametrize("model", ["bvlc_googlenet", "deit_tiny_patch16_224", "mobilenet_v2"])
+def test_intervals_hold_the_score_of_real_models(data: Path, model: str) -> None:
+    methods, values = read_values(data / "per_image" / f"{model}.csv")
+    for number, method in enumerate(("gradcam", "gradcam++", "eigencam")):
+        held, width = coverage(values[methods.index(method)], 1500, 1000, seed=number)
+        assert 0.93 <= held <= 0.97, (method, held)
+        assert width < 1.3, (method, width)
 
 
 def test_the_jackknife_test_is_that_of_a_mean() -> None:
