@@ -1,4 +1,4 @@
-"""Evidence that one method is better than another, after several numbers of images."""
+"""Pairs of methods, compared after several numbers of images: which one is better."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PairedEvidence:
     _found: dict[tuple[str, str, float], Float64Array] = field(default_factory=dict)
 
     def better(self, one: str, other: str, by: float = 0.0) -> Float64Array:
-        """Return the evidence that one method is better than another.
+        """Return how strongly the images show that one method is better than the other.
 
         Args:
             one: Name of the method that may be better.

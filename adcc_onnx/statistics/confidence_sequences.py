@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 from adcc_onnx.statistics.resampling import RealArray
 
-# The boundary is tightest where a difference is found, at this level, after so many images.
+# The boundary is tightest at this level for a difference that is found after 100 images.
 _TUNED_ALPHA, _TUNED_COUNT = 0.05, 100
 
 
