@@ -25,7 +25,7 @@ from adcc_onnx.cli.shared_options import (
 )
 
 _EXAMPLE = """
-adcc-onnx check mobilenet.onnx --images photos/ --labels labels.csv --write-card
+adcc-onnx check net.onnx --images photos/ --labels labels.csv --write-card
 """
 
 

