@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from adcc_onnx.errors import AdccError, OptionError, first_line
 from adcc_onnx.exporting.exported_network import ExportedNetwork
 from adcc_onnx.exporting.recipe_loading import require_name
@@ -21,6 +23,22 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 _INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _FILES = "config.json, preprocessor_config.json and model.safetensors"
 _CONVNEXT_WITHOUT_CROP = 384  # from this size on, its processor resizes without a crop
+
+
+class _Scores(torch.nn.Module):
+    """A classifier of transformers whose output is the tensor of the scores alone.
+
+    Args:
+        network: The classifier, which returns an object with the attribute `logits`.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Any) -> Any:
+        """Compute the scores, [N, classes], of images, [N, 3, H, W]."""
+        return self.network(pixel_values=images).logits
 
 
 def names() -> list[str]:
@@ -47,11 +65,10 @@ def export(name: str, weights: str, path: Path) -> ExportedNetwork:
         ModelError: The checkpoint cannot be downloaded.
     """
     network, processor = _network(name, weights)
-    network.eval()
-    network.config.return_dict = False  # the scores are the first output
+    scored = _Scores(network).eval()
     keys = _preprocessing(processor)
     size = keys["size"]
-    write_torch(network, (size, size) if isinstance(size, int) else tuple(size), path)
+    write_torch(scored, (size, size) if isinstance(size, int) else tuple(size), path)
     source = f"transformers {transformers.__version__}, {network.__class__.__name__}, {name}"
     chosen = {"none": "none (random)", "default": f"https://huggingface.co/{name}"}
     card = {
@@ -64,7 +81,7 @@ def export(name: str, weights: str, path: Path) -> ExportedNetwork:
     def preprocess(image: Any) -> Any:
         return processor(image, return_tensors="np")["pixel_values"][0]
 
-    return ExportedNetwork(card, torch_scores(network), preprocess)
+    return ExportedNetwork(card, torch_scores(scored), preprocess)
 
 
 def _network(name: str, weights: str) -> tuple[Any, Any]:

@@ -30,7 +30,8 @@ class Candidate:
         values: The name of the pixel values: a preset, or a formula.
         geometry: How the image is resized and cropped.
         preprocessing: The preprocessing.
-        usual: Whether it is a preset with the usual resizing.
+        usual: Whether it is a preset with the usual resizing, or given by the user. Others must be
+            significantly better to be preferred.
     """
 
     values: str

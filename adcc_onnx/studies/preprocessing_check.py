@@ -30,7 +30,9 @@ class CandidateResult:
         confidence: Mean probability of the predicted class.
         entropy: Mean entropy of the class probabilities, in nats.
         p_value: P-value of the difference from the best candidate on the images of both, with
-            Holm's correction for the candidates that ran on all images; None for the best one.
+            Holm's correction for the candidates that ran on all images; for a candidate that was
+            dropped earlier, of the difference from the best one at that time. None for the best
+            one.
         fits: Whether it is the best one, or not significantly different from it.
         given: Whether it is the preprocessing of the card, or the one that was given.
     """

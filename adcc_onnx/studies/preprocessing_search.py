@@ -8,7 +8,7 @@ interpolation, with the best pixel values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,6 +36,8 @@ _FIRST_IMAGES = (12, 36)  # of the first stages; the last stage takes all
 _CLEARLY_WORSE = 0.01  # the p-value below which a candidate is dropped after a stage
 _MOST_VALUES, _MOST_GEOMETRIES = 8, 5  # candidates of the last stage
 _SIGNIFICANT = 0.05
+
+Scores = Mapping[Preprocessing, TrialScores]
 
 
 def search_preprocessing(
@@ -84,7 +86,8 @@ def search_preprocessing(
 
 
 def _own_candidate(steps: Preprocessing) -> Candidate:
-    return named_candidate("own values", replace(steps, decode="full"))
+    own = named_candidate("own values", replace(steps, decode="full"))
+    return replace(own, usual=True)
 
 
 def _unique(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -107,8 +110,11 @@ class _Search:
     ) -> None:
         self._trial, self._evidence, self._order = trial, evidence, order
         self._tracker = tracker
-        self._scores: dict[Preprocessing, TrialScores] = {}
         self._candidates: dict[Preprocessing, Candidate] = {}
+        # The scores of each candidate on the most images that it was run on.
+        self._scores: dict[Preprocessing, TrialScores] = {}
+        # The p-values with which candidates were dropped.
+        self._dropped: dict[Preprocessing, float] = {}
 
     def best_of(
         self, candidates: Sequence[Candidate], kept: Sequence[Candidate], most: int
@@ -135,18 +141,34 @@ class _Search:
                 scores = self._trial.scores([one.preprocessing for one in left], positions)
             self._tracker.advance(1)
             self._require_images(scores)
-            self._scores.update(scores)
+            self._keep(scores)
             if isinstance(self._evidence, LabeledEvidence):
                 self._evidence = self._evidence.with_best_offset(list(scores.values()))
-            left = self._ranked(left)
-            best, most_now = left[0], most if count > _FIRST_IMAGES[0] else len(left)
-            left = [
-                one
-                for place, one in enumerate(left)
-                if one.preprocessing in always
-                or (place < most_now and self._p_value(best, one) >= _CLEARLY_WORSE)
-            ]
-        return self._ranked(left)[0]
+            left = self._ranked(left, scores)
+            limit = most if count > _FIRST_IMAGES[0] else len(left)
+            left = self._survivors(left, scores, always, limit)
+        return self._preferred(left)
+
+    def _survivors(
+        self,
+        ranked: Sequence[Candidate],
+        scores: Scores,
+        always: set[Preprocessing],
+        most: int,
+    ) -> list[Candidate]:
+        """Return the candidates that run on more images: those that are not clearly worse."""
+        best, left = scores[ranked[0].preprocessing], []
+        for place, one in enumerate(ranked):
+            own = scores[one.preprocessing]
+            if one.preprocessing in always or place == 0:
+                left.append(one)
+            elif place < most:
+                p = self._evidence.p_value(best, own)
+                if p < _CLEARLY_WORSE and not self._evidence.alike(best, own):
+                    self._dropped[one.preprocessing] = p
+                else:
+                    left.append(one)
+        return left
 
     def result(self, model: Model, given: Candidate | None) -> PreprocessingCheck:
         """Compare all candidates with the best one of those that ran on all images.
@@ -156,16 +178,18 @@ class _Search:
             given: The candidate that the model's card describes; None if there is none.
         """
         images = max(len(scores.positions) for scores in self._scores.values())
-        ranked = self._ranked(list(self._candidates.values()))
-        best, *complete = [one for one in ranked if self._images(one) == images]
-        dropped = [one for one in ranked if self._images(one) < images]
+        ranked = self._ranked(list(self._candidates.values()), self._scores)
+        complete = [one for one in ranked if self._images(one) == images]
+        best = self._preferred(complete)
+        complete.remove(best)
+        others = [one for one in ranked if self._images(one) < images]
         p_values = [
             *holm_correction(np.array([self._p_value(best, one) for one in complete])).tolist(),
-            *(self._p_value(best, one) for one in dropped),
+            *(self._dropped.get(one.preprocessing, self._p_value(best, one)) for one in others),
         ]
         offset = self._evidence.offset if isinstance(self._evidence, LabeledEvidence) else 0
         found: list[CandidateResult] = []
-        for one, p in zip([best, *complete, *dropped], [None, *p_values], strict=True):
+        for one, p in zip([best, *complete, *others], [None, *p_values], strict=True):
             measured = measure(one, self._scores[one.preprocessing], self._evidence)
             fits = p is None or p >= _SIGNIFICANT or self._alike(best, one)
             found.append(replace(measured, p_value=p, fits=fits, given=_same(one, given)))
@@ -190,17 +214,28 @@ class _Search:
     def _images(self, one: Candidate) -> int:
         return len(self._scores[one.preprocessing].positions)
 
-    def _ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+    def _keep(self, scores: Scores) -> None:
+        for steps, own in scores.items():
+            known = self._scores.get(steps)
+            if known is None or len(known.positions) <= len(own.positions):
+                self._scores[steps] = own
+
+    def _ranked(self, candidates: Sequence[Candidate], scores: Scores) -> list[Candidate]:
         """Sort candidates, the best one first; equal ones stay in the order of the usual ones."""
         return sorted(
-            candidates,
-            key=lambda one: self._evidence.rank(self._scores[one.preprocessing]),
-            reverse=True,
+            candidates, key=lambda one: self._evidence.rank(scores[one.preprocessing]), reverse=True
         )
 
+    def _preferred(self, ranked: Sequence[Candidate]) -> Candidate:
+        """Return the first usual candidate, unless the best one is significantly better."""
+        best = ranked[0]
+        for one in ranked:
+            equal = one is best or self._alike(best, one)
+            if one.usual and (equal or self._p_value(best, one) >= _SIGNIFICANT):
+                return one
+        return best
+
     def _p_value(self, best: Candidate, other: Candidate) -> float:
-        if best is other:
-            return 1.0
         first, second = (self._scores[one.preprocessing] for one in (best, other))
         return self._evidence.p_value(first, second)
 
@@ -210,7 +245,7 @@ class _Search:
         first, second = (self._scores[one.preprocessing] for one in (best, other))
         return self._evidence.alike(first, second)
 
-    def _require_images(self, scores: dict[Preprocessing, TrialScores]) -> None:
+    def _require_images(self, scores: Scores) -> None:
         if not any(len(one.positions) for one in scores.values()):
             reasons = first_reasons(self._trial.failures.values())
             raise SourceError(f"no image can be decoded: {reasons}")
