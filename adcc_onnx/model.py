@@ -6,12 +6,14 @@ import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx_ir as ir
 
+from adcc_onnx.cams.token_grid import TokenGrid
 from adcc_onnx.errors import (
     AdccWarning,
     ModelError,
@@ -21,11 +23,12 @@ from adcc_onnx.errors import (
     restore_name,
     warnings_as_notes,
 )
+from adcc_onnx.graph.classifier.attentions import require_self_attentions, with_open_attentions
 from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.classifier.fixed_inputs import InputValues, fix_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
 from adcc_onnx.graph.classifier.image_input import declare_image_shape
-from adcc_onnx.graph.classifier.layers import Layer, read_layer
+from adcc_onnx.graph.classifier.layers import Layer, make_layer, read_layer
 from adcc_onnx.graph.classifier.opening import fix_size
 from adcc_onnx.graph.loading.file_description import FileDescription, file_description
 from adcc_onnx.graph.loading.map_outputs import stored_class_names
@@ -45,7 +48,7 @@ from adcc_onnx.runtime.devices import Device, capturing, choose_device
 from adcc_onnx.runtime.run_settings import RunSettings
 from adcc_onnx.runtime.session_pool import SessionPool
 
-FUSIONS = ("mean", "max")
+FUSIONS = ("mean", "max", "product")
 PRECISIONS = ("auto", "fp32", "fp16")
 _DEFAULT_BATCH = {"cuda": 32, "tensorrt": 32, "directml": 32}  # 8 elsewhere
 
@@ -69,7 +72,7 @@ class Model:
         preprocessing: The conversion from images to tensors; None if only ready tensors can be
             given.
         labels: The names of the classes, if they are known.
-        fuse: How the maps of several layers are fused: by their "mean" or "max".
+        fuse: How the maps of several layers are fused: by their "mean", "max" or "product".
         halved: Whether the model was converted to float16 when it was loaded.
         set_inputs: Descriptions of the values of inputs that were fixed, by the input's name.
         file: The model as its file says it; None if it is not known.
@@ -108,7 +111,7 @@ class Model:
     pool: SessionPool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _require_fusion(self.fuse)
+        require_fusion(self.fuse)
         if not self.layers:
             raise OptionError("a model needs at least one layer to explain")
         for layer in self.layers:
@@ -123,6 +126,18 @@ class Model:
     def size(self) -> tuple[int, int]:
         """The input size (H, W) in pixels."""
         return self.classifier.fixed_size
+
+    @cached_property
+    def token_grid(self) -> TokenGrid:
+        """The tokens of the last attention: their places, and which of them the scores read.
+
+        Raises:
+            ModelError: The model has no attentions over all tokens.
+        """
+        classifier = with_open_attentions(self.classifier)
+        last = require_self_attentions(classifier)[-1].probabilities
+        layer = make_layer(classifier, last, last.name or "")
+        return TokenGrid(layer.grid, layer.prefix_tokens, layer.queries)
 
     @property
     def scores(self) -> str:
@@ -147,7 +162,8 @@ class Model:
 
         Args:
             layers: One or several names of tensors or nodes, module paths, or "input".
-            fuse: How the maps of several layers are fused: "mean" or "max"; as before if None.
+            fuse: How the maps of several layers are fused: "mean", "max" or "product"; as
+                before if None.
 
         Raises:
             UnknownLayerError: There is no such layer.
@@ -309,7 +325,7 @@ def load(
             as the preprocessing says if None.
         layers: One or several layers to explain, by the name of a tensor or node, by a module
             path, or "input"; the card's or the default layer if None.
-        fuse: How the maps of several layers are fused: by their "mean" or "max".
+        fuse: How the maps of several layers are fused: by their "mean", "max" or "product".
         scores: The scores that gradient methods differentiate: "logits", "probabilities",
             "log-probabilities" or "rest" (see docs/reference/definitions.md).
         scores_output: The name of the output with the class scores; detected if None.
@@ -343,7 +359,7 @@ def load(
         >>> adcc_onnx.load(classifier_path(), device="cpu", batch_size=4).size
         (112, 112)
     """
-    _require_fusion(fuse)
+    require_fusion(fuse)
     _require_size(size)
     chosen = _device(device, precision, custom_ops, cuda_graph)
     name, digest, source = _read(path_or_proto)
@@ -391,9 +407,14 @@ def _hint_for(channels: int) -> str:
     )
 
 
-def _require_fusion(fuse: str) -> None:
+def require_fusion(fuse: str) -> None:
+    """Check the rule that fuses the maps of several layers.
+
+    Raises:
+        OptionError: There is no such rule.
+    """
     if fuse not in FUSIONS:
-        raise OptionError(f"fuse must be {' or '.join(FUSIONS)}, not {fuse!r}")
+        raise OptionError(f"fuse must be {', '.join(FUSIONS[:-1])} or {FUSIONS[-1]}, not {fuse!r}")
 
 
 def _require_size(size: tuple[int, int] | None) -> None:

@@ -13,7 +13,6 @@ import onnx_ir as ir
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
 from adcc_onnx.api.models import Graph, ModelLike
 from adcc_onnx.cams.method import Method, Need
-from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import named_method
 from adcc_onnx.explanation.targets import PREDICTED, class_index, parse_target
 from adcc_onnx.graph.classifier.fixed_inputs import InputValues
@@ -25,10 +24,8 @@ from adcc_onnx.graph.programs import inspection
 from adcc_onnx.graph.programs.bake import bake_maps
 from adcc_onnx.graph.programs.expose import expose_graph
 from adcc_onnx.images.cards import ModelCard, card_beside
-from adcc_onnx.model import Model
+from adcc_onnx.model import Model, require_fusion
 from adcc_onnx.runtime.verified_saving import check_destination, save_verified
-
-_FUSIONS = ("mean", "max")
 
 
 @checked_arguments
@@ -189,7 +186,7 @@ def bake(
         layers: One or several layers as for `expose`; the maps of several layers are fused.
         target: The explained class: a class index, a class name of the model's card, or
             "predicted". None explains the predicted class.
-        fuse: "mean" or "max", how the maps of several layers are fused.
+        fuse: "mean", "max" or "product", how the maps of several layers are fused.
         scores: The differentiated scores as for `expose`; those of a loaded model, or the logits,
             if None.
         size: Input size (height, width) in pixels, for a model that leaves it open.
@@ -307,8 +304,7 @@ def _baked(
     scores_output: str | None,
     set_inputs: InputValues | None,
 ) -> ir.Model:
-    if fuse not in _FUSIONS:
-        raise OptionError(f"fuse must be {' or '.join(_FUSIONS)}, not '{fuse}'")
+    require_fusion(fuse)
     name, chosen = named_method(method)
     baked = bake_maps(
         _opened(model, size, scores_output, set_inputs),
@@ -318,6 +314,7 @@ def _baked(
         _class(model, target),
         fuse=fuse,
         scores=scores,
+        linear_head=Need.LINEAR_HEAD in chosen.needs,
     )
     baked.metadata_props["adcc_onnx.method"] = name
     return baked

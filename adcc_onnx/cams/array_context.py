@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import GradientMapMethod
+from adcc_onnx.cams.token_grid import TokenGrid
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 
 Function = Callable[[Float32Array], Float32Array]
@@ -29,11 +30,21 @@ class ArrayContext:
         images: The input tensors x, [N, C, H, W].
         activations: The layer's values A, [N, K, h, w].
         gradients: The gradients g, [N, K, h, w].
+        hessian_product: The product of the Hessian with A, [N, K, h, w].
+        full_gradient: The contributions of the image and of all biases, [N, H, W].
         score: Logits [M, classes] of images [M, C, H, W].
         suffix: Logits [M, classes] of layer values [M, K, h, w].
         layer_gradient: The gradient g [N, K, h, w] at images [N, C, H, W].
         input_gradient: The gradient d y_c / d x at images [N, C, H, W], of the same shape.
         share_gradient: The gradient [N, K] of the score in the shares [N, K] of the channels.
+        mixed_gradient: The gradient [N, K, h, w] of a sum of logits with weights [N, classes].
+        logits: The logits of the images, [N, classes].
+        attentions: The attention probabilities of each block, [N, heads, tokens, tokens].
+        attention_gradients: The gradients of the attention probabilities.
+        block_tokens: The tokens between the blocks, [N, tokens, channels].
+        block_gradients: The gradients of the tokens between the blocks.
+        block_score_gradients: The gradients of the scores of each block in its attention.
+        token_grid: The tokens' places.
         classes: The explained class of each image, [N]; class 0 if it is None.
         tokens: Whether the layer holds tokens.
         notes: The remarks of the method by image index.
@@ -50,11 +61,21 @@ class ArrayContext:
     images: Float32Array = field(default_factory=lambda: _NOTHING)
     activations: Float32Array = field(default_factory=lambda: _NOTHING)
     gradients: Float32Array = field(default_factory=lambda: _NOTHING)
+    hessian_product: Float32Array = field(default_factory=lambda: _NOTHING)
+    full_gradient: Float32Array = field(default_factory=lambda: _NOTHING.reshape(0, 0, 0))
     score: Function = _not_given
     suffix: Function = _not_given
     layer_gradient: Function = _not_given
     input_gradient: Function = _not_given
     share_gradient: Function = _not_given
+    mixed_gradient: Function = _not_given
+    logits: Float32Array = field(default_factory=lambda: _NOTHING.reshape(0, 0))
+    attentions: Sequence[Float32Array] = ()
+    attention_gradients: Sequence[Float32Array] = ()
+    block_tokens: Sequence[Float32Array] = ()
+    block_gradients: Sequence[Float32Array] = ()
+    block_score_gradients: Sequence[Float32Array] = ()
+    token_grid: TokenGrid = field(default_factory=lambda: TokenGrid((1, 1)))
     classes: NDArray[np.int64] | None = None
     tokens: bool = False
     notes: dict[int, str] = field(default_factory=dict)
@@ -75,6 +96,10 @@ class ArrayContext:
         """The gradients g on noisy copies of the images, [N, K, h, w] each."""
         for noise in self.noise(copies, sigma):
             yield self.layer_gradient(self.images + noise)
+
+    def mixed_gradients(self, weights: Float32Array) -> Float32Array:
+        """The gradient of the logits' sum with weights [N, classes], [N, K, h, w]."""
+        return self.mixed_gradient(weights)
 
     def masked_scores(
         self, image: int, masks: Float32Array, baseline: Float32Array | None = None

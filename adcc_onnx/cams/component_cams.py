@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
 from adcc_onnx.kernels.blas import single_threaded_blas
+
+# The rule that chooses the sign of a component.
+Sign = Literal["sum", "peak"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,10 @@ class EigenCAM(Method):
     correlates with sum_k A_k. The map does not depend on the class. The paper does not center the
     channels; the common implementations do.
     Muhammad and Yeasin, IJCNN 2020, https://arxiv.org/abs/2008.00299.
+
+    Attributes:
+        sign: Rule for the sign: "sum", or "peak", which makes the largest absolute value positive
+            (the rule of Seg-Eigen-CAM).
 
     Example:
         >>> from adcc_onnx.cams.array_context import ArrayContext
@@ -37,9 +45,11 @@ class EigenCAM(Method):
     cost = "1"
     needs = frozenset({Need.ACTIVATIONS})
 
+    sign: Sign = "sum"
+
     def raw_maps(self, context: MethodContext) -> Float32Array:
         """The first principal component of A, [N, h, w]."""
-        return np.stack([_first_component(a) for a in context.activations])
+        return np.stack([_first_component(a, self.sign) for a in context.activations])
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,33 @@ class EigenGradCAM(Method):
         """The first principal component of g A, [N, h, w]."""
         pairs = zip(context.activations, context.gradients, strict=True)
         return np.stack([_first_component(a.astype(np.float64) * g) for a, g in pairs])
+
+
+@dataclass(frozen=True)
+class SegEigenCAM(Method):
+    """Eigen-CAM of |g| A instead of A; the largest absolute value of the map is positive.
+
+    Chung and Ying, Applied Sciences 2025, https://doi.org/10.3390/app15137562.
+
+    Example:
+        >>> from adcc_onnx.cams.array_context import ArrayContext
+        >>> a = np.array([[[[0, 3, 9]], [[1, 1, 1]]]], np.float32)
+        >>> g = np.array([[[[-1, -1, -1]], [[0, 0, 0]]]], np.float32)
+        >>> SegEigenCAM().raw_maps(ArrayContext(activations=a, gradients=g)).round(3)
+        array([[[-4., -1.,  5.]]], dtype=float32)
+    """
+
+    name = "segeigencam"
+    title = "Seg-Eigen-CAM"
+    family = "gradient"
+    summary = "the first principal component of activations times absolute gradients"
+    cost = "1 with backward"
+    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
+
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        """The first principal component of |g| A, [N, h, w]."""
+        pairs = zip(context.activations, np.abs(context.gradients), strict=True)
+        return np.stack([_first_component(a.astype(np.float64) * g, "peak") for a, g in pairs])
 
 
 @dataclass(frozen=True)
@@ -125,7 +162,7 @@ class KPCACAM(Method):
         return _oriented(component, rows.sum(axis=1)).reshape(height, width)
 
 
-def _first_component(values: NDArray[np.floating]) -> Float32Array:
+def _first_component(values: NDArray[np.floating], sign: Sign = "sum") -> Float32Array:
     """The first principal component of values [K, h, w] over space, [h, w]."""
     channels, height, width = values.shape
     rows = values.reshape(channels, height * width).T.astype(np.float64)
@@ -134,6 +171,10 @@ def _first_component(values: NDArray[np.floating]) -> Float32Array:
     centered = rows - rows.mean(axis=0)
     with single_threaded_blas():
         component = _projection(centered)
+    if sign == "peak":
+        low, high = component.min(), component.max()
+        flipped = -component if -low > high else component
+        return flipped.astype(np.float32).reshape(height, width)
     return _oriented(component, rows.sum(axis=1)).reshape(height, width)
 
 

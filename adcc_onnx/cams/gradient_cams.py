@@ -18,11 +18,42 @@ from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.kernels.gradient_maps import (
     GradientFormula,
     GradientMoments,
+    gradcam_weights,
     smoothgradcam_pp_weights,
 )
 
 if TYPE_CHECKING:
     from adcc_onnx.graph.autodiff.builder import Tensor
+
+
+@dataclass(frozen=True)
+class CAM(GradientMapMethod):
+    """sum_k w_k A_k with w_k the weight of channel k in the linear layer behind global pooling.
+
+    Since y_c = sum_k w_k mean_ij A_k, w_k = sum_ij g_k. There is no ReLU. Models with another head
+    are refused.
+    Zhou et al., CVPR 2016, https://arxiv.org/abs/1512.04150.
+
+    Example:
+        >>> from adcc_onnx.cams.array_context import ArrayContext
+        >>> a = np.array([[[[1, 0]], [[0, 2]]]], np.float32)
+        >>> g = np.array([[[[2, 2]], [[-1, -1]]]], np.float32)  # w = (4, -2)
+        >>> CAM().raw_maps(ArrayContext(activations=a, gradients=g))
+        array([[[ 4., -4.]]], dtype=float32)
+    """
+
+    name = "cam"
+    title = "CAM"
+    family = "gradient"
+    summary = "channels weighted by the linear layer behind global average pooling"
+    cost = "1 with backward"
+    formula = GradientFormula.CAM
+    needs = GradientMapMethod.needs | {Need.LINEAR_HEAD}
+
+    def graph_maps(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        """Sum_k (sum_ij g_k) A_k as nodes of a graph, [N, h, w]."""
+        assert gradients is not None
+        return (activations * gradients.sum([2, 3])).sum([1], keepdims=False)
 
 
 @dataclass(frozen=True)
@@ -232,3 +263,59 @@ class HiResCAM(GradientMapMethod):
         """The gradients g themselves, [N, K, h, w]."""
         assert gradients is not None
         return gradients
+
+
+@dataclass(frozen=True)
+class GradCAMElementWise(GradientMapMethod):
+    """sum_k ReLU(g_k A_k), so that no channel cancels another at the same location.
+
+    Gildenblat et al., pytorch-grad-cam, https://github.com/jacobgil/pytorch-grad-cam, after the
+    element-wise Grad-CAM of Pillai and Pirsiavash, AAAI 2021.
+
+    Example:
+        >>> from adcc_onnx.cams.array_context import ArrayContext
+        >>> a = np.array([[[[1, 1]], [[0, 2]]]], np.float32)
+        >>> g = np.array([[[[3, -1]], [[5, 2]]]], np.float32)
+        >>> GradCAMElementWise().raw_maps(ArrayContext(activations=a, gradients=g))
+        array([[[3., 4.]]], dtype=float32)
+    """
+
+    name = "gradcamelementwise"
+    title = "Grad-CAM element-wise"
+    family = "gradient"
+    summary = "the positive products of gradient and activation, summed over channels"
+    cost = "1 with backward"
+    formula = GradientFormula.ELEMENTWISE
+
+    def graph_maps(self, activations: Tensor, gradients: Tensor | None) -> Tensor:
+        """Sum_k ReLU(g_k A_k) as nodes of a graph, [N, h, w]."""
+        assert gradients is not None
+        return (activations * gradients).op("Relu").sum([1], keepdims=False)
+
+
+@dataclass(frozen=True)
+class ShapleyCAM(WeightedMethod):
+    """ReLU(sum_k w_k A_k) with w_k = mean_ij (g - H A / 2)_k, H the Hessian of y_c in A.
+
+    Where the logit is linear in A, as behind global average pooling, this is Grad-CAM. The paper's
+    own figures explain the logit plus the probability of the class.
+    Cai, 2025, https://arxiv.org/abs/2501.06261.
+
+    Example:
+        >>> from adcc_onnx.cams.array_context import ArrayContext
+        >>> a = np.array([[[[1, 0]], [[0, 2]]]], np.float32)
+        >>> g, product = np.full_like(a, 3), np.full_like(a, 4)  # w = 3 - 4 / 2
+        >>> ShapleyCAM().raw_maps(ArrayContext(activations=a, gradients=g, hessian_product=product))
+        array([[[1., 2.]]], dtype=float32)
+    """
+
+    name = "shapleycam"
+    title = "ShapleyCAM"
+    family = "gradient"
+    summary = "Grad-CAM with a second-order term: an estimate of the channels' Shapley values"
+    cost = "1 + 1 with backward"
+    needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS, Need.HESSIAN_PRODUCT})
+
+    def weights(self, context: MethodContext) -> Float32Array:
+        """Mean_ij (g - H A / 2), [N, K]."""
+        return gradcam_weights(context.gradients - context.hessian_product / 2)

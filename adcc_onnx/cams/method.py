@@ -10,12 +10,13 @@ from __future__ import annotations
 import enum
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adcc_onnx.cams.token_grid import TokenGrid
 from adcc_onnx.errors import OptionError
 from adcc_onnx.kernels.arrays import Float32Array
 
@@ -29,7 +30,10 @@ CONTROL_FAMILY = "control"
 
 
 class Need(enum.Enum):
-    """What a method reads from the model; only declared needs are computed."""
+    """What a method reads from the model; only declared needs are computed.
+
+    LINEAR_HEAD is no value: a method that declares it explains only models that have such a head.
+    """
 
     ACTIVATIONS = "activations"
     GRADIENTS = "gradients"
@@ -40,6 +44,14 @@ class Need(enum.Enum):
     IMAGE_GRADIENT = "the gradient of the image"
     IMAGE_GRADIENTS = "gradients of other images"
     SHARE_GRADIENTS = "gradients of shares of the channels"
+    MIXED_GRADIENTS = "gradients of weighted sums of the logits"
+    ATTENTIONS = "attention probabilities"
+    ATTENTION_GRADIENTS = "gradients of attention probabilities"
+    BLOCK_TOKENS = "tokens between the blocks of a transformer, and their gradients"
+    BLOCK_SCORE_GRADIENTS = "gradients of the scores of each block of a transformer"
+    HESSIAN_PRODUCT = "products of second derivatives with the activations"
+    FULL_GRADIENT = "contributions of the image and of all biases to a score"
+    LINEAR_HEAD = "a linear layer directly behind global average pooling"
 
 
 class MethodContext(Protocol):
@@ -57,6 +69,10 @@ class MethodContext(Protocol):
         """The explained class c of each image, [N]."""
 
     @property
+    def logits(self) -> Float32Array:
+        """The logits of all classes, [N, classes]."""
+
+    @property
     def activations(self) -> Float32Array:
         """The layer's values A, [N, K, h, w]."""
 
@@ -68,6 +84,47 @@ class MethodContext(Protocol):
     def gradients(self) -> Float32Array:
         """The gradients g = d y_c / d A of the explained class's logit y_c, [N, K, h, w]."""
 
+    @property
+    def attentions(self) -> Sequence[Float32Array]:
+        """The attention probabilities of each block, first to last, [N, heads, tokens, tokens].
+
+        Every row, that of a query token, sums to 1.
+        """
+
+    @property
+    def attention_gradients(self) -> Sequence[Float32Array]:
+        """The gradients of y_c with respect to `attentions`, of the same shapes."""
+
+    @property
+    def block_tokens(self) -> Sequence[Float32Array]:
+        """The tokens that enter each block, and at last those that leave the last one.
+
+        [N, tokens, channels] each.
+        """
+
+    @property
+    def block_gradients(self) -> Sequence[Float32Array]:
+        """The gradients of y_c with respect to `block_tokens`, of the same shapes."""
+
+    @property
+    def block_score_gradients(self) -> Sequence[Float32Array]:
+        """The gradients of y_c^l with respect to `attentions`, of the same shapes.
+
+        y_c^l is the logit that the head of the model gives for the mean of the tokens that leave
+        block l.
+        """
+
+    @property
+    def token_grid(self) -> TokenGrid:
+        """Where the tokens are in the image, and which of them the scores read."""
+
+    @property
+    def hessian_product(self) -> Float32Array:
+        """The product of the Hessian d^2 y_c / dA^2 with A, [N, K, h, w].
+
+        It is 0 where the logit is linear in A, as behind global average pooling.
+        """
+
     def gradient_map(self, method: GradientMapMethod) -> Float32Array:
         """The method's raw maps, [N, h, w], computed together with those of similar methods."""
 
@@ -76,6 +133,13 @@ class MethodContext(Protocol):
 
         The noise is normal with standard deviation sigma * (max x - min x) of each original image
         x. It is the same on every call for one image, also if the image is masked.
+        """
+
+    def mixed_gradients(self, weights: Float32Array) -> Float32Array:
+        """The gradients d (sum_k v_k y_k) / d A of a weighted sum of the logits, [N, K, h, w].
+
+        Args:
+            weights: The weights v of the logits of each image, [N, classes].
         """
 
     def masked_scores(
@@ -104,6 +168,14 @@ class MethodContext(Protocol):
         Args:
             image: Index of the image in the batch.
             masks: The masks, [M, K or 1, h or 1, w or 1].
+        """
+
+    @property
+    def full_gradient(self) -> Float32Array:
+        """The sizes of the contributions of the image and of all biases to y_c, [N, H, W].
+
+        The contributions of each feature map are rescaled to [0, 1], summed over its channels and
+        upsampled.
         """
 
     @property
@@ -149,8 +221,8 @@ class Method(ABC):
     Attributes:
         name: Name in requests and in results.
         title: Name as the method's authors write it; `name` is shown without it.
-        family: Family in lists of methods: activation, control, gradient, optimization,
-            perturbation, pixel, score or custom.
+        family: Family in lists of methods: activation, attention, control, gradient,
+            optimization, perturbation, pixel, score or custom.
         summary: One line for lists of methods.
         cost: Model passes per map, in words.
         needs: Everything that `raw_maps` reads from its context.

@@ -64,6 +64,36 @@ class InputXGradient(Method):
 
 
 @dataclass(frozen=True)
+class FullGrad(Method):
+    """The sizes of the contributions of the image and of all biases to the score.
+
+    The contributions x dy_c/dx and b dy_c/dz of each bias b in a feature map z are rescaled to
+    [0, 1] per feature map, summed over its channels, upsampled, and added. The biases are those of
+    the file: an exporter that folds a batch normalization into a convolution leaves one bias of
+    two, and biases behind the pooling, which have no place, are left out. pytorch-grad-cam rescales
+    every channel on its own.
+    Srinivas and Fleuret, NeurIPS 2019, https://arxiv.org/abs/1905.00780.
+
+    Example:
+        >>> from adcc_onnx.cams.array_context import ArrayContext
+        >>> contributions = np.array([[[0.5, 2]]], np.float32)
+        >>> FullGrad().raw_maps(ArrayContext(full_gradient=contributions))
+        array([[[0.5, 2. ]]], dtype=float32)
+    """
+
+    name = "fullgrad"
+    title = "FullGrad"
+    family = "pixel"
+    summary = "the contributions of the image and of all biases"
+    cost = "1 + 1 with full backward"
+    needs = frozenset({Need.FULL_GRADIENT})
+
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        """The sizes of the contributions, [N, H, W]."""
+        return context.full_gradient
+
+
+@dataclass(frozen=True)
 class SmoothGrad(Method):
     """Saliency of the gradient averaged over n noisy copies of the image.
 

@@ -105,8 +105,8 @@ fuse_option = option(
     "--fuse",
     heading="Model",
     default="mean",
-    type=click.Choice(["mean", "max"]),
-    help="Rule that fuses the maps of several layers.",
+    type=click.Choice(["mean", "max", "product"]),
+    help="Rule that fuses the maps of several layers; product is RefineCAM.",
 )
 scores_option = option(
     "--scores",

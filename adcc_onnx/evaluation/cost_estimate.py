@@ -26,7 +26,7 @@ from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.equal_arrays import equal_groups
 from adcc_onnx.explanation.map_sources import MapSource, first_maps
 from adcc_onnx.explanation.metric_context import BatchMetricContext
-from adcc_onnx.explanation.required_passes import has_own_passes, pass_for
+from adcc_onnx.explanation.required_passes import OWN_PASSES, has_own_passes, pass_for
 from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.graph.programs.tensor_names import GRADIENTS, layer_output
 from adcc_onnx.kernels.arrays import Float32Array, Float64Array
@@ -36,6 +36,7 @@ from adcc_onnx.metrics.scoring import score_all
 from adcc_onnx.model import Model
 from adcc_onnx.options import call_text
 from adcc_onnx.runtime.passes import Pass
+from adcc_onnx.runtime.session import Arrays
 
 LONG_RUN_SECONDS = 600.0  # a longer run is announced
 _BUDGET_SECONDS = 5.0  # for counting the passes of one method
@@ -237,6 +238,17 @@ class _CountingContext(BatchContext):
         run = super().share_gradients
         logits = self._answers.logits(Pass.SHARE_GRADIENTS, 1, lambda n: run(shares))
         return logits, self._answers.rng.standard_normal(shares.shape, np.float32)
+
+    def mixed_gradients(self, weights: Float32Array) -> Float32Array:
+        run = super().mixed_gradients
+        self._answers.logits(Pass.MIXED_GRADIENTS, 1, lambda n: run(weights))
+        shape = (len(weights), *self.activations.shape[1:])
+        return self._answers.rng.standard_normal(shape, np.float32)
+
+    def _run_targeted(self, need: Need) -> Arrays:
+        run = super()._run_targeted
+        self._answers.logits(OWN_PASSES[need], 1, lambda n: run(need))
+        return run(need)
 
     def _run_image_gradients(self, images: Float32Array) -> Float32Array:
         run = super()._run_image_gradients

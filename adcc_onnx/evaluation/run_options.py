@@ -49,7 +49,7 @@ class ModelOptions(DeviceOptions, total=False):
         preprocessing: Preset, path of a card, `Preprocessing`, or the content of a card.
         decode: "full" or "reduced".
         layers: One layer or several.
-        fuse: "mean" or "max".
+        fuse: "mean", "max" or "product".
         scores: The scores that gradient methods differentiate.
         scores_output: Name of the model's output with the class scores.
         size: Input size (height, width) in pixels.

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.cams.method import GradientMapMethod, Need
+from adcc_onnx.cams.token_grid import TokenGrid
 from adcc_onnx.errors import OptionError
 from adcc_onnx.explanation.probability import probabilities
 from adcc_onnx.explanation.required_passes import OWN_PASSES
 from adcc_onnx.explanation.run_outputs import RunOutputs
 from adcc_onnx.graph.programs.tensor_names import (
     ACTIVATIONS,
+    ATTENTION_GRADIENTS,
+    ATTENTIONS,
     BASELINE,
+    BLOCK_GRADIENTS,
+    BLOCK_SCORE_GRADIENTS,
+    BLOCK_TOKENS,
     CHANNEL_LOGITS,
+    FULL_GRADIENT,
     GRADIENTS,
+    HESSIAN_PRODUCTS,
     IMAGE,
+    LOGIT_WEIGHTS,
     LOGITS,
     MASKS,
     TARGET,
@@ -27,6 +38,8 @@ from adcc_onnx.graph.programs.tensor_names import (
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.session import Arrays
+
+_Value = TypeVar("_Value")
 
 
 @dataclass
@@ -90,6 +103,11 @@ class BatchContext:
         return self._outputs.targets
 
     @property
+    def logits(self) -> Float32Array:
+        """The logits of all classes, [N, classes]."""
+        return self._outputs.logits
+
+    @property
     def activations(self) -> Float32Array:
         """The activations A of the layer, [N, K, h, w]."""
         return self._read(ACTIVATIONS, Need.ACTIVATIONS)
@@ -97,12 +115,55 @@ class BatchContext:
     @property
     def tokens(self) -> bool:
         """Whether the layer's values are tokens, as in transformers."""
-        return self._outputs.model.layers[self._layer].kind == "tokens"
+        return self._outputs.model.layers[self._layer].kind in ("tokens", "attention")
 
     @property
     def gradients(self) -> Float32Array:
         """The gradients g of the target's logit with respect to A, [N, K, h, w]."""
         return self._read(GRADIENTS, Need.GRADIENTS)
+
+    @property
+    def attentions(self) -> list[Float32Array]:
+        """The attention probabilities of each block, [N, heads, tokens, tokens]."""
+        return self._read_blocks(ATTENTIONS, Need.ATTENTIONS)
+
+    @property
+    def attention_gradients(self) -> list[Float32Array]:
+        """The gradients of the target's logit with respect to the attention probabilities."""
+        return self._read_blocks(ATTENTION_GRADIENTS, Need.ATTENTION_GRADIENTS)
+
+    @property
+    def block_tokens(self) -> list[Float32Array]:
+        """The tokens that enter each block and leave the last one, [N, tokens, channels]."""
+        return self._read_blocks(BLOCK_TOKENS, Need.BLOCK_TOKENS)
+
+    @property
+    def block_gradients(self) -> list[Float32Array]:
+        """The gradients of the target's logit with respect to the tokens between blocks."""
+        return self._read_blocks(BLOCK_GRADIENTS, Need.BLOCK_TOKENS)
+
+    @property
+    def block_score_gradients(self) -> list[Float32Array]:
+        """The gradients of the score of each block with respect to its attention."""
+        return _numbered(self._run_targeted(Need.BLOCK_SCORE_GRADIENTS), BLOCK_SCORE_GRADIENTS)
+
+    @property
+    def token_grid(self) -> TokenGrid:
+        """The places of the tokens, and which of them the scores read."""
+        return self._outputs.model.token_grid
+
+    @property
+    def hessian_product(self) -> Float32Array:
+        """The products of the Hessian of the target's logit with A, [N, K, h, w]."""
+        outputs = self._run_targeted(Need.HESSIAN_PRODUCT)
+        product: Float32Array = outputs[layer_output(HESSIAN_PRODUCTS, self._layer)]
+        return product
+
+    @property
+    def full_gradient(self) -> Float32Array:
+        """The contributions of the images and of all biases to the target's logit, [N, H, W]."""
+        contributions: Float32Array = self._run_targeted(Need.FULL_GRADIENT)[FULL_GRADIENT]
+        return contributions
 
     def gradient_map(self, method: GradientMapMethod) -> Float32Array:
         """Return a gradient method's raw maps, [N, h, w].
@@ -255,6 +316,25 @@ class BatchContext:
         outputs = self._pool.session(Pass.SHARE_GRADIENTS, self._layer).run(feeds)
         return outputs[LOGITS], outputs[GRADIENTS]
 
+    def mixed_gradients(self, weights: Float32Array) -> Float32Array:
+        """Return the gradients of weighted sums of the logits with respect to A, [N, K, h, w].
+
+        Args:
+            weights: The weights of the logits, [N, classes].
+        """
+        self._require_declared(Need.MIXED_GRADIENTS)
+        self.log.passes += 1
+        feeds: Arrays = {IMAGE: self.images, LOGIT_WEIGHTS: weights}
+        outputs = self._pool.session(Pass.MIXED_GRADIENTS).run(feeds)
+        gradients: Float32Array = outputs[layer_output(GRADIENTS, self._layer)]
+        return gradients
+
+    def _run_targeted(self, need: Need) -> Arrays:
+        """Run a pass of this method on its images and classes."""
+        self._require_declared(need)
+        self.log.passes += 1
+        return self._pool.session(OWN_PASSES[need]).run({IMAGE: self.images, TARGET: self.targets})
+
     def _run_image_gradients(self, images: Float32Array) -> Float32Array:
         self.log.passes += 1
         session = self._pool.session(Pass.IMAGE_GRADIENTS)
@@ -266,6 +346,16 @@ class BatchContext:
         values: Float32Array = self._outputs.values[layer_output(output, self._layer)].array
         return values
 
+    def _read_blocks(self, output: str, need: Need) -> list[Float32Array]:
+        self._require_declared(need)
+        return [value.array for value in _numbered(self._outputs.values, output)]
+
     def _require_declared(self, need: Need) -> None:
         if need not in self._outputs.needs:
             raise OptionError(f"a method reads {need.value} without declaring it in its `needs`")
+
+
+def _numbered(outputs: Mapping[str, _Value], name: str) -> list[_Value]:
+    """Return the outputs of one name that exist once per block, in order."""
+    names = (layer_output(name, index) for index in itertools.count())
+    return [outputs[one] for one in itertools.takewhile(outputs.__contains__, names)]

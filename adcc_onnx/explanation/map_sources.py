@@ -60,9 +60,7 @@ def maps_of_changed_images(source: MapSource, outputs: RunOutputs, images: Float
     Raises:
         OptionError: The maps are ready-made: there are none of changed images.
     """
-    if isinstance(source, ReadyMaps):
-        raise OptionError("ready-made maps exist for the evaluated images only")
-    return maps_of(source, outputs.on_images(images, source.needs))
+    return maps_of(_method(source), outputs.on_images(images, source.needs))
 
 
 def maps_of_other_classes(
@@ -78,6 +76,10 @@ def maps_of_other_classes(
     Raises:
         OptionError: The maps are ready-made: there are none of other classes.
     """
+    return maps_of(_method(source), outputs.for_classes(classes, source.needs))
+
+
+def _method(source: MapSource) -> Method:
     if isinstance(source, ReadyMaps):
-        raise OptionError("ready-made maps exist for the explained classes only")
-    return maps_of(source, outputs.for_classes(classes, source.needs))
+        raise OptionError("ready-made maps exist for the evaluated images and classes only")
+    return source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -53,11 +54,19 @@ class Maps:
         return self.reasons.get(image, "the map holds NaN or infinite values")
 
 
+# The product is the refinement of Domeniconi et al., 2026, https://arxiv.org/abs/2605.14641.
+_FUSE: dict[str, Callable[..., Float32Array]] = {
+    "mean": np.mean,
+    "max": np.max,
+    "product": np.prod,
+}
+
+
 def maps_of(method: Method, outputs: RunOutputs) -> Maps:
     """Compute a method's maps: min-max at the layer's resolution, then bilinear to H x W.
 
-    The maps of several layers are fused by their mean or maximum (`Model.fuse`) and normalized
-    again.
+    The maps of several layers are fused by their mean, maximum or product (`Model.fuse`) and
+    normalized again.
 
     Args:
         method: The method.
@@ -80,8 +89,7 @@ def maps_of(method: Method, outputs: RunOutputs) -> Maps:
     if len(maps) == 1:
         return maps[0]
     failed = np.logical_or.reduce([one.failed for one in maps])
-    stacked = np.stack([one.maps for one in maps])
-    fused = stacked.max(axis=0) if model.fuse == "max" else stacked.mean(axis=0)
+    fused = _FUSE[model.fuse]([one.maps for one in maps], axis=0)
     normalized, degenerate = min_max_normalize(
         np.where(failed[:, None, None], np.float32(0), fused)
     )

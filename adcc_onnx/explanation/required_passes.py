@@ -17,6 +17,10 @@ OWN_PASSES = {
     Need.IMAGE_GRADIENT: Pass.IMAGE_GRADIENTS,
     Need.IMAGE_GRADIENTS: Pass.IMAGE_GRADIENTS,
     Need.SHARE_GRADIENTS: Pass.SHARE_GRADIENTS,
+    Need.MIXED_GRADIENTS: Pass.MIXED_GRADIENTS,
+    Need.HESSIAN_PRODUCT: Pass.HESSIAN_PRODUCTS,
+    Need.FULL_GRADIENT: Pass.FULL_GRADIENT,
+    Need.BLOCK_SCORE_GRADIENTS: Pass.BLOCK_SCORE_GRADIENTS,
 }
 
 
@@ -33,7 +37,12 @@ def pass_for(needs: frozenset[Need]) -> Pass:
         >>> pass_for(frozenset({Need.ACTIVATIONS})).name
         'ACTIVATIONS'
     """
-    if needs & {Need.GRADIENTS, Need.NOISY_GRADIENTS}:
+    differentiated = needs & {Need.GRADIENTS, Need.NOISY_GRADIENTS}
+    if needs & {Need.ATTENTION_GRADIENTS, Need.BLOCK_TOKENS}:
+        return Pass.ATTENTION_GRADIENTS
+    if Need.ATTENTIONS in needs:
+        return Pass.ATTENTION_GRADIENTS if differentiated else Pass.ATTENTIONS
+    if differentiated:
         return Pass.GRADIENTS
     if Need.ACTIVATIONS in needs:
         return Pass.ACTIVATIONS

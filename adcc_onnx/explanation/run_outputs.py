@@ -18,7 +18,7 @@ from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS, MASKS, TARGET
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.device_array import DeviceArray
-from adcc_onnx.runtime.passes import Pass
+from adcc_onnx.runtime.passes import TARGETED, Pass
 
 _PREDICTED = -1  # the target that stands for the predicted class
 
@@ -216,7 +216,7 @@ def _run_rows(
     first, places = np.unique(rows, return_inverse=True)
     if len(first) < len(rows):
         feeds = {IMAGE: model_input.array[first]}
-    if kind in (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS):
+    if kind in TARGETED:
         feeds[TARGET] = np.full(len(first), _PREDICTED) if targets is None else targets[first]
     scores, values = session.run_keeping(set(session.outputs) - {LOGITS}, feeds, shared)
     if len(first) == len(rows):

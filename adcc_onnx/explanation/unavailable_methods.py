@@ -14,13 +14,12 @@ import numpy as np
 
 from adcc_onnx.cams.method import Need
 from adcc_onnx.errors import AdccError, AdccWarning, ModelError, OutOfMemoryError
+from adcc_onnx.explanation.model_requirements import missing_part
 from adcc_onnx.explanation.required_passes import OWN_PASSES, pass_for
 from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.passes import Pass
+from adcc_onnx.runtime.passes import TARGETED, Pass
 from adcc_onnx.runtime.session import Session
-
-_DIFFERENTIATED = (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
 
 # A pass, and the index of the layer that it is for.
 _Session = tuple[Pass, int]
@@ -58,9 +57,11 @@ def unavailable_methods(
     for name, needs in methods.items():
         batch_pass = [] if shared else [(pass_for(needs), 0)]
         sessions = [*batch_pass, *_own_sessions(model, needs)]
-        found = [error for one in sessions if (error := _problem(model, one, problems))]
-        if found:
-            errors[name] = found[0]
+        error = missing_part(model, needs) or next(
+            (error for one in sessions if (error := _problem(model, one, problems))), None
+        )
+        if error is not None:
+            errors[name] = error
     wanted = set(methods) - set(controls) or set(methods)
     if errors and wanted <= set(errors):
         raise next(error for name, error in errors.items() if name in wanted)
@@ -90,7 +91,7 @@ def _problem(
                 model.pool.split_session(layer)
             else:
                 opened = model.pool.session(kind, layer)
-                if kind in _DIFFERENTIATED:
+                if kind in TARGETED:
                     _try_one_image(model, opened)
         except OutOfMemoryError:
             raise

@@ -56,6 +56,8 @@ class GradientFormula(enum.IntEnum):
     XGRADCAM = 2
     LAYERCAM = 3
     HIRESCAM = 4
+    ELEMENTWISE = 5
+    CAM = 6
 
 
 def gradient_maps(
@@ -63,14 +65,16 @@ def gradient_maps(
 ) -> dict[GradientFormula, NDArray[np.float32]]:
     """Compute the maps of several gradient CAMs in one pass over A and g.
 
-    Each map is ReLU(sum_k w_k A_k), with S_k = sum_ij A_k and w_k as follows:
+    Each map but the last two is ReLU(sum_k w_k A_k), with S_k = sum_ij A_k and w_k as follows:
 
     * GRADCAM: mean_ij g_k;
     * GRADCAM_PP: sum_ij alpha ReLU(g_k), alpha = g_k^2 / (2 g_k^2 + S_k g_k^3), 0 where that
       denominator is 0;
     * XGRADCAM: sum_ij g_k A_k / S_k, 0 where S_k is 0;
     * LAYERCAM: ReLU(g_k), one weight per location;
-    * HIRESCAM: g_k, one weight per location.
+    * HIRESCAM: g_k, one weight per location;
+    * ELEMENTWISE is sum_k ReLU(g_k A_k);
+    * CAM is sum_k (sum_ij g_k) A_k without ReLU.
 
     Args:
         activations: Activations A [N, K, h, w].
@@ -226,9 +230,16 @@ def _gradient_maps(
             if selected[4]:
                 for p in range(size):
                     totals[4, p] += np.float64(g[n, k, p]) * a[n, k, p]
+            if selected[5]:
+                for p in range(size):
+                    product = np.float64(g[n, k, p]) * a[n, k, p]
+                    totals[5, p] += 0.0 if product < 0.0 else product
+            if selected[6]:
+                _add(totals[6], gradient_sum, a[n, k])
         for m in range(len(selected)):
             for p in range(size):
-                maps[m, n, p] = 0.0 if totals[m, p] < 0.0 else totals[m, p]
+                # CAM, the last formula, has no ReLU.
+                maps[m, n, p] = 0.0 if totals[m, p] < 0.0 and m != 6 else totals[m, p]
 
 
 @kernel

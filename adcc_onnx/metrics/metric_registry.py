@@ -39,6 +39,7 @@ _BUILT_IN = {
     "max_sensitivity": ("robustness", "MaxSensitivity"),
     "infidelity": ("robustness", "Infidelity"),
     "top2_iou": ("class_maps", "Top2IoU"),
+    "class_sensitivity": ("class_sensitivity", "ClassSensitivity"),
     "passes": ("cost", "Passes"),
     "pointing_game": ("localization", "PointingGame"),
     "energy_pointing_game": ("localization", "EnergyPointingGame"),

@@ -20,7 +20,7 @@ from adcc_onnx.errors import ModelError, OptionError
 from adcc_onnx.graph.programs.tensor_names import IMAGE, TARGET
 from adcc_onnx.runtime.cache_folder import cache_folder
 from adcc_onnx.runtime.onnxruntime_import import onnxruntime
-from adcc_onnx.runtime.passes import Pass
+from adcc_onnx.runtime.passes import TARGETED, Pass
 from adcc_onnx.runtime.run_settings import RunSettings
 from adcc_onnx.runtime.session import Arrays, Session
 from adcc_onnx.runtime.session_pool import SessionPool
@@ -124,7 +124,7 @@ def random_feeds(pool: SessionPool, kind: Pass) -> Arrays:
     batch, classifier = pool.settings.batch, pool.classifier
     shape = (batch, classifier.channels, *classifier.fixed_size)
     feeds: Arrays = {IMAGE: np.random.default_rng(0).standard_normal(shape, np.float32)}
-    if kind in (Pass.GRADIENTS, Pass.IMAGE_GRADIENTS):
+    if kind in TARGETED:
         feeds[TARGET] = np.zeros(batch, np.int64)
     return feeds
 

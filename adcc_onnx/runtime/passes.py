@@ -20,6 +20,25 @@ class Pass(enum.Enum):
     SUFFIX = "scores of one image with many masks on the activations of a layer"
     IMAGE_GRADIENTS = "scores and gradients with respect to the image"
     SHARE_GRADIENTS = "scores under a mixture of channels, and gradients of its weights"
+    ATTENTIONS = "scores, activations and attentions"
+    ATTENTION_GRADIENTS = "scores, activations, attentions and gradients of both"
+    BLOCK_SCORE_GRADIENTS = "gradients of the scores of each block of a transformer"
+    HESSIAN_PRODUCTS = "products of second derivatives with the activations"
+    FULL_GRADIENT = "contributions of the image and of all biases to a score"
+    MIXED_GRADIENTS = "gradients of weighted sums of the logits"
+
+
+# The passes that take the input `target`.
+TARGETED = frozenset(
+    (
+        Pass.GRADIENTS,
+        Pass.IMAGE_GRADIENTS,
+        Pass.ATTENTION_GRADIENTS,
+        Pass.BLOCK_SCORE_GRADIENTS,
+        Pass.HESSIAN_PRODUCTS,
+        Pass.FULL_GRADIENT,
+    )
+)
 
 
 class RunStoppedError(BaseException):

@@ -16,8 +16,12 @@ from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layer_lookup import INPUT_LAYER
 from adcc_onnx.graph.classifier.layers import Layer, make_layer
 from adcc_onnx.graph.loading.saving import to_proto
+from adcc_onnx.graph.programs.block_scores import build_block_score_gradients
 from adcc_onnx.graph.programs.cam_graph import MapFormula, build_cam_graph
+from adcc_onnx.graph.programs.full_gradient import build_full_gradient
+from adcc_onnx.graph.programs.hessian_products import build_hessian_products
 from adcc_onnx.graph.programs.instrument import build_instrumented
+from adcc_onnx.graph.programs.mixed_gradients import build_mixed_gradients
 from adcc_onnx.graph.programs.opticam_objective import build_opticam_objective
 from adcc_onnx.graph.programs.perturb import build_masked, build_pixel_replacement
 from adcc_onnx.graph.programs.split import build_prefix, build_suffix
@@ -230,6 +234,17 @@ class SessionPool:
                 return build_pixel_replacement(classifier)
             case Pass.SHARE_GRADIENTS:
                 return build_opticam_objective(classifier, self.layers[layer])
+            case Pass.ATTENTIONS | Pass.ATTENTION_GRADIENTS:
+                with_gradients = kind is Pass.ATTENTION_GRADIENTS
+                return build_instrumented(classifier, self.layers, with_gradients, masked, True)
+            case Pass.BLOCK_SCORE_GRADIENTS:
+                return build_block_score_gradients(classifier)
+            case Pass.HESSIAN_PRODUCTS:
+                return build_hessian_products(classifier, self.layers)
+            case Pass.FULL_GRADIENT:
+                return build_full_gradient(classifier)
+            case Pass.MIXED_GRADIENTS:
+                return build_mixed_gradients(classifier, self.layers)
         raise ValueError("the pass SUFFIX runs in two sessions: use split_session")
 
 

@@ -25,7 +25,7 @@ from adcc_onnx.results.rows import RunProgress
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.autotuning import back_to_back, random_feeds
 from adcc_onnx.runtime.instruction_sets import instruction_sets
-from adcc_onnx.runtime.passes import Pass
+from adcc_onnx.runtime.passes import TARGETED, Pass
 from adcc_onnx.runtime.peak_memory import peak_memory
 
 # Mean and maximum absolute difference of an image's value, by method and metric.
@@ -33,8 +33,8 @@ Deviations = dict[str, dict[str, tuple[float, float]]]
 
 # The passes that are measured with onnxruntime alone. The other passes are compared with a plain
 # forward pass, except those that run a part of the model only.
-_RAW = (Pass.FORWARD, Pass.GRADIENTS, Pass.IMAGE_GRADIENTS)
-_PARTIAL = (Pass.SUFFIX, Pass.SHARE_GRADIENTS)
+_RAW = (Pass.FORWARD, Pass.ATTENTIONS, *TARGETED)
+_PARTIAL = (Pass.SUFFIX, Pass.SHARE_GRADIENTS, Pass.MIXED_GRADIENTS)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from scipy import ndimage, special
 
 from adcc_onnx.cams.method import Method, MethodContext, Need
 from adcc_onnx.cams.method_registry import get_method, list_methods
+from adcc_onnx.cams.token_grid import TokenGrid
 from adcc_onnx.kernels.gradient_maps import gradient_maps
 
 N, K, CLASSES, MAP, IMAGE = 3, 12, 5, (6, 5), (24, 20)
@@ -69,6 +70,36 @@ class Shown:
 
     def share_gradients(self, shares):
         return np.zeros((len(shares), CLASSES), np.float32), np.sin(shares)
+
+    logits = np.linspace(-1, 1, N * CLASSES).reshape(N, CLASSES).astype(np.float32)
+
+    @property
+    def hessian_product(self):
+        return np.sin(self.activations)
+
+    @property
+    def full_gradient(self):
+        return np.abs(self.images[:, 0])
+
+    @property
+    def token_grid(self):
+        return TokenGrid(MAP, 1)
+
+    @property
+    def attentions(self):
+        rng, tokens = np.random.default_rng(3), 1 + MAP[0] * MAP[1]
+        return [rng.random((N, 2, tokens, tokens), np.float32) for _ in range(2)]
+
+    attention_gradients = block_score_gradients = attentions
+
+    @property
+    def block_tokens(self):
+        return [one.sum(axis=1) for one in [*self.attentions, self.attentions[0]]]
+
+    block_gradients = block_tokens
+
+    def mixed_gradients(self, weights):
+        return self.gradients * weights.sum(axis=1)[:, None, None, None]
 
     def noise(self, copies, sigma):
         return (np.full(self.images.shape, sigma, np.float32) for _ in range(copies))
@@ -268,7 +299,7 @@ def _pooled_head(seed: int) -> Shown:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_pooled_linear_head_makes_gradcam_xgradcam_and_hirescam_one(seed):
-    """And all of them CAM itself: ReLU(sum_k W[c, k] A_k) / (h w)."""
+    """And all of them the ReLU of CAM itself: ReLU(sum_k W[c, k] A_k) / (h w)."""
     shown = _pooled_head(seed)
     slopes = shown.gradients[:, :, 0, 0].astype(np.float64)
     cam = np.maximum(np.einsum("nk,nkij->nij", slopes, shown.activations.astype(np.float64)), 0)
@@ -276,6 +307,8 @@ def test_a_pooled_linear_head_makes_gradcam_xgradcam_and_hirescam_one(seed):
         np.testing.assert_allclose(
             get_method(name).raw_maps(shown), cam, rtol=1e-5, atol=1e-6 * cam.max()
         )
+    plain = get_method("cam").raw_maps(shown) / np.prod(MAP)
+    np.testing.assert_allclose(np.maximum(plain, 0), cam, rtol=1e-5, atol=1e-6 * cam.max())
 
 
 def test_methods_read_only_what_they_need():
@@ -289,12 +322,19 @@ def test_methods_read_only_what_they_need():
         Need.IMAGE_GRADIENT: "image_gradient",
         Need.IMAGE_GRADIENTS: "image_gradients",
         Need.SHARE_GRADIENTS: "share_gradients",
+        Need.MIXED_GRADIENTS: "mixed_gradients",
+        Need.HESSIAN_PRODUCT: "hessian_product",
+        Need.FULL_GRADIENT: "full_gradient",
+        Need.ATTENTIONS: "attentions",
+        Need.ATTENTION_GRADIENTS: "attention_gradients",
+        Need.BLOCK_TOKENS: "block_tokens",
+        Need.BLOCK_SCORE_GRADIENTS: "block_score_gradients",
     }
 
     class Guarded:
         def __init__(self, shown: MethodContext, needs: frozenset[Need]) -> None:
             self._shown = shown
-            self._closed = set(readable.values()) - {readable[need] for need in needs}
+            self._closed = set(readable.values()) - {readable.get(need) for need in needs}
 
         def __getattr__(self, name: str) -> object:
             assert name not in self._closed, f"{name} is read, but not in `needs`"

@@ -21,8 +21,10 @@ from adcc_onnx.model import Model
 
 torch = pytest.importorskip("torch")
 
-from helpers.cam_oracles import plus_plus, pytorch_grad_cam
-from helpers.torch_twin import TARGETS, Array, at_layer, features, ours
+from helpers.cam_oracles import minmax, plus_plus, pytorch_grad_cam
+from helpers.torch_twin import LAYERS, TARGETS, Array, at_layer, features, ours
+
+import adcc_onnx as adcc
 
 AtBlock = Callable[[int], tuple[Array, Array]]
 
@@ -47,6 +49,7 @@ def test_the_twin_computes_the_same(model: Model, images: Array, twin: Any) -> N
         ("xgradcam", "XGradCAM"),
         ("layercam", "LayerCAM"),
         ("hirescam", "HiResCAM"),
+        ("gradcamelementwise", "GradCAMElementWise"),
     ],
 )
 @pytest.mark.parametrize("block", [18, 13])
@@ -58,6 +61,55 @@ def test_gradient_methods_equal_pytorch_grad_cam(
     activations, g = at_block(block)
     wanted = pytorch_grad_cam(peer, twin, twin.features[block], activations, g)
     np.testing.assert_allclose(ours(at_layer(data, block), images, name), wanted, atol=1e-3)
+
+
+def test_cam_equals_torchcam(model: Model, images: Array, twin: Any) -> None:
+    """The weights of the linear layer, which ours finds by differentiation; no ReLU in both."""
+    methods = pytest.importorskip("torchcam.methods")
+    with (
+        torch.no_grad(),
+        methods.CAM(twin, target_layer=twin.features[18], fc_layer=twin.classifier[1]) as cam,
+    ):
+        scores = twin(torch.from_numpy(images))
+        wanted = cam([int(target) for target in TARGETS], scores, normalized=True)[0].numpy()
+    np.testing.assert_allclose(ours(model, images, "cam"), wanted, atol=1e-4)
+
+
+def test_a_product_of_layers_is_refinecam_of_pytorch_grad_cam(
+    data: Path, images: Array, twin: Any
+) -> None:
+    package = pytest.importorskip("pytorch_grad_cam")
+    targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
+    network = twin.double()
+    layers = [network.features[13], network.features[18]]
+    refined = package.RefineCAM(network, layers, base_method=package.LayerCAM)
+    chosen = [targets.ClassifierOutputTarget(281)] * len(images)
+    wanted = refined(torch.from_numpy(images).double(), targets=chosen)
+    twin.float()
+    model = at_layer(data, 13).with_layers([LAYERS[13], LAYERS[18]], fuse="product")
+    found = adcc.explain(model, images, "layercam", target=281).maps
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("block", [13, 18])
+def test_segeigencam_equals_pytorch_grad_cam(
+    block: int, data: Path, images: Array, twin: Any
+) -> None:
+    package = pytest.importorskip("pytorch_grad_cam.utils.svd_on_activations")
+    activations, g = features(twin, block, images, TARGETS)
+    raw = package.get_2d_projection_with_sign_correction(np.abs(g) * activations)
+    wanted = [minmax(one) for one in raw]
+    np.testing.assert_allclose(
+        ours(at_layer(data, block), images, "segeigencam"), wanted, atol=1e-3
+    )
+
+
+def test_the_sign_of_eigencam(data: Path, images: Array, twin: Any) -> None:
+    package = pytest.importorskip("pytorch_grad_cam.utils.svd_on_activations")
+    activations, _ = features(twin, 13, images, TARGETS)
+    raw = package.get_2d_projection_with_sign_correction(activations)
+    found = ours(at_layer(data, 13), images, "eigencam(sign=peak)")
+    np.testing.assert_allclose(found, [minmax(one) for one in raw], atol=1e-3)
 
 
 @pytest.mark.parametrize("block", [6, pytest.param(18, marks=pytest.mark.slow)])

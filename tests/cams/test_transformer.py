@@ -30,6 +30,7 @@ from helpers.torch_twin import Array, ours
 import adcc_onnx as adcc
 from adcc_onnx.cams.method import Need
 from adcc_onnx.cams.score_cams import ScoreCAM
+from adcc_onnx.errors import ModelError
 from adcc_onnx.explanation.batch_context import BatchContext
 from adcc_onnx.explanation.run_outputs import run_images
 from adcc_onnx.explanation.samples import tensor_of
@@ -113,7 +114,9 @@ def test_the_twin_is_the_same_model(deit: Model, photos: Array, network: Any) ->
     np.testing.assert_allclose(outputs.logits, network(torch.from_numpy(photos)), atol=2e-4)
 
 
-@pytest.mark.parametrize("peer", ["GradCAM", "XGradCAM", "LayerCAM", "HiResCAM"])
+@pytest.mark.parametrize(
+    "peer", ["GradCAM", "XGradCAM", "LayerCAM", "HiResCAM", "GradCAMElementWise"]
+)
 def test_gradient_methods_equal_pytorch_grad_cam(
     peer: str, deit: Model, photos: Array, network: Any, features: tuple[Array, Array]
 ) -> None:
@@ -134,6 +137,23 @@ def test_eigen_methods_equal_pytorch_grad_cam(
     a, g = features
     agrees(deit, photos, "eigencam", first_component(a))
     agrees(deit, photos, "eigengradcam", first_component(a * g))
+    package = pytest.importorskip("pytorch_grad_cam.utils.svd_on_activations")
+    wanted = package.get_2d_projection_with_sign_correction(np.abs(g) * a)
+    agrees(deit, photos, "segeigencam", [minmax(one) for one in wanted])
+
+
+def test_finercam_equals_pytorch_grad_cam(deit: Model, photos: Array, network: Any) -> None:
+    package = pytest.importorskip("pytorch_grad_cam")
+    layer = network.blocks[-1].norm1
+    with package.FinerCAM(network, [layer], reshape_transform=grid) as cam:
+        wanted = cam(torch.from_numpy(photos).requires_grad_())
+    found = adcc.explain(deit, photos, "finercam").maps
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_cam_is_refused_without_its_head(deit: Model, photos: Array) -> None:
+    with pytest.raises(ModelError, match=r"the operator MatMul .* follows"):
+        adcc.explain(deit, photos, "cam")
 
 
 def test_scores_behind_masks_equal_a_loop(

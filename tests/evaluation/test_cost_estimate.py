@@ -20,7 +20,7 @@ from adcc_onnx.runtime.passes import Pass
 METHODS = [
     "gradcam", "fakecam", "smoothgradcam++(n=3)", "reciprocam", "groupcam(groups=4)",
     "opticam(steps=3)", "rise(masks=10)", "saliency", "smoothgrad(n=2)",
-    "integratedgradients(steps=4)",
+    "integratedgradients(steps=4)", "finercam",
 ]  # fmt: skip
 METRICS = ["adcc", "insertion(steps=7)", "deletion(steps=5)", "road", "infidelity(samples=6)"]
 

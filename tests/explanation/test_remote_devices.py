@@ -21,9 +21,17 @@ from adcc_onnx.runtime.device_array import DeviceArray
 from adcc_onnx.runtime.devices import Device
 from adcc_onnx.runtime.session import Session
 
-ASSEMBLED = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
+ASSEMBLED = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "gradcamelementwise"]
 OTHERS = ["fakecam", "eigencam", "smoothgradcam++(n=2)", "scorecam(passes=4)", "ablationcam"]
-OTHERS += ["reciprocam", "saliency", "opticam(steps=2)", "groupcam(groups=4)", "random"]
+OTHERS += [
+    "cam",
+    "finercam",
+    "reciprocam",
+    "saliency",
+    "opticam(steps=2)",
+    "groupcam(groups=4)",
+    "random",
+]
 FEATURES = "/7/Relu_1_output_0"  # the default layer
 
 

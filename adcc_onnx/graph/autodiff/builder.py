@@ -153,6 +153,13 @@ class Tensor:
     def __le__(self, other: Tensor | Scalar) -> Tensor:
         return self._binary("LessOrEqual", other)
 
+    def sign(self) -> Tensor:
+        """Compute the sign, -1, 0 or 1, as a step: unlike that of Sign, its gradient is 0.
+
+        Rules use it, so that their results can be differentiated again.
+        """
+        return (self > 0.0).cast(self.dtype) - (self < 0.0).cast(self.dtype)
+
     def equals(self, other: Tensor | Scalar) -> Tensor:
         """Compare element by element."""
         return self._binary("Equal", other)

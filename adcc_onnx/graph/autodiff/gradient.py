@@ -74,7 +74,8 @@ def gradients(
         (['Tanh', 'Mul', 'Sub', 'Mul'], (2,))
     """
     results = []
-    for value, gradient in zip(wrt, _backpropagate(builder, {score: seed}, wrt), strict=True):
+    found = gradients_or_none(builder, score, seed, wrt)
+    for value, gradient in zip(wrt, found, strict=True):
         if gradient is None:
             name = "the image" if value.is_graph_input() else f"'{value.name}'"
             raise NoGradientPathError(
@@ -90,6 +91,28 @@ def gradients(
             stacklevel=2,
         )
     return results
+
+
+def gradients_or_none(
+    builder: Builder, score: ir.Value, seed: Tensor, wrt: Sequence[ir.Value]
+) -> list[Tensor | None]:
+    """Append gradients as `gradients` does, without those of values that have no influence.
+
+    The score may itself be a gradient: the results are then second derivatives.
+
+    Args:
+        builder: Builder of the graph that contains all the values.
+        score: Value to differentiate, of any shape.
+        seed: Gradient (cotangent) of the score, of the shape of the score.
+        wrt: Values of the graph, of any rank.
+
+    Returns:
+        One gradient per value; None for a value that the score does not depend on.
+
+    Raises:
+        NoGradientRuleError: An operator on a path has no rule, or its rule does not support it.
+    """
+    return _backpropagate(builder, {score: seed}, wrt)
 
 
 def _backpropagate(

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from adcc_onnx.errors import LayerShapeError
 from adcc_onnx.graph.autodiff.builder import QUANTIZED, Dim, dims_of
 from adcc_onnx.graph.autodiff.gradient import path_nodes
+from adcc_onnx.graph.classifier.attentions import attention_operands
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layer_lookup import INPUT_LAYER
 from adcc_onnx.graph.classifier.layers import Layer, make_layer
@@ -19,11 +20,6 @@ from adcc_onnx.graph.classifier.layouts import (
     certain_layouts,
     infer_layouts,
 )
-
-# Operators that exporters write between Q K^T and the softmax.
-_BEFORE_SOFTMAX = {"Add", "Cast", "Div", "Mul", "Reshape", "Where"}
-# Operators that exporters write between the softmax and the values of an attention.
-_BEFORE_PRODUCT = {"Cast", "Dropout", "Identity", "IsNaN", "Mul", "Reshape", "Transpose", "Where"}
 
 # Operators that only select or reorder numbers.
 _MOVES = {"Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose"}
@@ -180,7 +176,7 @@ def _last_attention_input(
     An attention with learned queries, as it pools tokens, counts only if there is no other.
     """
     nodes = classifier.forward_nodes()
-    attentions = [o for o in map(_attention_operands, reversed(nodes)) if o is not None]
+    attentions = [o for o in map(attention_operands, reversed(nodes)) if o is not None]
     if not attentions:
         return None
     sources = ([_upstream_values(v, set(nodes)) for v in operands] for operands in attentions)
@@ -229,52 +225,6 @@ def _before_projection(value: ir.Value, layouts: dict[ir.Value, str]) -> ir.Valu
         if projected and layouts.get(current) in TOKEN_LAYOUTS:
             return current
     return value
-
-
-def _attention_operands(node: ir.Node) -> list[ir.Value] | None:
-    """Return the queries, keys and values of an attention, however it is written."""
-    if node.op_type in ("Attention", "MultiHeadAttention"):
-        return [value for value in node.inputs[:3] if value is not None]
-    if node.op_type != "Softmax" or len(dims_of(node.outputs[0]) or ()) < 3:
-        return None
-    product = _product_with_values(node.outputs[0])
-    if product is None:
-        return None
-    values = [v for v in product.inputs if v is not None]
-    return [*_queries_and_keys(node), *values]
-
-
-def _queries_and_keys(softmax: ir.Node) -> list[ir.Value]:
-    """Return the factors of the product Q K^T that a softmax normalizes.
-
-    There are none in linear attention, which normalizes the keys themselves.
-    """
-    value = softmax.inputs[0]
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type in ("MatMul", "Einsum"):
-            factors = [v for v in node.inputs if v is not None]
-            return [] if factors[-1].is_initializer() else factors
-        if node.op_type not in _BEFORE_SOFTMAX:
-            break
-        value = node.inputs[0]
-    return []
-
-
-def _product_with_values(probabilities: ir.Value) -> ir.Node | None:
-    """Return the matrix product that attention probabilities enter.
-
-    Exporters write a Cast, a Dropout or a guard against NaN (IsNaN and Where) between them.
-    """
-    pending, visited = [probabilities], {probabilities}
-    while pending:
-        for node in pending.pop(0).consumers():
-            if node.op_type in ("MatMul", "Einsum", "Gemm"):
-                return node
-            output = node.outputs[0]
-            if node.op_type in _BEFORE_PRODUCT and output not in visited:
-                visited.add(output)
-                pending.append(output)
-    return None
 
 
 def _upstream_values(value: ir.Value, nodes: set[ir.Node]) -> set[ir.Value]:

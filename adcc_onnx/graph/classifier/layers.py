@@ -10,10 +10,12 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import LayerShapeError
 from adcc_onnx.graph.autodiff.builder import dims_of
+from adcc_onnx.graph.classifier.attentions import find_self_attentions, read_self_attention
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.image_input import own_name, replaced_input
 from adcc_onnx.graph.classifier.layer_lookup import find_value
 from adcc_onnx.graph.classifier.layouts import MAP_LAYOUTS, TOKEN_LAYOUTS, infer_layouts
+from adcc_onnx.graph.classifier.token_readout import read_tokens
 from adcc_onnx.graph.passes.dequantize import REWRITTEN
 
 # An upper bound of the class and register tokens of published vision transformers.
@@ -27,14 +29,17 @@ class Layer:
     Attributes:
         name: The name that the user gave, or the name of the tensor.
         value: The tensor.
-        kind: The kind of layer: "feature_map" (rank 4), "tokens" ([batch, tokens, channels]), or
-            "vector" ([batch, channels]), which can be compared but has no map.
+        kind: The kind of layer: "feature_map" (rank 4), "tokens" ([batch, tokens, channels]),
+            "attention" ([batch, heads, query tokens, key tokens]), or "vector" ([batch, channels]),
+            which can be compared but has no map.
         layout: The axes of the tensor: "NCHW" or "NHWC" for a feature map, "NTC" or "NCT" for
-            tokens, "NC" for a vector.
+            tokens, "NCQT" for an attention, whose heads are its channels, "NC" for a vector.
         channels: The number of channels K.
         grid: The size (h, w) of the layer's map.
         prefix_tokens: The number of class and register tokens before the tokens of the grid; a
             map leaves them out.
+        queries: The first query token of an attention that the scores read, and the one after the
+            last; a map is the mean of these rows.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Layer:
     channels: int
     grid: tuple[int, int]
     prefix_tokens: int = 0
+    queries: tuple[int, int] = (0, 0)
 
     @property
     def is_nchw_float32(self) -> bool:
@@ -75,8 +81,12 @@ def explainable_layers(classifier: Classifier) -> list[Layer]:
     the user.
     """
     layouts = infer_layouts(classifier)
+    attentions = {attention.probabilities for attention in find_self_attentions(classifier)}
+    outputs = [value for node in classifier.forward_nodes() for value in node.outputs]
     layers = []
-    for value in layouts:
+    for value in [classifier.image, *outputs]:
+        if value not in layouts and value not in attentions:
+            continue
         if (value.name or "").startswith(REWRITTEN):
             continue
         try:
@@ -104,21 +114,28 @@ def make_layer(
     """
     dims = dims_of(value) or ()
     fixed = all(isinstance(size, int) for size in dims[1:])
-    layout = (infer_layouts(classifier) if layouts is None else layouts).get(value)
+    layouts = infer_layouts(classifier) if layouts is None else layouts
+    attention = read_self_attention(classifier, value)
+    if attention is not None:
+        prefix_tokens, grid = token_grid(classifier, attention.tokens, name)
+        queries = read_tokens(classifier, attention.tokens, layouts)
+        return Layer(
+            name, value, "attention", "NCQT", attention.heads, grid, prefix_tokens, queries
+        )
     # Behind a custom operator the meaning of the axes is unknown: assume the usual one.
-    layout = layout or {3: "NTC", 4: "NCHW"}.get(len(dims))
+    layout = layouts.get(value) or {3: "NTC", 4: "NCHW"}.get(len(dims))
     if fixed and layout in MAP_LAYOUTS:
         channels, height, width = (int(dims[layout.index(axis)] or 0) for axis in "CHW")
         return Layer(name, value, "feature_map", layout, channels, (height, width))
     if fixed and layout in TOKEN_LAYOUTS:
         channels, tokens = (int(dims[layout.index(axis)] or 0) for axis in "CT")
-        prefix_tokens, grid = _token_grid(classifier, tokens, name)
+        prefix_tokens, grid = token_grid(classifier, tokens, name)
         return Layer(name, value, "tokens", layout, channels, grid, prefix_tokens)
     shape = f"shape [{', '.join(str(size or '?') for size in dims)}]" if dims else "unknown shape"
     raise LayerShapeError(
         f"layer '{name}' has {shape}, but a map needs [batch, channels, height, width] or "
-        "[batch, tokens, channels] with fixed sizes; if the model leaves the image size open, "
-        "give --size HxW"
+        "[batch, tokens, channels] with fixed sizes, or an attention over all tokens; if the "
+        "model leaves the image size open, give --size HxW"
     )
 
 
@@ -138,11 +155,19 @@ def vector_layer(value: ir.Value, name: str) -> Layer | None:
     return Layer(name, value, "vector", "NC", channels, (1, 1))
 
 
-def _token_grid(classifier: Classifier, tokens: int, name: str) -> tuple[int, tuple[int, int]]:
+def token_grid(classifier: Classifier, tokens: int, name: str) -> tuple[int, tuple[int, int]]:
     """Return the number of prefix tokens and the grid (h, w) of the others.
 
     The grid is that of a convolution that fits with the fewest prefix tokens, as of the patch
     embedding, and the largest possible square otherwise.
+
+    Args:
+        classifier: The classifier.
+        tokens: The number of all tokens.
+        name: The name of their layer, for messages.
+
+    Raises:
+        LayerShapeError: The tokens cannot be arranged in a grid.
     """
     fitting = [
         (prefix_tokens, grid)

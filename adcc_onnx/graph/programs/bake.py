@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from adcc_onnx.graph.classifier.fixed_inputs import InputValues
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.image_input import restore_own_input
 from adcc_onnx.graph.classifier.layers import Layer, read_layer
+from adcc_onnx.graph.classifier.linear_head import require_linear_head
 from adcc_onnx.graph.classifier.opening import open_classifier
 from adcc_onnx.graph.programs.cam_graph import MapFormula
 from adcc_onnx.graph.programs.differentiated_scores import differentiated_scores, require_scores
@@ -36,6 +39,7 @@ def bake_maps(
     size: tuple[int, int] | None = None,
     scores_output: str | None = None,
     set_inputs: InputValues | None = None,
+    linear_head: bool = False,
 ) -> ir.Model:
     """Add the output `heatmap`, float32 [batch, H, W] in [0, 1], to a classifier.
 
@@ -45,13 +49,15 @@ def bake_maps(
         needs_gradients: Whether the formula reads gradients.
         layers: The names of the layers; the default layer if None.
         target: The index of the explained class; the predicted class if None.
-        fuse: How maps of several layers are combined: their "mean" or their "max".
+        fuse: How maps of several layers are combined: by their "mean", "max" or "product".
         scores: The scores to differentiate, as for `expose`; those of the classifier if None.
         size: The (height, width) of the images in pixels; required only if the model does not
             fix it.
         scores_output: The name of the output with the class scores; found automatically if None.
         set_inputs: The values of inputs that become constants, by the input's name; other inputs
             than the image stay inputs.
+        linear_head: Whether the formula holds only where global average pooling and a linear layer
+            follow the layer, which is checked then.
 
     Returns:
         The model; large weights stay in their files until it is saved.
@@ -75,6 +81,8 @@ def bake_maps(
     require_scores(differentiated)
     chosen = [read_layer(classifier, name) for name in layers or ()]
     chosen = chosen or [default_layer(classifier)]
+    for layer in chosen if linear_head else ():
+        require_linear_head(classifier, layer)
     builder = Builder(classifier.model.graph, NAME_PREFIX)
     found: Sequence[Tensor | None] = [None] * len(chosen)
     if needs_gradients:
@@ -123,4 +131,6 @@ def _heatmap(
     ]
     if len(maps) == 1:
         return maps[0]
+    if fuse == "product":
+        return normalize_maps(functools.reduce(operator.mul, maps))
     return normalize_maps(builder.op("Max" if fuse == "max" else "Mean", *maps))

@@ -12,8 +12,14 @@ import onnx_ir as ir
 
 from adcc_onnx.graph.autodiff.builder import FLOAT, Builder, Tensor
 from adcc_onnx.graph.autodiff.gradient import gradients
+from adcc_onnx.graph.classifier.attentions import with_open_attentions
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layers import Layer
+from adcc_onnx.graph.programs.attention_outputs import (
+    attention_values,
+    gradient_outputs,
+    value_outputs,
+)
 from adcc_onnx.graph.programs.clone_classifier import clone_classifier
 from adcc_onnx.graph.programs.differentiated_scores import differentiated_scores
 from adcc_onnx.graph.programs.endpoints import (
@@ -42,6 +48,7 @@ def build_instrumented(
     layers: Sequence[Layer] = (),
     with_gradients: bool = False,
     masked: bool = False,
+    with_attentions: bool = False,
 ) -> ir.Model:
     """Build the model that gives the logits, the activations and the gradients in one run.
 
@@ -55,26 +62,33 @@ def build_instrumented(
         masked: Whether the classifier sees image * up(mask) + baseline * (1 - up(mask)) instead of
             the image. Adds the inputs `masks`, float32 [batch, h, w] of any h and w, and
             `baseline`, float32 [1, C, 1, 1].
+        with_attentions: Whether to add the outputs of `attention_outputs`.
 
     Raises:
         GradientError: The logits cannot be differentiated with respect to a layer.
+        ModelError: The model has no attentions over all tokens, but `with_attentions` is set.
     """
+    if with_attentions:
+        classifier = with_open_attentions(classifier)
     clone, layers = clone_classifier(classifier, layers)
     builder = Builder(clone.model.graph, NAME_PREFIX)
     score = class_scores(builder, clone)
     outputs: list[Output] = [(LOGITS, score.cast(FLOAT), (clone.batch, clone.classes))]
     # The Identity keeps a layer that is the image itself, which is replaced below.
     activations = [builder.upcast(layer.value).op("Identity") for layer in layers]
-    outputs += _layer_outputs(ACTIVATIONS, activations, clone, layers)
+    outputs += layer_outputs(ACTIVATIONS, activations, clone, layers)
     inputs: list[ir.Value] = []
+    seen = attention_values(clone, with_gradients) if with_attentions else {}
+    outputs += value_outputs(builder, seen)
     if with_gradients:
         target = add_target(builder, clone)
         inputs.append(target.value)
-        values = [layer.value for layer in layers]
+        own, others = [layer.value for layer in layers], [v for part in seen.values() for v in part]
         differentiated = differentiated_scores(score, clone, clone.differentiated)
         seed = one_hot(differentiated, target)
-        found = gradients(builder, differentiated.value, seed, values)
-        outputs += _layer_outputs(GRADIENTS, found, clone, layers)
+        found = gradients(builder, differentiated.value, seed, [*own, *others])
+        outputs += layer_outputs(GRADIENTS, found[: len(own)], clone, layers)
+        outputs += gradient_outputs(seen, found[len(own) :])
     image = image_input(clone)
     images = builder.wrap(image)
     if masked:
@@ -87,10 +101,17 @@ def build_instrumented(
     return set_endpoints(builder, clone.model, [image, *inputs], outputs)
 
 
-def _layer_outputs(
+def layer_outputs(
     name: str, tensors: Sequence[Tensor], classifier: Classifier, layers: Sequence[Layer]
 ) -> list[Output]:
-    """Return one output per layer, as feature maps."""
+    """Return one output per layer, as feature maps.
+
+    Args:
+        name: The name of the output of the first layer; see `layer_output`.
+        tensors: The values, each of the shape of its layer.
+        classifier: The classifier.
+        layers: The layers.
+    """
     outputs: list[Output] = []
     for index, (layer, tensor) in enumerate(zip(layers, tensors, strict=True)):
         feature_map = to_feature_map(tensor, layer).cast(FLOAT)

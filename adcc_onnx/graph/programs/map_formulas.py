@@ -11,6 +11,9 @@ from adcc_onnx.graph.classifier.layers import Layer
 def to_feature_map(tensor: Tensor, layer: Layer) -> Tensor:
     """Convert a tensor of a layer's shape to a feature map [batch, K, h, w].
 
+    Of an attention [batch, heads, queries, keys], it is the mean of the rows of the query tokens
+    that the scores read, usually that of the class token alone.
+
     Args:
         tensor: The activations or the gradient of the layer, in the layer's own layout.
         layer: The layer; its prefix tokens are dropped.
@@ -20,11 +23,15 @@ def to_feature_map(tensor: Tensor, layer: Layer) -> Tensor:
     if layer.kind == "vector":
         return tensor.reshape([0, layer.channels, 1, 1])
     ints = tensor.builder.ints
+    if layer.kind == "attention":
+        start, stop = layer.queries
+        rows = tensor.op("Slice", ints(start), ints(stop), ints(2))
+        tensor = rows.mean([2], keepdims=False)
     first = layer.prefix_tokens
     last = first + layer.grid[0] * layer.grid[1]
-    axis = layer.layout.index("T")
+    axis = 1 if layer.layout == "NTC" else 2
     patches = tensor.op("Slice", ints(first), ints(last), ints(axis)) if first else tensor
-    if layer.layout == "NCT":
+    if axis == 2:
         return patches.reshape([0, layer.channels, *layer.grid])
     return patches.reshape([0, *layer.grid, layer.channels]).transpose([0, 3, 1, 2])
 

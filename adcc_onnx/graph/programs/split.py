@@ -44,7 +44,7 @@ def build_prefix(classifier: Classifier, layer: Layer) -> ir.Model:
     """
     clone, (cut,) = clone_classifier(classifier, [layer])
     builder = Builder(clone.model.graph, NAME_PREFIX)
-    values, _ = _boundary_values(clone, _downstream_nodes(cut.value), cut.value)
+    values, _ = _boundary_values(clone, downstream_nodes(cut.value), cut.value)
     outputs: list[Output] = [(name, builder.wrap(v), None) for name, v in values.items()]
     image = image_input(clone)
     connect_image(builder, clone, builder.wrap(image))
@@ -69,7 +69,7 @@ def build_suffix(classifier: Classifier, layer: Layer, one_image: bool = False) 
     """
     clone, (cut,) = clone_classifier(classifier, [layer])
     builder = Builder(clone.model.graph, NAME_PREFIX)
-    nodes = _downstream_nodes(cut.value)
+    nodes = downstream_nodes(cut.value)
     boundary, sizes = _boundary_values(clone, nodes, cut.value)
     inputs = {
         value: ir.val(
@@ -110,7 +110,7 @@ def _boundary_values(
     Raises:
         ModelError: An integer depends on the image.
     """
-    of_image = {value for node in _downstream_nodes(classifier.image) for value in node.outputs}
+    of_image = {value for node in downstream_nodes(classifier.image) for value in node.outputs}
     # Values that no image changes, such as transposed weights, are computed by the suffix.
     bypassing = [
         value
@@ -150,7 +150,7 @@ def _computed(builder: Builder, known: BatchValue, count: Tensor) -> Tensor:
     return batch * builder.constant(known.per_sample) + constant
 
 
-def _downstream_nodes(value: ir.Value) -> list[ir.Node]:
+def downstream_nodes(value: ir.Value) -> list[ir.Node]:
     """Return every node whose result depends on the value."""
     found: dict[ir.Node, None] = {}
     pending = [value]
@@ -189,13 +189,19 @@ def _repeat(builder: Builder, value: ir.Value, count: Tensor) -> Tensor:
 
 
 def _mask_layer(builder: Builder, layer: Layer, masks: Tensor) -> Tensor:
-    """Multiply a layer by masks [batch, K or 1, h or 1, w or 1], in the layer's own layout."""
+    """Multiply a layer by masks [batch, K or 1, h or 1, w or 1], in the layer's own layout.
+
+    Of an attention, the masks multiply the probabilities of the keys.
+    """
     value = builder.wrap(layer.value)
     masks = masks.cast(value.dtype)
     if layer.kind == "feature_map":
         return value * (masks if layer.layout == "NCHW" else masks.transpose([0, 2, 3, 1]))
     flat = masks.reshape([0, 0, -1])
-    token_masks = flat if layer.layout == "NCT" else flat.transpose([0, 2, 1])
+    if layer.kind == "attention":
+        # The keys are masked for all queries; the rows are not normalized again.
+        flat = flat.op("Unsqueeze", builder.ints(2))
+    token_masks = flat.transpose([0, 2, 1]) if layer.layout == "NTC" else flat
     if not layer.prefix_tokens:
         return value * token_masks
     axis, ints = layer.layout.index("T"), builder.ints

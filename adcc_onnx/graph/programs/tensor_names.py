@@ -6,6 +6,12 @@ IMAGE, TARGET, LOGITS = "image", "target", "logits"
 ACTIVATIONS, GRADIENTS = "activations", "gradients"
 MASKS, BASELINE = "masks", "baseline"
 CHANNEL_LOGITS = "channel_logits"
+LOGIT_WEIGHTS = "logit_weights"
+ATTENTIONS, ATTENTION_GRADIENTS = "attentions", "attention_gradients"
+BLOCK_TOKENS, BLOCK_GRADIENTS = "block_tokens", "block_gradients"
+BLOCK_SCORE_GRADIENTS = "block_score_gradients"
+HESSIAN_PRODUCTS = "hessian_products"
+FULL_GRADIENT = "full_gradient"
 RANKS, COUNTS = "ranks", "counts"
 HEATMAP = "heatmap"
 
@@ -19,6 +25,14 @@ RESERVED = {
     MASKS,
     BASELINE,
     CHANNEL_LOGITS,
+    LOGIT_WEIGHTS,
+    ATTENTIONS,
+    ATTENTION_GRADIENTS,
+    BLOCK_TOKENS,
+    BLOCK_GRADIENTS,
+    BLOCK_SCORE_GRADIENTS,
+    HESSIAN_PRODUCTS,
+    FULL_GRADIENT,
     RANKS,
     COUNTS,
 }
@@ -26,11 +40,11 @@ NAME_PREFIX = "adcc/"  # of all values that are added to a graph
 
 
 def layer_output(name: str, layer: int) -> str:
-    """Return the name of an output that exists once per layer.
+    """Return the name of an output that exists once per layer, or once per block.
 
     Args:
         name: The name of the output for the first layer, such as "activations".
-        layer: The number of the layer, from 0.
+        layer: The number of the layer or block, from 0.
 
     Example:
         >>> layer_output("activations", 0), layer_output("activations", 1)

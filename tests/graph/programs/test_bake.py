@@ -17,7 +17,7 @@ from adcc_onnx.errors import ModelError, OptionError, UnknownLayerError
 from adcc_onnx.images.decoding.decode import read_image
 
 IMAGES = np.random.default_rng(6).standard_normal((4, 3, 8, 8)).astype(np.float32)
-BAKED = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
+BAKED = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "gradcamelementwise"]
 DEEPER = """second = Conv <pads = [0, 0, 1, 1]> (active, more) third = Relu (second)
   mean = GlobalAveragePool (third) flat = Flatten (mean)
   scores = Gemm <transB = 1> (flat, weights)"""
@@ -57,7 +57,17 @@ def test_the_heatmap_equals_explain(method: str, target: int | None, tmp_path: P
     np.testing.assert_array_equal(found["scores"], run(deeper(), IMAGES)["scores"])
 
 
-@pytest.mark.parametrize("fuse", ["mean", "max"])
+def test_cam_is_baked_where_its_head_follows(tmp_path: Path) -> None:
+    onnx.save(deeper(), tmp_path / "net.onnx")
+    baked = adcc.bake(tmp_path / "net.onnx", "cam", ["third"])
+    model = adcc.load(tmp_path / "net.onnx", layers="third", device="cpu")
+    found, wanted = run(baked, IMAGES)["heatmap"], adcc.explain(model, IMAGES, "cam").maps
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    with pytest.raises(ModelError, match=r"layer 'active', but the operator Conv \('second'\)"):
+        adcc.bake(tmp_path / "net.onnx", "cam", ["active"])
+
+
+@pytest.mark.parametrize("fuse", ["mean", "max", "product"])
 def test_maps_of_several_layers_are_fused(fuse: str, tmp_path: Path) -> None:
     onnx.save(deeper(), tmp_path / "net.onnx")
     layers = ["active", "third"]
@@ -72,7 +82,7 @@ def test_maps_of_several_layers_are_fused(fuse: str, tmp_path: Path) -> None:
         ).maps
         for name in layers
     ]
-    joined = np.mean(alone, axis=0) if fuse == "mean" else np.max(alone, axis=0)
+    joined = {"mean": np.mean, "max": np.max, "product": np.prod}[fuse](alone, axis=0)
     low, high = joined.min(axis=(1, 2), keepdims=True), joined.max(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(maps, (joined - low) / (high - low), atol=1e-6)
     baked = adcc.bake(tmp_path / "net.onnx", "hirescam", layers, target=1, fuse=fuse)
@@ -87,7 +97,7 @@ def test_a_constant_map_is_zeros() -> None:
 
 def test_methods_that_cannot_be_baked_give_an_error() -> None:
     for name in method_names():
-        if name in BAKED:
+        if name in [*BAKED, "cam"]:
             continue
         with pytest.raises(OptionError, match=f"^{get_method(name).name.replace('+', '.')} cannot"):
             adcc.bake(small(), name)

@@ -60,7 +60,7 @@ vjp("Identity", lambda g, n: g)
 vjp("Dropout", lambda g, n: g)  # The identity at inference.
 vjp("Cast", cast)
 vjp("Neg", lambda g, n: -g)
-vjp("Abs", lambda g, n: g * n.x.op("Sign"))
+vjp("Abs", lambda g, n: g * n.x.sign())
 vjp("Reciprocal", lambda g, n: -g * n.y * n.y)
 vjp("Sqrt", lambda g, n: g * 0.5 / n.y)
 vjp("Exp", lambda g, n: g * n.y)

@@ -98,7 +98,7 @@ def lp_normalization(g: Tensor, n: Call) -> Tensor:
     axis = [n.attribute("axis", -1)]
     ints = n.builder.ints(axis)
     if n.attribute("p", 2) == 1:
-        norm, slope = n.x.op("ReduceL1", ints), n.x.op("Sign")
+        norm, slope = n.x.op("ReduceL1", ints), n.x.sign()
     else:
         norm, slope = n.x.op("ReduceL2", ints), n.y
     return (g - slope * (g * n.y).sum(axis)) / norm
