@@ -77,7 +77,8 @@ def test_on_a_convolutional_network(torchvision: ModuleType) -> None:
         chosen = [targets.ClassifierOutputTarget(2)] * len(IMAGES)
         expected = cam(torch.from_numpy(IMAGES).double(), targets=chosen)
     maps = adcc.explain(model, IMAGES, "shapleycam", target=2).maps
-    np.testing.assert_allclose(maps, expected, atol=1e-3)
+    # The peer normalizes the upsampled map again.
+    np.testing.assert_allclose([minmax(one) for one in maps], expected, atol=1e-3)
     assert np.abs(maps - adcc.explain(model, IMAGES, "gradcam", target=2).maps).max() > 0.05
 
 
