@@ -25,6 +25,11 @@ _EARLY = (
     "images, are too optimistic: use the verdicts of `adcc-onnx report` without --compare."
 )
 
+_UNCORRECTED = (
+    "These are scores in the cheaper precision: `adcc-onnx report` without --compare shows those that "
+    "the anchors correct."
+)
+
 
 def comparisons_to_table(found: Sequence[Comparison], display: Display = PLAIN) -> str:
     """Write one block per comparison: differences, interval widths, agreement of the metrics.
@@ -67,6 +72,8 @@ def _block(one: Comparison, display: Display) -> Iterator[str]:
         yield from text_lines(notes, display, "warning")
     if one.early_stopping:
         yield from text_lines([_EARLY], display, "warning")
+    if one.uncorrected:
+        yield from text_lines([_UNCORRECTED], display, "warning")
     yield ""
     yield from table_lines(_width_table(one), display)
     if len(one.metrics) > 1:

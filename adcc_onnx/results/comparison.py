@@ -55,6 +55,8 @@ class Comparison:
         resampling: Settings of the confidence intervals and tests.
         early_stopping: Whether the number of images depended on the scores, which the intervals and
             tests do not take into account.
+        uncorrected: Whether the scores are those of a cheaper precision, without the correction by
+            anchors.
     """
 
     title: str
@@ -67,6 +69,7 @@ class Comparison:
     images_for_one_point: dict[str, int]
     resampling: Resampling
     early_stopping: bool = False
+    uncorrected: bool = False
 
 
 def compare_runs(
@@ -107,7 +110,8 @@ def compare_runs(
         _require_shared_images(together)
         found.append(compare_methods("all runs", together, shared, by, settings))
     early = any(recorded_rule(run.config) is not None for _, run in runs)
-    return [replace(one, early_stopping=early) for one in found]
+    uncorrected = any(run.anchors is not None for _, run in runs)
+    return [replace(one, early_stopping=early, uncorrected=uncorrected) for one in found]
 
 
 def compare_methods(

@@ -156,6 +156,8 @@ def test_reports_and_the_command_line(path: Path, whole: Path, tmp_path: Path) -
     for text in (table, page):
         assert "ADCC in float16" in text and "correction" in text
         assert f"corrected by the differences on {ANCHORS} random images" in text
+    compared = CliRunner().invoke(main, ["report", str(whole), "--compare"])
+    assert "These are scores in the cheaper precision" in compared.output
     np.savez(tmp_path / "images.npz", x=IMAGES[:20])
     words = ["evaluate", str(path), "--images", str(tmp_path / "images.npz"), "--device", "cpu"]
     words += ["--method", "gradcam", "--no-controls", "-o", str(tmp_path / "run.sqlite")]
