@@ -26,8 +26,8 @@ _EARLY = (
 )
 
 _UNCORRECTED = (
-    "These are scores in the cheaper precision: `adcc-onnx report` without --compare shows those that "
-    "the anchors correct."
+    "These are scores in the cheaper precision: `adcc-onnx report` without --compare shows those "
+    "that the anchors correct."
 )
 
 
