@@ -82,7 +82,9 @@ def margin_text(found: SequentialSummary, score: Score) -> str:
         score: The score that ranks the methods.
     """
     margin = found.rule.margin
-    return f"{100 * margin:g} points" if score.is_fraction else f"{margin:g}"
+    if not score.is_fraction:
+        return f"{margin:g}"
+    return f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
 
 
 def _stop(found: SequentialSummary, exact: bool) -> str:
