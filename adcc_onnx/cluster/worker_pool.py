@@ -286,7 +286,8 @@ class WorkerPool:
     def _collect_rows(self, slot: _Slot) -> tuple[Rows, int]:
         """Return the rows of a worker's current chunk; none if the worker was lost."""
         try:
-            rows: Rows = self._ray.get(slot.assigned[0][1])
+            # The rows may still be on a machine that does not answer any more.
+            rows: Rows = self._ray.get(slot.assigned[0][1], timeout=SILENCE_SECONDS)
         except self._ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, AdccError) else error) from None
         except self._ray.exceptions.RayError:

@@ -61,21 +61,26 @@ ON_LOOPBACK = {
 
 
 @contextmanager
-def loopback_nodes() -> Iterator[tuple[str, list[int]]]:
-    """Start two nodes; yield the address of the head and the process ids."""
+def loopback_cluster() -> Iterator[tuple[str, list[int], Callable[[], int]]]:
+    """Start two nodes; yield the head's address, the process ids, and what adds another node."""
     program = Path(__file__).parents[1] / "helpers" / "loopback_cluster.py"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([sys.executable, program], text=True, env=ON_LOOPBACK, **pipes)
     address, *numbers = process.stdout.readline().split()
-    yield address, [int(number) for number in numbers]
+
+    def add() -> int:
+        print(file=process.stdin, flush=True)
+        return int(process.stdout.readline())
+
+    yield address, [int(number) for number in numbers], add
     process.stdin.close()
     process.wait(60)
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[tuple[str, list[int]]]:
-    with loopback_nodes() as started:
-        yield started
+    with loopback_cluster() as (address, raylets, _):
+        yield address, raylets
 
 
 @pytest.fixture(scope="module")
@@ -181,13 +186,15 @@ def started_with(environment_of_driver: dict[str, str]) -> list[int]:
 
 @needs_ray
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["killed raylet", "frozen raylet", "frozen machine"])
+@pytest.mark.parametrize("what", ["killed raylet", "frozen machine", "frozen raylet"])
 def test_a_lost_machine_is_noticed_within_a_minute(what: str, whole: str, tmp_path: Path) -> None:
     """With Ray's default settings, with which Ray itself takes more than a minute."""
     path, said = tmp_path / "run.sqlite", tmp_path / "stderr"
     number = signal.SIGKILL if what == "killed raylet" else signal.SIGSTOP
-    with loopback_nodes() as (address, raylets), said.open("w") as stderr:
-        words = command(*evaluation(IMAGES), "-o", path, "--resume", "--cluster", address)
+    # The worker of a frozen raylet continues, and would finish a short run.
+    images = 2000 if what == "frozen raylet" else IMAGES
+    with loopback_cluster() as (address, raylets, _), said.open("w") as stderr:
+        words = command(*evaluation(images), "-o", path, "--resume", "--cluster", address)
         with subprocess.Popen(words, stderr=stderr, text=True, env=ON_LOOPBACK) as driver:
             wait_for(lambda: all(at_work(raylet) for raylet in raylets), driver)
             victims = [raylets[1], *(at_work(raylets[1]) if what == "frozen machine" else [])]
@@ -198,10 +205,32 @@ def test_a_lost_machine_is_noticed_within_a_minute(what: str, whole: str, tmp_pa
                 time.sleep(0.2)
                 assert driver.poll() is None, said.read_text()
             assert "others take over its images" in said.read_text()
+            if images > IMAGES:
+                driver.terminate()
         for victim in victims:
             with suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-    assert driver.returncode == 0 and report_of(path) == whole
+    if images > IMAGES:
+        assert driver.returncode == 143
+    else:
+        assert driver.returncode == 0 and report_of(path) == whole
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_machine_that_joins_gets_work(tmp_path: Path) -> None:
+    path, many = tmp_path / "run.sqlite", evaluation(200)
+    with loopback_cluster() as (address, raylets, add):
+        words = command(*many, "-o", path, "--cluster", address)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(words, text=True, env=ON_LOOPBACK, **pipes) as driver:
+            wait_for(lambda: all(at_work(raylet) for raylet in raylets), driver)
+            new = add()
+            wait_for(lambda: bool(at_work(new)), driver)
+            _, said = driver.communicate()
+    assert driver.returncode == 0 and "127.0.0.1 has joined the cluster and gets work" in said
+    run_whole(*many, "-o", tmp_path / "whole.sqlite")
+    assert report_of(path) == report_of(tmp_path / "whole.sqlite")
 
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
@@ -305,7 +334,7 @@ class OneProcessRay:
         answered = [promise for promise in promises if promise.worker not in self.frozen]
         return answered[-1:], [promise for promise in promises if promise not in answered[-1:]]
 
-    def get(self, promise: Promise) -> Any:
+    def get(self, promise: Promise, timeout: float | None = None) -> Any:
         return promise.compute()
 
     def kill(self, worker: Any) -> None:

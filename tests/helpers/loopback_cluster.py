@@ -1,6 +1,7 @@
-"""A program that runs two Ray nodes on 127.0.0.1 until its standard input is closed.
+"""A program that runs Ray nodes on 127.0.0.1 until its standard input is closed.
 
-It prints one line: the address of the head node and the process ids of both nodes.
+It prints one line: the address of the head node and the process ids of both nodes. For each line of
+the input it adds another node, and prints its process id.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
 
 def main() -> None:
@@ -20,12 +22,19 @@ def main() -> None:
 
     given = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args=given)
-    cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
-    nodes = [cluster.head_node, *cluster.worker_nodes]
-    numbers = [node.all_processes["raylet"][0].process.pid for node in nodes]
-    print(cluster.address, *numbers, flush=True)
-    sys.stdin.read()
+    nodes = [cluster.head_node, _another(cluster)]
+    print(cluster.address, *map(_process_id, nodes), flush=True)
+    for _ in sys.stdin:
+        print(_process_id(_another(cluster)), flush=True)
     cluster.shutdown()
+
+
+def _another(cluster: Any) -> Any:
+    return cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+
+
+def _process_id(node: Any) -> int:
+    return int(node.all_processes["raylet"][0].process.pid)
 
 
 if __name__ == "__main__":
