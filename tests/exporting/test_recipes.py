@@ -55,6 +55,7 @@ def test_timm(name: str, tmp_path: Path, photo: Image.Image, torchvision: Module
     np.testing.assert_allclose(tensor(model, photo), steps(photo).numpy(), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_state_dict_of_timm(tmp_path: Path, torchvision: ModuleType) -> None:
     torch = pytest.importorskip("torch")
     timm = pytest.importorskip("timm")
