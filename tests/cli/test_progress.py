@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-from pathlib import Path
 
 import pytest
 from helpers.command_line import command, environment
@@ -65,26 +64,26 @@ def test_a_log_file_gets_a_line_now_and_then(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
-@pytest.mark.parametrize("width", [80, 120])
-def test_in_a_terminal(width: int, tmp_path: Path) -> None:
+def test_in_a_terminal() -> None:
+    """The terminal tells its width, and is not as wide as the default."""
     import fcntl
     import pty
     import struct
     import termios
 
-    words = ["evaluate", classifier_path(), "--images", "drawings:24", "--device", "cpu"]
+    width, words = 120, ["evaluate", classifier_path(), "--images", "drawings:16"]
     child, terminal = pty.fork()
     if not child:
         given = {**environment(), "PYTHONPATH": os.pathsep.join(sys.path)}
         del given["COLUMNS"]
-        os.execve(sys.executable, command(*words, "--method", "scorecam"), given)
+        os.execve(sys.executable, command(*words, "--device", "cpu", "--method", "scorecam"), given)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
     shown = b""
     while chunk := _read(terminal):
         shown += chunk
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     drawn = [line for line in shown.decode().replace("\x1b[K", "").split("\r") if "passes" in line]
-    assert drawn and all(len(line) < width for line in drawn if not line.startswith("\n"))
+    assert 80 < max(len(line) for line in drawn if not line.startswith("\n")) < width
     assert any("/" in line and line.endswith(" left") for line in drawn)
 
 

@@ -25,10 +25,18 @@ METHODS = [
 METRICS = ["adcc", "insertion(steps=7)", "deletion(steps=5)", "road", "infidelity(samples=6)"]
 
 
-@pytest.mark.parametrize("metrics", [METRICS, ["max_sensitivity(samples=2)"], ["average_drop"]])
-def test_the_passes_are_those_of_the_run(metrics: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("methods", "metrics"),
+    [
+        (["gradcam", "smoothgradcam++(n=3)", "rise(masks=10)", "saliency"], METRICS),
+        (METHODS, ["max_sensitivity(samples=2)"]),
+        (METHODS, ["average_drop"]),
+    ],
+    ids=["metrics", "sensitivity", "methods"],
+)
+def test_the_passes_are_those_of_the_run(methods: list[str], metrics: list[str]) -> None:
     model = adcc.load(classifier_path(), device="cpu", batch_size=2)
-    plan, source = make_plan(METHODS, metrics), as_source("drawings:2")
+    plan, source = make_plan(methods, metrics), as_source("drawings:2")
     found = estimate(model, plan)
     tracker = RunTracker("net", 2)
     tracker.expected = found.expected
