@@ -37,7 +37,7 @@ def test_finercam_equals_pytorch_grad_cam(
     """The whole peer, from the similar classes that it chooses to the map at the image's size.
 
     For the predicted class: the peer adds 1e-9 to the sum of the similar classes' probabilities,
-    which is more than the sum itself around unlikely classes. The upsampled map is normalized again.
+    which is more than the sum itself around unlikely classes. It normalizes upsampled maps again.
     """
     package = pytest.importorskip("pytorch_grad_cam")
     network = twin.double()
