@@ -117,7 +117,7 @@ class SequentialComparison:
         """Look at the evidence after one more number of images."""
         self.look = look
         worse = {m for m in self.candidates if any(self._better(a, m) for a in self.candidates)}
-        # Evidence that excludes every method contradicts itself.
+        # Comparisons that exclude every method contradict each other.
         self.candidates = [m for m in self.candidates if m not in worse] or [self.leader()]
         contenders, margin = self.contenders, self.rule.margin
         self.equivalent = {

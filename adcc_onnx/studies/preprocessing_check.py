@@ -10,7 +10,7 @@ from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.images.preprocessing_candidates import Candidate
 from adcc_onnx.statistics.intervals import Interval
 from adcc_onnx.statistics.proportions import wilson_interval
-from adcc_onnx.studies.preprocessing_evidence import Evidence, LabeledEvidence, MirrorEvidence
+from adcc_onnx.studies.preprocessing_criteria import Criterion, LabelCriterion, MirrorCriterion
 from adcc_onnx.studies.preprocessing_trial import TrialScores
 
 
@@ -26,7 +26,7 @@ class CandidateResult:
         top1: Top-1 accuracy in [0, 1]; None without labels.
         interval: Wilson's 95 % interval of the accuracy; None without labels.
         consistency: What a mirrored image says about the class predicted on the image itself, in
-            nats (see `MirrorEvidence`); None with labels.
+            nats (see `MirrorCriterion`); None with labels.
         confidence: Mean probability of the predicted class.
         entropy: Mean entropy of the class probabilities, in nats.
         p_value: P-value of the difference from the best candidate on the images of both, with
@@ -92,13 +92,13 @@ class PreprocessingCheck:
         return next((one for one in self.candidates if one.given), None)
 
 
-def measure(candidate: Candidate, scores: TrialScores, evidence: Evidence) -> CandidateResult:
+def measure(candidate: Candidate, scores: TrialScores, criterion: Criterion) -> CandidateResult:
     """Summarize the scores of a candidate.
 
     Args:
         candidate: The candidate.
         scores: Its scores.
-        evidence: What the candidates are ranked by.
+        criterion: What the candidates are ranked by.
 
     Returns:
         The result without a comparison to the best candidate.
@@ -106,12 +106,12 @@ def measure(candidate: Candidate, scores: TrialScores, evidence: Evidence) -> Ca
     log_p = scores.log_probabilities
     p = np.exp(log_p)
     top1, interval, consistency = None, None, None
-    if isinstance(evidence, LabeledEvidence):
-        correct = evidence.correct(scores)
+    if isinstance(criterion, LabelCriterion):
+        correct = criterion.correct(scores)
         top1 = float(correct.mean())
         interval = wilson_interval(int(correct.sum()), len(correct))
-    elif isinstance(evidence, MirrorEvidence):
-        consistency = float(evidence.consistency(scores).mean())
+    elif isinstance(criterion, MirrorCriterion):
+        consistency = float(criterion.consistency(scores).mean())
     return CandidateResult(
         values=candidate.values,
         geometry=candidate.geometry,

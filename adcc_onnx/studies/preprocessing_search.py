@@ -28,7 +28,7 @@ from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
 from adcc_onnx.statistics.paired_tests import holm_correction
 from adcc_onnx.studies.preprocessing_check import CandidateResult, PreprocessingCheck, measure
-from adcc_onnx.studies.preprocessing_evidence import Evidence, LabeledEvidence, MirrorEvidence
+from adcc_onnx.studies.preprocessing_criteria import Criterion, LabelCriterion, MirrorCriterion
 from adcc_onnx.studies.preprocessing_trial import Trial, TrialScores
 
 STAGES = 6
@@ -72,10 +72,10 @@ def search_preprocessing(
     classes = [labeled_class(label, model) for label in source.labels]
     known = [position for position, label in enumerate(classes) if label is not None]
     labeled = 2 * len(known) >= len(source)
-    evidence: Evidence = LabeledEvidence(classes) if labeled else MirrorEvidence()
+    criterion: Criterion = LabelCriterion(classes) if labeled else MirrorCriterion()
     trial = Trial(model, source, mirrored=not labeled)
     order = np.random.default_rng(seed).permutation(known if labeled else len(source))
-    search = _Search(trial, evidence, order.tolist(), tracker)
+    search = _Search(trial, criterion, order.tolist(), tracker)
 
     own = [] if model.preprocessing is None else [_own_candidate(model.preprocessing)]
     takes_bytes = model.classifier.image.dtype == ir.DataType.UINT8
@@ -100,15 +100,15 @@ class _Search:
 
     Args:
         trial: Runs the model.
-        evidence: What candidates are ranked by.
+        criterion: What candidates are ranked by.
         order: Positions of the images, in the order in which they are used.
         tracker: Receives the progress.
     """
 
     def __init__(
-        self, trial: Trial, evidence: Evidence, order: Sequence[int], tracker: RunTracker
+        self, trial: Trial, criterion: Criterion, order: Sequence[int], tracker: RunTracker
     ) -> None:
-        self._trial, self._evidence, self._order = trial, evidence, order
+        self._trial, self._criterion, self._order = trial, criterion, order
         self._tracker = tracker
         self._candidates: dict[Preprocessing, Candidate] = {}
         # The scores of each candidate on the most images that it was run on.
@@ -142,8 +142,8 @@ class _Search:
             self._tracker.advance(1)
             self._require_images(scores)
             self._keep(scores)
-            if isinstance(self._evidence, LabeledEvidence):
-                self._evidence = self._evidence.with_best_offset(list(scores.values()))
+            if isinstance(self._criterion, LabelCriterion):
+                self._criterion = self._criterion.with_best_offset(list(scores.values()))
             left = self._ranked(left, scores)
             limit = most if count > _FIRST_IMAGES[0] else len(left)
             left = self._survivors(left, scores, always, limit)
@@ -163,8 +163,8 @@ class _Search:
             if one.preprocessing in always or place == 0:
                 left.append(one)
             elif place < most:
-                p = self._evidence.p_value(best, own)
-                if p < _CLEARLY_WORSE and not self._evidence.alike(best, own):
+                p = self._criterion.p_value(best, own)
+                if p < _CLEARLY_WORSE and not self._criterion.alike(best, own):
                     self._dropped[one.preprocessing] = p
                 else:
                     left.append(one)
@@ -187,10 +187,10 @@ class _Search:
             *holm_correction(np.array([self._p_value(best, one) for one in complete])).tolist(),
             *(self._dropped.get(one.preprocessing, self._p_value(best, one)) for one in others),
         ]
-        offset = self._evidence.offset if isinstance(self._evidence, LabeledEvidence) else 0
+        offset = self._criterion.offset if isinstance(self._criterion, LabelCriterion) else 0
         found: list[CandidateResult] = []
         for one, p in zip([best, *complete, *others], [None, *p_values], strict=True):
-            measured = measure(one, self._scores[one.preprocessing], self._evidence)
+            measured = measure(one, self._scores[one.preprocessing], self._criterion)
             fits = p is None or p >= _SIGNIFICANT or self._alike(best, one)
             found.append(replace(measured, p_value=p, fits=fits, given=_same(one, given)))
         order = sorted(range(len(found)), key=lambda i: (not found[i].fits, i))
@@ -198,7 +198,7 @@ class _Search:
             model=model.name,
             layout=model.classifier.layout,
             images=images,
-            labeled=isinstance(self._evidence, LabeledEvidence),
+            labeled=isinstance(self._criterion, LabelCriterion),
             label_offset=offset,
             candidates=tuple(found[i] for i in order),
             passes=self._trial.passes,
@@ -223,7 +223,9 @@ class _Search:
     def _ranked(self, candidates: Sequence[Candidate], scores: Scores) -> list[Candidate]:
         """Sort candidates, the best one first; equal ones stay in the order of the usual ones."""
         return sorted(
-            candidates, key=lambda one: self._evidence.rank(scores[one.preprocessing]), reverse=True
+            candidates,
+            key=lambda one: self._criterion.rank(scores[one.preprocessing]),
+            reverse=True,
         )
 
     def _preferred(self, ranked: Sequence[Candidate]) -> Candidate:
@@ -237,13 +239,13 @@ class _Search:
 
     def _p_value(self, best: Candidate, other: Candidate) -> float:
         first, second = (self._scores[one.preprocessing] for one in (best, other))
-        return self._evidence.p_value(first, second)
+        return self._criterion.p_value(first, second)
 
     def _alike(self, best: Candidate, other: Candidate) -> bool:
         if self._images(best) != self._images(other):
             return False
         first, second = (self._scores[one.preprocessing] for one in (best, other))
-        return self._evidence.alike(first, second)
+        return self._criterion.alike(first, second)
 
     def _require_images(self, scores: Scores) -> None:
         if not any(len(one.positions) for one in scores.values()):

@@ -18,7 +18,7 @@ from adcc_onnx.images.preprocessing import Preprocessing
 from adcc_onnx.images.preprocessing_candidates import candidates_of_values
 from adcc_onnx.images.sources.open_images import open_pictures, open_source
 from adcc_onnx.studies import preprocessing_search
-from adcc_onnx.studies.preprocessing_evidence import LabeledEvidence, MirrorEvidence
+from adcc_onnx.studies.preprocessing_criteria import LabelCriterion, MirrorCriterion
 from adcc_onnx.studies.preprocessing_trial import Trial, TrialScores, log_softmax
 
 COLORS = ((230, 40, 40), (40, 230, 40), (40, 40, 230))
@@ -147,9 +147,9 @@ def test_the_likelihood_does_not_depend_on_how_sure_the_network_is() -> None:
     labels = rng.integers(5, size=50)
     logits[np.arange(50), labels] += 1.5
     positions, none = np.arange(50), np.empty((0, 5), np.float32)
-    evidence = LabeledEvidence(labels.tolist())
+    criterion = LabelCriterion(labels.tolist())
     means = [
-        evidence.likelihood(TrialScores(positions, logits * np.float32(scale), none)).mean()
+        criterion.likelihood(TrialScores(positions, logits * np.float32(scale), none)).mean()
         for scale in (0.5, 1.0, 2.0)
     ]
     assert np.ptp(means) < 0.01
@@ -159,20 +159,20 @@ def test_the_likelihood_does_not_depend_on_how_sure_the_network_is() -> None:
 
 def test_consistency_is_the_information_about_the_predicted_class() -> None:
     """Certain and equal predictions have the entropy of the classes; constant ones have none."""
-    rng, evidence = np.random.default_rng(0), MirrorEvidence()
+    rng, criterion = np.random.default_rng(0), MirrorCriterion()
     classes = np.repeat(np.arange(4), [10, 20, 30, 40])
     sure = np.full((100, 4), -40.0, np.float32)
     sure[np.arange(100), classes] = 0.0
     positions = np.arange(100)
     share = np.bincount(classes) / 100
     entropy = -(share * np.log(share)).sum()
-    assert evidence.rank(TrialScores(positions, sure, sure))[0] == pytest.approx(entropy)
+    assert criterion.rank(TrialScores(positions, sure, sure))[0] == pytest.approx(entropy)
     constant = np.tile(np.float32([5, -40, -40, -40]), (100, 1))
-    assert evidence.rank(TrialScores(positions, constant, constant))[0] == pytest.approx(0.0)
+    assert criterion.rank(TrialScores(positions, constant, constant))[0] == pytest.approx(0.0)
     other = sure[rng.permutation(100)]
-    assert evidence.rank(TrialScores(positions, sure, other))[0] < 0
+    assert criterion.rank(TrialScores(positions, sure, other))[0] < 0
     unsure = np.float32(0.02) * sure
-    assert evidence.rank(TrialScores(positions, unsure, unsure))[0] < 0.7 * entropy
+    assert criterion.rank(TrialScores(positions, unsure, unsure))[0] < 0.7 * entropy
 
 
 def test_clearly_worse_candidates_run_on_few_images() -> None:

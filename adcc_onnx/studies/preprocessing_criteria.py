@@ -20,7 +20,7 @@ _LEAST_LOG_P = np.log(1e-9)  # a single image must not decide
 _TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(5.0), 17))
 
 
-class Evidence(Protocol):
+class Criterion(Protocol):
     """What speaks for a preprocessing."""
 
     def rank(self, scores: TrialScores) -> tuple[float, ...]:
@@ -50,7 +50,7 @@ class Evidence(Protocol):
         """
 
 
-class LabeledEvidence:
+class LabelCriterion:
     """The labels of the images: top-1 accuracy, and then the likelihood of the labels.
 
     The likelihood is taken at the temperature at which it is largest, because wrong pixel values
@@ -65,14 +65,14 @@ class LabeledEvidence:
         self._classes = np.array([-2 if c is None else c for c in classes], np.int64)
         self.offset = offset
 
-    def with_best_offset(self, scores: Sequence[TrialScores]) -> LabeledEvidence:
+    def with_best_offset(self, scores: Sequence[TrialScores]) -> LabelCriterion:
         """Return the same labels with the offset of the index that explains the scores best.
 
         Args:
             scores: The scores of several candidates, of which the best one counts.
         """
         known = [None if c < 0 else int(c) for c in self._classes]
-        options = [LabeledEvidence(known, offset) for offset in _OFFSETS]
+        options = [LabelCriterion(known, offset) for offset in _OFFSETS]
         return max(options, key=lambda one: max(one.correct(s).mean() for s in scores))
 
     def correct(self, scores: TrialScores) -> NDArray[np.bool_]:
@@ -119,7 +119,7 @@ class LabeledEvidence:
         return self._classes[scores.positions] + self.offset
 
 
-class MirrorEvidence:
+class MirrorCriterion:
     """How well a mirrored image predicts the class that is predicted on the image itself.
 
     A network that gets what it was trained on is sure of its prediction, and predicts the same for
