@@ -30,7 +30,16 @@ def _built_in_only():
         yield
 
 
-FAMILIES = {"activation", "attention", "control", "gradient", "optimization", "perturbation", "pixel", "score"}
+FAMILIES = {
+    "activation",
+    "attention",
+    "control",
+    "gradient",
+    "optimization",
+    "perturbation",
+    "pixel",
+    "score",
+}
 
 
 def test_every_name_leads_to_the_class_of_that_name():
