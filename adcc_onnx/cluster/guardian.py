@@ -3,6 +3,9 @@
 Ray's own processes notice the death of their driver late, some after more than a minute. This
 program inherits a pipe from the driver. When the pipe closes, even by SIGKILL, it ends every
 process whose environment holds the driver's mark.
+
+A process that Ray has just started shows no environment until the kernel has loaded it, which takes
+seconds on a busy machine. After the death of a driver, the program therefore looks for a while.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from pathlib import Path
 
 MARK = "ADCC_ONNX_DRIVER"
 _PAUSE_SECONDS = 0.1
-_MOST_LOOKS, _QUIET_LOOKS = 100, 5
+_MOST_SECONDS = 50.0
+# Seconds without a find: after the end of a driver, which has stopped Ray, and after its death.
+_QUIET_SECONDS, _QUIET_SECONDS_AFTER_DEATH = 0.5, 5.0
+_ENDED = b"ended"
 
 
 @contextmanager
@@ -37,7 +43,7 @@ def guarded() -> Iterator[None]:
         yield
     finally:
         del os.environ[MARK]
-        guardian.communicate()
+        guardian.communicate(_ENDED)
 
 
 def marked(mark: str) -> list[int]:
@@ -57,17 +63,15 @@ def marked(mark: str) -> list[int]:
 
 def main() -> None:
     """Wait for the end of the driver, and end what it left."""
-    sys.stdin.buffer.read()
-    quiet = 0
-    for _ in range(_MOST_LOOKS):
-        left = marked(sys.argv[1])
-        # A process that a dying one has just started shows no environment until it is loaded.
-        quiet = 0 if left else quiet + 1
-        if quiet == _QUIET_LOOKS:
-            return
-        for process in left:
+    patience = _QUIET_SECONDS if sys.stdin.buffer.read() == _ENDED else _QUIET_SECONDS_AFTER_DEATH
+    start = last_found = time.monotonic()
+    while time.monotonic() - start < _MOST_SECONDS:
+        for process in marked(sys.argv[1]):
+            last_found = time.monotonic()
             with suppress(OSError):
                 os.kill(process, signal.SIGKILL)
+        if time.monotonic() - last_found > patience:
+            return
         time.sleep(_PAUSE_SECONDS)
 
 
