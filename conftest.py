@@ -11,6 +11,8 @@ import pytest
 # Torch runs as the reference of small computations, in which its threads would mostly wait for each
 # other: a gradient of MobileNetV2 in float64 takes 30 times as long when the cores are busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Jax compiles each small program of its import and of the tests, and runs it once.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import adcc_onnx  # noqa: F401 - before any test imports onnxruntime: it switches off its telemetry
 

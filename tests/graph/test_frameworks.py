@@ -120,8 +120,6 @@ def jax_network() -> Any:
     jax = pytest.importorskip("jax")
     nnx = pytest.importorskip("flax.nnx")
     pytest.importorskip("jax2onnx")
-    # Most of the time goes into compiling small programs that run once.
-    jax.config.update("jax_disable_most_optimizations", True)
 
     class Network(nnx.Module):
         def __init__(self, rngs: Any) -> None:
