@@ -288,9 +288,9 @@ def test_a_model_cannot_be_changed(model: Model) -> None:
 
 
 def test_impossible_models_are_errors(model: Model) -> None:
-    with pytest.raises(OptionError, match="fuse must be mean or max, not 'nonsense'"):
+    with pytest.raises(OptionError, match="fuse must be mean, max or product, not 'nonsense'"):
         replace(model, fuse="nonsense")
-    with pytest.raises(OptionError, match="fuse must be mean or max, not 'nonsense'"):
+    with pytest.raises(OptionError, match="fuse must be mean, max or product, not 'nonsense'"):
         model.with_layers("3", fuse="nonsense")
     with pytest.raises(OptionError, match="fuse must be mean or max"):
         load(classifier_path(), device="cpu", fuse="nonsense")

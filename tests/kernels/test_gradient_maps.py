@@ -55,7 +55,7 @@ def test_weighted_sum_adds_in_float64():
 
 
 def _expected(a: np.ndarray, g: np.ndarray) -> dict[GradientFormula, np.ndarray]:
-    """Compute the five maps in float64 from their definitions."""
+    """Compute all maps in float64 from their definitions."""
     a, g = _float64(a, g)
     activation_sum = a.sum(axis=(2, 3))
     along = np.where(
@@ -70,7 +70,10 @@ def _expected(a: np.ndarray, g: np.ndarray) -> dict[GradientFormula, np.ndarray]
     }
     weights = {name: w[:, :, None, None] for name, w in by_channel.items()}
     weights |= {GradientFormula.LAYERCAM: np.maximum(g, 0), GradientFormula.HIRESCAM: g}
-    return {name: np.maximum((w * a).sum(axis=1), 0) for name, w in weights.items()}
+    maps = {name: np.maximum((w * a).sum(axis=1), 0) for name, w in weights.items()}
+    maps[GradientFormula.ELEMENTWISE] = np.maximum(g * a, 0).sum(axis=1)
+    maps[GradientFormula.CAM] = np.einsum("nk,nkij->nij", g.sum(axis=(2, 3)), a)
+    return maps
 
 
 @pytest.mark.parametrize("signed", [False, True])

@@ -118,8 +118,8 @@ def test_an_export_needs_no_onnxruntime(bare: Path, tmp_path: Path) -> None:
     assert found["export"] == [
         1,
         "",
-        "adcc-onnx: cannot parse the network 'caffe:resnet50': give torchvision:NAME or "
-        "keras:NAME\n",
+        "adcc-onnx: there is no recipe for 'caffe'; choose torchvision, timm, transformers, keras, "
+        "flax, paddle, sklearn, onnx\n",
     ]
 
 
