@@ -292,7 +292,7 @@ def test_impossible_models_are_errors(model: Model) -> None:
         replace(model, fuse="nonsense")
     with pytest.raises(OptionError, match="fuse must be mean, max or product, not 'nonsense'"):
         model.with_layers("3", fuse="nonsense")
-    with pytest.raises(OptionError, match="fuse must be mean or max"):
+    with pytest.raises(OptionError, match="fuse must be mean, max or product"):
         load(classifier_path(), device="cpu", fuse="nonsense")
     with pytest.raises(TypeError, match="layer_names"):
         replace(model, layer_names=("3",))
