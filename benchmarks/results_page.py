@@ -111,11 +111,11 @@ def note_settings(runs: Path) -> None:
     import onnxruntime  # after adcc_onnx, which switches its telemetry off
 
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
     found = {
         "date": str(date.today()),
-        "commit": commit.stdout.strip(),
+        "commit": commit.stdout.strip() or "unknown",  # not in a git checkout
         "version": adcc.__version__,
         "machine": f"{platform.system()} {platform.machine()} with {os.cpu_count()} CPU cores",
         "python": platform.python_version(),

@@ -277,7 +277,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, adcc.Model], object], str]] = {
     "bake": (lambda f, m: adcc.bake(np.zeros(3)), "model must be"),
     "bake method": (lambda f, m: adcc.bake(m, "scorecam"), "cannot be baked"),
     "bake target": (lambda f, m: adcc.bake(m, target=9), "no class 9"),
-    "bake fuse": (lambda f, m: adcc.bake(m, fuse="sum"), "fuse must be mean or max"),
+    "bake fuse": (lambda f, m: adcc.bake(m, fuse="sum"), "fuse must be mean, max or product"),
     "overlay": (lambda f, m: adcc.overlay(3, TENSORS[0, 0]), "image must be"),
     "overlay heatmap": (lambda f, m: adcc.overlay(f / "photos/0.png", [1]), "heatmap must be"),
     "report": (lambda f, m: adcc.render_report(3), "runs must be"),
@@ -300,7 +300,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, adcc.Model], object], str]] = {
     "randomize": (lambda f, m: adcc.randomize(m, TENSORS, steps=0), "steps must be"),
     "randomize target": (lambda f, m: adcc.randomize(m, TENSORS, target="label"), "predicted"),
     "export": (lambda f, m: adcc.export(3), "network must be text"),
-    "export name": (lambda f, m: adcc.export("resnet18"), "torchvision:NAME"),
+    "export name": (lambda f, m: adcc.export("resnet18"), "FRAMEWORK:NAME"),
     "demo": (lambda f, m: adcc.demo(3), "out must be"),
 }
 

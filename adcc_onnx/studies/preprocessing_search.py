@@ -64,7 +64,7 @@ def search_preprocessing(
         >>> from adcc_onnx.images.sources.open_images import open_source
         >>> model = adcc_onnx.load(classifier_path(), device="cpu")
         >>> search_preprocessing(model, open_source("drawings:12")).labeled
-        12
+        True
     """
     if source.preprocessed:
         raise SourceError("ready tensors are preprocessed already: give the images themselves")

@@ -58,6 +58,9 @@ def off_the_card(path):
         for part in session._session.get_provider_graph_assignment_info()
         if part.ep_name != "CUDAExecutionProvider"
         for node in part.get_nodes()
+        # The sizes that FullGrad's maps are upsampled to are put together on the host, which needs
+        # them there.
+        if (name, node.op_type) != ("FULL_GRADIENT", "Concat")
     ]
 
 """
@@ -88,7 +91,11 @@ for _ in range(4):
 found["arena"] = used
 kept.clear()
 
-names = [short.get(c.name, c.name) for c in METHODS.classes() if c.family != "attention"]
+# The model has no attention, and no linear layer behind global average pooling, as CAM needs.
+names = [
+    short.get(c.name, c.name)
+    for c in METHODS.classes() if c.family != "attention" and c.name != "cam"
+]
 models = {kind: adcc.load(toy(kind), device="cuda", batch_size=4) for kind in ("float", "float16")}
 found["failed"] = {kind: failed(model, names, metrics) for kind, model in models.items()}
 found["launches"] = library.card_launches()
