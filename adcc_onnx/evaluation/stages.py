@@ -9,7 +9,7 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.images.sources.image_source import Source
-from adcc_onnx.images.sources.subsampling import shuffle_key
+from adcc_onnx.images.sources.subsampling import shuffled_positions
 from adcc_onnx.results.rows import RunProgress
 from adcc_onnx.results.score_definitions import main_score, scores_of
 from adcc_onnx.results.sequential_comparison import SequentialComparison
@@ -50,21 +50,20 @@ def stages(
     Yields:
         The stages.
     """
-    names, images = source.names, range(len(source))
-    order = sorted(images, key=lambda i: shuffle_key(names[i], plan.seed))
     if plan.stopping is None:
         done = store.progress(run, list(plan.methods))
         tracker.skip(len(done.finished))
-        later = set(order[plan.anchors :]) if plan.is_anchor else set[int]()
-        yield Stage(RunProgress(done.finished | later, done.partial))
+        others = shuffled_positions(source, plan.seed)[plan.anchors :] if plan.is_anchor else []
+        yield Stage(RunProgress(done.finished.union(others), done.partial))
         return
+    order = shuffled_positions(source, plan.seed)
     found, stopped = _compared(store, run)
     tracker.skip(found.images)
     while not stopped:
         count = next(count for count in looks(len(source)) if count > found.images)
         left = [name for name in plan.methods if name not in found.dropped]
         progress = store.progress(run, left)
-        later = set(images) - set(order[:count])
+        later = set(order[count:])
         yield Stage(RunProgress(later | progress.finished, progress.partial), found.dropped)
         found, stopped = _compared(store, run)
     tracker.total = found.images

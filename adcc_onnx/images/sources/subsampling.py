@@ -40,7 +40,7 @@ def subsample(
         return source
     if seed is None and not stratified:
         return select_images(source, range(limit))
-    order = _shuffled(source, seed)
+    order = list(range(len(source))) if seed is None else shuffled_positions(source, seed)
     chosen = _stratified_order(source, order) if stratified else order
     return select_images(source, sorted(chosen[:limit]))
 
@@ -58,11 +58,14 @@ def shuffle_key(name: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:{name}".encode()).digest()
 
 
-def _shuffled(source: Source, seed: int | None) -> list[int]:
-    positions = range(len(source))
-    if seed is None:
-        return list(positions)
-    return sorted(positions, key=lambda i: shuffle_key(source.names[i], seed))
+def shuffled_positions(source: Source, seed: int) -> list[int]:
+    """Return the positions of all images in the random order of `shuffle_key`.
+
+    Args:
+        source: The images.
+        seed: The seed of the order.
+    """
+    return sorted(range(len(source)), key=lambda i: shuffle_key(source.names[i], seed))
 
 
 def _stratified_order(source: Source, order: list[int]) -> list[int]:
