@@ -365,19 +365,18 @@ def summarize_run(
     values = method_values(run)
     compared = compare_run(run, image_rows)
     sequential: SequentialSummary | None = None
-    anchors: Anchors | None = None
+    anchored = None if run.anchors is None else AnchoredRun(run)
     if compared is not None and compared[0].images:
         found, stopped = compared
         settings = replace(settings, confidence=1.0 - found.rule.alpha)
         sequential, ranking = summarize(found, stopped), sequential_ranking(found)
         estimates = [sequential_estimates(found, name, scores.values()) for name in run.methods]
-    elif run.anchors is not None:
-        estimates, ranking = AnchoredRun(run).estimates(settings), AnchoredRun(run).ranking()
+    elif anchored is not None:
+        estimates, ranking = anchored.estimates(settings), anchored.ranking()
     else:
         ranking = rank(values, main_score(scores), settings)
         estimates = _estimates(values, metrics, settings)
-    if run.anchors is not None:
-        anchors = AnchoredRun(run).summary(estimates)
+    anchors = None if anchored is None else anchored.summary(estimates)
     return EvaluationResult(
         model=config["model"],
         protocol=config["protocol"],
