@@ -4,6 +4,9 @@ Ray's own processes notice the death of their driver late, some after more than 
 program inherits a pipe from the driver. When the pipe closes, even by SIGKILL, it ends every
 process whose environment holds the driver's mark.
 
+Ray's agents write their titles over their environment, which would hide the mark; a variable of the
+library that sets titles prevents this.
+
 A process that Ray has just started shows no environment until the kernel has loaded it, which takes
 seconds on a busy machine. After the death of a driver, the program therefore looks for a while.
 """
@@ -21,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MARK = "ADCC_ONNX_DRIVER"
+_KEEP_ENVIRONMENT = "SPT_NOENV"  # read by setproctitle, also by the copy in Ray
 _PAUSE_SECONDS = 0.1
 _MOST_SECONDS = 50.0
 # Seconds without a find: after the end of a driver, which has stopped Ray, and after its death.
@@ -38,11 +42,16 @@ def guarded() -> Iterator[None]:
     words = [sys.executable, str(Path(__file__)), mark]
     # In a session of its own, so that Ctrl-C in the terminal does not reach it.
     guardian = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
-    os.environ[MARK] = mark
+    given = os.environ.get(_KEEP_ENVIRONMENT)
+    os.environ |= {MARK: mark, _KEEP_ENVIRONMENT: "1"}
     try:
         yield
     finally:
         del os.environ[MARK]
+        if given is None:
+            del os.environ[_KEEP_ENVIRONMENT]
+        else:
+            os.environ[_KEEP_ENVIRONMENT] = given
         guardian.communicate(_ENDED)
 
 

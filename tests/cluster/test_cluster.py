@@ -157,17 +157,16 @@ def test_no_process_is_left_after_the_driver_was_killed(
 ) -> None:
     path = tmp_path / "run.sqlite"
     address = request.getfixturevalue("nodes")[0] if how == "joined" else how
-    mark = {**ON_LOOPBACK, "ADCC_TEST_DRIVER": secrets.token_hex(8)}
     words = command(*evaluation(IMAGES), "-o", path, "--cluster", address)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=mark) as driver:
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=ON_LOOPBACK) as driver:
         wait_for(lambda: count(path, "image") > 0, driver)
-        before = started_with(mark)
+        started = descendants(driver.pid)
         driver.kill()
-    assert how == "joined" or len(before) > 5  # Ray's own processes, and two workers
+    assert how == "joined" or len(started) > 8  # Ray's own processes, two agents and two workers
     deadline = time.monotonic() + 60
-    while started_with(mark) and time.monotonic() < deadline:
+    while alive(started) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not started_with(mark)
+    assert not alive(started)
     if how == "joined":
         for raylet in request.getfixturevalue("nodes")[1]:
             while at_work(raylet) and time.monotonic() < deadline:
@@ -175,13 +174,34 @@ def test_no_process_is_left_after_the_driver_was_killed(
             assert not at_work(raylet)
 
 
-def started_with(environment_of_driver: dict[str, str]) -> list[int]:
-    """Return the processes that inherited the driver's environment."""
-    wanted, found = f"ADCC_TEST_DRIVER={environment_of_driver['ADCC_TEST_DRIVER']}".encode(), []
-    for folder in Path("/proc").iterdir():
-        with suppress(OSError):
-            if folder.name.isdecimal() and wanted in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
+def status_of(process: int) -> tuple[str, int, str] | None:
+    """Return the state, the parent and the start time of a process; None if it has ended."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return fields[0], int(fields[1]), fields[19]
+    return None
+
+
+def descendants(process: int) -> dict[int, str]:
+    """Return the start times of all processes that a process and its descendants started."""
+    numbers = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
+    statuses = {number: status for number in numbers if (status := status_of(number))}
+    found, parents = {}, {process}
+    while parents:
+        children = {number: time for number, (_, p, time) in statuses.items() if p in parents}
+        found |= children
+        parents = set(children)
+    return found
+
+
+def alive(processes: dict[int, str]) -> list[str]:
+    """Describe those of the processes that have not ended."""
+    found = []
+    for number, start in processes.items():
+        status = status_of(number)
+        if status and status[0] not in "ZX" and status[2] == start:
+            words = ["ps", "-o", "pid=,ppid=,stat=,etimes=,args=", "-ww", "-p", str(number)]
+            found.append(subprocess.run(words, capture_output=True, text=True).stdout.strip())
     return found
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,15 @@ def test_a_process_that_appears_after_the_drivers_death_is_ended() -> None:
         late = subprocess.Popen(SLEEPER, env=mark)
         assert late.wait(20) == -9
         watching.kill()
+
+
+def test_a_title_of_ray_does_not_hide_a_process() -> None:
+    """Ray's agents set titles, which otherwise overwrite the environment that others see."""
+    if find_spec("ray") is None:  # an import would change what children inherit
+        pytest.skip("Ray is not installed")
+    program = "import time; from ray._raylet import setproctitle; setproctitle('ray::Agent'); "
+    with guarded():
+        words = [sys.executable, "-c", f"{program}print(flush=True); time.sleep(60)"]
+        left = subprocess.Popen(words, stdout=subprocess.PIPE)
+        left.stdout.readline()
+    assert left.wait(10) == -9
