@@ -141,7 +141,13 @@ class CommandGroup(click.Group):
                     return super().invoke(ctx)
             except (InterruptedRunError, KeyboardInterrupt) as error:
                 interruption.end(str(error) or "interrupted")
-            except AdccError as error:
+            except Exception as error:
+                # Code in C may replace KeyboardInterrupt by an error of its own: an import of
+                # Python that is interrupted while it fails ends with a TypeError.
+                if interruption.raised:
+                    interruption.end("interrupted")
+                if not isinstance(error, AdccError):
+                    raise
                 show_traceback()
                 stop(str(error), error.exit_code)
 

@@ -37,6 +37,11 @@ class Interruption:
         self._requested = threading.Event()
         self._is_graceful, self._raised = False, False
 
+    @property
+    def raised(self) -> bool:
+        """Whether KeyboardInterrupt was raised in the main thread."""
+        return self._raised
+
     @contextmanager
     def handled(self) -> Iterator[None]:
         """Handle the signals in the context; only the main thread can."""

@@ -179,6 +179,32 @@ def test_other_commands(words: list[str | Path], tmp_path: Path) -> None:
     assert "Traceback" not in said and "terminate" not in said
 
 
+REPLACED = """
+import os, signal
+from adcc_onnx.cli import command_group, methods_command
+
+def work(**options):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            pass
+    except KeyboardInterrupt:
+        raise TypeError("expected a message argument") from None
+
+methods_command.command.callback = work
+command_group.main(["methods"])
+"""
+
+
+@posix
+def test_an_error_in_place_of_keyboard_interrupt_is_an_interruption() -> None:
+    """Python itself replaces it so, if it interrupts an import that fails."""
+    words = [sys.executable, "-c", REPLACED]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment())
+    assert done.returncode == 130 and "adcc-onnx: interrupted\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_interrupted_merge_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
