@@ -275,6 +275,20 @@ def test_the_bounds_of_the_extras_are_those_that_are_checked(extra: str) -> None
         assert packages.release(found[1]) == (packages.MINIMUM_CUDA if gpu else packages.MINIMUM)
 
 
+def test_cublas_is_for_the_cuda_of_the_installed_onnxruntime() -> None:
+    """The extra names it itself: it is not among the requirements of onnxruntime-gpu."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        theirs = requires("onnxruntime-gpu") or []
+    except PackageNotFoundError:
+        pytest.skip("onnxruntime-gpu is not installed")
+    pinned = re.compile(r"nvidia-(cublas|cuda-runtime)~=(\d+)\.")
+    found = [found for line in [*requirements("cuda"), *theirs] if (found := pinned.match(line))]
+    assert {each[1] for each in found} == {"cublas", "cuda-runtime"}
+    assert len({each[2] for each in found}) == 1
+
+
 def test_no_dependency_brings_an_onnxruntime() -> None:
     """Neither directly nor through others, by the metadata of the installed packages."""
     from importlib.metadata import PackageNotFoundError, requires

@@ -15,7 +15,13 @@ import onnx_ir as ir
 
 from adcc_onnx.graph.autodiff.builder import FLOAT, Builder, Tensor, dims_of
 from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
-from adcc_onnx.graph.autodiff.rules.windows import Window, explicit_window, window_of
+from adcc_onnx.graph.autodiff.rules.windows import (
+    Window,
+    explicit_window,
+    spatial_sizes,
+    valid_counts,
+    window_of,
+)
 from adcc_onnx.graph.passes.batch_arithmetic import BatchValue, fold_batch_arithmetic
 from adcc_onnx.graph.passes.dynamic_batch import BATCH
 from adcc_onnx.graph.passes.prune import prune
@@ -76,6 +82,31 @@ def _conv(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
         padded = padded.op("Pad", n.builder.ints([0, 0, *begin, 0, 0, *end]))
     attributes = {**_attributes(n, "auto_pad"), "pads": [*common, *common]}
     return padded.op("Conv", *_inputs(n)[1:], **attributes)
+
+
+def _average_pool(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
+    """AveragePool with unequal pads, wrong on CUDA before onnxruntime 1.31: Pad, and a factor.
+
+    cuDNN has one padding for both ends. The factor replaces the divisor of a whole window by the
+    number of pixels that count.
+    """
+    kernel = tuple(n.attribute("kernel_shape"))
+    window, rank = window_of(n, kernel), len(kernel)
+    if window.begin == window.end:
+        return None
+    sizes = spatial_sizes(n, rank)
+    outputs = _pooled_sizes(sizes, window, bool(n.attribute("ceil_mode", 0)))
+    # The pixels that the windows cover; in ceil mode, more than the padded image has.
+    ends = [
+        (output - 1) * window.strides[axis] + window.extent[axis] - sizes[axis] - begin
+        for axis, (output, begin) in enumerate(zip(outputs, window.begin, strict=True))
+    ]
+    pads = n.builder.ints([0, 0, *window.begin, 0, 0, *ends])
+    attributes = _attributes(n, "auto_pad", "pads", "ceil_mode", "count_include_pad")
+    mean = _input(n, 0).op("Pad", pads).op("AveragePool", **attributes)
+    counts = valid_counts(sizes, outputs, window, bool(n.attribute("count_include_pad", 0)))
+    factors = math.prod(kernel) / counts
+    return mean if np.all(factors == 1) else mean * n.builder.constant(factors, mean.dtype)
 
 
 def _conv_transpose(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
@@ -182,6 +213,7 @@ def _per_sample(builder: Builder, rank: int) -> Tensor | None:
 
 
 _REWRITINGS: dict[str, _Rewriting] = {
+    "AveragePool": _average_pool,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Mean": _mean,
@@ -193,6 +225,18 @@ _REWRITINGS: dict[str, _Rewriting] = {
 
 def _kernel(n: Call) -> tuple[int, ...]:
     return tuple(n.size(axis, index=1) for axis in range(2, n.rank(1)))
+
+
+def _pooled_sizes(sizes: tuple[int, ...], window: Window, ceil: bool) -> tuple[int, ...]:
+    """Return the spatial sizes of a pool's output; no window begins in the padding of the end."""
+    outputs = []
+    for size, stride, extent, begin, end in zip(
+        sizes, window.strides, window.extent, window.begin, window.end, strict=True
+    ):
+        free = size + begin + end - extent
+        output = (-(-free // stride) if ceil else free // stride) + 1
+        outputs.append(output - (ceil and (output - 1) * stride >= size + begin))
+    return tuple(outputs)
 
 
 def _split_pads(window: Window) -> tuple[list[int], list[int], list[int]]:

@@ -34,6 +34,20 @@ GRAPHS = {
         " (x, w, b) }",
         (),
     ),
+    **{
+        f"average, {name}": (f"{{ y = AveragePool <kernel_shape = [3, 3], {text}> (x) }}", ())
+        for name, text in {
+            "same": 'auto_pad = "SAME_UPPER", strides = [2, 2]',
+            "lower": 'auto_pad = "SAME_LOWER", strides = [2, 2]',
+            "pads": "pads = [0, 1, 2, 1], strides = [2, 1]",
+            "counted": "pads = [0, 1, 2, 1], count_include_pad = 1",
+            "ceil": "pads = [0, 1, 1, 1], strides = [3, 2], ceil_mode = 1",
+            "ceil, counted": (
+                "pads = [1, 0, 1, 1], strides = [2, 3], ceil_mode = 1, count_include_pad = 1"
+            ),
+            "negative": "pads = [1, 0, 0, 0], strides = [3, 4]",
+        }.items()
+    },
     "mean": ("{ a = Relu (x) y = Mean (x, a, x) }", ("Mean",)),
     "scale": (
         """{ s = Shape (x) d = Slice (s, one, two) f = Cast <to = 1> (d) r = Sqrt (f)
@@ -97,8 +111,9 @@ def test_a_rewritten_graph_computes_the_same(name: str) -> None:
     to_cuda_form(rewritten)
     assert not {node.op_type for node in rewritten.graph} & set(gone)
     for node in rewritten.graph:
-        if node.op_type in ("Conv", "ConvTranspose"):
-            pads = node.attributes["pads"].as_ints()
+        if node.op_type in ("AveragePool", "Conv", "ConvTranspose"):
+            assert "auto_pad" not in node.attributes
+            pads = node.attributes["pads"].as_ints() if "pads" in node.attributes else ()
             assert pads[: len(pads) // 2] == pads[len(pads) // 2 :]
     for batch in (1, 3):
         x = RNG.standard_normal((batch, 4, 6, 6)).astype(np.float32)
