@@ -89,7 +89,7 @@ def _check_keywords(
 
 def _accepts(hint: Any, value: Any) -> bool:
     """Return whether a value has the type of a hint; hints of other kinds accept anything."""
-    origin, inner = get_origin(hint), get_args(hint)
+    origin, inner = _origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(_accepts(one, value) for one in inner)
     if origin is tuple:
@@ -106,10 +106,17 @@ def _accepts(hint: Any, value: Any) -> bool:
     return not isinstance(hint, type) or isinstance(value, hint)
 
 
+def _origin(hint: Any) -> Any:
+    """Return the class of a generic hint; since numpy 2.5, the type of arrays is an alias of it."""
+    origin = get_origin(hint)
+    meant = getattr(origin, "__value__", None)
+    return origin if meant is None else get_origin(meant)
+
+
 def _described(hint: Any) -> str:
     """Describe a hint in words."""
     inner = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    plain = [get_origin(one) or one for one in inner]
+    plain = [_origin(one) or one for one in inner]
     names = [_NAMES.get(one.__name__, f"a {one.__name__}") for one in plain]
     *first, last = dict.fromkeys(name for name in names if name)
     return f"{', '.join(first)} or {last}" if first else last

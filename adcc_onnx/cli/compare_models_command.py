@@ -62,6 +62,7 @@ adcc-onnx compare-models net.onnx int8.onnx --images photos/ --fail-over 0.02
     heading="Statistics",
     default=0.95,
     type=click.FloatRange(0.5, 0.99),
+    metavar="P",
     help="Confidence level of all intervals together.",
 )
 @model_options

@@ -40,6 +40,7 @@ adcc-onnx report run.sqlite --require "gradcam.adcc >= 0.70" --junit gate.xml
     heading="Statistics",
     default=0.95,
     type=click.FloatRange(0.5, 0.99),
+    metavar="P",
     help="Confidence level of intervals and tests.",
 )
 @option(

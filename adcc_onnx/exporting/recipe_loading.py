@@ -9,13 +9,14 @@ from types import ModuleType
 
 from adcc_onnx.errors import ModelError, OptionError, did_you_mean, first_line
 
-# The packages of each framework, as pip installs them.
+# The packages of each framework, as pip installs them. jax2onnx is installed without its
+# dependencies, because a second onnxruntime is among them, which overwrites files of the first.
 PACKAGES = {
     "torchvision": "torch torchvision",
     "timm": "torch timm",
     "transformers": "torch torchvision transformers",
     "keras": "keras tensorflow tf2onnx",
-    "flax": "flax jax jax2onnx",
+    "flax": "flax jax dm-pix einops equinox && pip install --no-deps jax2onnx",
     # paddle2onnx asks for an onnx that is too old for adcc-onnx, but works with later ones.
     "paddle": "paddlepaddle && pip install --no-deps paddle2onnx onnxoptimizer polygraphy",
     "sklearn": "scikit-learn skl2onnx",

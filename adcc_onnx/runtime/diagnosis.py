@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adcc_onnx.runtime.cuda_diagnosis import CudaDiagnosis
 
 _PACKAGES = ("onnx", "onnx-ir", "onnxscript", "numba", "numpy", "scipy", "pillow")
-_REINSTALL = "pip install --force-reinstall onnxruntime-gpu, or update NVIDIA's driver"
+_REINSTALL = "pip install --force-reinstall --no-deps onnxruntime-gpu, or update NVIDIA's driver"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def examine() -> Diagnosis:
     try:
         kernels = _kernels()
     except Exception as error:
-        kernels, fix = None, "pip install --force-reinstall numba llvmlite"
+        kernels, fix = None, "pip install --force-reinstall --no-deps numba llvmlite"
         problems.append(Problem(f"the kernels do not compile: {first_line(error)}", fix))
     return Diagnosis(_versions(), instruction_sets(), runtime, kernels, problems)
 

@@ -304,5 +304,5 @@ def test_paddle(tmp_path: Path) -> None:
 
 def test_own_networks_need_their_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jax2onnx", None)
-    with pytest.raises(adcc.ModelError, match="pip install flax jax jax2onnx"):
+    with pytest.raises(adcc.ModelError, match="pip install --no-deps jax2onnx"):
         export("flax:own.py:build", tmp_path / "net.onnx")

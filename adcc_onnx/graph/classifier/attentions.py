@@ -9,7 +9,11 @@ import onnx_ir as ir
 from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.autodiff.builder import dims_of
 from adcc_onnx.graph.classifier.image_classifier import Classifier
-from adcc_onnx.graph.passes.decompose_attention import decompose_attentions, is_fused_attention
+from adcc_onnx.graph.passes.decompose_attention import (
+    decompose_attentions,
+    is_fused,
+    is_fused_attention,
+)
 
 # Operators that exporters write between Q K^T and the softmax.
 _BEFORE_SOFTMAX = {"Add", "Cast", "Div", "Mul", "Reshape", "Where"}
@@ -44,14 +48,15 @@ def find_self_attentions(classifier: Classifier) -> list[SelfAttention]:
 
 
 def with_open_attentions(classifier: Classifier) -> Classifier:
-    """Return the classifier with fused attentions written in simpler operators.
+    """Return the classifier with its fused operators written in simpler ones.
 
-    Only then are their probabilities values of the graph. Values keep their names.
+    Only then are the attention probabilities, and the tokens between two blocks, values of the
+    graph. Values keep their names.
 
     Args:
         classifier: The classifier; it is not changed.
     """
-    if not any(is_fused_attention(node) for node in classifier.model.graph):
+    if not any(is_fused(node) for node in classifier.model.graph):
         return classifier
     copy = classifier.copy()
     decompose_attentions(copy.model)

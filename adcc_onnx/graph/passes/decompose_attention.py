@@ -1,6 +1,8 @@
-"""Write fused attentions in simpler operators, which show their probabilities as values."""
+"""Write fused operators of transformers in simpler ones, which show what they hide as values."""
 
 from __future__ import annotations
+
+import itertools
 
 import onnx_ir as ir
 
@@ -10,6 +12,8 @@ from adcc_onnx.graph.autodiff.rules.rule_registry import find_rule
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 
 _FUSED = {"Attention", "MultiHeadAttention"}
+# It adds the residual connection, so the tokens of a block leave it in two values.
+_SKIP = "SkipLayerNormalization"
 _PREFIX = "adcc/attention/"
 
 
@@ -18,35 +22,44 @@ def is_fused_attention(node: ir.Node) -> bool:
     return node.op_type in _FUSED
 
 
-def decompose_attentions(model: ir.Model) -> None:
-    """Replace fused attentions by the simpler operators that gradients of them use, too.
+def is_fused(node: ir.Node) -> bool:
+    """Whether a node hides attention probabilities or the tokens between two blocks."""
+    return is_fused_attention(node) or node.op_type == _SKIP
 
-    The results keep their names. Attentions with inputs that no formula supports stay.
+
+def decompose_attentions(model: ir.Model) -> None:
+    """Replace fused operators by the simpler ones that gradients of them use, too.
+
+    The results keep their names. Operators with inputs that no formula supports stay.
 
     Args:
         model: The model, changed in place.
     """
-    fused = [node for node in model.graph if is_fused_attention(node)]
+    fused = [node for node in model.graph if is_fused(node)]
     builder = Builder(model.graph, _PREFIX)
     for node in fused:
         rule = find_rule(node.domain, node.op_type)
         if rule is None or rule.formula is None:
             continue
         try:
-            result = rule.formula(Call(builder, node))
+            results = rule.formula(Call(builder, node))
         except UnsupportedNodeError:
             continue
-        if isinstance(result, Tensor):
-            _replace(node, result)
+        _replace(node, [results] if isinstance(results, Tensor) else results)
     model.graph.sort()
     infer_shapes(model)
 
 
-def _replace(node: ir.Node, result: Tensor) -> None:
-    old, new = node.outputs[0], result.cast(node.outputs[0].dtype or FLOAT).value
-    if any(value.uses() for value in node.outputs[1:]):
+def _replace(node: ir.Node, results: list[Tensor | None]) -> None:
+    """Let the results of a formula take the place of a node's outputs, unless one is missing."""
+    pairs = list(itertools.zip_longest(node.outputs, results))
+    if any(old is not None and new is None and old.uses() for old, new in pairs):
         return
-    new.shape, name = old.shape, old.name
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
-    old.name = f"{_PREFIX}{name}"
-    new.name = name
+    for old, result in pairs:
+        if old is None or result is None or not old.name:
+            continue
+        new, name = result.cast(old.dtype or FLOAT).value, old.name
+        new.shape = old.shape
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        old.name = f"{_PREFIX}{name}"
+        new.name = name
