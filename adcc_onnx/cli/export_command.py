@@ -39,9 +39,9 @@ def command(network: str, weights: str, fold: bool, out: Path | None) -> None:
     """Export a network of a training framework to ONNX.
 
     FRAMEWORK is torchvision, timm, transformers, keras, flax, paddle, sklearn or onnx (a ready file
-    with test data), and must be installed. The card with the preprocessing and the class names are
-    written next to the model. The scores of a random batch are compared with the framework's, and
-    nothing is written if they differ.
+    with test data), and must be installed. A card with the preprocessing, and a file with the class
+    names, are written next to the model. The scores of a random batch are compared with the
+    framework's, and nothing is written if they differ.
     """
     from adcc_onnx.exporting import export
 

@@ -56,6 +56,15 @@ def check_model(kind: str, channels: int) -> None:
     assert all(np.isfinite(m.scores["adcc"]) for m in result.methods.values())
 
 
+def shown_by_inspect(name: str) -> list[str]:
+    """The lines that a page shows after `adcc-onnx inspect`; `...` stands for left out lines."""
+    blocks = blocks_of(DOCS / "tutorials" / f"{name}.md")
+    places = [i for i, block in enumerate(blocks) if block.code.startswith("adcc-onnx inspect")]
+    shown = blocks[places[0] + 1]
+    assert shown.language == "text"
+    return [line for line in shown.code.splitlines() if line != "..."]
+
+
 @pytest.fixture(autouse=True)
 def _in_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -107,3 +116,34 @@ def test_hugging_face() -> None:
     transformers.ViTImageProcessor(size={"height": 64, "width": 64}).save_pretrained("vit")
     run_page("hugging-face", {"google/vit-base-patch16-224": "./vit"})
     check_model("tokens", 32)
+
+
+def save_vit(name: str) -> None:
+    """Save the architecture of google/vit-base-patch16-224 with random weights."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(num_labels=1000)
+    transformers.ViTForImageClassification(config).save_pretrained(name)
+    transformers.ViTImageProcessor().save_pretrained(name)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("torchvision")
+@pytest.mark.parametrize(
+    ("name", "replaced"),
+    [
+        ("pytorch", {'weights="IMAGENET1K_V1"': "weights=None"}),
+        ("timm", {"pretrained=True": "pretrained=False"}),
+        ("hugging-face", {"google/vit-base-patch16-224": "./vit"}),
+    ],
+)
+def test_what_inspect_shows(
+    name: str, replaced: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name == "hugging-face":
+        save_vit("vit")
+    run_page(name, replaced)
+    (path,) = Path().glob("*.onnx")
+    capsys.readouterr()
+    assert adcc_onnx.cli.main(["inspect", str(path)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in shown_by_inspect(name) if line not in printed] == []
