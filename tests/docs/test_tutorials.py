@@ -7,12 +7,14 @@ weights instead. Every exported file is then evaluated with the card of its page
 from __future__ import annotations
 
 import os
+import subprocess
 import types
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.command_line import command
 from helpers.documented_code import DOCS, blocks_of
 from PIL import Image
 
@@ -136,14 +138,10 @@ def save_vit(name: str) -> None:
         ("hugging-face", {"google/vit-base-patch16-224": "./vit"}),
     ],
 )
-def test_what_inspect_shows(
-    name: str, replaced: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_inspect_shows(name: str, replaced: dict[str, str]) -> None:
     if name == "hugging-face":
         save_vit("vit")
     run_page(name, replaced)
     (path,) = Path().glob("*.onnx")
-    capsys.readouterr()
-    assert adcc_onnx.cli.main(["inspect", str(path)]) == 0
-    printed = capsys.readouterr().out.splitlines()
+    printed = subprocess.check_output(command("inspect", path), text=True).splitlines()
     assert [line for line in shown_by_inspect(name) if line not in printed] == []
