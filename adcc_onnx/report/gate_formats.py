@@ -15,6 +15,13 @@ def requirement_line(check: RequirementCheck) -> str:
     head = f"{check.model}: {check.requirement.text}"
     if check.value is None:
         return f"{head}: failed, because no image has this score"
+    if check.interval is not None:
+        low, high = check.interval
+        needed = "" if check.outcome == "passed" else ", all of which must meet the requirement"
+        return (
+            f"{head}: {check.outcome}, the score is estimated as {check.value:.6g}, with the "
+            f"interval [{low:.6g}, {high:.6g}]{needed}"
+        )
     # Six digits, because the difference from the bound may be small.
     return f"{head}: {check.outcome}, the score is {check.value:.6g}"
 

@@ -59,7 +59,11 @@ def _anchors(found: Anchors) -> dict[str, Any]:
         "images": found.images,
         "precision": found.precision,
         "methods": {
-            name: {"uncorrected": found.cheap[name], "correction": found.corrections[name]}
+            name: {
+                "uncorrected": found.cheap[name],
+                "correction": found.corrections[name],
+                "interval": {key: rounded_all(ends) for key, ends in found.intervals[name].items()},
+            }
             for name in found.cheap
         },
     }

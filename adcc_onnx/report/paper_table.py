@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from adcc_onnx.cams.method_registry import method_title
 from adcc_onnx.errors import OptionError
+from adcc_onnx.report.anchor_text import anchor_legend
 from adcc_onnx.report.result_rows import headline, remarks
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.sequential_text import interval_text, test_text
@@ -151,6 +152,7 @@ def _legend(
     parts = ["Scores in percent." if all(s.is_fraction for s in columns) else ""]
     if any(cell.interval for cell in cells):
         parts.append(f"[ ]: {interval_text(result).rstrip(',')}.")
+    parts += anchor_legend(result, with_cells=False)
     if rankings:
         parts.append("Bold: best method of the column.")
     if TIE in marks:

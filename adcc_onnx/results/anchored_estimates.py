@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,15 @@ from adcc_onnx.metrics.scoring import dataset_scores
 from adcc_onnx.results.ranking import Ranking, align_images, method_values, ranking_of
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.score_definitions import column_ranges, main_score, scores_of, value_columns
-from adcc_onnx.statistics.intervals import Estimates, estimate
-from adcc_onnx.statistics.paired_tests import jackknife_p_value
-from adcc_onnx.statistics.prediction_powered import corrected_means, tuned_weights, with_anchors
-from adcc_onnx.statistics.resampling import Resampling, leave_one_out_means, means
+from adcc_onnx.statistics.intervals import Estimates, Interval
+from adcc_onnx.statistics.jackknife import Spread
+from adcc_onnx.statistics.prediction_powered import (
+    corrected_means,
+    corrected_spread,
+    correction_spread,
+    with_anchors,
+)
+from adcc_onnx.statistics.resampling import means
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,16 @@ class Anchors:
         precision: The precision of all images, such as "float16".
         cheap: Scores in this precision, by method and score.
         corrections: The corrected scores minus these, likewise.
+        intervals: Confidence intervals of these corrections, likewise; absent where too few images
+            have values. An interval holds the score in float32 of the same images, minus the cheap
+            one.
     """
 
     images: int
     precision: str
     cheap: dict[str, dict[str, float]]
     corrections: dict[str, dict[str, float]]
+    intervals: dict[str, dict[str, Interval]]
 
 
 class AnchoredRun:
@@ -50,72 +59,99 @@ class AnchoredRun:
         both = [*method_values(run), *method_values(run.anchors)]
         cheap, exact = np.split(align_images(both, self._columns), 2)
         self._cheap = cheap
-        self._weights = [tuned_weights(*one) for one in zip(cheap, exact, strict=True)]
-        self._values = [with_anchors(*one) for one in zip(cheap, exact, strict=True)]
+        self._anchors = np.logical_not(np.isnan(exact).all(axis=(0, 1)))
+        self._values = np.concatenate(
+            [with_anchors(*one) for one in zip(cheap, exact, strict=True)]
+        )
 
-    def estimates(self, resampling: Resampling) -> list[Estimates]:
-        """Estimate every score of every method, all on the same resampled images.
+    def estimates(self, confidence: float) -> list[Estimates]:
+        """Estimate every score of every method, with intervals by the jackknife.
 
         Args:
-            resampling: Settings of the intervals.
+            confidence: Confidence level of the intervals, in (0, 1).
         """
+        point = self._scores(means(self._values))[..., 0]
+        half = self._half_widths(corrected_spread, confidence)
+        ranges = [score.metric.value_range for score in scores_of(self._metrics).values()]
+        low, high = np.array(ranges).T
+        ends = np.clip(point - half, low, high), np.clip(point + half, low, high)
+        return [Estimates(*part) for part in zip(point, *ends, strict=True)]
 
-        def scores(all_means: Float64Array) -> Float64Array:
-            return np.concatenate(self._scores(all_means))
-
-        found = estimate(np.concatenate(self._values), scores, resampling)
-        parts = [np.split(ends, len(self._names)) for ends in (found.point, found.low, found.high)]
-        return [Estimates(*part) for part in zip(*parts, strict=True)]
-
-    def summary(self, estimates: Sequence[Estimates]) -> Anchors:
+    def summary(self, estimates: Sequence[Estimates], confidence: float | None) -> Anchors:
         """Return the scores in the cheap precision and their corrections.
 
         Args:
             estimates: The corrected scores.
+            confidence: Confidence level of the intervals, in (0, 1); None for no intervals.
         """
         assert self._run.anchors is not None
         scores = scores_of(self._metrics)
         cheap: dict[str, dict[str, float]] = {}
         corrections: dict[str, dict[str, float]] = {}
-        for name, values, found in zip(self._names, self._cheap, estimates, strict=True):
+        intervals: dict[str, dict[str, Interval]] = {}
+        half = (
+            np.full((len(self._names), len(scores)), np.nan)
+            if confidence is None
+            else self._half_widths(correction_spread, confidence)
+        )
+        rows = zip(self._names, self._cheap, estimates, half.tolist(), strict=True)
+        for name, values, found, widths in rows:
             by_column = dict(zip(self._columns, means(values), strict=True))
             points = dataset_scores(self._metrics, by_column)
             cheap[name] = {key: float(points[key][0]) for key in scores}
             corrected = dict(zip(scores, found.point.tolist(), strict=True))
             corrections[name] = {key: corrected[key] - cheap[name][key] for key in scores}
-        return Anchors(self._run.anchors.images, self._run.config["precision"], cheap, corrections)
+            known = [row for row in zip(scores, widths, strict=True) if not np.isnan(row[1])]
+            intervals[name] = {
+                key: (corrections[name][key] - width, corrections[name][key] + width)
+                for key, width in known
+            }
+        precision = self._run.config["precision"]
+        return Anchors(self._run.anchors.images, precision, cheap, corrections, intervals)
 
-    def ranking(self) -> Ranking | None:
+    def ranking(self, by: str | None = None) -> Ranking | None:
         """Rank the methods by their corrected scores.
 
-        The standard error of a difference is that of the jackknife, in which an image with both
-        values counts with both.
+        Differences are tested with the standard error of the jackknife, in which an image with
+        both values counts with both.
+
+        Args:
+            by: Name of the score; None takes ADCC, or the first one without it.
         """
         scores = scores_of(self._metrics)
-        score, row = main_score(scores), list(scores).index(main_score(scores).name)
-        stacked = np.concatenate(self._values)
-        whole = np.array([one[row, 0] for one in self._scores(means(stacked))])
-        jackknife = np.array([one[row] for one in self._scores(leave_one_out_means(stacked))])
+        score = main_score(scores) if by is None else scores[by]
+        row = list(scores).index(score.name)
+        whole = self._scores(means(self._values))[:, row, 0]
 
         def test(first: int, others: Sequence[int], hypotheses: int) -> Float64Array:
-            return np.array(
-                [
-                    jackknife_p_value(whole[first] - whole[i], jackknife[first] - jackknife[i])
-                    for i in others
-                ]
-            )
+            chosen = list(others)
+
+            def gaps(all_means: Float64Array) -> Float64Array:
+                found = self._scores(all_means)[:, row]
+                return found[first] - found[chosen]
+
+            spread = corrected_spread(self._values, gaps, self._anchors)
+            return spread.p_values(whole[first] - whole[chosen])
 
         controls = [name in self._run.controls for name in self._names]
         return ranking_of(self._names, controls, score, whole, test)
 
-    def _scores(self, all_means: Float64Array) -> list[Float64Array]:
-        """Compute the scores of R datasets, [F, R] for each method."""
+    def _half_widths(self, spread: Callable[..., Spread], confidence: float) -> Float64Array:
+        """Return half the widths of the intervals of all scores of all methods, [M, F]."""
+
+        def flat(all_means: Float64Array) -> Float64Array:
+            return np.concatenate(self._scores(all_means))
+
+        found = spread(self._values, flat, self._anchors).half_widths(confidence)
+        return found.reshape(len(self._names), -1)
+
+    def _scores(self, all_means: Float64Array) -> Float64Array:
+        """Compute the scores of R datasets, [M, F, R]."""
         ranges = column_ranges(self._metrics)
         low, high = np.array([ranges[name] for name in self._columns]).T[:, :, None]
-        parts = np.split(all_means, len(self._names))
         found = []
-        for part, weights in zip(parts, self._weights, strict=True):
-            corrected = np.clip(corrected_means(part, weights), low, high)
+        for part in np.split(all_means, len(self._names)):
+            corrected = np.clip(corrected_means(part), low, high)
             by_column = dict(zip(self._columns, corrected, strict=True))
             found.append(np.stack(list(dataset_scores(self._metrics, by_column).values())))
-        return found
+        return np.stack(found)

@@ -154,6 +154,34 @@ class EvaluationResult:
         return len(np.unique(np.concatenate(positions))) if positions else 0
 
     @property
+    def image_names(self) -> dict[int, str]:
+        """Names of the images by position."""
+        return {row.position: row.name for row in self.image_rows}
+
+    def estimated_interval(self, method: str, score: str) -> Interval | None:
+        """Return the interval of a score that this run only estimates.
+
+        Args:
+            method: Name of the method.
+            score: Name of the score.
+
+        Returns:
+            The interval for the whole dataset in float32, if the run stopped early or was corrected
+            by anchors, from -infinity to infinity if too few images have values; None if the score
+            was computed on all images.
+        """
+        unknown = -np.inf, np.inf
+        ends = self.methods[method].intervals.get(score, unknown)
+        if self.sequential is not None:
+            whole = self.sequential.standings[method].images >= self.sequential.population
+            return None if whole and self.anchors is None else ends
+        if self.anchors is None:
+            return None
+        cheap = self.anchors.cheap[method][score]
+        low, high = self.anchors.intervals[method].get(score, unknown)
+        return cheap + low, cheap + high
+
+    @property
     def ranked(self) -> tuple[list[str], list[str]]:
         """Names of the methods and of the controls, the best first.
 
@@ -372,11 +400,13 @@ def summarize_run(
         sequential, ranking = summarize(found, stopped), sequential_ranking(found)
         estimates = [sequential_estimates(found, name, scores.values()) for name in run.methods]
     elif anchored is not None:
-        estimates, ranking = anchored.estimates(settings), anchored.ranking()
+        estimates, ranking = anchored.estimates(settings.confidence), anchored.ranking()
     else:
         ranking = rank(values, main_score(scores), settings)
         estimates = _estimates(values, metrics, settings)
-    anchors = None if anchored is None else anchored.summary(estimates)
+    # An interval of a correction assumes a number of images that does not depend on the scores.
+    confidence = settings.confidence if sequential is None else None
+    anchors = None if anchored is None else anchored.summary(estimates, confidence)
     return EvaluationResult(
         model=config["model"],
         protocol=config["protocol"],

@@ -62,6 +62,8 @@ def _merge_model(parts: Sequence[_Part], merged: Store) -> None:
     first = parts[0]
     for part in parts[1:]:
         require_same_config(str(part.path), first.config, part.config, _MAY_DIFFER)
+    if len(parts) > 1:
+        _require_joinable(parts)
     config = {
         **first.config,
         "methods": _union([part.config["methods"] for part in parts]),
@@ -84,6 +86,26 @@ def _merge_model(parts: Sequence[_Part], merged: Store) -> None:
             merged.write(run, [replace(image, position=free)], moved)
     if all(part.complete for part in parts):
         merged.finish(run)
+
+
+def _require_joinable(parts: Sequence[_Part]) -> None:
+    """Check that a rule or a correction that belongs to one run is not broken.
+
+    Raises:
+        StoreError: A run may stop early, or has anchors and other images.
+    """
+    path, config = parts[0].path, parts[0].config
+    if "stopping" in config:
+        raise StoreError(
+            f"{path}: runs with --until cannot be joined, because their verdicts hold for the "
+            "methods and the number of images of one run: evaluate all methods in one run"
+        )
+    images = [set(part.store.image_names(part.number).values()) for part in parts]
+    if "anchors" in config and any(other != images[0] for other in images):
+        raise StoreError(
+            f"{path}: runs with anchors can be joined if they have the same images, because the "
+            "anchors are a random sample of these: evaluate all images in one run"
+        )
 
 
 def _add_scores(

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from adcc_onnx.errors import OptionError, StoreError, did_you_mean
+from adcc_onnx.results.anchored_difference import anchored_difference
 from adcc_onnx.results.comparison import require_comparable
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.pairwise import score_difference
@@ -21,6 +22,7 @@ from adcc_onnx.results.ranking import (
 )
 from adcc_onnx.results.requirements import Requirement, score_of
 from adcc_onnx.results.score_definitions import Score, main_score
+from adcc_onnx.statistics.intervals import Interval
 from adcc_onnx.statistics.paired_tests import PairedDifference
 from adcc_onnx.statistics.resampling import Resampling
 
@@ -39,6 +41,8 @@ class RequirementCheck:
         score: The score.
         value: Value of the score; None if no image counts.
         outcome: "passed" or "failed"; a score without a value fails.
+        interval: Interval of a score that the run only estimates, because it stopped early or was
+            corrected by anchors: all of it must meet the requirement. None for other runs.
     """
 
     model: str
@@ -46,6 +50,7 @@ class RequirementCheck:
     score: Score
     value: float | None
     outcome: Outcome
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -134,9 +139,11 @@ def check_requirements(
         for one in requirements:
             score = score_of(one, result)
             value = result.methods[one.method].scores.get(one.score)
-            met = value is not None and one.holds(value)
+            interval = result.estimated_interval(one.method, one.score)
+            ends = [value] if interval is None else interval
+            met = all(end is not None and one.holds(end) for end in ends)
             outcome: Outcome = "passed" if met else "failed"
-            found.append(RequirementCheck(result.model, one, score, value, outcome))
+            found.append(RequirementCheck(result.model, one, score, value, outcome, interval))
     return found
 
 
@@ -165,11 +172,14 @@ def compare_with_baseline(
 
     Raises:
         OptionError: A run does not have the score.
-        StoreError: The runs are not comparable, or have fewer than two images in common.
+        StoreError: The runs are not comparable, a run stopped early, or they have fewer than two
+            images in common.
     """
     found: list[BaselineCheck] = []
     for result in results:
         baseline = _baseline_of(result, baselines)
+        _require_all_images(result)
+        _require_all_images(baseline)
         require_comparable([baseline.stored_run, result.stored_run])
         score = _score(by, result, baseline)
         found += _compare(result, baseline, score, margin, resampling)
@@ -187,6 +197,17 @@ def _baseline_of(
             f"(runs: {', '.join(known) or 'none'})"
         )
     return (same or list(baselines))[0]
+
+
+def _require_all_images(result: EvaluationResult) -> None:
+    found = result.sequential
+    if found is not None and not found.is_whole:
+        raise StoreError(
+            f"the run of {result.model} stopped after {found.images} of {found.population} images "
+            f"(--until {found.rule.until}), so its difference from another run has no valid "
+            "interval: evaluate without --until, or use --require, which takes the run's own "
+            "intervals"
+        )
 
 
 def _score(by: str | None, result: EvaluationResult, baseline: EvaluationResult) -> Score:
@@ -220,6 +241,9 @@ def _compare(
         difference, lost = (
             _difference(new[name], old[name], score, tested) if name in old else (None, 0)
         )
+        if difference is not None and (result.anchors or baseline.anchors):
+            runs = [(one.stored_run, one.image_names) for one in (result, baseline)]
+            difference = anchored_difference(*runs, name, score, tested.confidence)
         outcome = _outcome(difference, score, margin)
         found.append(
             BaselineCheck(
@@ -236,9 +260,8 @@ def _compare(
 
 def _by_name(result: EvaluationResult) -> Mapping[str, MethodValues]:
     """Return the values of each method, with images identified by name."""
-    names = {row.position: row.name for row in result.image_rows}
     methods = method_values(result.stored_run)
-    return {method.name: identify_by_name(method, names) for method in methods}
+    return {method.name: identify_by_name(method, result.image_names) for method in methods}
 
 
 def corrected_for(resampling: Resampling, tests: int) -> Resampling:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adcc_onnx.errors import OptionError, did_you_mean
+from adcc_onnx.results.anchored_estimates import AnchoredRun
 from adcc_onnx.results.evaluation_result import EvaluationResult
 from adcc_onnx.results.ranking import Ranking, method_values, rank
 from adcc_onnx.results.score_definitions import Score
@@ -55,6 +56,8 @@ def rank_by(result: EvaluationResult, score: Score) -> Ranking | None:
         found: Ranking | None = main
     elif result.sequential is not None:  # the tests assume a fixed number of images
         return None
+    elif result.anchors is not None:
+        found = AnchoredRun(result.stored_run).ranking(score.name)
     else:
         found = rank(method_values(result.stored_run), score, result.resampling)
     if found is None or score.name not in result.methods[found.best].intervals:

@@ -60,7 +60,11 @@ def sequential_interval(
         return None
     sample = Sample(score, np.array([count]), found.evidence.sample.population)
     estimate = sample.of_method(values, count)
-    return None if estimate is None else estimate.interval(found.rule.alpha)
+    if estimate is None:
+        return None
+    point, ends = estimate.interval(found.rule.alpha)
+    low, high = np.clip(ends, *score.metric.value_range).tolist()
+    return point, (low, high)
 
 
 def sequential_estimates(

@@ -52,6 +52,11 @@ class SequentialSummary:
     standings: dict[str, Standing]
     stopped: bool
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every method was computed on all images."""
+        return all(one.images >= self.population for one in self.standings.values())
+
 
 def summarize(found: SequentialComparison, stopped: bool) -> SequentialSummary:
     """Summarize a comparison.

@@ -227,32 +227,6 @@ def permutation_p_values(
     return p
 
 
-def jackknife_p_value(difference: float, leave_one_out: RealArray) -> float:
-    """Test whether a difference is 0, with the standard error of the jackknife.
-
-    Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11.
-
-    Args:
-        difference: The difference of two scores.
-        leave_one_out: The difference without each of the n images, [n].
-
-    Returns:
-        The two-sided p-value of the normal approximation; 1 if the difference is always 0.
-
-    Example:
-        >>> gaps = np.random.default_rng(0).normal(0.1, 1.0, 400)
-        >>> round(jackknife_p_value(gaps.mean(), (gaps.sum() - gaps) / 399), 3)
-        0.203
-    """
-    from scipy.special import ndtr
-
-    images = len(leave_one_out)
-    spread = np.sqrt((images - 1) * np.var(leave_one_out))
-    if spread <= ROUNDING_TOLERANCE:
-        return 1.0 if abs(difference) <= ROUNDING_TOLERANCE else 0.0
-    return float(2.0 * ndtr(-abs(difference) / spread))
-
-
 def holm_correction(p: RealArray, hypotheses: int | None = None) -> RealArray:
     """Adjust p-values for multiple testing: Holm's step-down control of the family-wise error.
 

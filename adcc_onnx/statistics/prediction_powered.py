@@ -5,44 +5,25 @@ so that the estimate is right on average, whatever the cheap values are.
 
 * Angelopoulos, Bates, Fannjiang, Jordan and Zrnic, Prediction-powered inference, Science 382, 2023.
 * Angelopoulos, Duchi and Zrnic, PPI++: Efficient prediction-powered inference, arXiv:2311.01453,
-  2023 (the weight of the cheap values is tuned, which is the regression estimator of sampling).
+  2023 (the weight of the cheap values is tuned).
+* Cochran, Sampling Techniques, Wiley 1977, section 12.6 (the regression estimator in two-phase
+  sampling, which the tuned estimate is).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from adcc_onnx.statistics.resampling import RealArray
+from adcc_onnx.statistics.intervals import StatisticsFunction
+from adcc_onnx.statistics.jackknife import Spread, jackknife_spread
+from adcc_onnx.statistics.resampling import RealArray, leave_one_out_means, means
 
-# Maps means [K, R] to F statistics of each of the R datasets, [F, R].
-StatisticsFunction = Callable[[RealArray], RealArray]
-
-
-def tuned_weights(cheap: RealArray, exact: RealArray) -> RealArray:
-    """Compute the weights of the cheap values that make the corrected means vary least.
-
-    Args:
-        cheap: Cheap values of n images, [K, n].
-        exact: Exact values of the same images, [K, n]; NaN for images that have none.
-
-    Returns:
-        The weights, [K], in [0, 1]: 1 where both values vary together, and 0 where the cheap ones
-        are useless.
-
-    Example:
-        >>> exact = np.array([[0.1, 0.5, 0.9, np.nan]])
-        >>> tuned_weights(np.array([[0.2, 0.6, 1.0, 0.4]]), exact).tolist()
-        [1.0]
-    """
-    weights = np.zeros(len(cheap))
-    for row, (one, other) in enumerate(zip(cheap, exact, strict=True)):
-        both = ~np.isnan(one + other)
-        if both.sum() > 1 and np.ptp(one[both]) > 0:
-            (variance, covariance), _ = np.cov(one[both], other[both])
-            weights[row] = np.clip(covariance / variance, 0.0, 1.0)
-    return weights
+_ROWS = 5  # of `with_anchors` for each value
+# A variance this much smaller than the square of a mean is a rounding error.
+_SMALLEST_VARIANCE = 1e-14
 
 
 def with_anchors(cheap: RealArray, exact: RealArray) -> RealArray:
@@ -53,27 +34,90 @@ def with_anchors(cheap: RealArray, exact: RealArray) -> RealArray:
         exact: Exact values of the same images, [K, n]; NaN for images that have none.
 
     Returns:
-        The cheap values of all images, and the cheap and the exact values of the images that have
-        both, [3 K, n]. Their means can be resampled like those of any values.
+        The cheap values of all images, and of the images that have both: the cheap and the exact
+        values, the squares of the cheap ones, and the products, [5 K, n].
     """
     both = ~np.isnan(cheap + exact).any(axis=0)
-    return np.concatenate([cheap, np.where(both, cheap, np.nan), np.where(both, exact, np.nan)])
+    anchors, known = np.where(both, cheap, np.nan), np.where(both, exact, np.nan)
+    return np.concatenate([cheap, anchors, known, anchors**2, anchors * known])
 
 
-def corrected_means(means: RealArray, weights: RealArray) -> RealArray:
-    """Correct the means of cheap values.
+def tuned_weights(means: RealArray) -> RealArray:
+    """Compute the weights of the cheap values that make the corrected means vary least.
 
     Args:
-        means: Means of the values that `with_anchors` returns, [3 K, R].
-        weights: Weights of the cheap values, [K]; see `tuned_weights`.
+        means: Means of the values that `with_anchors` returns, [5 K, R].
+
+    Returns:
+        The weights, [K, R], in [0, 1]: slopes of the regressions of the exact on the cheap values,
+        and 0 where the cheap ones are useless.
+
+    Example:
+        >>> values = with_anchors(
+        ...     np.array([[0.2, 0.6, 1.0, 0.4]]), np.array([[0.1, 0.5, 0.9, np.nan]])
+        ... )
+        >>> tuned_weights(np.nanmean(values, axis=1, keepdims=True)).round(9).tolist()
+        [[1.0]]
+    """
+    _, cheap, exact, squares, products = np.split(means, _ROWS)
+    variance, covariance = squares - cheap**2, products - cheap * exact
+    varies = variance > _SMALLEST_VARIANCE * squares
+    slopes = np.divide(covariance, variance, out=np.zeros_like(variance), where=varies)
+    found: RealArray = np.clip(slopes, 0.0, 1.0)
+    return found
+
+
+def corrected_means(means: RealArray) -> RealArray:
+    """Correct the means of cheap values, with weights that are tuned for each dataset.
+
+    Args:
+        means: Means of the values that `with_anchors` returns, [5 K, R].
 
     Returns:
         The corrected means, [K, R].
 
     Example:
-        >>> corrected_means(np.array([[0.5], [0.6], [0.7]]), np.ones(1)).round(3).tolist()
+        >>> corrected_means(np.array([[0.5], [0.6], [0.7], [0.4], [0.46]])).round(3).tolist()
         [[0.6]]
     """
-    cheap, anchors, exact = np.split(means, 3)
-    found: RealArray = exact + weights[:, None] * (cheap - anchors)
+    cheap, anchors, exact, _, _ = np.split(means, _ROWS)
+    found: RealArray = exact + tuned_weights(means) * (cheap - anchors)
     return found
+
+
+def corrected_spread(
+    values: RealArray, statistics: StatisticsFunction, anchors: NDArray[np.bool_]
+) -> Spread:
+    """Estimate the standard errors of statistics of corrected means.
+
+    The images with and those without an exact value are two independent samples. The weights are
+    tuned again without each image, so that their own uncertainty counts, too.
+
+    Args:
+        values: Values that `with_anchors` returns, for one or several methods, [K, n].
+        statistics: Function from means [K, R] to statistics [F, R].
+        anchors: Which images have exact values, [n].
+    """
+    without = statistics(leave_one_out_means(values))
+    return jackknife_spread([without[:, anchors], without[:, ~anchors]], [2, 1])
+
+
+def correction_spread(
+    values: RealArray, statistics: StatisticsFunction, anchors: NDArray[np.bool_]
+) -> Spread:
+    """Estimate the standard errors of the same statistics as estimates for the n images themselves.
+
+    Then only the choice of the anchors is random: m of n images without replacement, so that the
+    variance is 1 - m / n of that of independent images.
+
+    Args:
+        values: Values that `with_anchors` returns, for one or several methods, [K, n].
+        statistics: Function from means [K, R] to statistics [F, R].
+        anchors: Which images have exact values, [n].
+    """
+    without = leave_one_out_means(values)[:, anchors]
+    everywhere = ~np.isnan(values[:, ~anchors]).all(axis=1)
+    # The cheap values of all images stay.
+    without[everywhere] = means(values)[everywhere]
+    found = jackknife_spread([statistics(without)], [2])
+    return replace(found, error=found.error * np.sqrt(1.0 - anchors.mean()))

@@ -152,7 +152,9 @@ def test_reports_and_the_command_line(path: Path, whole: Path, tmp_path: Path) -
         found = json.loads(render([store], "json"))["runs"]
     assert len(found) == 1
     assert found[0]["anchors"]["images"] == ANCHORS
-    assert set(found[0]["anchors"]["methods"]["gradcam"]) == {"uncorrected", "correction"}
+    assert set(found[0]["anchors"]["methods"]["gradcam"]) == {
+        "uncorrected", "correction", "interval",
+    }  # fmt: skip
     for text in (table, page):
         assert "ADCC in float16" in text and "correction" in text
         assert f"corrected by the differences on {ANCHORS} random images" in text

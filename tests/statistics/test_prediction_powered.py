@@ -6,21 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.simulations import adcc_of_means, explained
+from helpers.anchor_simulation import ANCHORS, PRECISIONS, cheapened, coverage
+from helpers.simulations import explained
 from helpers.stopping_simulation import read_values
 from scipy import stats
 
-from adcc_onnx.statistics.intervals import estimate
-from adcc_onnx.statistics.paired_tests import jackknife_p_value
-from adcc_onnx.statistics.prediction_powered import corrected_means, tuned_weights, with_anchors
-from adcc_onnx.statistics.resampling import Resampling, leave_one_out_means, means
-
-
-def cheapened(exact: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Values of a cheap precision: shifted, noisy, and of another class on 2 % of the images."""
-    cheap = exact - 0.02 + rng.normal(0, 0.02, exact.shape)
-    flipped = rng.random(exact.shape[1]) < 0.02
-    return np.clip(np.where(flipped, exact[:, rng.permutation(exact.shape[1])], cheap), 0, 1)
+from adcc_onnx.statistics.jackknife import Spread, jackknife_spread
+from adcc_onnx.statistics.prediction_powered import (
+    corrected_means,
+    corrected_spread,
+    correction_spread,
+    tuned_weights,
+    with_anchors,
+)
+from adcc_onnx.statistics.resampling import leave_one_out_means, means
 
 
 def hidden(exact: np.ndarray, anchors: int) -> np.ndarray:
@@ -32,33 +31,34 @@ def hidden(exact: np.ndarray, anchors: int) -> np.ndarray:
 def test_the_correction_is_the_regression_estimator() -> None:
     rng = np.random.default_rng(0)
     exact = explained(rng, 300)
-    cheap = cheapened(exact, rng)
-    known = hidden(exact, 80)
-    weights = tuned_weights(cheap, known)
+    cheap = cheapened(exact, rng, "poor")
+    stacked = means(with_anchors(cheap, hidden(exact, 80)))
+    weights, found = tuned_weights(stacked)[:, 0], corrected_means(stacked)[:, 0]
     for row in range(3):
         slope = stats.linregress(cheap[row, :80], exact[row, :80]).slope
         assert weights[row] == pytest.approx(min(slope, 1.0))
-    found = corrected_means(means(with_anchors(cheap, known)), weights)[:, 0]
     gap = cheap.mean(axis=1) - cheap[:, :80].mean(axis=1)
     assert found == pytest.approx(exact[:, :80].mean(axis=1) + weights * gap)
 
 
 def test_useless_cheap_values_are_not_used() -> None:
     rng = np.random.default_rng(1)
-    exact, known = rng.random((2, 100)), np.full((2, 100), np.nan)
-    known[:, :30] = exact[:, :30]
-    cheap = np.stack([np.full(100, 0.5), -exact[1]])
-    weights = tuned_weights(cheap, known)
-    assert weights.tolist() == [0, 0]
-    found = corrected_means(means(with_anchors(cheap, known)), weights)[:, 0]
-    assert found == pytest.approx(exact[:, :30].mean(axis=1))
+    exact = rng.random((2, 100))
+    cheap = np.stack([np.full(100, 0.3), -exact[1]])
+    stacked = means(with_anchors(cheap, hidden(exact, 30)))
+    assert tuned_weights(stacked)[:, 0].tolist() == [0, 0]
+    assert corrected_means(stacked)[:, 0] == pytest.approx(exact[:, :30].mean(axis=1))
 
 
 def test_equal_values_need_no_correction() -> None:
     exact = explained(np.random.default_rng(2), 200)
-    known = hidden(exact, 20)
-    found = corrected_means(means(with_anchors(exact, known)), tuned_weights(exact, known))
-    assert found[:, 0] == pytest.approx(exact.mean(axis=1))
+    values = with_anchors(exact, hidden(exact, 20))
+    assert corrected_means(means(values))[:, 0] == pytest.approx(exact.mean(axis=1))
+    error = correction_spread(values, corrected_means, np.arange(200) < 20).error
+    assert error == pytest.approx(np.zeros(3), abs=1e-12)
+    # Then the interval is that of all images, and not that of the anchors.
+    whole = corrected_spread(values, corrected_means, np.arange(200) < 20).error
+    assert whole == pytest.approx(exact.std(axis=1, ddof=1) / np.sqrt(200), rel=0.05)
 
 
 def test_images_without_a_value_do_not_count() -> None:
@@ -66,56 +66,67 @@ def test_images_without_a_value_do_not_count() -> None:
     cheap, known = exact + 0.1, hidden(exact, 20)
     cheap[1, 3] = np.nan
     stacked = with_anchors(cheap, known)
-    assert np.isnan(stacked[3:, 3]).all()
-    assert (~np.isnan(stacked[3:])).sum(axis=1).tolist() == [19] * 6
+    assert np.isnan(stacked[3:, 3]).all() and len(stacked) == 15
+    assert (~np.isnan(stacked[3:])).sum(axis=1).tolist() == [19] * 12
 
 
-def coverage(
-    population: np.ndarray, datasets: int, replicates: int, seed: int
-) -> tuple[float, float]:
-    """How often an interval holds ADCC of a population [3, N], and its relative width."""
-    rng = np.random.default_rng(seed)
-    truth = adcc_of_means(population.mean(axis=1)[:, None])[0, 0]
-    held, widths = 0, []
-    for number in range(datasets):
-        exact = population[:, rng.integers(population.shape[1], size=400)]
-        cheap = cheapened(exact, rng)
-        stacked = with_anchors(cheap, hidden(exact, 100))
-        weights = tuned_weights(cheap, hidden(exact, 100))
-
-        def score(all_means: np.ndarray, weights: np.ndarray = weights) -> np.ndarray:
-            return adcc_of_means(np.clip(corrected_means(all_means, weights), 0, 1))
-
-        settings = Resampling(seed=number, replicates=replicates)
-        found = estimate(stacked, score, settings)
-        full = estimate(exact, adcc_of_means, settings)
-        held += bool(found.low[0] <= truth <= found.high[0])
-        widths.append((found.high - found.low)[0] / (full.high - full.low)[0])
-    return held / datasets, float(np.median(widths))
+def test_the_standard_error_is_that_of_the_regression_estimator() -> None:
+    """Cochran, Sampling Techniques, 1977, equation 12.67, with N - 2 degrees of freedom."""
+    rng = np.random.default_rng(5)
+    exact = rng.normal(0.5, 0.1, (1, 4000))
+    cheap = exact + 0.3 + rng.normal(0, 0.1, exact.shape)
+    anchors = np.arange(4000) < 400
+    values = with_anchors(cheap, hidden(exact, 400))
+    line = stats.linregress(cheap[0, :400], exact[0, :400])
+    residual = exact[0, :400] - line.intercept - line.slope * cheap[0, :400]
+    around, whole = (residual**2).sum() / 398, exact[0, :400].var(ddof=1)
+    expected = np.sqrt(around / 400 + (whole - around) / 4000)
+    found = corrected_spread(values, corrected_means, anchors)
+    assert found.error[0] == pytest.approx(expected, rel=0.02)
+    assert 398 < found.freedom[0] < 4000
+    own = correction_spread(values, corrected_means, anchors)
+    assert own.error[0] == pytest.approx(np.sqrt(around / 400 * 0.9), rel=0.02)
+    assert own.freedom[0] == 398
 
 
-def test_intervals_hold_the_exact_score() -> None:
-    population = explained(np.random.default_rng(99), 100_000)
-    held, width = coverage(population, 100, 300, seed=4)
-    low, high = stats.binom.ppf((0.001, 0.999), 100, 0.95) / 100
+def test_the_jackknife_is_that_of_means() -> None:
+    rng = np.random.default_rng(6)
+    one, other = rng.normal(0.05, 1.0, (1, 25)), rng.normal(0.0, 2.0, (1, 40))
+    # The difference of two means is that of Welch's test.
+    means_of = [leave_one_out_means(part) for part in (one, other)]
+    gap = float(one.mean() - other.mean())
+    parts = [means_of[0] - other.mean(), one.mean() - means_of[1]]
+    found = jackknife_spread(parts, [1, 1])
+    known = stats.ttest_ind(one[0], other[0], equal_var=False)
+    assert found.freedom[0] == pytest.approx(known.df)
+    assert found.p_values(np.array([gap]))[0] == pytest.approx(known.pvalue)
+    low, high = known.confidence_interval(0.9)
+    assert found.half_widths(0.9)[0] == pytest.approx((high - low) / 2)
+
+
+def test_what_never_varies_is_certain_and_what_is_not_known_is_not() -> None:
+    certain = jackknife_spread([np.full((2, 5), 0.1)], [1])
+    assert certain.p_values(np.array([0.0, 0.1])).tolist() == [1, 0]
+    unknown = jackknife_spread([np.full((1, 2), 0.1), np.zeros((1, 9))], [2, 1])
+    assert np.isnan(unknown.half_widths(0.95)[0]) and unknown.p_values(np.ones(1))[0] == 1
+    assert isinstance(unknown, Spread)
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_intervals_hold_the_exact_score(sampled: bool) -> None:
+    population = explained(np.random.default_rng(99), 1000)
+    held = coverage(population, "poor", 50, 300, 4, sampled)
+    low, high = stats.binom.ppf((0.001, 0.999), 300, 0.95) / 300
     assert low <= held <= high
-    assert 1.0 < width < 1.3
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("model", ["bvlc_googlenet", "deit_tiny_patch16_224", "mobilenet_v2"])
-def test_intervals_hold_the_score_of_real_models(data: Path, model: str) -> None:
-    methods, values = read_values(data / "per_image" / f"{model}.csv")
-    for number, method in enumerate(("gradcam", "gradcam++", "eigencam")):
-        held, width = coverage(values[methods.index(method)], 1500, 1000, seed=number)
-        assert 0.93 <= held <= 0.97, (method, held)
-        assert width < 1.3, (method, width)
-
-
-def test_the_jackknife_test_is_that_of_a_mean() -> None:
-    gaps = np.random.default_rng(6).normal(0.05, 1.0, (1, 500))
-    found = jackknife_p_value(float(gaps.mean()), leave_one_out_means(gaps)[0])
-    z = gaps.mean() / (gaps.std(ddof=1) / np.sqrt(500))
-    assert found == pytest.approx(2 * stats.norm.sf(abs(z)), rel=1e-9)
-    assert jackknife_p_value(0.0, np.zeros(5)) == 1
-    assert jackknife_p_value(0.1, np.full(5, 0.1)) == 0
+def test_intervals_hold_the_score_of_real_models(data: Path, model: str, precision: str) -> None:
+    """`python -m helpers.anchor_simulation` prints these numbers."""
+    for method, values in zip(*read_values(data / "per_image" / f"{model}.csv"), strict=True):
+        for anchors in ANCHORS:
+            for sampled in (True, False):
+                held = coverage(values, precision, anchors, 2000, anchors, sampled)
+                assert 0.93 <= held <= 0.97, (method, anchors, sampled, held)

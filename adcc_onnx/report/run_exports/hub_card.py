@@ -82,6 +82,11 @@ def _metrics(result: EvaluationResult, settings: dict[str, Any]) -> Iterator[dic
         for score, value in result.methods[name].scores.items():
             title = score_title(result.score_definitions[score])
             arguments: dict[str, Any] = {"method": name, "images": result.scored, **settings}
+            if result.anchors is not None:
+                arguments["precision"] = result.anchors.precision
+                arguments["float32_anchors"] = result.anchors.images
+            if result.sequential is not None:
+                arguments["dataset_images"] = result.sequential.population
             interval = result.methods[name].intervals.get(score)
             if interval is not None:
                 arguments["confidence"] = result.resampling.confidence
