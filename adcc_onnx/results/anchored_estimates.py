@@ -142,8 +142,9 @@ class AnchoredRun:
         def flat(all_means: Float64Array) -> Float64Array:
             return np.concatenate(self._scores(all_means))
 
-        found = spread(self._values, flat, self._anchors).half_widths(confidence)
-        return found.reshape(len(self._names), -1)
+        widths = spread(self._values, flat, self._anchors).half_widths(confidence)
+        found: Float64Array = widths.reshape(len(self._names), -1)
+        return found
 
     def _scores(self, all_means: Float64Array) -> Float64Array:
         """Compute the scores of R datasets, [M, F, R]."""

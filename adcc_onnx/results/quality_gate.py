@@ -242,8 +242,8 @@ def _compare(
             _difference(new[name], old[name], score, tested) if name in old else (None, 0)
         )
         if difference is not None and (result.anchors or baseline.anchors):
-            runs = [(one.stored_run, one.image_names) for one in (result, baseline)]
-            difference = anchored_difference(*runs, name, score, tested.confidence)
+            one, other = ((r.stored_run, r.image_names) for r in (result, baseline))
+            difference = anchored_difference(one, other, name, score, tested.confidence)
         outcome = _outcome(difference, score, margin)
         found.append(
             BaselineCheck(
