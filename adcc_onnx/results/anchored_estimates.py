@@ -127,11 +127,13 @@ class AnchoredRun:
             chosen = list(others)
 
             def gaps(all_means: Float64Array) -> Float64Array:
-                found = self._scores(all_means)[:, row]
-                return found[first] - found[chosen]
+                by_method = self._scores(all_means)[:, row]
+                differences: Float64Array = by_method[first] - by_method[chosen]
+                return differences
 
             spread = corrected_spread(self._values, gaps, self._anchors)
-            return spread.p_values(whole[first] - whole[chosen])
+            found: Float64Array = spread.p_values(whole[first] - whole[chosen])
+            return found
 
         controls = [name in self._run.controls for name in self._names]
         return ranking_of(self._names, controls, score, whole, test)
