@@ -19,7 +19,6 @@ from adcc_onnx.errors import (
     ModelError,
     OptionError,
     PreprocessingError,
-    did_you_mean,
     restore_name,
     warnings_as_notes,
 )
@@ -38,18 +37,23 @@ from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
 from adcc_onnx.graph.passes.precision import bfloat16_to_float32, to_float16
 from adcc_onnx.graph.passes.prepare import prepare
 from adcc_onnx.graph.programs.differentiated_scores import require_scores
+from adcc_onnx.graph.programs.integer_classifier import calibrated_values
 from adcc_onnx.graph.programs.tensor_names import NAME_PREFIX
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.model_preprocessing import ImageInput, model_preprocessing
 from adcc_onnx.images.preprocessing import PRESETS, Preprocessing
+from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.rich_display import rendered
 from adcc_onnx.runtime.batch_check import takes_any_batch
-from adcc_onnx.runtime.devices import Device, capturing, choose_device
+from adcc_onnx.runtime.calibration import Calibration, calibrate
+from adcc_onnx.runtime.cheaper_passes import CheaperPasses, Place
+from adcc_onnx.runtime.devices import Device, capturing
+from adcc_onnx.runtime.precisions import PARTIAL, choose_device_for
 from adcc_onnx.runtime.run_settings import RunSettings
 from adcc_onnx.runtime.session_pool import SessionPool
 
 FUSIONS = ("mean", "max", "product")
-PRECISIONS = ("auto", "fp32", "fp16")
+_CHEAPER_NAMES = {"bf16": "bfloat16", "int8": "int8"}
 _DEFAULT_BATCH = {"cuda": 32, "tensorrt": 32, "directml": 32}  # 8 elsewhere
 
 
@@ -74,6 +78,9 @@ class Model:
         labels: The names of the classes, if they are known.
         fuse: How the maps of several layers are fused: by their "mean", "max" or "product".
         halved: Whether the model was converted to float16 when it was loaded.
+        cheaper: The precision of most passes, "bf16" or "int8"; empty if all passes have the
+            precision of the model.
+        calibration: The ranges of activations for "int8"; see `calibrated`.
         set_inputs: Descriptions of the values of inputs that were fixed, by the input's name.
         file: The model as its file says it; None if it is not known.
         notes: The warnings that were given when the model was loaded.
@@ -105,6 +112,8 @@ class Model:
     labels: tuple[str, ...] | None = None
     fuse: str = "mean"
     halved: bool = False
+    cheaper: str = ""
+    calibration: Calibration | None = None
     set_inputs: Mapping[str, str] = field(default_factory=dict)
     file: FileDescription | None = None
     notes: tuple[str, ...] = ()
@@ -119,7 +128,9 @@ class Model:
                 raise TypeError(f"layers holds {layer!r}: use model.with_layers to name layers")
             if layer.value.graph is not self.classifier.model.graph:
                 raise OptionError(f"the layer '{layer.name}' belongs to another model's graph")
-        pool = SessionPool(self.classifier, self.layers, self.device, self.settings, self.any_batch)
+        exact = Place(self.classifier, self.layers, self.device)
+        cheaper = CheaperPasses(self.cheaper, exact, self.calibration) if self.cheaper else None
+        pool = SessionPool(*exact, self.settings, self.any_batch, cheaper)
         object.__setattr__(self, "pool", pool)
 
     @property
@@ -151,9 +162,9 @@ class Model:
 
     @property
     def precision(self) -> str:
-        """The precision of the scores: "float", "float16", ..., or "tf32"."""
-        if self.halved:
-            return "float16"
+        """The precision of the scores: "float", "float16", "bfloat16", "int8", ..., or "tf32"."""
+        if self.halved or self.cheaper:
+            return _CHEAPER_NAMES.get(self.cheaper, "float16")
         own = (self.classifier.logits.dtype or ir.DataType.FLOAT).name.lower()
         return "tf32" if own == "float" and self.device.tf32 else own
 
@@ -213,6 +224,37 @@ class Model:
             )
         return replace(self, settings=settings)
 
+    def calibrated(self, images: Float32Array) -> Model:
+        """Return the same model, calibrated for 8-bit integers.
+
+        Args:
+            images: Preprocessed images, float32 [N, C, H, W], from whose activations the ranges of
+                the integers are taken.
+
+        Raises:
+            OptionError: There are no images.
+            ModelError: The model cannot be quantized.
+
+        Example:
+            >>> import numpy as np
+            >>> import adcc_onnx
+            >>> from adcc_onnx.drawings import classifier_path
+            >>> model = adcc_onnx.load(classifier_path(), device="cpu", precision="int8")
+            >>> model.calibrated(np.zeros((2, 3, 112, 112), np.float32)).calibration.images
+            2
+        """
+        if not len(images):
+            raise OptionError("a calibration needs at least one image")
+        return self.with_calibration(calibrate(self.classifier, images))
+
+    def with_calibration(self, calibration: Calibration | None) -> Model:
+        """Return the same model with another calibration.
+
+        Args:
+            calibration: The ranges of activations.
+        """
+        return replace(self, calibration=calibration)
+
     def with_labels(self, labels: Sequence[str]) -> Model:
         """Return the same model with other class names.
 
@@ -231,7 +273,12 @@ class Model:
 
         Args:
             classifier: A copy of the model's classifier, with the same tensor names.
+
+        Raises:
+            OptionError: The model is calibrated for its own weights.
         """
+        if self.calibration is not None or self.cheaper == "int8":
+            raise OptionError("a model with precision int8 keeps its weights: use another one")
         graph = classifier.model.graph
         values = {value.name: value for node in graph for value in node.outputs}
         values.update((value.name, value) for value in graph.inputs)
@@ -264,6 +311,8 @@ class Model:
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
             **self._describe_choice(),
         }
+        if self.calibration is not None:
+            found["calibration"] = {**self.calibration.describe(), "provider": self.device.kind}
         # Runs stored before these could be set lack the keys.
         if self.scores != "logits":
             found["differentiated"] = self.scores
@@ -337,8 +386,9 @@ def load(
         concurrent_runs: Number of batches that are run at the same time, for devices that one
             batch does not fill.
         custom_ops: Libraries with the model's custom operators. Their code is executed.
-        precision: "auto" (the model's own, with TF32 products on CUDA), "fp32" (without TF32) or
-            "fp16".
+        precision: "auto" (the model's own, with TF32 products on CUDA), "fp32" (without TF32),
+            "fp16", "bf16" (by OpenVINO on a CPU) or "int8" (on a CPU; the model must be
+            `calibrated`, which `explain`, `evaluate` and `benchmark` do).
         cuda_graph: Whether to record runs of a full batch as CUDA graphs and replay them.
         set_inputs: The values of inputs other than the image, by the input's name: numbers, or
             arrays for one image, which are used for every image.
@@ -376,6 +426,8 @@ def load(
         if precision == "fp16":
             prepared = prepare(to_float16(prepared))
         classifier = _read_classifier(prepared, card, wanted, usual, scores_output, scores)
+        if precision == "int8":
+            calibrated_values(classifier)  # raises the reason if the model cannot be quantized
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     takes_bytes = classifier.image.dtype == ir.DataType.UINT8
     image = ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)
@@ -391,6 +443,7 @@ def load(
         labels=_class_names(card, prepared),
         fuse=fuse,
         halved=precision == "fp16",
+        cheaper=precision if precision in PARTIAL else "",
         set_inputs=fixed,
         file=file,
         notes=tuple(notes),
@@ -432,10 +485,7 @@ def _device(
     for argument, value in (("device", name), ("precision", precision)):
         if not isinstance(value, str):
             raise TypeError(f"{argument} must be a text, not {type(value).__name__}")
-    if precision not in PRECISIONS:
-        hint = did_you_mean(precision, PRECISIONS)
-        raise OptionError(f"no precision '{precision}'{hint}; choose {', '.join(PRECISIONS)}")
-    device = choose_device(name, tf32=precision != "fp32")
+    device = choose_device_for(precision, name)
     device = replace(device, custom_ops=_libraries(custom_ops))
     return capturing(device) if cuda_graph else device
 

@@ -63,7 +63,7 @@ def load_anchors(
         if exact.precision == cheap.precision:
             raise OptionError(
                 f"{cheap.name} is evaluated in float32 already, so anchors have nothing to "
-                "correct: add a cheaper precision, such as --precision fp16"
+                "correct: add a cheaper precision, such as --precision fp16, bf16 or int8"
             )
         found.append(exact)
     return found

@@ -17,6 +17,7 @@ from adcc_onnx.evaluation.pipeline import check
 from adcc_onnx.evaluation.plan import Plan, named_method
 from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions
 from adcc_onnx.evaluation.stored_evaluation import Notify, quiet, tuned
+from adcc_onnx.explanation.calibrated_model import calibrated, calibrated_models
 from adcc_onnx.images.sources.given_images import Images
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.images.sources.subsampling import subsample
@@ -87,7 +88,7 @@ def estimate_cost(
         as_list(methods), as_list(metrics), protocol=protocol, baseline=baseline, steps=steps,
         maps=as_list(maps), second_maps=as_list(second_maps), controls=controls,
     ).plan()  # fmt: skip
-    loaded = as_model(model, load_options, notify)
+    loaded = calibrated(as_model(model, load_options, notify), source, notify)
     (cost,) = costs_of(tuned_models([loaded], plan, notify) if autotune else [loaded], source, plan)
     return cost
 
@@ -115,6 +116,7 @@ def estimated_models(
     """
     opened, planned = source.open(plan.seed), plan.plan()
     loaded = [as_model(model, load_options, notify) for model in models]
+    loaded = calibrated_models(loaded, opened, notify)
     if worth_tuning(models, load_options, len(opened)):
         loaded = tuned_models(loaded, planned, notify)
     if budget is not None:

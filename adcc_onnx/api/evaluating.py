@@ -29,11 +29,13 @@ from adcc_onnx.evaluation.stored_evaluation import (
     no_bar,
     quiet,
 )
+from adcc_onnx.explanation.calibrated_model import calibrated_models
 from adcc_onnx.images.sources.given_images import Images, describe_source
 from adcc_onnx.images.sources.image_source import Label, Source
 from adcc_onnx.metrics.metric import Metric
 from adcc_onnx.model import Model
 from adcc_onnx.results.evaluation_result import EvaluationResult
+from adcc_onnx.runtime.precisions import PARTIAL
 
 
 @checked_arguments
@@ -192,7 +194,8 @@ def evaluate_models(
         loaded = [as_model(model, load_options, notify) for model in models]
     else:
         # On a cluster this process runs no model.
-        idle: ModelOptions = {**load_options, "cuda_graph": False, "device": "cpu"}
+        place = load_options.get("device", "auto") if _is_partial(load_options) else "cpu"
+        idle: ModelOptions = {**load_options, "cuda_graph": False, "device": place}
         loaded = [as_model(_path(model, source), idle) for model in models]
     anchors = (
         []
@@ -202,13 +205,16 @@ def evaluate_models(
     if autotune is None:
         autotune = worth_tuning(models, load_options, len(opened))
     if budget is not None:
+        loaded = calibrated_models(loaded, opened, notify)
         loaded = tuned_models(loaded, planned, notify) if autotune else loaded
         opened, planned = within_budget(loaded, opened, planned, budget, notify)
         autotune = False
     with ExitStack() as stack:
         placed: Placed = in_this_process
         if cluster is not None:
-            joined = _on_cluster(cluster, models, opened, source, plan, load_options, notify)
+            joined = _on_cluster(
+                cluster, models, loaded, opened, source, plan, load_options, notify
+            )
             placed = stack.enter_context(joined)
         results = evaluate_and_store(
             loaded, opened, planned, describe_source(source.images), anchors,
@@ -248,6 +254,7 @@ def _require_consistent(
 def _on_cluster(
     address: str,
     models: Sequence[ModelLike],
+    loaded: Sequence[Model],
     opened: Source,
     source: SourceOptions,
     plan: PlanOptions,
@@ -258,14 +265,18 @@ def _on_cluster(
     from adcc_onnx.cluster.connection import connected
     from adcc_onnx.cluster.job import Job
 
-    with connected(address, load_options.get("device", "auto"), notify) as joined:
+    device = load_options.get("device", "auto")
+    if device == "auto" and _is_partial(load_options):
+        device = loaded[0].device.kind
+    with connected(address, device, notify) as joined:
 
         def placed(
             number: int, model: Model, own: Plan
         ) -> AbstractContextManager[tuple[Model, Begin | None]]:
             options = float32_options(load_options) if own.is_anchor else load_options
+            calibration = model.calibration
             job = Job(
-                partial(load_with, _path(models[number], source), options),
+                partial(load_with, _path(models[number], source), options, calibration=calibration),
                 partial(source.open, plan.seed),
                 replace(plan, target=own.target).plan,
                 Path.cwd(),
@@ -273,6 +284,11 @@ def _on_cluster(
             return joined.worker_pool(job, model, opened, own)
 
         yield placed
+
+
+def _is_partial(options: ModelOptions) -> bool:
+    """Return whether most passes run in a cheaper precision, which selects its device."""
+    return options.get("precision") in PARTIAL
 
 
 def _path(model: ModelLike, source: SourceOptions) -> str | Path:

@@ -28,6 +28,7 @@ from adcc_onnx.explanation.batch_explanations import (
     collect,
     explain_batches,
 )
+from adcc_onnx.explanation.calibrated_model import calibrated
 from adcc_onnx.explanation.drawing_style import ALPHA, COLORMAP, DrawingStyle
 from adcc_onnx.explanation.explanations import Explanations
 from adcc_onnx.explanation.targets import parse_target, resolve_target
@@ -96,6 +97,7 @@ def explain(
     name, chosen = named_method(method)
     targets = _targets(target, loaded)
     source = as_source(images)
+    loaded = calibrated(loaded, source)
     found = explain_batches(loaded, source, {name: chosen}, targets, seed)
     drawer = Drawer(Pictures(loaded, source), _target_name(targets, loaded))
     return replace(collect(name, found, loaded), drawer=drawer)
@@ -173,6 +175,7 @@ def save_explanations(
     loaded = with_class_names(as_model(model, load_options, notify), class_names)
     chosen = dict(named_method(method) for method in as_list(methods))
     source = _pictures(images)
+    loaded = calibrated(loaded, source, notify)
     targets = _targets(target, loaded)
     folder = PictureFolder(
         Path(out), Pictures(loaded, source), chosen, _target_name(targets, loaded),

@@ -22,6 +22,7 @@ from adcc_onnx.evaluation.stored_evaluation import (
     quiet,
     tuned,
 )
+from adcc_onnx.explanation.calibrated_model import calibrated
 from adcc_onnx.images.sources.given_images import Images, describe_source
 from adcc_onnx.images.sources.image_source import Label
 from adcc_onnx.metrics.metric import Metric
@@ -81,16 +82,17 @@ def benchmark(
     """
     plan = make_plan(as_list(methods), as_list(metrics))
     loaded = as_model(model, load_options, notify)
-    plan = plan.mark_unavailable(loaded)
-    if not isinstance(model, Model) and not load_options.get("batch_size"):
-        loaded = tuned(loaded, plan, notify)
     source = (
         random_images(loaded, limit)
         if images is None
         else SourceOptions(images, limit=limit).open()
     )
+    loaded = calibrated(loaded, source, notify)
+    plan = plan.mark_unavailable(loaded)
+    if not isinstance(model, Model) and not load_options.get("batch_size"):
+        loaded = tuned(loaded, plan, notify)
     check(loaded, source, plan)
-    low_precision = load_options.get("precision") == "fp16" or loaded.device.tf32
+    low_precision = loaded.halved or bool(loaded.cheaper) or loaded.device.tf32
     if reference is None and low_precision and not isinstance(model, Model):
         exact: ModelOptions = {**load_options, "precision": "fp32"}
         reference = load_with(model, exact)

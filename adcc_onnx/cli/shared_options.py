@@ -273,8 +273,9 @@ _DEVICE_OPTIONS = [
         "--precision",
         heading="Device",
         default="auto",
-        metavar="auto|fp32|fp16",
-        help="Precision: auto is the model's own, with TF32 products on CUDA.",
+        metavar="auto|fp32|fp16|bf16|int8",
+        help="Precision: auto is the model's own, with TF32 products on CUDA; bf16 (by OpenVINO) "
+        "and int8 are for CPUs.",
     ),
     option(
         "--batch-size",

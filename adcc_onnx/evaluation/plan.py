@@ -194,6 +194,8 @@ class Plan:
             "tf32": model.device.tf32,
             "batch_size": model.batch,
         }
+        if model.calibration is not None:
+            found["calibration_ranges"] = model.calibration.record()
         if self.anchors:
             found["anchors"] = self.anchors
         return anchor_config(found) if self.is_anchor else found

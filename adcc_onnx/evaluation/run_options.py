@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from adcc_onnx.images.sources.image_source import Label, Source
     from adcc_onnx.metrics.metric import Metric
     from adcc_onnx.model import Model
+    from adcc_onnx.runtime.calibration import Calibration
 
 SAMPLES = ("first", "random", "stratified")
 
@@ -32,7 +33,7 @@ class DeviceOptions(TypedDict, total=False):
     Attributes:
         device: Name of the device.
         batch_size: Number of images per run.
-        precision: "auto", "fp32" or "fp16".
+        precision: "auto", "fp32", "fp16", "bf16" or "int8".
         cuda_graph: Whether to record and replay the runs of full batches on CUDA.
     """
 
@@ -196,6 +197,7 @@ def load_with(
     options: ModelOptions,
     device: str | None = None,
     threads: int | None = None,
+    calibration: Calibration | None = None,
 ) -> Model:
     """Load a model with its options.
 
@@ -204,6 +206,7 @@ def load_with(
         options: The options.
         device: The device in place of that in `options`.
         threads: The number of threads in place of that in `options`.
+        calibration: The ranges of activations for 8-bit integers; None to measure them later.
 
     Returns:
         The model.
@@ -215,7 +218,7 @@ def load_with(
         placed["device"] = device
     if threads is not None:
         placed["threads"] = threads
-    return load(model, **placed)
+    return load(model, **placed).with_calibration(calibration)
 
 
 def _labeled(source: Source, labels: str | Path | Sequence[Label] | None) -> Source:

@@ -20,6 +20,7 @@ from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.plausibility import check_labels, check_predictions
 from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.explanation.autotuned_model import autotuned
+from adcc_onnx.explanation.calibrated_model import calibrated_models, with_stored_calibration
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
 from adcc_onnx.results.anchor_runs import anchor_name
@@ -117,6 +118,9 @@ def evaluate_and_store(
     for model, own in zip(models, plans, strict=True):
         check(model, source, own)
         check_labels(model, source, own)
+    if resume and out is not None:
+        models = [with_stored_calibration(model, Path(out)) for model in models]
+    models = calibrated_models(models, source, notify)
     plans = [own.mark_unavailable(model) for model, own in zip(models, plans, strict=True)]
     if autotune:
         models = [tuned(model, own, notify) for model, own in zip(models, plans, strict=True)]

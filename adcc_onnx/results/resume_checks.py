@@ -8,7 +8,16 @@ from typing import Any
 from adcc_onnx.errors import StoreError
 
 # These say where numbers were computed or why, not which: they may differ when a run is continued.
-MAY_CHANGE = ("batch_size", "device", "labels", "scores_reason", "tf32", "versions")
+# Of the ranges of a calibration, `calibration` holds a digest.
+MAY_CHANGE = (
+    "batch_size",
+    "calibration_ranges",
+    "device",
+    "labels",
+    "scores_reason",
+    "tf32",
+    "versions",
+)
 
 
 def require_same_config(

@@ -185,7 +185,9 @@ def _speed(pool: SessionPool, kind: Pass) -> float:
 def _cache_key(pool: SessionPool, kind: Pass, model_id: str) -> str:
     layers = "+".join(layer.name for layer in pool.layers)
     size = "x".join(map(str, pool.classifier.fixed_size))
-    parts = (model_id, layers, size, kind.name, pool.device.name, _cores())
+    precision = "" if pool.cheaper is None else f" {pool.cheaper.precision}"
+    device = f"{pool.device.name}{precision}"
+    parts = (model_id, layers, size, kind.name, device, _cores())
     return " ".join(map(str, (*parts, onnxruntime.__version__)))
 
 

@@ -33,6 +33,7 @@ class Device:
         custom_ops: The paths of libraries with custom operators; every session loads them.
         tf32: Whether factors of float32 products may be rounded to TF32, with 10 bits.
         captures: Whether runs of a full batch are recorded as CUDA graphs; see `capturing`.
+        integers: Whether quantized operators run in integer kernels, and not in real numbers.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Device:
     custom_ops: tuple[str, ...] = ()
     tf32: bool = False
     captures: bool = False
+    integers: bool = False
 
     @property
     def memory(self) -> tuple[str, int]:
@@ -203,6 +205,15 @@ def uncapturing(device: Device) -> Device:
     (provider, options), *others = device.providers
     plain = {key: value for key, value in options.items() if key != _CUDA_GRAPH}
     return replace(device, providers=[(provider, plain), *others], captures=False)
+
+
+def with_integer_kernels(device: Device) -> Device:
+    """Return the same device, which runs quantized operators in integer kernels.
+
+    Args:
+        device: The device.
+    """
+    return replace(device, integers=True)
 
 
 def why_not(name: str) -> str | None:

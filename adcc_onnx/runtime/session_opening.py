@@ -36,7 +36,8 @@ _SILENT = 4  # a logging level of onnxruntime; its errors are raised, and report
 _WRONG_FUSIONS = ["Pad_Fusion"]
 # Quantized operators are computed in real numbers, as the graph defines them. The integer kernels
 # that onnxruntime would use overflow on CPUs without VNNI, so maps would depend on the machine.
-_REAL_ARITHMETIC = ("session.disable_quant_qdq", "1")
+# With --precision int8, which needs VNNI, the user wants them.
+_REAL_ARITHMETIC = "session.disable_quant_qdq"
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _options(device: Device, threads: int) -> Any:
         share_card_arena(options, device)
     else:
         share_arena(options)
-    options.add_session_config_entry(*_REAL_ARITHMETIC)
+    options.add_session_config_entry(_REAL_ARITHMETIC, str(int(not device.integers)))
     for library in device.custom_ops:
         options.register_custom_ops_library(library)
     return options

@@ -27,6 +27,7 @@ from adcc_onnx.graph.programs.perturb import build_masked, build_pixel_replaceme
 from adcc_onnx.graph.programs.split import build_prefix, build_suffix
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS, MASKS
 from adcc_onnx.kernels.arrays import Float32Array
+from adcc_onnx.runtime.cheaper_passes import CHEAPER, CheaperPasses, Place
 from adcc_onnx.runtime.device_memory import release_free_memory
 from adcc_onnx.runtime.device_thread import on_device
 from adcc_onnx.runtime.devices import Device
@@ -64,6 +65,7 @@ class SessionPool:
         device: The device that the sessions run on.
         settings: The batch size and threads of all sessions.
         any_batch: Whether the classifier accepts other batch sizes than `settings.batch`.
+        cheaper: Which passes run in a cheaper precision, and how; None for none.
 
     Attributes:
         filling: Chooses how far batches of images are filled up on a card.
@@ -76,9 +78,10 @@ class SessionPool:
         device: Device,
         settings: RunSettings,
         any_batch: bool,
+        cheaper: CheaperPasses | None = None,
     ) -> None:
         self.classifier, self.layers, self.device = classifier, layers, device
-        self.settings, self.any_batch = settings, any_batch
+        self.settings, self.any_batch, self.cheaper = settings, any_batch, cheaper
         self._sessions: dict[tuple[Pass, int, bool], Session] = {}
         self._split_sessions: dict[int, SplitSession] = {}
         # By the graph, because the formulas of equal methods are different objects.
@@ -95,7 +98,8 @@ class SessionPool:
         Args:
             settings: The settings of the new pool.
         """
-        return SessionPool(self.classifier, self.layers, self.device, settings, self.any_batch)
+        exact = (self.classifier, self.layers, self.device)
+        return SessionPool(*exact, settings, self.any_batch, self.cheaper)
 
     def session(self, kind: Pass, layer: int = 0, masked: bool = False) -> Session:
         """Return the session of one kind of pass.
@@ -139,9 +143,9 @@ class SessionPool:
             if len(self._cam_graphs) >= _MAX_KNOWN_FORMULAS:
                 self._cam_graphs.clear()
             self._cam_graphs[formulas, layer] = key
-        batch = self.settings.batch
+        batch, device = self.settings.batch, self.device
         return self._opened(
-            self._cam_sessions, key, lambda: self._new_session(graph, batch, False, None)
+            self._cam_sessions, key, lambda: self._new_session(graph, batch, False, None, device)
         )
 
     def usage(self) -> dict[Pass, Usage]:
@@ -201,30 +205,40 @@ class SessionPool:
                 pool[key] = opened
             return pool[key]
 
-    def _open(self, graph: ir.Model, kind: Pass | None, batches: int = 1) -> Session:
-        batch = self.settings.batch * (batches if self.any_batch else 1)
-        return self._new_session(graph, batch, not self.any_batch, kind)
+    def _place(self, kind: Pass) -> Place:
+        """Return what a pass is built from, and where it runs."""
+        if self.cheaper is not None and kind in CHEAPER:
+            return self.cheaper.place
+        return Place(self.classifier, self.layers, self.device)
 
-    def _new_session(self, graph: ir.Model, batch: int, fixed: bool, kind: Pass | None) -> Session:
+    def _open(self, graph: ir.Model, kind: Pass, batches: int = 1) -> Session:
+        batch = self.settings.batch * (batches if self.any_batch else 1)
+        device = self._place(kind).device
+        return self._new_session(graph, batch, not self.any_batch, kind, device)
+
+    def _new_session(
+        self, graph: ir.Model, batch: int, fixed: bool, kind: Pass | None, device: Device
+    ) -> Session:
         free = partial(make_room, self.device)
-        return Session(graph, self.device, batch, fixed, self.settings.threads, kind, free)
+        return Session(graph, device, batch, fixed, self.settings.threads, kind, free)
 
     def _open_split(self, layer: int) -> SplitSession:
-        split = self.layers[layer]
-        prefix_graph, fixed = build_prefix(self.classifier, split), not self.any_batch
+        classifier, layers, device = self._place(Pass.SUFFIX)
+        prefix_graph, fixed = build_prefix(classifier, layers[layer]), not self.any_batch
         # The prefix runs on one image, and its outputs must have one row.
-        prefix = self._new_session(prefix_graph, self.settings.batch if fixed else 1, fixed, None)
-        suffix_graph = build_suffix(self.classifier, split, self.device.remote and not fixed)
+        rows = self.settings.batch if fixed else 1
+        prefix = self._new_session(prefix_graph, rows, fixed, None, device)
+        suffix_graph = build_suffix(classifier, layers[layer], device.remote and not fixed)
         suffix = self._open(suffix_graph, Pass.SUFFIX, _SUFFIX_BATCHES)
         return SplitSession(prefix, suffix)
 
     def _graph(self, kind: Pass, layer: int, masked: bool) -> ir.Model:
-        classifier = self.classifier
+        classifier, layers, _ = self._place(kind)
         match kind:
             case Pass.FORWARD:
                 return build_instrumented(classifier, masked=masked)
             case Pass.ACTIVATIONS | Pass.GRADIENTS:
-                return build_instrumented(classifier, self.layers, kind is Pass.GRADIENTS, masked)
+                return build_instrumented(classifier, layers, kind is Pass.GRADIENTS, masked)
             case Pass.IMAGE_GRADIENTS:
                 image = make_layer(classifier, classifier.image, INPUT_LAYER)
                 return build_instrumented(classifier, [image], True, masked)
@@ -233,18 +247,18 @@ class SessionPool:
             case Pass.RANKED:
                 return build_pixel_replacement(classifier)
             case Pass.SHARE_GRADIENTS:
-                return build_opticam_objective(classifier, self.layers[layer])
+                return build_opticam_objective(classifier, layers[layer])
             case Pass.ATTENTIONS | Pass.ATTENTION_GRADIENTS:
                 with_gradients = kind is Pass.ATTENTION_GRADIENTS
-                return build_instrumented(classifier, self.layers, with_gradients, masked, True)
+                return build_instrumented(classifier, layers, with_gradients, masked, True)
             case Pass.BLOCK_SCORE_GRADIENTS:
                 return build_block_score_gradients(classifier)
             case Pass.HESSIAN_PRODUCTS:
-                return build_hessian_products(classifier, self.layers)
+                return build_hessian_products(classifier, layers)
             case Pass.FULL_GRADIENT:
                 return build_full_gradient(classifier)
             case Pass.MIXED_GRADIENTS:
-                return build_mixed_gradients(classifier, self.layers)
+                return build_mixed_gradients(classifier, layers)
         raise ValueError("the pass SUFFIX runs in two sessions: use split_session")
 
 

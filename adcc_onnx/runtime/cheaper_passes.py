@@ -1,0 +1,81 @@
+"""The passes of a model that run in a cheaper precision than float32."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+from adcc_onnx.errors import OptionError
+from adcc_onnx.graph.classifier.image_classifier import Classifier
+from adcc_onnx.graph.classifier.layers import Layer
+from adcc_onnx.graph.programs.integer_classifier import build_integer_classifier
+from adcc_onnx.runtime.calibration import Calibration
+from adcc_onnx.runtime.devices import Device, with_integer_kernels
+from adcc_onnx.runtime.passes import Pass
+from adcc_onnx.runtime.precisions import in_bfloat16
+
+# Scores, and gradients that end at the explained layers, which are usually the last ones. Passes
+# whose gradients reach further back stay in float32.
+CHEAPER = frozenset(
+    (
+        Pass.FORWARD,
+        Pass.ACTIVATIONS,
+        Pass.GRADIENTS,
+        Pass.MASKED,
+        Pass.BLENDED,
+        Pass.RANKED,
+        Pass.SUFFIX,
+        Pass.MIXED_GRADIENTS,
+    )
+)
+
+
+class Place(NamedTuple):
+    """What a pass is built from, and where it runs.
+
+    Attributes:
+        classifier: The classifier.
+        layers: Its explained layers.
+        device: The device.
+    """
+
+    classifier: Classifier
+    layers: tuple[Layer, ...]
+    device: Device
+
+
+class CheaperPasses:
+    """How the passes of `CHEAPER` run in a cheaper precision.
+
+    Args:
+        precision: "bf16" or "int8".
+        exact: What the other passes are built from.
+        calibration: The ranges of activations, for "int8".
+
+    Attributes:
+        precision: The precision.
+    """
+
+    def __init__(self, precision: str, exact: Place, calibration: Calibration | None) -> None:
+        self.precision = precision
+        self._exact, self._calibration = exact, calibration
+
+    @cached_property
+    def place(self) -> Place:
+        """What these passes are built from, and where they run.
+
+        Raises:
+            OptionError: The model must be calibrated first.
+            ModelError: The model cannot be quantized.
+        """
+        classifier, layers, device = self._exact
+        if self.precision == "bf16":
+            return Place(classifier, layers, in_bfloat16(device))
+        if self._calibration is None:
+            raise OptionError(
+                "a model with precision int8 must be calibrated on images first: evaluate, explain "
+                "and benchmark do so, and so does model.calibrated(tensors) in Python; or use "
+                "another precision"
+            )
+        quantized = build_integer_classifier(classifier, layers, self._calibration.ranges)
+        return Place(*quantized, with_integer_kernels(device))
