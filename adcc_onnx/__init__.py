@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from adcc_onnx.api.explaining import SavedExplanations, explain, save_explanations
     from adcc_onnx.api.gating import gate
     from adcc_onnx.api.graphs import bake, expose, inspect, save_baked, save_exposed
-    from adcc_onnx.api.installation import doctor
+    from adcc_onnx.api.installation import cheaper_precisions, doctor
     from adcc_onnx.api.measuring import benchmark, randomize, validate_metrics
     from adcc_onnx.api.models import load
     from adcc_onnx.api.reports import merge, overlay, render_report
@@ -91,7 +91,7 @@ _NAMES_BY_MODULE = {
     "api.explaining": ("SavedExplanations", "explain", "save_explanations"),
     "api.gating": ("gate",),
     "api.graphs": ("bake", "expose", "inspect", "save_baked", "save_exposed"),
-    "api.installation": ("doctor",),
+    "api.installation": ("cheaper_precisions", "doctor"),
     "api.measuring": ("benchmark", "randomize", "validate_metrics"),
     "api.models": ("load",),
     "api.reports": ("merge", "overlay", "render_report", "save_report"),
@@ -185,6 +185,7 @@ __all__ = [
     "__version__",
     "bake",
     "benchmark",
+    "cheaper_precisions",
     "check",
     "compare_models",
     "demo",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from adcc_onnx.runtime.diagnosis import Diagnosis, examine
+
+if TYPE_CHECKING:
+    from adcc_onnx.runtime.precisions import CheaperPrecision
 
 
 def doctor() -> Diagnosis:
@@ -17,3 +22,23 @@ def doctor() -> Diagnosis:
         True
     """
     return examine()
+
+
+def cheaper_precisions() -> list[CheaperPrecision]:
+    """List the precisions that are cheaper than float32, also those that this machine lacks.
+
+    Returns:
+        The precisions with the device that each needs, why this machine cannot use it (None if it
+        can), and the usual time of a pass relative to float32, which depends on the model.
+
+    Raises:
+        InstallationError: onnxruntime is not installed.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> [precision.name for precision in adcc.cheaper_precisions()]
+        ['fp16', 'bf16', 'int8']
+    """
+    from adcc_onnx.runtime.precisions import cheaper_precisions as listed
+
+    return listed()

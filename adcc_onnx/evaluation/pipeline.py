@@ -199,7 +199,7 @@ def open_plan_sessions(model: Model, plan: Plan) -> None:
         model: The model.
         plan: The plan.
     """
-    open_sessions(model, plan.needs)
+    open_sessions(model, plan.needs, exact=True)
     for method in plan.available.values():
         again = plan.needs_again(method)
         if again is not None:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from adcc_onnx.cams.method import Need
 from adcc_onnx.explanation.required_passes import pass_for
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.autotuning import autotune
+from adcc_onnx.runtime.autotuning import autotune, relative_time
+
+_GAINS_NOTHING = 0.95
 
 
 def autotuned(
@@ -24,6 +26,17 @@ def autotuned(
     Raises:
         ModelError: The model does not run at any batch size.
     """
-    found = autotune(model.pool, pass_for(needs), model.sha256)
-    report(f"{model.name}: {found}")
-    return replace(model, settings=found.settings)
+    kind = pass_for(needs)
+    found = autotune(model.pool, kind, model.sha256)
+    tuned = replace(model, settings=found.settings)
+    ratio = relative_time(tuned.pool, kind)
+    report(f"{model.name}: {found}{'' if ratio is None else _gain(model, ratio)}")
+    return tuned
+
+
+def _gain(model: Model, ratio: float) -> str:
+    """Say in one line what a cheaper precision gains."""
+    text = f"; a pass in {model.precision} takes {ratio:.2f} times as long as in float32"
+    if ratio < _GAINS_NOTHING:
+        return text
+    return f"{text}, so that --precision fp32 --device {model.device.kind} is the better choice"

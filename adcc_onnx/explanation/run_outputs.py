@@ -79,7 +79,8 @@ class RunOutputs:
             classes: The other classes, [N].
             needs: What methods will read.
         """
-        return _run(self.model, self.images, self.input, self.seeds, needs, classes)
+        exact = self.on_original_images
+        return _run(self.model, self.images, self.input, self.seeds, needs, classes, exact)
 
     def on_explanation_maps(
         self, maps: Sequence[Float32Array], fill: Float32Array, needs: frozenset[Need]
@@ -99,11 +100,12 @@ class RunOutputs:
             return [self._rerun(inputs[0], needs)]
         joined = PlainInput(self.images.memory, np.concatenate([one.array for one in inputs]))
         targets, seeds = np.tile(self.targets, len(maps)), self.seeds * len(maps)
-        whole = _run(self.model, joined, joined, seeds, needs, targets)
+        whole = _run(self.model, joined, joined, seeds, needs, targets, exact=False)
         return [whole._slice(self, one, index) for index, one in enumerate(inputs)]
 
     def _rerun(self, model_input: ModelInput, needs: frozenset[Need]) -> RunOutputs:
-        return _run(self.model, self.images, model_input, self.seeds, needs, self.targets)
+        images, targets = self.images, self.targets
+        return _run(self.model, images, model_input, self.seeds, needs, targets, exact=False)
 
     def _slice(self, original: RunOutputs, model_input: ModelInput, index: int) -> RunOutputs:
         """Return the outputs for copy number `index` of the original run's images."""
@@ -158,7 +160,7 @@ def run_images(
         (2, 10)
     """
     plain = PlainInput(memory_strategy(model), images)
-    return _run(model, plain, plain, tuple(seeds), needs, targets, methods)
+    return _run(model, plain, plain, tuple(seeds), needs, targets, True, methods)
 
 
 def _run(
@@ -168,13 +170,14 @@ def _run(
     seeds: tuple[int, ...],
     needs: frozenset[Need],
     targets: NDArray[np.int64] | None,
+    exact: bool,
     methods: Iterable[Method] = (),
 ) -> RunOutputs:
     kind = pass_for(needs)
     rows = np.arange(len(seeds))
     if not images.memory.masks_in_graph:  # images on a device are not compared
         rows = first_equal_rows(model_input.array, targets)
-    logits, values = _run_rows(model, model_input, kind, rows, targets)
+    logits, values = _run_rows(model, model_input, kind, rows, targets, exact)
     predicted: NDArray[np.int64] = logits.argmax(axis=1)
     gradient_methods = [method for method in methods if isinstance(method, GradientMapMethod)]
     return RunOutputs(
@@ -198,6 +201,7 @@ def _run_rows(
     kind: Pass,
     rows: NDArray[np.int64],
     targets: NDArray[np.int64] | None,
+    exact: bool,
 ) -> tuple[Float32Array, dict[str, DeviceArray]]:
     """Run the model once for each of several equal rows.
 
@@ -207,12 +211,13 @@ def _run_rows(
         kind: The kind of pass.
         rows: The first equal row of each row, [N].
         targets: The explained classes, [N]; the predicted classes if None.
+        exact: Whether the run keeps the model's own precision.
 
     Returns:
         The class scores, [N, classes], and the other outputs by name.
     """
     feeds, shared = model_input.feeds()
-    session = model.pool.session(kind, masked=MASKS in feeds)
+    session = model.pool.session(kind, masked=MASKS in feeds, exact=exact)
     first, places = np.unique(rows, return_inverse=True)
     if len(first) < len(rows):
         feeds = {IMAGE: model_input.array[first]}

@@ -64,6 +64,9 @@ def _runtime(runtime: RuntimeDiagnosis) -> Iterator[tuple[str, str]]:
     for name, found in runtime.libraries.items():
         yield name, details.libraries.get(name, "found") if found else "not found"
     yield "--device auto", runtime.device
+    for one in runtime.precisions:
+        available = f"with --device {one.device}" if one.why_not is None else f"no: {one.why_not}"
+        yield f"--precision {one.name}", available
 
 
 def _problems(diagnosis: Diagnosis) -> Iterator[str]:

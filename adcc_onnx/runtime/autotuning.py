@@ -29,6 +29,7 @@ _BATCHES = {"cpu": (1, 4, 8, 16), "cuda": (8, 16, 32, 64, 128)}
 _MIN_SECONDS = 0.25  # of one repetition
 _REPEATS = 2
 _LONG_RUN_SECONDS = 1.0  # a longer run gains nothing: its overhead and noise are negligible
+_PAIRS = 3  # runs of two precisions in turns
 _MIN_SPEEDUP = 1.03  # less is noise, and a larger batch must be worth its memory
 
 
@@ -66,6 +67,28 @@ def autotune(pool: SessionPool, kind: Pass, model_id: str) -> AutotuneResult:
         found = search(pool, kind)
         _write_cache({**cache, key: found})
     return found
+
+
+def relative_time(pool: SessionPool, kind: Pass) -> float | None:
+    """Measure how long a pass takes in the cheaper precision of a model, relative to float32.
+
+    Args:
+        pool: The sessions of the model.
+        kind: The kind of pass.
+
+    Returns:
+        The ratio of the fastest of some runs, in turns; None if the pass has one precision.
+    """
+    exact, own = pool.session(kind, exact=True), pool.session(kind)
+    if exact is own:
+        return None
+    feeds = random_feeds(pool, kind)
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(_PAIRS):
+        for session, taken in zip((own, exact), seconds, strict=True):
+            taken.append(back_to_back(session, feeds, 1, pool.settings.concurrent_runs))
+    fastest, of_exact = (min(taken) for taken in seconds)
+    return fastest / of_exact
 
 
 def search(pool: SessionPool, kind: Pass) -> AutotuneResult:

@@ -77,12 +77,12 @@ def calibrate(classifier: Classifier, images: Float32Array) -> Calibration:
         def __init__(self) -> None:
             self._left: Iterator[Float32Array] = iter(images)
 
-        def get_next(self) -> dict[str, Float32Array] | None:
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
             """Return the next inputs; None after the last ones."""
             image = next(self._left, None)
             return None if image is None else {name: _as_input(image, classifier)}
 
-    name = classifier.image.name
+    name = classifier.image.name or ""
     wanted = {value.name for value in calibrated_values(classifier)}
     try:
         with tempfile.TemporaryDirectory(prefix="adcc-onnx-") as folder:

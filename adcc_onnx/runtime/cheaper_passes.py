@@ -15,7 +15,7 @@ from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.precisions import in_bfloat16
 
 # Scores, and gradients that end at the explained layers, which are usually the last ones. Passes
-# whose gradients reach further back stay in float32.
+# whose gradients reach further back stay in float32, and so does any pass on the images themselves.
 CHEAPER = frozenset(
     (
         Pass.FORWARD,
@@ -25,7 +25,6 @@ CHEAPER = frozenset(
         Pass.BLENDED,
         Pass.RANKED,
         Pass.SUFFIX,
-        Pass.MIXED_GRADIENTS,
     )
 )
 

@@ -21,6 +21,7 @@ from adcc_onnx.runtime.onnxruntime_packages import (
 
 if TYPE_CHECKING:
     from adcc_onnx.runtime.cuda_diagnosis import CudaDiagnosis
+    from adcc_onnx.runtime.precisions import CheaperPrecision
 
 _PACKAGES = ("onnx", "onnx-ir", "onnxscript", "numba", "numpy", "scipy", "pillow")
 _REINSTALL = "pip install --force-reinstall --no-deps onnxruntime-gpu, or update NVIDIA's driver"
@@ -39,6 +40,7 @@ class RuntimeDiagnosis:
         gpus: Name and memory of each GPU.
         libraries: Whether each library that the CUDA provider needs was found, by name.
         device: Device that `--device auto` chooses, with the reason.
+        precisions: The cheaper precisions than float32, and why they cannot be used here.
         details: Further details of the CUDA path; None for a CPU build.
     """
 
@@ -49,6 +51,7 @@ class RuntimeDiagnosis:
     gpus: list[str]
     libraries: dict[str, bool]
     device: str
+    precisions: list[CheaperPrecision]
     details: CudaDiagnosis | None = None
 
 
@@ -113,6 +116,7 @@ def _runtime() -> RuntimeDiagnosis:
     from adcc_onnx.runtime import cuda
     from adcc_onnx.runtime.cuda_diagnosis import examine_cuda
     from adcc_onnx.runtime.devices import choose_device
+    from adcc_onnx.runtime.precisions import cheaper_precisions
 
     driver = cuda.driver()
     return RuntimeDiagnosis(
@@ -123,6 +127,7 @@ def _runtime() -> RuntimeDiagnosis:
         gpus=[f"{gpu.name}, {gpu.memory / 2**30:.0f} GiB" for gpu in driver.gpus],
         libraries=cuda.libraries(),
         device=choose_device("auto").reason,
+        precisions=cheaper_precisions(),
         details=examine_cuda(),
     )
 

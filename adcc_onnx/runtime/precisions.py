@@ -16,8 +16,10 @@ _DEVICES = {"bf16": ("openvino",), "int8": ("cpu", "openvino")}
 # One of these makes a precision faster than float32.
 _INSTRUCTIONS = {"bf16": ("bf16", "AMX"), "int8": ("VNNI", "dot product")}
 _TITLES = {"bf16": "bf16 (AVX512_BF16, AMX)", "int8": "8-bit dot product (VNNI)"}
-# Time of a pass relative to float32 on the same device, as docs/results/performance.md measures it.
-_COSTS = {("fp16", "cuda"): 0.6, ("bf16", "openvino"): 0.5, ("int8", "cpu"): 0.4}
+# Usual time of a pass relative to float32 on the CPU; docs/results/performance.md has measurements.
+_COSTS = {("fp16", "cuda"): 0.6, ("bf16", "openvino"): 0.4, ("int8", "cpu"): 0.4}
+# bf16 instructions alone do no more products in a cycle than those of float32 on many CPUs.
+_BF16_WITHOUT_AMX = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,12 @@ class CheaperPrecision:
 
 
 def cheaper_precisions() -> list[CheaperPrecision]:
-    """List the precisions that are cheaper than float32, also those that this machine lacks.
-
-    Returns:
-        The precisions; the cost is a usual value, which depends on the model and the machine.
-
-    Example:
-        >>> [precision.name for precision in cheaper_precisions()]
-        ['fp16', 'bf16', 'int8']
-    """
+    """List the precisions that are cheaper than float32, also those that this machine lacks."""
     found = []
     for (name, device), cost in _COSTS.items():
         trouble = why_not_first_gpu() if name == "fp16" else _why_not(name, device)
+        if name == "bf16" and "AMX" not in (instruction_sets() or ["AMX"]):
+            cost = _BF16_WITHOUT_AMX
         found.append(CheaperPrecision(name, device, trouble, cost))
     return found
 
@@ -82,11 +78,11 @@ def choose_device_for(precision: str, requested: str = "auto") -> Device:
     devices = _DEVICES[precision]
     kind, _, which = requested.partition(":")
     if kind != "auto" and (kind not in devices or which not in ("", "CPU")):
-        # An unknown device has an error of its own.
-        other = choose_device(requested).name
+        other = choose_device(requested).name  # an unknown device has an error of its own
+        instead = "int8" if other == "cpu" else "fp16"
         raise OptionError(
-            f"--precision {precision} is for CPUs, with --device {' or '.join(devices)}, and not "
-            f"for {other}: use --precision fp16 there"
+            f"--precision {precision} needs --device {' or '.join(devices)}, which run on CPUs, "
+            f"not {other}; or use --precision {instead} there"
         )
     name = devices[0] if kind == "auto" else kind
     trouble = _why_not(precision, name)
@@ -117,7 +113,7 @@ def _why_not(precision: str, device: str) -> str | None:
     """Return why a precision cannot be used on a device, and what would help; None if it can."""
     known = instruction_sets()
     if known is not None and not set(_INSTRUCTIONS[precision]) & set(known):
-        return f"this CPU has no {_TITLES[precision]} instructions, so that it would gain nothing"
+        return f"this CPU has no {_TITLES[precision]} instructions, without which it gains nothing"
     trouble = why_not(device) if device != "cpu" else None
     return trouble and f"it needs --device {device}, but {trouble}"
 

@@ -82,7 +82,8 @@ class SessionPool:
     ) -> None:
         self.classifier, self.layers, self.device = classifier, layers, device
         self.settings, self.any_batch, self.cheaper = settings, any_batch, cheaper
-        self._sessions: dict[tuple[Pass, int, bool], Session] = {}
+        self._exact = Place(classifier, layers, device)
+        self._sessions: dict[tuple[Pass, int, bool, bool], Session] = {}
         self._split_sessions: dict[int, SplitSession] = {}
         # By the graph, because the formulas of equal methods are different objects.
         self._cam_sessions: dict[bytes, Session] = {}
@@ -98,22 +99,26 @@ class SessionPool:
         Args:
             settings: The settings of the new pool.
         """
-        exact = (self.classifier, self.layers, self.device)
-        return SessionPool(*exact, settings, self.any_batch, self.cheaper)
+        return SessionPool(*self._exact, settings, self.any_batch, self.cheaper)
 
-    def session(self, kind: Pass, layer: int = 0, masked: bool = False) -> Session:
+    def session(
+        self, kind: Pass, layer: int = 0, masked: bool = False, exact: bool = False
+    ) -> Session:
         """Return the session of one kind of pass.
 
         Args:
             kind: The kind of pass; for `Pass.SUFFIX`, see `split_session`.
             layer: The index of the layer, which matters for `Pass.SHARE_GRADIENTS` only.
             masked: Whether the session multiplies its images by masks (the input `masks`).
+            exact: Whether the pass keeps the model's own precision in a model with a cheaper one.
 
         Raises:
             ModelError: The graph cannot be built or opened.
         """
-        key = (kind, layer if kind is Pass.SHARE_GRADIENTS else 0, masked)
-        return self._opened(self._sessions, key, lambda: self._open(self._graph(*key), kind))
+        place = self._place(kind, exact)
+        key = (kind, layer if kind is Pass.SHARE_GRADIENTS else 0, masked, place is self._exact)
+        graph = partial(self._graph, place, *key[:3])
+        return self._opened(self._sessions, key, lambda: self._open(graph(), kind, place.device))
 
     def split_session(self, layer: int) -> SplitSession:
         """Return the session of `Pass.SUFFIX`: the model, split at a layer.
@@ -187,7 +192,7 @@ class SessionPool:
 
     def _counted_sessions(self) -> list[tuple[Pass, Session | SplitSession]]:
         return [
-            *((kind, session) for (kind, _, _), session in self._sessions.items()),
+            *((kind, session) for (kind, *_), session in self._sessions.items()),
             *((Pass.SUFFIX, session) for session in self._split_sessions.values()),
         ]
 
@@ -205,15 +210,14 @@ class SessionPool:
                 pool[key] = opened
             return pool[key]
 
-    def _place(self, kind: Pass) -> Place:
+    def _place(self, kind: Pass, exact: bool = False) -> Place:
         """Return what a pass is built from, and where it runs."""
-        if self.cheaper is not None and kind in CHEAPER:
-            return self.cheaper.place
-        return Place(self.classifier, self.layers, self.device)
+        if self.cheaper is None or exact or kind not in CHEAPER:
+            return self._exact
+        return self.cheaper.place
 
-    def _open(self, graph: ir.Model, kind: Pass, batches: int = 1) -> Session:
+    def _open(self, graph: ir.Model, kind: Pass, device: Device, batches: int = 1) -> Session:
         batch = self.settings.batch * (batches if self.any_batch else 1)
-        device = self._place(kind).device
         return self._new_session(graph, batch, not self.any_batch, kind, device)
 
     def _new_session(
@@ -229,11 +233,11 @@ class SessionPool:
         rows = self.settings.batch if fixed else 1
         prefix = self._new_session(prefix_graph, rows, fixed, None, device)
         suffix_graph = build_suffix(classifier, layers[layer], device.remote and not fixed)
-        suffix = self._open(suffix_graph, Pass.SUFFIX, _SUFFIX_BATCHES)
+        suffix = self._open(suffix_graph, Pass.SUFFIX, device, _SUFFIX_BATCHES)
         return SplitSession(prefix, suffix)
 
-    def _graph(self, kind: Pass, layer: int, masked: bool) -> ir.Model:
-        classifier, layers, _ = self._place(kind)
+    def _graph(self, place: Place, kind: Pass, layer: int, masked: bool) -> ir.Model:
+        classifier, layers, _ = place
         match kind:
             case Pass.FORWARD:
                 return build_instrumented(classifier, masked=masked)

@@ -1,0 +1,211 @@
+"""int8: second passes and perturbations in integer kernels, calibrated on the first images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+from helpers.small_models import small
+
+import adcc_onnx as adcc
+from adcc_onnx.drawings import classifier_path
+from adcc_onnx.errors import AdccError, ModelError, OptionError, StoreError
+from adcc_onnx.evaluation import pipeline
+from adcc_onnx.graph.programs.tensor_names import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, TARGET
+from adcc_onnx.report.rendering import render
+from adcc_onnx.results.store import Store
+from adcc_onnx.runtime.passes import Pass
+from adcc_onnx.runtime.precisions import cheaper_precisions
+
+if not next(one for one in cheaper_precisions() if one.name == "int8").available:
+    pytest.skip("the CPU has no 8-bit dot product", allow_module_level=True)
+
+N = 24
+IMAGES = np.random.default_rng(1).standard_normal((N, 3, 8, 8)).astype(np.float32)
+METHODS = ["gradcam", "eigencam", "scorecam", "saliency"]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("model") / "net.onnx"
+    onnx.save(small(), found)
+    return found
+
+
+def evaluate(path: Path, images: Any = IMAGES, **options: Any) -> adcc.EvaluationResult:
+    options = {"precision": "int8", "device": "cpu", "batch_size": 8, **options}
+    return adcc.evaluate(path, images, METHODS, controls=False, thumbnails=False, **options)
+
+
+def rows(result: adcc.EvaluationResult) -> dict[tuple[str, str], Any]:
+    found = result.per_image(as_dataframe=False)
+    return {(row["image"], row["method"]): row for row in found}
+
+
+def test_the_pass_is_that_of_a_quantized_convolution_and_a_float32_head(path: Path) -> None:
+    """The definition of affine quantization by hand, with the convolution of integers by torch."""
+    model = adcc.load(path, device="cpu", precision="int8").calibrated(IMAGES)
+    classes = np.arange(N) % 5
+    found = model.pool.session(Pass.GRADIENTS).run({IMAGE: IMAGES, TARGET: classes})
+    weights = {one.name: onnx.numpy_helper.to_array(one) for one in small().graph.initializer}
+    low, high = IMAGES.min(), IMAGES.max()
+    scale = (high - low) / 255
+    zero = np.round(-low / scale)
+    pixels = np.clip(np.round(IMAGES / scale) + zero, 0, 255) - zero
+    kernel = weights["kernel"]
+    steps = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True) / 127
+    products = torch.nn.functional.conv2d(
+        torch.tensor(pixels, dtype=torch.float64),
+        torch.tensor(np.round(kernel / steps), dtype=torch.float64),
+        padding=1,
+    ).numpy()  # fmt: skip
+    features = products * scale * steps.reshape(1, -1, 1, 1)
+    level = np.ptp(found[ACTIVATIONS]) / 255
+    np.testing.assert_allclose(found[ACTIVATIONS], np.maximum(features, 0), atol=2 * level)
+    pooled = found[ACTIVATIONS].mean(axis=(2, 3))
+    np.testing.assert_allclose(found[LOGITS], pooled @ weights["weights"].T, atol=1e-5)
+    expected = np.broadcast_to(weights["weights"][classes][:, :, None, None] / 64, (N, 4, 8, 8))
+    np.testing.assert_allclose(found[GRADIENTS], expected, atol=1e-7)
+
+
+def test_the_pass_runs_in_integer_kernels(path: Path, tmp_path: Path) -> None:
+    """Scores differ from those of the same graph in real numbers by their rounding, if at all."""
+    import onnxruntime
+
+    model = adcc.load(path, device="cpu", precision="int8").calibrated(IMAGES)
+    assert model.pool.cheaper is not None
+    place = model.pool.cheaper.place
+    quantized = ir.to_proto(place.classifier.model)
+    kinds = [node.op_type for node in quantized.graph.node]
+    assert kinds.count("Conv") == 1 and "QuantizeLinear" in kinds
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.add_session_config_entry("session.disable_quant_qdq", "0")
+    session = onnxruntime.InferenceSession(
+        quantized.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    optimized = onnx.load(tmp_path / "optimized.onnx")
+    assert "QLinearConv" in [node.op_type for node in optimized.graph.node]
+    own = model.pool.session(Pass.FORWARD).run({IMAGE: IMAGES})[LOGITS]
+    np.testing.assert_allclose(own, session.run(None, {"image": IMAGES})[0], atol=1e-6)
+
+
+def test_passes_on_the_images_are_exact(path: Path) -> None:
+    """So are all passes of methods whose gradients reach the image."""
+    exact, cheap = (rows(evaluate(path, precision=p)) for p in ("fp32", "int8"))
+    for (image, method), row in exact.items():
+        other = cheap[image, method]
+        assert other["probability"] == row["probability"]
+        assert other["target"] == row["target"]
+        if method != "scorecam":
+            assert other["complexity"] == row["complexity"]
+        if method == "saliency":
+            assert other == row
+    scores = [{key: row["average_drop"] for key, row in one.items()} for one in (exact, cheap)]
+    assert scores[0] != scores[1]
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_results_do_not_depend_on_the_batch(path: Path, batch: int) -> None:
+    whole, other = (rows(evaluate(path, batch_size=size)) for size in (8, batch))
+    for key, row in whole.items():
+        for name, value in row.items():
+            if isinstance(value, float) and name != "seconds":
+                assert other[key][name] == pytest.approx(value, abs=1e-6), (key, name)
+
+
+def test_the_calibration_is_recorded_and_taken_from_a_run_that_is_continued(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(path, out=tmp_path / "whole.sqlite")
+    batch = pipeline.evaluate_batch
+
+    class CutOffError(Exception):
+        pass
+
+    def cut_off(model: Any, plan: Any, group: Any) -> Any:
+        if group[0].position >= 8:
+            raise CutOffError
+        yield from batch(model, plan, group)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "evaluate_batch", cut_off)
+        with pytest.raises(CutOffError):
+            evaluate(path, out=tmp_path / "run.sqlite")
+    # Another machine would measure slightly different ranges.
+    monkeypatch.setattr("adcc_onnx.model.calibrate", None)
+    evaluate(path, out=tmp_path / "run.sqlite", resume=True)
+    whole, resumed = (
+        adcc.read_results(tmp_path / name)[0] for name in ("whole.sqlite", "run.sqlite")
+    )
+    assert rows(whole) == rows(resumed)
+    with Store.open(tmp_path / "run.sqlite") as store:
+        config = store.runs()[0].config
+    assert config["calibration"]["images"] == N and config["calibration"]["provider"] == "cpu"
+    assert config["precision"] == "int8" and len(config["calibration_ranges"]["ranges"]) > 1
+
+
+def test_other_calibrations_are_not_merged(path: Path, tmp_path: Path) -> None:
+    parts = [tmp_path / "1.sqlite", tmp_path / "2.sqlite"]
+    for part, images in zip(parts, (IMAGES[:12], IMAGES[12:]), strict=True):
+        evaluate(path, images, out=part)
+    with pytest.raises(StoreError, match=r"made differently.*calibration"):
+        adcc.merge(parts, tmp_path / "merged.sqlite")
+
+
+def test_anchors_correct_int8(path: Path, tmp_path: Path) -> None:
+    exact = evaluate(path, precision="fp32")
+    out = tmp_path / "run.sqlite"
+    found = evaluate(path, anchor=12, out=out)
+    assert found.anchors is not None and found.anchors.precision == "int8"
+    for name in METHODS:
+        low, high = found.methods[name].intervals["adcc"]
+        assert low < exact.methods[name].scores["adcc"] < high
+    with Store.open(out) as store:
+        table = render([store], "table")
+    assert "ADCC in int8" in table and "12 random images" in table
+
+
+def test_models_that_cannot_be_quantized(path: Path) -> None:
+    with pytest.raises(ModelError, match=r"int8 quantizes float32 models.*use --precision auto"):
+        adcc.load(small(kind="float16"), device="cpu", precision="int8")
+    model = adcc.load(path, device="cpu", precision="int8").calibrated(IMAGES)
+    assert model.pool.cheaper is not None
+    quantized = ir.to_proto(model.pool.cheaper.place.classifier.model)
+    with pytest.raises(ModelError, match=r"quantized already.*use --precision auto"):
+        adcc.load(quantized, device="cpu", precision="int8")
+
+
+def test_a_model_must_be_calibrated() -> None:
+    model = adcc.load(classifier_path(), device="cpu", precision="int8")
+    with pytest.raises(OptionError, match="must be calibrated on images first"):
+        model.pool.session(Pass.FORWARD)
+    with pytest.raises(OptionError, match="at least one image"):
+        model.calibrated(np.empty((0, 3, 112, 112), np.float32))
+
+
+def test_images_of_which_none_can_be_decoded(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(AdccError, match="none of the first 1 can be decoded"):
+        adcc.evaluate(classifier_path(), tmp_path, "gradcam", precision="int8", device="cpu")
+
+
+def test_scores_of_a_trained_model_stay_close() -> None:
+    """Maps of second passes correlate, and no mean moves by more than a point."""
+    results = [
+        adcc.evaluate(
+            classifier_path(), "drawings:24", ["gradcam", "layercam"],
+            ["adcc", "insertion(steps=14)"], controls=False, device="cpu", batch_size=8,
+            precision=precision,
+        )
+        for precision in ("fp32", "int8")
+    ]  # fmt: skip
+    for name, method in results[0].methods.items():
+        for score, value in method.scores.items():
+            if score != "average_increase":  # flips at equal probabilities
+                assert results[1].methods[name].scores[score] == pytest.approx(value, abs=0.01)
