@@ -25,7 +25,7 @@ from adcc_onnx.images.sources.subsampling import subsample
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.autotuning import back_to_back, random_feeds
 from adcc_onnx.runtime.passes import Pass
-from adcc_onnx.runtime.precisions import cheaper_precisions
+from adcc_onnx.runtime.precisions import machine_precisions
 from adcc_onnx.studies.throughput import deviations
 
 METHODS = ("gradcam", "gradcam++", "layercam", "eigencam")
@@ -65,7 +65,7 @@ def _models(options: argparse.Namespace, source: Source) -> Iterator[tuple[str, 
     """Load the model in float32 and in the precisions of this machine, calibrated."""
     settings = {"preprocessing": options.preprocess, "batch_size": options.batch}
     places = [(options.exact, "fp32")]
-    for one in cheaper_precisions():
+    for one in machine_precisions():
         places += [(one.device, one.name)] if one.available else []
     if ("openvino", "bf16") in places:
         places += [("openvino", "fp32"), ("openvino", "int8")]

@@ -39,6 +39,6 @@ def cheaper_precisions() -> list[CheaperPrecision]:
         >>> [precision.name for precision in adcc.cheaper_precisions()]
         ['fp16', 'bf16', 'int8']
     """
-    from adcc_onnx.runtime.precisions import cheaper_precisions as listed
+    from adcc_onnx.runtime.precisions import machine_precisions
 
-    return listed()
+    return machine_precisions()

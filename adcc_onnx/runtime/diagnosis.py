@@ -116,7 +116,7 @@ def _runtime() -> RuntimeDiagnosis:
     from adcc_onnx.runtime import cuda
     from adcc_onnx.runtime.cuda_diagnosis import examine_cuda
     from adcc_onnx.runtime.devices import choose_device
-    from adcc_onnx.runtime.precisions import cheaper_precisions
+    from adcc_onnx.runtime.precisions import machine_precisions
 
     driver = cuda.driver()
     return RuntimeDiagnosis(
@@ -127,7 +127,7 @@ def _runtime() -> RuntimeDiagnosis:
         gpus=[f"{gpu.name}, {gpu.memory / 2**30:.0f} GiB" for gpu in driver.gpus],
         libraries=cuda.libraries(),
         device=choose_device("auto").reason,
-        precisions=cheaper_precisions(),
+        precisions=machine_precisions(),
         details=examine_cuda(),
     )
 

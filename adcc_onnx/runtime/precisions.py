@@ -44,7 +44,7 @@ class CheaperPrecision:
         return self.why_not is None
 
 
-def cheaper_precisions() -> list[CheaperPrecision]:
+def machine_precisions() -> list[CheaperPrecision]:
     """List the precisions that are cheaper than float32, also those that this machine lacks."""
     found = []
     for (name, device), cost in _COSTS.items():

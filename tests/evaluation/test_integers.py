@@ -20,9 +20,9 @@ from adcc_onnx.graph.programs.tensor_names import ACTIVATIONS, GRADIENTS, IMAGE,
 from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.passes import Pass
-from adcc_onnx.runtime.precisions import cheaper_precisions
+from adcc_onnx.runtime.precisions import machine_precisions
 
-if not next(one for one in cheaper_precisions() if one.name == "int8").available:
+if not next(one for one in machine_precisions() if one.name == "int8").available:
     pytest.skip("the CPU has no 8-bit dot product", allow_module_level=True)
 
 N = 24

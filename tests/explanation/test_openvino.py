@@ -12,7 +12,7 @@ from adcc_onnx.graph.programs.tensor_names import GRADIENTS, IMAGE, LOGITS, TARG
 from adcc_onnx.kernels.arrays import Float32Array
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.passes import Pass
-from adcc_onnx.runtime.precisions import cheaper_precisions
+from adcc_onnx.runtime.precisions import machine_precisions
 
 if "OpenVINOExecutionProvider" not in onnxruntime.get_available_providers():
     pytest.skip("onnxruntime-openvino is not installed", allow_module_level=True)
@@ -36,7 +36,7 @@ def logits_and_gradients(model: Model, exact: bool) -> tuple[Float32Array, Float
 
 
 def test_bfloat16_takes_effect_in_passes_on_changed_images() -> None:
-    if not next(one for one in cheaper_precisions() if one.name == "bf16").available:
+    if not next(one for one in machine_precisions() if one.name == "bf16").available:
         pytest.skip("the CPU has no bf16 instructions")
     model = adcc.load(classifier_path(), precision="bf16")
     assert (model.device.name, model.precision) == ("openvino:CPU", "bfloat16")
