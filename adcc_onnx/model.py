@@ -37,7 +37,6 @@ from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
 from adcc_onnx.graph.passes.precision import bfloat16_to_float32, to_float16
 from adcc_onnx.graph.passes.prepare import prepare
 from adcc_onnx.graph.programs.differentiated_scores import require_scores
-from adcc_onnx.graph.programs.integer_classifier import calibrated_values
 from adcc_onnx.graph.programs.tensor_names import NAME_PREFIX
 from adcc_onnx.images.cards import ModelCard, card_beside, read_card
 from adcc_onnx.images.model_preprocessing import ImageInput, model_preprocessing
@@ -387,8 +386,7 @@ def load(
             batch does not fill.
         custom_ops: Libraries with the model's custom operators. Their code is executed.
         precision: "auto" (the model's own, with TF32 products on CUDA), "fp32" (without TF32),
-            "fp16", "bf16" (by OpenVINO on a CPU) or "int8" (on a CPU; the model must be
-            `calibrated`, which `explain`, `evaluate` and `benchmark` do).
+            "fp16", "bf16" (by OpenVINO on a CPU) or "int8" (on a CPU; see `Model.calibrated`).
         cuda_graph: Whether to record runs of a full batch as CUDA graphs and replay them.
         set_inputs: The values of inputs other than the image, by the input's name: numbers, or
             arrays for one image, which are used for every image.
@@ -426,8 +424,6 @@ def load(
         if precision == "fp16":
             prepared = prepare(to_float16(prepared))
         classifier = _read_classifier(prepared, card, wanted, usual, scores_output, scores)
-        if precision == "int8":
-            calibrated_values(classifier)  # raises the reason if the model cannot be quantized
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
     takes_bytes = classifier.image.dtype == ir.DataType.UINT8
     image = ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)

@@ -8,7 +8,10 @@ from typing import NamedTuple
 from adcc_onnx.errors import OptionError
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.layers import Layer
-from adcc_onnx.graph.programs.integer_classifier import build_integer_classifier
+from adcc_onnx.graph.programs.integer_classifier import (
+    build_integer_classifier,
+    require_quantizable,
+)
 from adcc_onnx.runtime.calibration import Calibration
 from adcc_onnx.runtime.devices import Device, with_integer_kernels
 from adcc_onnx.runtime.passes import Pass
@@ -53,9 +56,14 @@ class CheaperPasses:
 
     Attributes:
         precision: The precision.
+
+    Raises:
+        ModelError: The model cannot be quantized.
     """
 
     def __init__(self, precision: str, exact: Place, calibration: Calibration | None) -> None:
+        if precision == "int8" and calibration is None:
+            require_quantizable(exact.classifier)
         self.precision = precision
         self._exact, self._calibration = exact, calibration
 

@@ -33,16 +33,39 @@ _BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPoo
 _QUANTIZED = {"QuantizeLinear", "DequantizeLinear"}
 
 
-def calibrated_values(classifier: Classifier) -> list[ir.Value]:
-    """Return the values whose ranges the integer part may need.
+def require_quantizable(classifier: Classifier) -> None:
+    """Check that a classifier can be quantized.
 
     Args:
         classifier: The classifier.
 
     Raises:
-        ModelError: The classifier has no float32 products, or is quantized already.
+        ModelError: It has no float32 products with weights, or is quantized already.
     """
-    _require_quantizable(classifier)
+    nodes = list(classifier.model.graph)
+    if any(node.op_type in _QUANTIZED for node in nodes):
+        raise ModelError(
+            "the model is quantized already, and computed in real numbers: use --precision auto"
+        )
+    dtype = classifier.logits.dtype
+    if dtype not in (FLOAT, None):
+        raise ModelError(
+            f"--precision int8 quantizes float32 models, and this one is {dtype}: use --precision "
+            "auto"
+        )
+    if not any(node.op_type in _WEIGHTED and _has_weight(node) for node in nodes):
+        raise ModelError(
+            "the model has no convolutions or products with weights that could be quantized: use "
+            "--precision fp32"
+        )
+
+
+def calibrated_values(classifier: Classifier) -> list[ir.Value]:
+    """Return the values whose ranges the integer part may need.
+
+    Args:
+        classifier: The classifier.
+    """
     found: dict[ir.Value, None] = {}
     for node in classifier.model.graph:
         if node.op_type in (*_WEIGHTED, *_BETWEEN) and not node.domain:
@@ -151,22 +174,3 @@ def _quantize(model: ir.Model, nodes: list[str | None], ranges: Ranges) -> ir.Mo
 def _quiet(record: Any) -> bool:
     """Silence the hints of the tools for their direct users."""
     return False
-
-
-def _require_quantizable(classifier: Classifier) -> None:
-    nodes = list(classifier.model.graph)
-    if any(node.op_type in _QUANTIZED for node in nodes):
-        raise ModelError(
-            "the model is quantized already, and computed in real numbers: use --precision auto"
-        )
-    dtype = classifier.logits.dtype
-    if dtype not in (FLOAT, None):
-        raise ModelError(
-            f"--precision int8 quantizes float32 models, and this one is {dtype}: use --precision "
-            "auto"
-        )
-    if not any(node.op_type in _WEIGHTED and _has_weight(node) for node in nodes):
-        raise ModelError(
-            "the model has no convolutions or products with weights that could be quantized: use "
-            "--precision fp32"
-        )
