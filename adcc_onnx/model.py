@@ -382,8 +382,7 @@ def load(
         device: "auto", "cpu", "cuda", "cuda:1", or another one of `runtime.devices`.
         batch_size: Number of images per run; 8 on a CPU and 32 on a GPU if None.
         threads: Number of intra-op threads per run on a CPU; 0 uses one per core.
-        concurrent_runs: Number of batches that are run at the same time, for devices that one
-            batch does not fill.
+        concurrent_runs: Number of batches that are run at the same time.
         custom_ops: Libraries with the model's custom operators. Their code is executed.
         precision: "auto" (the model's own, with TF32 products on CUDA), "fp32" (without TF32),
             "fp16", "bf16" (by OpenVINO on a CPU) or "int8" (on a CPU; see `Model.calibrated`).
