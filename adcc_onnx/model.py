@@ -424,8 +424,7 @@ def load(
             prepared = prepare(to_float16(prepared))
         classifier = _read_classifier(prepared, card, wanted, usual, scores_output, scores)
     classifier, any_batch, batch = _batched(classifier, chosen, batch_size)
-    takes_bytes = classifier.image.dtype == ir.DataType.UINT8
-    image = ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)
+    image = _image_input(classifier)
     return Model(
         name=name,
         sha256=digest,
@@ -443,6 +442,11 @@ def load(
         file=file,
         notes=tuple(notes),
     )
+
+
+def _image_input(classifier: Classifier) -> ImageInput:
+    takes_bytes = classifier.image.dtype == ir.DataType.UINT8
+    return ImageInput(classifier.fixed_size, classifier.channels, takes_bytes)
 
 
 def _hint_for(channels: int) -> str:
