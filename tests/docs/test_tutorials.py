@@ -120,14 +120,6 @@ def test_hugging_face() -> None:
     check_model("tokens", 32)
 
 
-def save_vit(name: str) -> None:
-    """Save the architecture of google/vit-base-patch16-224 with random weights."""
-    transformers = pytest.importorskip("transformers")
-    config = transformers.ViTConfig(num_labels=1000)
-    transformers.ViTForImageClassification(config).save_pretrained(name)
-    transformers.ViTImageProcessor().save_pretrained(name)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("torchvision")
 @pytest.mark.parametrize(
@@ -135,12 +127,9 @@ def save_vit(name: str) -> None:
     [
         ("pytorch", {'weights="IMAGENET1K_V1"': "weights=None"}),
         ("timm", {"pretrained=True": "pretrained=False"}),
-        ("hugging-face", {"google/vit-base-patch16-224": "./vit"}),
     ],
 )
 def test_what_inspect_shows(name: str, replaced: dict[str, str]) -> None:
-    if name == "hugging-face":
-        save_vit("vit")
     run_page(name, replaced)
     (path,) = Path().glob("*.onnx")
     printed = subprocess.check_output(command("inspect", path), text=True).splitlines()
