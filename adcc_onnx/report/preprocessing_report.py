@@ -100,8 +100,11 @@ def _headline(found: PreprocessingCheck) -> str:
 def _conclusions(found: PreprocessingCheck, fitting: Sequence[CandidateResult]) -> list[str]:
     """Say what fits, and what cannot be distinguished from it."""
     best = found.best
-    score = f"top-1 {100 * best.top1:.1f} %" if best.top1 is not None else "most consistent"
+    labeled = best.top1 is not None
+    score = f"top-1 {100 * _score(best):.1f} %" if labeled else f"consistency {_score(best):.2f}"
     lines = [f"Best: {best.name} ({score})"]
+    if any(_score(one) > _score(best) for one in fitting if one.images == best.images):
+        lines.append("Others score more, but not significantly, so the usual one is preferred.")
     values = list(dict.fromkeys(one.values for one in fitting if one.values != best.values))
     lines.append(
         f"Pixel values: not significantly different from {best.values}: {_listed(values)}."
@@ -123,6 +126,11 @@ def _conclusions(found: PreprocessingCheck, fitting: Sequence[CandidateResult]) 
     if given is not None:
         lines.append(_about_given(given, best))
     return lines
+
+
+def _score(one: CandidateResult) -> float:
+    """What candidates are ranked by."""
+    return one.top1 if one.top1 is not None else one.consistency or 0.0
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -165,7 +173,7 @@ def _row(one: CandidateResult) -> list[str]:
         low, high = one.interval
         score = [f"{100 * one.top1:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"]
     else:
-        score = [f"{one.consistency or 0.0:.2f}"]
+        score = [f"{_score(one):.2f}"]
     return [
         "*" if one.given else "",
         one.values,

@@ -33,31 +33,58 @@ def reproductions_to_json(found: Sequence[Reproduction]) -> str:
 
 
 def published_to_text(rows: Sequence[PublishedRow], display: Display = PLAIN) -> str:
-    """Write which publications there are, and one line per network and setting.
+    """Write the settings of one publication, or an overview of several.
 
     Args:
         rows: The published rows.
         display: Where the text is shown.
     """
-    lines: list[str] = []
-    for name in dict.fromkeys(row.publication for row in rows):
-        publication = PUBLICATIONS[name]
-        own = [row for row in rows if row.publication == name]
-        lines += text_lines([f"{name} · {publication.title}"], display, "title")
-        lines += table_lines(_published_table(own), display)
-        facts = [
-            f"source: {publication.source}",
-            f"images: {publication.images}; target {publication.target}; protocol "
-            f"{publication.protocol}",
-            *publication.remarks,
-        ]
-        lines += [*text_lines(facts, display, "legend"), ""]
-    return "".join(f"{line}\n" for line in lines[:-1])
+    names = list(dict.fromkeys(row.publication for row in rows))
+    if len(names) == 1:
+        lines = _settings_lines(names[0], rows, display)
+    else:
+        hint = (
+            "adcc-onnx reproduce NAME --list shows the layers, scores and methods of each network"
+        )
+        lines = [*table_lines(_overview(rows), display), *text_lines([hint], display, "legend")]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def published_to_json(rows: Sequence[PublishedRow]) -> str:
     """Write the published rows; fractions in [0, 1]."""
     return json_text({"published": [vars(row) for row in rows]})
+
+
+def _overview(rows: Sequence[PublishedRow]) -> Table:
+    """One line per publication."""
+    columns = [
+        Column("name", left=True),
+        Column("publication", left=True, prose=True),
+        Column("rows"),
+        Column("networks", left=True, prose=True),
+    ]
+    cells = []
+    for name in dict.fromkeys(row.publication for row in rows):
+        own = [row for row in rows if row.publication == name]
+        networks = ", ".join(dict.fromkeys(row.network for row in own))
+        cells.append([name, PUBLICATIONS[name].title, str(len(own)), networks])
+    return Table(columns, cells)
+
+
+def _settings_lines(name: str, rows: Sequence[PublishedRow], display: Display) -> list[str]:
+    """One line per network and setting of a publication, and what it states."""
+    publication = PUBLICATIONS[name]
+    facts = [
+        f"source: {publication.source}",
+        f"images: {publication.images}; target {publication.target}; protocol "
+        f"{publication.protocol}",
+        *publication.remarks,
+    ]
+    return [
+        *text_lines([f"{name} · {publication.title}"], display, "title"),
+        *table_lines(_published_table(rows), display),
+        *text_lines(facts, display, "legend"),
+    ]
 
 
 def _published_table(rows: Sequence[PublishedRow]) -> Table:
@@ -70,11 +97,15 @@ def _published_table(rows: Sequence[PublishedRow]) -> Table:
     ]
     cells = []
     for network in dict.fromkeys(row.network for row in rows):
+        lines = []
         for setting, own in settings_of([r for r in rows if r.network == network]).items():
-            methods = ", ".join(dict.fromkeys(row.method for row in own))
-            export = NETWORKS[network].export or "your own file"
+            methods = ", ".join(sorted({row.method for row in own}))
             scores = "not stated" if own[0].table in WITHOUT_SETTINGS else setting.scores
-            cells.append([network, setting.layer or "not stated", scores, methods, export])
+            lines.append([setting.layer or "not stated", scores, methods])
+        named = [network, NETWORKS[network].export or "your own file"]
+        for line in sorted(lines):
+            cells.append([named[0], *line, named[1]])
+            named = ["", ""]  # the next lines are of the same network
     return Table(columns, cells)
 
 

@@ -28,7 +28,7 @@ _STYLES = {
 _GAP = 2  # columns between two cells
 _UNBOUNDED = 10_000  # columns
 _NAME, _SHORTEST_NAME = 24, 12  # columns of a shortened name
-_PROSE = 30  # columns of wrapped sentences
+_PROSE, _NARROW_PROSE = 30, 20  # columns of wrapped sentences, and the fewest of them
 
 
 def terminal_table(table: Table, display: Display) -> list[str]:
@@ -160,10 +160,23 @@ def _fit(columns: Sequence[_Fitted], width: int) -> list[_Fitted]:
                 column.shorten(max(shortest, column.width - excess()))
         while excess() > 0 and any(column.column.drop for column in shown):
             shown.remove(max(shown, key=lambda column: column.column.drop))
-    for column in shown:
-        if column.column.prose:
-            column.width = min(column.width, _PROSE - min(0, excess()))
+    _share([column for column in shown if column.column.prose], -excess())
     return shown
+
+
+def _share(prose: Sequence[_Fitted], spare: int) -> None:
+    """Wrap sentences to equal widths; what short ones do not need goes to longer ones.
+
+    Args:
+        prose: The columns of sentences.
+        spare: Columns of the terminal that are free if none of them is wider than `_PROSE`;
+            negative if too few.
+    """
+    for place, column in enumerate(sorted(prose, key=lambda one: one.width)):
+        planned = min(column.width, _PROSE)
+        share = spare // (len(prose) - place)
+        column.width = min(column.width, max(_NARROW_PROSE, planned + share))
+        spare -= column.width - planned
 
 
 def _missing(columns: Sequence[_Fitted], shown: Sequence[_Fitted], display: Display) -> list[str]:

@@ -60,7 +60,7 @@ def check_model(kind: str, channels: int) -> None:
 
 def shown_by_inspect(name: str) -> list[str]:
     """The lines that a page shows after `adcc-onnx inspect`; `...` stands for left out lines."""
-    blocks = blocks_of(DOCS / "tutorials" / f"{name}.md")
+    blocks = list(blocks_of(DOCS / "tutorials" / f"{name}.md"))
     places = [i for i, block in enumerate(blocks) if block.code.startswith("adcc-onnx inspect")]
     shown = blocks[places[0] + 1]
     assert shown.language == "text"

@@ -74,3 +74,26 @@ def test_names_with_escapes_do_not_control_the_terminal() -> None:
     assert "\x1b" not in "".join(terminal_text(["\x1b[31mred"], Display(40)))
     # Rich's own markup is text, too.
     assert "[red]x[/red]" in "".join(terminal_text(["[red]x[/red]"], Display(40)))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("sentences", [1, 2])
+def test_columns_of_sentences_share_the_width(width: int, sentences: int) -> None:
+    text = "Grad-CAM of the difference between the class and the most similar classes " * 4
+    columns = [
+        Column("a rather long heading", left=True),
+        Column("another long heading"),
+        Column("n"),
+    ]
+    columns += [Column(f"text {i}", left=True, prose=True) for i in range(sentences)]
+    rows = [
+        ["first network", "before pooling", "12", *[text] * sentences],
+        ["second", "-", "1", *["short"] * sentences],
+    ]
+    lines = terminal_table(Table(columns, rows), Display(width))
+    assert max(map(len, lines)) <= width
+    assert " ".join(" ".join(lines).split()).count("similar") == 4 * sentences
+    # A short column leaves its room to the other one.
+    narrow = [Column("a", left=True, prose=True), Column("b", left=True, prose=True)]
+    lines = terminal_table(Table(narrow, [["short", text]]), Display(width))
+    assert max(map(len, lines)) > width - 12

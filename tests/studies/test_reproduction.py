@@ -285,6 +285,9 @@ def test_the_list_needs_neither_images_nor_models() -> None:
     listed = run("reproduce", "--list")
     assert listed.exit_code == 0 and "mobilenetv2" in listed.stdout
     assert all(name in listed.stdout for name in PUBLICATIONS)
+    assert len(listed.stdout.splitlines()) < 2 * len(PUBLICATIONS)  # an overview
+    settings = run("reproduce", "poppi2021", "--list").stdout
+    assert "torchvision:vgg16" in settings and "scorecam" in settings
     one = json.loads(run("reproduce", "poppi2021", "--list", "--json").stdout)["published"]
     assert len(one) == 24 and one[0]["values"]["adcc"] == 0.5352
     assert run("reproduce").exit_code == 2
