@@ -228,4 +228,7 @@ def _labels(value: Any, card: Path) -> list[str]:
     path = (folder / value).resolve()
     if not path.is_relative_to(folder):
         raise ValueError(f"labels = {short(value)} is outside the card's folder")
-    return read_class_names(path)
+    try:
+        return read_class_names(path)
+    except PreprocessingError as error:
+        raise PreprocessingError(f"{error}; the card {card.name} names it as labels") from error

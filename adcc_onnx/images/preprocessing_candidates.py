@@ -159,4 +159,4 @@ def _geometry(steps: Preprocessing) -> str:
     size = str(height) if height == width else f"{height} x {width}"
     if steps.crop:
         return f"resize {steps.resize}, crop {size}"
-    return f"resize to {height} x {width} without crop"
+    return f"squeeze to {height} x {width}"

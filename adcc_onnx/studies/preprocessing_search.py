@@ -86,7 +86,7 @@ def search_preprocessing(
 
 
 def _own_candidate(steps: Preprocessing) -> Candidate:
-    own = named_candidate("own values", replace(steps, decode="full"))
+    own = named_candidate("the card's values", replace(steps, decode="full"))
     return replace(own, usual=True)
 
 
