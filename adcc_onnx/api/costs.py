@@ -119,9 +119,11 @@ def estimated_models(
     loaded = calibrated_models(loaded, opened, notify)
     if worth_tuning(models, load_options, len(opened)):
         loaded = tuned_models(loaded, planned, notify)
-    if budget is not None:
-        opened, planned = within_budget(loaded, opened, planned, budget, notify)
-    return costs_of(loaded, opened, planned)
+    costs = costs_of(loaded, opened, planned)
+    if budget is None:
+        return costs
+    fitting = within_budget(costs, opened, planned, budget, notify)
+    return costs if fitting == (opened, planned) else costs_of(loaded, *fitting)
 
 
 def worth_tuning(models: Sequence[ModelLike], options: ModelOptions, images: int) -> bool:
@@ -170,7 +172,7 @@ def tuned_models(models: Sequence[Model], plan: Plan, notify: Notify) -> list[Mo
 
 
 def within_budget(
-    models: Sequence[Model],
+    costs: Sequence[EvaluationCost],
     source: Source,
     plan: Plan,
     budget: str | float,
@@ -179,20 +181,23 @@ def within_budget(
     """Return the images and the plan that fit into a time; see `fit_budget`.
 
     Args:
-        models: The models with their run settings.
+        costs: What the evaluation of each model takes.
         source: The images.
         plan: The plan for all models.
         budget: The time for all models, such as "30m" or a number of seconds.
         notify: Receives what was chosen.
 
     Returns:
-        A random sample of the images if not all of them fit, and the plan with cheaper methods.
+        A random sample of the images if not all of them fit, and the plan with cheaper methods; the
+        given ones if everything fits.
 
     Raises:
         OptionError: The budget is no duration, or too small for one image.
     """
-    choice = fit_budget(costs_of(models, source, plan), parse_duration(budget))
+    choice = fit_budget(costs, parse_duration(budget))
     notify(choice.text(of=len(source)))
+    if not choice.methods and not choice.metrics and choice.images == len(source):
+        return source, plan
     methods = [
         named_method(choice.methods[name]) if name in choice.methods else (name, method)
         for name, method in plan.methods.items()

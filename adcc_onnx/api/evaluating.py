@@ -11,7 +11,7 @@ from typing import Unpack
 
 from adcc_onnx.api.anchors import float32_options, load_anchors
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
-from adcc_onnx.api.costs import tuned_models, within_budget, worth_tuning
+from adcc_onnx.api.costs import costs_of, tuned_models, within_budget, worth_tuning
 from adcc_onnx.api.models import ModelLike, as_model
 from adcc_onnx.api.notebook_progress import in_notebook, notebook_bar
 from adcc_onnx.cams.method import Method
@@ -207,7 +207,8 @@ def evaluate_models(
     if budget is not None:
         loaded = calibrated_models(loaded, opened, notify)
         loaded = tuned_models(loaded, planned, notify) if autotune else loaded
-        opened, planned = within_budget(loaded, opened, planned, budget, notify)
+        costs = costs_of(loaded, opened, planned)
+        opened, planned = within_budget(costs, opened, planned, budget, notify)
         autotune = False
     with ExitStack() as stack:
         placed: Placed = in_this_process

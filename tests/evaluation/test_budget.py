@@ -106,3 +106,10 @@ def test_a_dry_run_prints_the_price_and_writes_nothing(tmp_path: Path, width: in
     for text in ("all methods together", "passes per image", "memory at least", "Cheaper:"):
         assert text in ran.stdout
     assert not out.exists()
+
+
+def test_a_dry_run_measures_once_what_a_budget_allows() -> None:
+    words = ["evaluate", str(classifier_path()), "--images", "drawings:4", "--method", "gradcam"]
+    done = CliRunner().invoke(main, [*words, "--device", "cpu", "--budget", "1h", "--dry-run"])
+    allowed = done.stderr.split("as asked; about ")[1].splitlines()[0]
+    assert f"in all: about {allowed};" in done.stdout
