@@ -46,6 +46,8 @@ class ModelScores:
         return self.family.ranked[1][0]
 
 
+_PIXEL_METHODS = ("saliency", "inputxgradient")
+_ALMOST_ALL = 80  # percent of the probability
 _INTRODUCTION = """
 This page shows how faithful the methods are on {models} published ImageNet classifiers and {images}
 photos, one of every tenth class. `benchmarks/results_page.py` measures everything and writes this
@@ -112,7 +114,7 @@ def bullet(text: str) -> str:
 
 def observations(models: Sequence[ModelScores]) -> Iterator[str]:
     """Yield what stands out, one sentence or two each, from the numbers."""
-    for observe in (_controls, _best, _equal, _low, _order, _degenerate):
+    for observe in (_controls, _best, _equal, _low, _pixels, _order, _degenerate):
         yield from observe(models)
 
 
@@ -177,16 +179,35 @@ def _equal(models: Sequence[ModelScores]) -> Iterator[str]:
 
 
 def _low(models: Sequence[ModelScores]) -> Iterator[str]:
+    found = []
     for model in models:
         random = model.adcc_of("random")
         names = [n for n in model.family.ranked[0] if model.adcc_of(n) < random]
         if names:
             worst = min(names, key=model.adcc_of)
-            yield (
-                f"**Below noise.** On {model.family.model}, {listed(f'`{n}`' for n in names)} "
-                f"scored less than `random`; the lowest is `{worst}` with "
-                f"{100 * model.adcc_of(worst):.1f}."
-            )
+            lowest = f"{100 * model.adcc_of(worst):.1f}"
+            which = f"lowest `{worst}` with {lowest}" if len(names) > 1 else lowest
+            found.append(f"{listed(f'`{n}`' for n in names)} on {model.family.model} ({which})")
+    if found:
+        yield f"**Below noise.** These methods scored less than `random`: {'; '.join(found)}."
+
+
+def _pixels(models: Sequence[ModelScores]) -> Iterator[str]:
+    found = {
+        (name, model.family.model): 100 * result.scores["average_drop"]
+        for model in models
+        for name in _PIXEL_METHODS
+        if (result := model.family.methods.get(name)) is not None
+    }
+    if found and min(found.values()) > _ALMOST_ALL:
+        names = dict.fromkeys(f"`{name}`" for name, _ in found)
+        yield (
+            f"**Maps of single pixels fail ADCC.** {listed(list(names))} lose "
+            f"{min(found.values()):.0f} to {max(found.values()):.0f} % of the probability: a few "
+            "bright pixels set the scale of the map, so the image times the map is almost black. "
+            "Whether these pixels matter is another question, which insertion and deletion answer: "
+            "they use only the order of the pixels."
+        )
 
 
 def _order(models: Sequence[ModelScores]) -> Iterator[str]:
