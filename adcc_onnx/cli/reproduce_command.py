@@ -39,7 +39,13 @@ adcc-onnx reproduce poppi2021 --images val/ --network vgg16 --model vgg.onnx
     ),
 )
 @source_options(required=False, truth=False)
-@option("--list", "listing", heading=_SETTINGS, is_flag=True, help="List what was published.")
+@option(
+    "--list",
+    "listing",
+    heading=_SETTINGS,
+    is_flag=True,
+    help="List the publications, or what PUBLICATION contains.",
+)
 @option(
     "--network",
     "networks",
