@@ -16,6 +16,13 @@ from adcc_onnx.errors import ImageError, OptionError, PreprocessingError, did_yo
 from adcc_onnx.images.pixel_arrays import BandImage, RGBImage
 from adcc_onnx.images.sources.image_source import Record
 from adcc_onnx.kernels.arrays import Float32Array
+from adcc_onnx.kernels.resized_crop import (
+    FILTER_RADIUS,
+    MAX_SIDE,
+    resized_crop,
+    resizes_rows_first,
+)
+from adcc_onnx.kernels.tabulated import tabulated
 
 Numbers = tuple[float, ...]
 
@@ -292,12 +299,7 @@ class Preprocessing:
             scaled = np.moveaxis(image, 2, 0).astype(np.float32) / np.float32(self.scale)
             mean, std = self._constants
             return (scaled - mean[:, :, None]) / std[:, :, None]
-        ordered = self._ordered(image)
-        tensor = np.empty((len(self._values), *ordered.shape[:2]), np.float32)
-        for channel, values in enumerate(self._values):
-            # No index is out of range; unlike "raise", the mode "clip" makes no copy of `out`.
-            np.take(values, ordered[:, :, channel], out=tensor[channel], mode="clip")
-        return tensor
+        return tabulated(self._ordered(image), self._values)
 
     @cached_property
     def _values(self) -> Float32Array:
@@ -382,10 +384,17 @@ class Preprocessing:
         return found
 
     def _cropped(self, image: BandImage, method: Image.Resampling) -> BandImage:
-        height, width = self.size
-        scaled = _resized(image, self._resized_to(image.shape[:2]), method)
-        top, left = self._corner(scaled.shape[:2])
-        return scaled[top : top + height, left : left + width]
+        width, height = self._resized_to(image.shape[:2])
+        if width * height > _MAX_PIXELS:
+            raise ImageError(f"resizing it to {width} x {height} pixels needs too much memory")
+        top, left = self._corner((height, width))
+        if _crops_first(image, (height, width), method):
+            pixels = image if image.ndim == 3 else image[:, :, None]
+            name = method.name.lower()
+            crop = resized_crop(pixels, (height, width), (top, left), self.size, name)
+            return crop if image.ndim == 3 else crop[:, :, 0]
+        scaled = np.asarray(Image.fromarray(image).resize((width, height), method))
+        return scaled[top : top + self.size[0], left : left + self.size[1]]
 
     def _corner(self, resized: tuple[int, ...]) -> tuple[int, int]:
         """Compute the (top, left) of the crop in a resized image of (height, width)."""
@@ -458,11 +467,14 @@ def _for_depth(name: str, preset: Mapping[str, Any], depth: int) -> dict[str, An
     return {**fields, "channels": "L" if depth == 1 else "bands"}
 
 
-def _resized(image: BandImage, size: tuple[int, int], method: Image.Resampling) -> BandImage:
-    """Resize an image to (width, height)."""
-    if size[0] * size[1] > _MAX_PIXELS:
-        raise ImageError(f"resizing it to {size[0]} x {size[1]} pixels needs too much memory")
-    return np.asarray(Image.fromarray(image).resize(size, method))
+def _crops_first(image: BandImage, resized: tuple[int, int], method: Image.Resampling) -> bool:
+    """Return whether only the pixels of the crop need to be resized, with the same result."""
+    return (
+        method.name.lower() in FILTER_RADIUS
+        and image.dtype == np.uint8
+        and max(image.shape) <= MAX_SIDE
+        and resizes_rows_first(image.shape[:2], resized)
+    )
 
 
 def _scaled(width: int, height: int, short: int) -> tuple[int, int]:

@@ -83,6 +83,20 @@ def kernel(
     return cast("Callable[Concatenate[int, P], None]", run_batch)
 
 
+def sequential_kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function that runs in the calling thread alone, for callers with own threads.
+
+    The function is compiled at its first call and cached on disk.
+
+    Args:
+        function: Function to compile.
+
+    Returns:
+        The compiled function.
+    """
+    return _compiled(function)
+
+
 def helper(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function for use in the kernels of the same file.
 
@@ -135,14 +149,12 @@ def require_same_shape(first: NDArray[Any], second: NDArray[Any]) -> None:
         raise ValueError(f"shapes differ: {first.shape} and {second.shape}")
 
 
-def _compiled(
-    function: Callable[Concatenate[int, int, P], None],
-) -> Callable[Concatenate[int, int, P], None]:
+def _compiled(function: Callable[P, R]) -> Callable[P, R]:
     try:
         compiled = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # Without a writable cache folder, each process compiles for itself.
         compiled = numba.njit(**_OPTIONS)(function)
-    return cast("Callable[Concatenate[int, int, P], None]", compiled)
+    return cast("Callable[P, R]", compiled)
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from adcc_onnx.images.pixel_arrays import RGBImage
 # Pillow gives 16-bit PPM files the mode "I", scaled to 16 bits.
 _GRAY_16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _16_TO_8_BITS = np.round(np.arange(2**16) / 257).astype(np.uint8)
-_STRIP_PIXELS = 2**17
+_STRIP_PIXELS = 2**18
 # EXIF orientations with height and width swapped, and those whose upright rows or columns run
 # backward.
 _SIDEWAYS = (5, 6, 7, 8)
@@ -44,7 +44,8 @@ def upright_rgb(image: Image.Image) -> RGBImage:
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        view[top:bottom] = _rgb(image.crop((0, top, width, bottom)))
+        strip = image if rows >= height else image.crop((0, top, width, bottom))
+        view[top:bottom] = _rgb(strip)
     return result
 
 
