@@ -214,9 +214,14 @@ def _join(address: str | None) -> Any:
         with without_side_effects():
             ray.init(address=address or "local", **quiet, **({} if address else private))
     except Exception as error:  # Ray raises RuntimeError, ValueError, OSError and others.
+        said = first_line(error)
+        if address is None:  # it gives up after 30 s
+            raise ClusterError(
+                f"Ray cannot start on this machine: {said}; if it is busy, try again later"
+            ) from error
         raise ClusterError(
-            f"Ray cannot join {address or 'local'}: {first_line(error)}; docs/guides/cluster.md "
-            "says what must be the same on all machines"
+            f"Ray cannot join {address}: {said}; docs/guides/cluster.md says what must be the same "
+            "on all machines"
         ) from error
     return ray
 

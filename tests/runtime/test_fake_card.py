@@ -58,9 +58,6 @@ def off_the_card(path):
         for part in session._session.get_provider_graph_assignment_info()
         if part.ep_name != "CUDAExecutionProvider"
         for node in part.get_nodes()
-        # The sizes that FullGrad's maps are upsampled to are put together on the host, which needs
-        # them there.
-        if (name, node.op_type) != ("FULL_GRADIENT", "Concat")
     ]
 
 """

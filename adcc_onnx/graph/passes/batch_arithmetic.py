@@ -132,12 +132,14 @@ def _keep_sizes(model: ir.Model) -> None:
     Otherwise a constant result would be computed, and its sizes would disappear.
     """
     model.opset_imports[_KEEPER] = 1
+    kept = set()
     for node in list(model.graph):
         index = _SIZES.get(node.op_type)
         has_sizes = index is not None and not node.domain and index < len(node.inputs)
         sizes = node.inputs[index] if index is not None and has_sizes else None
-        if sizes is not None and sizes.producer() is not None:
+        if sizes is not None and sizes.producer() is not None and sizes not in kept:
+            kept.add(sizes)
             keeper = ir.node("Keep", [sizes], domain=_KEEPER)
-            keeper.outputs[0].name = f"{sizes.name}/kept/{node.name}"
+            keeper.outputs[0].name = f"{sizes.name}/kept"
             model.graph.append(keeper)
             model.graph.outputs.append(keeper.outputs[0])

@@ -27,7 +27,6 @@ from adcc_onnx.graph.passes.dynamic_batch import BATCH
 from adcc_onnx.graph.passes.prune import prune
 
 _PREFIX = "adcc/cuda/"
-_MAX_CONSTANT = 2**16  # in elements
 # A rewriting of a node, with the values that depend on the batch size only; None keeps the node.
 _Rewriting = Callable[[Call, Mapping[str, BatchValue]], Tensor | None]
 
@@ -141,6 +140,8 @@ def _resize(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
         return None
     pairs = list(enumerate(zip(before, after, strict=True)))
     sizes = {axis: new for axis, (old, new) in pairs if old is None or old != new}
+    if not sizes and n.attribute("coordinate_transformation_mode") != "tf_crop_and_resize":
+        return _input(n, 0).op("Identity")
     fixed = [size for size in sizes.values() if isinstance(size, int)]
     if not sizes or len(fixed) != len(sizes):
         return None
@@ -164,22 +165,19 @@ def _expand(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
 
 
 def _constant_of_shape(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
-    """ConstantOfShape for the batch: the constant for one sample, expanded as in `_expand`."""
+    """ConstantOfShape for the batch: one element, expanded to the batch as in `_expand`."""
     sizes = _batch_sizes(n, 0, values)
     flags = None if sizes is None else _per_sample(n.builder, len(sizes))
-    if sizes is None or flags is None or math.prod(sizes[1:]) > _MAX_CONSTANT:
+    if sizes is None or flags is None:
         return None
     tensor = n.attribute("value")
     value = np.zeros(1, np.float32) if tensor is None else tensor.numpy()
-    one = n.builder.constant(np.full([1, *sizes[1:]], value.reshape(-1)[0], value.dtype))
-    return n.builder.op("Where", flags, one, one)
+    one = n.builder.constant(value.reshape([1] * len(sizes)))
+    return n.builder.op("Where", flags, one, one).op("Expand", n.builder.ints(sizes))
 
 
 def _batch_sizes(n: Call, index: int, values: Mapping[str, BatchValue]) -> list[int] | None:
-    """Return computed sizes whose first one is the batch; the first element stands for it.
-
-    The output of a Shape is computed on the device, so it stays.
-    """
+    """Return computed sizes whose first one is the batch; the first element stands for it."""
     if not _is_computed(n, index):
         return None
     given = n.node.inputs[index]
@@ -194,8 +192,7 @@ def _batch_sizes(n: Call, index: int, values: Mapping[str, BatchValue]) -> list[
 
 def _is_computed(n: Call, index: int) -> bool:
     value = n.node.inputs[index]
-    producer = None if value is None else value.producer()
-    return producer is not None and producer.op_type != "Shape"
+    return value is not None and value.producer() is not None
 
 
 def _per_sample(builder: Builder, rank: int) -> Tensor | None:

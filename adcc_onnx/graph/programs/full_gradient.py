@@ -58,6 +58,7 @@ def build_full_gradient(classifier: Classifier) -> ir.Model:
     factors = [builder.upcast(clone.image), *biases.values()]
     maps = []
     for value, slope, factor in zip(values, slopes, factors, strict=True):
+        slope.value.shape = value.shape  # also where shape inference loses the batch
         term = (slope * factor.cast(slope.dtype)).cast(FLOAT)
         channels_last = layouts[value] == "NHWC"
         maps.append(_map(term.transpose([0, 3, 1, 2]) if channels_last else term, clone.fixed_size))

@@ -74,11 +74,23 @@ GRAPHS = {
         y = Resize <mode = "linear"> (x, , , t) }""",
         ("Shape", "Concat"),
     ),
+    "same size": (
+        """{ n = Shape <end = 1> (x) t = Concat <axis = 0> (n, rest)
+        y = Resize <mode = "linear"> (x, , , t) }""",
+        ("Shape", "Concat", "Resize"),
+    ),
+    # onnxruntime moves a Transpose behind Shape, and permutes the sizes on the host.
+    "shape": (
+        """{ a = Transpose <perm = [0, 2, 3, 1]> (x) s = Shape (a) e = ConstantOfShape (s)
+        f = Expand (half, s) g = Add (e, f) y = Add (a, g) }""",
+        ("Shape", "ConstantOfShape"),
+    ),
 }
 CONSTANTS = {
     "w": RNG.standard_normal((4, 4, 3, 3)).astype(np.float32),
     "b": RNG.standard_normal(4).astype(np.float32),
     "token": RNG.standard_normal((1, 4, 1, 6)).astype(np.float32),
+    "half": np.float32(0.5).reshape(1, 1, 1, 1),
     "zero": np.int64(0),
     "zeros": np.array([0]),
     "one": np.array([1]),
