@@ -38,7 +38,7 @@ def images_text(result: EvaluationResult) -> str:
     """Return the number of images of a run, such as "120 of 1000 images"."""
     found = result.sequential
     if found is None:
-        return f"{result.images} images"
+        return f"{result.images} image{'s' * (result.images != 1)}"
     return f"{result.images} of {found.population} images"
 
 
