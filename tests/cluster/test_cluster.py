@@ -65,8 +65,13 @@ def loopback_cluster() -> Iterator[tuple[str, list[int], Callable[[], int]]]:
     """Start two nodes; yield the head's address, the process ids, and what adds another node."""
     program = Path(__file__).parents[1] / "helpers" / "loopback_cluster.py"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, program], text=True, env=ON_LOOPBACK, **pipes)
-    address, *numbers = process.stdout.readline().split()
+    for _ in range(3):  # on a busy machine Ray gives up after 30 s
+        process = subprocess.Popen([sys.executable, program], text=True, env=ON_LOOPBACK, **pipes)
+        address, *numbers = process.stdout.readline().split() or [""]
+        if address:
+            break
+        process.kill()
+        process.wait()
 
     def add() -> int:
         print(file=process.stdin, flush=True)
