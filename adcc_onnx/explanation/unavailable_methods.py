@@ -91,7 +91,7 @@ def _problem(
                 model.pool.split_session(layer)
             else:
                 opened = model.pool.session(kind, layer)
-                if kind in TARGETED:
+                if kind in TARGETED and not opened.samples:  # it has never run
                     _try_one_image(model, opened)
         except OutOfMemoryError:
             raise

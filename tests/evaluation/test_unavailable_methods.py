@@ -14,9 +14,11 @@ from onnx import numpy_helper
 import adcc_onnx as adcc
 from adcc_onnx.cli import main
 from adcc_onnx.errors import AdccWarning, GradientError, ModelError, NoGradientRuleError
+from adcc_onnx.explanation import unavailable_methods
 from adcc_onnx.graph.autodiff.rules import rule_registry
 from adcc_onnx.graph.autodiff.rules.rule_registry import Rule, find_rule
 from adcc_onnx.report.text_table import results_to_table
+from adcc_onnx.runtime.session import Session
 
 RNG = np.random.default_rng(3)
 IMAGES = RNG.standard_normal((3, 3, 8, 8)).astype(np.float32)
@@ -133,3 +135,19 @@ def test_a_gradient_that_fails_at_run_time_skips_its_methods_only(
             adcc.explain(model, IMAGES, name)
     assert adcc.explain(model, IMAGES, "scorecam").maps.shape == (3, 8, 8)
     assert capfd.readouterr().err == ""  # onnxruntime prints nothing of its own
+
+
+def test_a_session_is_tried_only_before_its_first_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So explaining one image after the other takes one pass each."""
+    model = adcc.load(small("softmax"), device="cpu")
+    tried: list[Session] = []
+    attempt = unavailable_methods._try_one_image
+
+    def counted(model: adcc.Model, session: Session) -> None:
+        tried.append(session)
+        attempt(model, session)
+
+    monkeypatch.setattr(unavailable_methods, "_try_one_image", counted)
+    maps = [adcc.explain(model, IMAGES[:1], "gradcam").maps for _ in range(3)]
+    assert len(tried) == 1
+    np.testing.assert_array_equal(maps[0], maps[2])
