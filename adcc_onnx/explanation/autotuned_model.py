@@ -8,7 +8,9 @@ from dataclasses import replace
 from adcc_onnx.cams.method import Need
 from adcc_onnx.explanation.required_passes import pass_for
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.autotuning import autotune, relative_time
+from adcc_onnx.runtime.autotuning import AutotuneResult, autotune, relative_time
+from adcc_onnx.runtime.devices import Device
+from adcc_onnx.runtime.passes import Pass
 
 _GAINS_NOTHING = 0.95
 
@@ -27,11 +29,37 @@ def autotuned(
         ModelError: The model does not run at any batch size.
     """
     kind = pass_for(needs)
-    found = autotune(model.pool, kind, model.sha256)
+    model, found = _fastest_device(model, kind, report)
     tuned = replace(model, settings=found.settings)
     ratio = relative_time(tuned.pool, kind)
     report(f"{model.name}: {found}{'' if ratio is None else _gain(model, ratio)}")
     return tuned
+
+
+def _fastest_device(
+    model: Model, kind: Pass, report: Callable[[str], None]
+) -> tuple[Model, AutotuneResult]:
+    """Return the model on the fastest of the devices that it may run on, and its settings."""
+    others = [on_alternative(model, device) for device in model.device.alternatives]
+    found = [(one, autotune(one.pool, kind, one.sha256)) for one in (model, *others)]
+    best = max(found, key=lambda pair: pair[1].speed)
+    if others:
+        speeds = ", ".join(f"{one.device.kind} {result.speed:.0f}" for one, result in found)
+        report(
+            f"{model.name}: --device {best[0].device.kind} is the fastest for {model.precision} "
+            f"(images/s per pass: {speeds})"
+        )
+    return best
+
+
+def on_alternative(model: Model, device: Device) -> Model:
+    """Return a model on another device, chosen once and for all.
+
+    Args:
+        model: The model.
+        device: The device.
+    """
+    return replace(model, device=replace(device, alternatives=()))
 
 
 def _gain(model: Model, ratio: float) -> str:

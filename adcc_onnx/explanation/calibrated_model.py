@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adcc_onnx.errors import ImageError
+from adcc_onnx.explanation.autotuned_model import on_alternative
 from adcc_onnx.explanation.samples import require_preprocessing, samples
 from adcc_onnx.images.sources.image_source import Source, select_images
 from adcc_onnx.model import Model
@@ -58,6 +59,7 @@ def with_stored_calibration(model: Model, path: Path) -> Model:
     """Return a model with the calibration of a stored run, which is to be continued.
 
     The ranges may differ by rounding on another machine, but a run must have the same everywhere.
+    Its device stays the one whose kernels computed the run so far.
 
     Args:
         model: The model.
@@ -71,7 +73,12 @@ def with_stored_calibration(model: Model, path: Path) -> Model:
     with Store.open(path) as store:
         _, config, _ = store.configs().get(model.name, (0, {}, False))
     stored = config.get("calibration_ranges")
-    return model if stored is None else model.with_calibration(Calibration.from_record(stored))
+    if stored is None:
+        return model
+    devices = (model.device, *model.device.alternatives)
+    same = [one for one in devices if one.kind == config["calibration"]["provider"]]
+    calibrated = model.with_calibration(Calibration.from_record(stored))
+    return on_alternative(calibrated, same[0]) if same else calibrated
 
 
 def calibrated_models(

@@ -23,9 +23,9 @@ from adcc_onnx.kernels.arrays import Float32Array
 CALIBRATION_IMAGES = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
-    """The ranges of a model's activations on some images.
+    """The ranges of a model's activations on some images; equal only to itself.
 
     Attributes:
         images: The number of images.

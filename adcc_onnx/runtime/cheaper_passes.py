@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from adcc_onnx.errors import OptionError
 from adcc_onnx.graph.classifier.image_classifier import Classifier
@@ -84,5 +85,23 @@ class CheaperPasses:
                 "and benchmark do so, and so does model.calibrated(tensors) in Python; or use "
                 "another precision"
             )
-        quantized = build_integer_classifier(classifier, layers, self._calibration.ranges)
+        quantized = _quantized(classifier, layers, self._calibration)
         return Place(*quantized, with_integer_kernels(device))
+
+
+# Models that differ in their run settings or device share the quantized graph.
+_Quantized = tuple[Classifier, tuple[Layer, ...]]
+_known: WeakKeyDictionary[Calibration, dict[tuple[Layer, ...], _Quantized]] = WeakKeyDictionary()
+
+
+def _quantized(
+    classifier: Classifier, layers: tuple[Layer, ...], calibration: Calibration
+) -> _Quantized:
+    """Quantize a classifier, or return what was quantized with the same calibration before.
+
+    A layer belongs to one graph, and the ranges of a calibration to one model.
+    """
+    known = _known.setdefault(calibration, {})
+    if layers not in known:
+        known[layers] = build_integer_classifier(classifier, layers, calibration.ranges)
+    return known[layers]

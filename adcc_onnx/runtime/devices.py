@@ -34,6 +34,7 @@ class Device:
         tf32: Whether factors of float32 products may be rounded to TF32, with 10 bits.
         captures: Whether runs of a full batch are recorded as CUDA graphs; see `capturing`.
         integers: Whether quantized operators run in integer kernels, and not in real numbers.
+        alternatives: Devices that autotuning may choose instead, because the user named none.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Device:
     tf32: bool = False
     captures: bool = False
     integers: bool = False
+    alternatives: tuple[Device, ...] = field(default=(), compare=False)
 
     @property
     def memory(self) -> tuple[str, int]:

@@ -61,7 +61,7 @@ def choose_device_for(precision: str, requested: str = "auto") -> Device:
     Args:
         precision: One of `PRECISIONS`.
         requested: The device as `choose_device` takes it. With "auto", "bf16" selects OpenVINO and
-            "int8" the CPU.
+            "int8" the CPU, with OpenVINO as an alternative if it is there.
 
     Returns:
         The device in float32 (or TF32); see `in_bfloat16`.
@@ -91,9 +91,16 @@ def choose_device_for(precision: str, requested: str = "auto") -> Device:
             f"--precision {precision} is not available: {trouble}; or use --precision "
             f"{_alternative(precision)}"
         )
-    device = choose_device(name)
     if kind != "auto":
-        return device
+        return choose_device(name)
+    found = [
+        _by_default(precision, other) for other in devices if _why_not(precision, other) is None
+    ]
+    return replace(found[0], alternatives=tuple(found[1:]))
+
+
+def _by_default(precision: str, name: str) -> Device:
+    device = choose_device(name)
     where = device.reason.partition(" (")[0]
     return replace(device, reason=f"{where} (the default of --precision {precision})")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ import adcc_onnx as adcc
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import AdccError, ModelError, OptionError, StoreError
 from adcc_onnx.evaluation import pipeline
+from adcc_onnx.explanation import autotuned_model
+from adcc_onnx.explanation.calibrated_model import with_stored_calibration
 from adcc_onnx.graph.programs.tensor_names import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, TARGET
 from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
+from adcc_onnx.runtime.autotuning import AutotuneResult
 from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.precisions import machine_precisions
+from adcc_onnx.runtime.run_settings import RunSettings
 
 if not next(one for one in machine_precisions() if one.name == "int8").available:
     pytest.skip("the CPU has no 8-bit dot product", allow_module_level=True)
@@ -209,3 +214,41 @@ def test_scores_of_a_trained_model_stay_close() -> None:
         for score, value in method.scores.items():
             if score != "average_increase":  # flips at equal probabilities
                 assert results[1].methods[name].scores[score] == pytest.approx(value, abs=0.01)
+
+
+def test_autotuning_chooses_the_fastest_device_and_says_so(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second device is the first one by another name, which is twice as fast."""
+    plain = adcc.load(path, device="cpu", precision="int8").calibrated(IMAGES)
+    other = replace(plain.device, name="openvino:CPU")
+    model = replace(plain, device=replace(plain.device, alternatives=(other,)))
+    speeds = {"cpu": 100.0, "openvino:CPU": 200.0}
+    monkeypatch.setattr(
+        autotuned_model,
+        "autotune",
+        lambda pool, kind, _: AutotuneResult(RunSettings(4), speeds[pool.device.name]),
+    )
+    monkeypatch.setattr(autotuned_model, "relative_time", lambda pool, kind: 0.25)
+    lines: list[str] = []
+    found = autotuned_model.autotuned(model, frozenset(), lines.append)
+    assert found.device.name == "openvino:CPU" and found.device.alternatives == ()
+    assert lines == [
+        "net: --device openvino is the fastest for int8 (images/s per pass: cpu 100, openvino 200)",
+        "net: autotuned: 4 images per run (200 images/s per pass); a pass in int8 takes 0.25 times "
+        "as long as in float32",
+    ]
+    # A run that is continued stays where it began.
+    adcc.evaluate(found, IMAGES, "gradcam", out=tmp_path / "run.sqlite")
+    continued = with_stored_calibration(replace(model, calibration=None), tmp_path / "run.sqlite")
+    assert continued.device.name == "openvino:CPU" and continued.device.alternatives == ()
+    monkeypatch.setattr(autotuned_model, "relative_time", lambda pool, kind: 1.5)
+    autotuned_model.autotuned(plain, frozenset(), lines.append)
+    assert lines[-1].endswith("so that --precision fp32 --device cpu is the better choice")
+
+
+def test_models_with_one_calibration_share_the_quantized_graph(path: Path) -> None:
+    model = adcc.load(path, device="cpu", precision="int8").calibrated(IMAGES)
+    other = model.with_settings(batch=2)
+    assert model.pool.cheaper is not None and other.pool.cheaper is not None
+    assert model.pool.cheaper.place.classifier is other.pool.cheaper.place.classifier

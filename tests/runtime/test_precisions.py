@@ -60,7 +60,9 @@ def test_auto_selects_the_device_of_the_precision(machine: Machine) -> None:
     chosen = choose_device_for("bf16")
     assert chosen.name == "openvino:CPU"
     assert chosen.reason == "running on OpenVINO CPU (the default of --precision bf16)"
-    assert choose_device_for("int8").name == "cpu"
+    chosen = choose_device_for("int8")
+    assert chosen.name == "cpu" and [one.name for one in chosen.alternatives] == ["openvino:CPU"]
+    assert choose_device_for("int8", "cpu").alternatives == ()
     assert choose_device_for("int8", "openvino").name == "openvino:CPU"
     assert choose_device_for("fp32").name == "cpu"
 
