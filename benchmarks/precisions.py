@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from adcc_onnx.model import Model
 from adcc_onnx.runtime.autotuning import back_to_back, random_feeds
 from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.precisions import machine_precisions
-from adcc_onnx.studies.throughput import deviations
+from adcc_onnx.studies.throughput import deviations, random_images
 
 METHODS = ("gradcam", "gradcam++", "layercam", "eigencam")
 METRICS = ("adcc", "deletion(steps=28)", "insertion(steps=28)")
@@ -40,8 +41,8 @@ def main() -> None:
     models = dict(_models(options, source))
     if options.rounds:
         print(f"{'precision':16} {'pass':10} time relative to float32 on {options.exact}")
-        for (name, kind), ratio in _ratios(models, options.rounds).items():
-            print(f"{name:16} {kind.name.lower():10} {ratio:.3f}", flush=True)
+        for (name, what), ratio in _ratios(models, options.rounds, options.evaluated).items():
+            print(f"{name:16} {what:10} {ratio:.3f}", flush=True)
     exact, *cheaper = models.items()
     for name, model in cheaper if options.accuracy else ():
         print(f"\n{name} against {exact[0]} on {len(source)} images", flush=True)
@@ -74,21 +75,32 @@ def _models(options: argparse.Namespace, source: Source) -> Iterator[tuple[str, 
         yield f"{device} {precision}", calibrated(model, source)
 
 
-def _ratios(models: dict[str, Model], rounds: int) -> dict[tuple[str, Pass], float]:
-    """Return the time of passes relative to the first model, the median of paired rounds."""
-    seconds: dict[tuple[str, Pass], list[float]] = {}
+def _ratios(models: dict[str, Model], rounds: int, evaluated: int) -> dict[tuple[str, str], float]:
+    """Return the time relative to the first model, the median of paired rounds.
+
+    Args:
+        models: The models.
+        rounds: The number of rounds after the first one, which does not count.
+        evaluated: The number of random images whose evaluation is measured, too.
+    """
+    seconds: dict[tuple[str, str], list[float]] = {}
+    source = random_images(next(iter(models.values())), evaluated) if evaluated else None
     for _ in range(rounds + 1):
         for name, model in models.items():
             for kind in PASSES:
-                session = model.pool.session(kind)
-                taken = back_to_back(session, random_feeds(model.pool, kind), 1, 1)
-                seconds.setdefault((name, kind), []).append(taken)
+                session, feeds = model.pool.session(kind), random_feeds(model.pool, kind)
+                taken = back_to_back(session, feeds, 1, 1)
+                seconds.setdefault((name, kind.name.lower()), []).append(taken)
+            if source is not None:
+                start = time.perf_counter()
+                adcc.evaluate(model, source, thumbnails=False)
+                seconds.setdefault((name, "evaluate"), []).append(time.perf_counter() - start)
     first = next(iter(models))
     return {
-        (name, kind): statistics.median(
-            one / exact for one, exact in zip(own[1:], seconds[first, kind][1:], strict=True)
+        (name, what): statistics.median(
+            one / exact for one, exact in zip(own[1:], seconds[first, what][1:], strict=True)
         )
-        for (name, kind), own in seconds.items()
+        for (name, what), own in seconds.items()
     }
 
 
@@ -107,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--evaluated", type=int, default=0, help="images of a timed evaluation")
     parser.add_argument("--exact", default="cpu", help="device of the model in float32")
     parser.add_argument("--accuracy", action="store_true", help="also compare maps and scores")
     return parser

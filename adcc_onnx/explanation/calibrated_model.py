@@ -51,7 +51,8 @@ def calibrated(
             f"{model.name}: int8 is calibrated on the first images, and none of the first "
             f"{len(first)} can be decoded; use another precision, or other images"
         )
-    report(f"{model.name}: calibrated for int8 on the first {len(tensors)} images")
+    count = "image" if len(tensors) == 1 else f"{len(tensors)} images"
+    report(f"{model.name}: calibrated for int8 on the first {count}")
     return model.calibrated(np.stack(tensors))
 
 

@@ -63,6 +63,10 @@ class RunOutputs:
         """Whether the run's input is the original images."""
         return self.input is self.images
 
+    def in_cheaper_precision(self) -> RunOutputs:
+        """Run the model on the same images in the precision of the runs on changed images."""
+        return self._rerun(self.input, frozenset())
+
     def on_images(self, array: Float32Array, needs: frozenset[Need]) -> RunOutputs:
         """Run the model on changed images, with the same classes and seeds.
 

@@ -120,6 +120,14 @@ class SessionPool:
         graph = partial(self._graph, place, *key[:3])
         return self._opened(self._sessions, key, lambda: self._open(graph(), kind, place.device))
 
+    def is_cheaper(self, kind: Pass) -> bool:
+        """Return whether a pass on changed images runs in a cheaper precision.
+
+        Args:
+            kind: The kind of pass.
+        """
+        return self.cheaper is not None and kind in CHEAPER
+
     def split_session(self, layer: int) -> SplitSession:
         """Return the session of `Pass.SUFFIX`: the model, split at a layer.
 
@@ -212,9 +220,9 @@ class SessionPool:
 
     def _place(self, kind: Pass, exact: bool = False) -> Place:
         """Return what a pass is built from, and where it runs."""
-        if self.cheaper is None or exact or kind not in CHEAPER:
-            return self._exact
-        return self.cheaper.place
+        if self.cheaper is not None and not exact and kind in CHEAPER:
+            return self.cheaper.place
+        return self._exact
 
     def _open(self, graph: ir.Model, kind: Pass, device: Device, batches: int = 1) -> Session:
         batch = self.settings.batch * (batches if self.any_batch else 1)
