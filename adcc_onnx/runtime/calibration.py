@@ -19,6 +19,7 @@ from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.loading.saving import to_proto, with_weights
 from adcc_onnx.graph.programs.integer_classifier import Ranges, calibrated_values
 from adcc_onnx.kernels.arrays import Float32Array
+from adcc_onnx.runtime.session_opening import silence
 
 CALIBRATION_IMAGES = 32
 
@@ -82,6 +83,7 @@ def calibrate(classifier: Classifier, images: Float32Array) -> Calibration:
             image = next(self._left, None)
             return None if image is None else {name: _as_input(image, classifier)}
 
+    silence()
     name = classifier.image.name or ""
     wanted = {value.name for value in calibrated_values(classifier)}
     try:

@@ -113,7 +113,7 @@ def _session(
     options.add_external_initializers(list(weights), values)
     on_device = share_weights(options, model, weights, device) if shared else []
     if device.kind != "cpu":
-        _silence()
+        silence()
     # onnxruntime's own fallback would print a message, and open the model on the CPU.
     session = onnxruntime.InferenceSession(
         graph,
@@ -154,7 +154,7 @@ def _require_provider(session: Any, device: Device) -> None:
 
 
 @cache
-def _silence() -> None:
+def silence() -> None:
     """Silence messages outside of sessions, such as one per session about plug-in devices."""
     onnxruntime.set_default_logger_severity(_SILENT)
 
