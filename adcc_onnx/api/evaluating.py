@@ -9,9 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from adcc_onnx.api.anchors import float32_options, load_anchors
+from adcc_onnx.api.anchors import float32_options
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
-from adcc_onnx.api.costs import costs_of, tuned_models, within_budget, worth_tuning
+from adcc_onnx.api.costs import (
+    BudgetedRun,
+    anchors_of,
+    reloading,
+    tuned_models,
+    within_budget,
+    worth_tuning,
+)
 from adcc_onnx.api.models import ModelLike, as_model
 from adcc_onnx.api.notebook_progress import in_notebook, notebook_bar
 from adcc_onnx.cams.method import Method
@@ -105,7 +112,8 @@ def evaluate(
             resolution, so that a report needs neither the model nor the images.
         until: When the run stops before it has seen all images: "certain" when the best method is
             certain for the whole dataset, or "width=0.02" when the intervals of all methods are at
-            most that wide. None evaluates all images.
+            most that wide. ",images=500" after it stops after 500 images in any case. None
+            evaluates all images.
         margin: Largest difference of two scores that counts as equivalent; 0.005 if None.
         alpha: Probability that any statement of the result is wrong; 0.05 if None.
         keep_all: Whether methods that are certainly worse are computed until the end.
@@ -118,8 +126,9 @@ def evaluate(
         autotune: Whether to search for the fastest run settings first. None searches for a model
             that is not loaded and has no `batch_size`, for 200 and more images.
         budget: The time that the evaluation may take, such as "30m" or a number of seconds.
-            Methods and metrics with many passes get fewer of them, and then fewer images are
-            taken, as far as needed; `notify` receives what was chosen.
+            Methods and metrics with many passes get fewer of them, then the precision becomes
+            cheaper with anchors, then the run stops when the best method is certain, and at the
+            latest in time; `notify` receives what was chosen.
         progress: Function that is called with the number of images just finished. None shows a
             progress bar in a notebook, and nothing elsewhere.
         notify: Function that receives messages about the device and the run settings.
@@ -188,7 +197,7 @@ def evaluate_models(
     Returns:
         The results in the order of the models.
     """
-    _require_consistent(plan, out, resume, cluster, budget)
+    _require_consistent(out, resume, cluster, budget)
     opened, planned = source.open(plan.seed), plan.plan()
     if cluster is None:
         loaded = [as_model(model, load_options, notify) for model in models]
@@ -197,18 +206,16 @@ def evaluate_models(
         place = load_options.get("device", "auto") if _is_partial(load_options) else "cpu"
         idle: ModelOptions = {**load_options, "cuda_graph": False, "device": place}
         loaded = [as_model(_path(model, source), idle) for model in models]
-    anchors = (
-        []
-        if plan.anchor is None
-        else load_anchors(models, loaded, load_options, plan.anchor, len(opened))
-    )
+    anchors: Sequence[Model] = anchors_of(models, loaded, load_options, plan, len(opened))
     if autotune is None:
         autotune = worth_tuning(models, load_options, len(opened))
     if budget is not None:
         loaded = calibrated_models(loaded, opened, notify)
         loaded = tuned_models(loaded, planned, notify) if autotune else loaded
-        costs = costs_of(loaded, opened, planned)
-        opened, planned = within_budget(costs, opened, planned, budget, notify)
+        asked = BudgetedRun(loaded, anchors, opened, planned)
+        reload = reloading(models, load_options, plan, autotune, notify)
+        run = within_budget(asked, asked.costs(), budget, notify, reload)
+        loaded, anchors, opened, planned = [*run.models], run.anchors, run.source, run.plan
         autotune = False
     with ExitStack() as stack:
         placed: Placed = in_this_process
@@ -226,7 +233,6 @@ def evaluate_models(
 
 
 def _require_consistent(
-    plan: PlanOptions,
     out: str | Path | None,
     resume: bool,
     cluster: str | None,
@@ -242,12 +248,7 @@ def _require_consistent(
     if budget is not None and (resume or cluster is not None):
         raise OptionError(
             "a budget is planned for one new run on this machine: to resume or to use a cluster, "
-            "give the methods and the number of images (limit) that the budget chose"
-        )
-    if budget is not None and plan.anchor is not None:
-        raise OptionError(
-            "a budget does not plan anchors: give the methods and the number of images (limit) "
-            "that it chose, and the anchors, without the budget"
+            "give what the budget chose: the methods, and until or the number of images (limit)"
         )
 
 

@@ -42,7 +42,7 @@ adcc-onnx evaluate net.onnx --images photos/ --method gradcam --metric adcc
     heading="Cost",
     metavar="TIME",
     help="Time that the evaluation may take, such as 30m: methods with many passes get fewer of "
-    "them, and then fewer images are taken.",
+    "them, then the precision is cheaper, and then the run stops early or takes fewer images.",
 )
 @option(
     "--dry-run",

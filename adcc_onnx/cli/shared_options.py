@@ -454,7 +454,8 @@ _PLAN_OPTIONS = [
         heading=_STOPPING,
         metavar="certain|width=W",
         help="Stop when the best method is certain for the whole dataset, or when the intervals "
-        "of all methods are at most W wide.  [default: evaluate all images]",
+        "of all methods are at most W wide; with ',images=N' after it, after N images at the "
+        "latest.  [default: evaluate all images]",
     ),
     option(
         "--margin",

@@ -22,8 +22,8 @@ class BudgetChoice:
     Attributes:
         methods: The cheaper variants of methods, by the name of the method.
         metrics: The cheaper variants of metrics, by the name of the metric.
-        images: The number of images.
-        seconds: The expected time.
+        images: The number of images for which there is time.
+        seconds: The expected time of these images and of the anchors.
     """
 
     methods: dict[str, str]
@@ -31,24 +31,12 @@ class BudgetChoice:
     images: int
     seconds: float
 
-    def text(self, of: int) -> str:
-        """Say in one line what was chosen.
-
-        Args:
-            of: The number of all images.
-        """
-        chosen = [f"{new} instead of {old}" for old, new in (self.methods | self.metrics).items()]
-        if self.images < of:
-            chosen.append(f"{self.images} of {of} images")
-        what = ", ".join(chosen) or "everything as asked"
-        return f"the budget allows {what}; about {duration_text(self.seconds)}"
-
 
 def fit_budget(costs: Sequence[EvaluationCost], budget: float) -> BudgetChoice:
     """Choose what an evaluation computes within a time.
 
     Methods and metrics with many passes get fewer of them first, the most expensive one first,
-    because this changes the results little. Only then fewer images are taken.
+    because this changes the results little. Only then fewer images are taken. Anchors are kept.
 
     Args:
         costs: What the evaluation of each model takes.
@@ -58,29 +46,51 @@ def fit_budget(costs: Sequence[EvaluationCost], budget: float) -> BudgetChoice:
         The choice.
 
     Raises:
-        OptionError: The budget is too small for one image.
+        OptionError: The budget is too small for one image, or for the anchors.
     """
-    allowed, images = budget * _FOR_PASSES, costs[0].images
+    allowed, images, anchors = budget * _FOR_PASSES, costs[0].images, costs[0].anchors
     seconds: dict[tuple[str, str], float] = defaultdict(float)
+    in_float32: dict[tuple[str, str], float] = defaultdict(float)
     passes: dict[tuple[str, str], int] = defaultdict(int)
     for cost in costs:
         for part in cost.parts:
             key = (part.kind, part.name)
             seconds[key] += part.seconds
+            in_float32[key] += part.seconds * cost.anchor_factor
             passes[key] = max(passes[key], part.passes)
+
+    def needed(count: int) -> float:
+        return count * sum(seconds.values()) + anchors * sum(in_float32.values())
+
     replaced: dict[str, dict[str, str]] = {"method": {}, "metric": {}}
     for (kind, name), own in sorted(seconds.items(), key=lambda item: -item[1]):
-        if images * sum(seconds.values()) <= allowed or kind == "shared":
+        if needed(images) <= allowed or kind == "shared":
             continue
         option = cheaper_option(name, kind, passes[kind, name])
         if option is not None:
             replaced[kind][name] = option.text
             seconds[kind, name] = own * option.fraction
+            in_float32[kind, name] *= option.fraction
     unit = sum(seconds.values())
-    affordable = min(images, int(allowed / unit))
-    if affordable < 1:
-        raise OptionError(
-            f"a budget of {duration_text(budget)} is too small for one image, which takes about "
-            f"{unit:.1f} s: give at least --budget {unit / _FOR_PASSES + 1:.0f}s or cheaper methods"
+    affordable = min(images, int((allowed - needed(0)) / unit))
+    if affordable < max(1, anchors):
+        raise OptionError(_too_small(budget, unit, needed(max(1, anchors)) / _FOR_PASSES, anchors))
+    return BudgetChoice(replaced["method"], replaced["metric"], affordable, needed(affordable))
+
+
+def _too_small(budget: float, unit: float, needed: float, anchors: int) -> str:
+    given = f"a budget of {_short_duration(budget)} is too small for"
+    if anchors:
+        return (
+            f"{given} {anchors} anchors, which are evaluated in both precisions: give at least "
+            f"--budget {needed + 1:.0f}s, fewer anchors or cheaper methods"
         )
-    return BudgetChoice(replaced["method"], replaced["metric"], affordable, affordable * unit)
+    return (
+        f"{given} one image, which takes about {_short_duration(unit)}: give at least --budget "
+        f"{needed + 1:.0f}s or cheaper methods"
+    )
+
+
+def _short_duration(seconds: float) -> str:
+    """Return a duration that may be shorter than a second."""
+    return duration_text(seconds) if seconds >= 1.0 else f"{1000.0 * seconds:.2g} ms"

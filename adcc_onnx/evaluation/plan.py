@@ -40,6 +40,7 @@ class Plan:
         thumbnails: Whether the run keeps thumbnails and small maps for reports.
         stopping: When the run may stop before it has seen all images; None for never.
         anchors: Number of random images that are also evaluated in float32; 0 for none.
+        budget: What a budget chose, in words; empty without a budget.
         is_anchor: Whether this is the plan of that evaluation in float32.
         unavailable: Why methods cannot explain the model, by the method's name; see
             `mark_unavailable`.
@@ -54,6 +55,7 @@ class Plan:
     thumbnails: bool = False
     stopping: StoppingRule | None = None
     anchors: int = 0
+    budget: str = ""
     is_anchor: bool = False
     unavailable: dict[str, str] = field(default_factory=dict)
 
@@ -196,6 +198,8 @@ class Plan:
         }
         if model.calibration is not None:
             found["calibration_ranges"] = model.calibration.record()
+        if self.budget:
+            found["budget"] = self.budget
         if self.anchors:
             found["anchors"] = self.anchors
         return anchor_config(found) if self.is_anchor else found

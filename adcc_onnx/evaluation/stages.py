@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.plan import Plan
@@ -14,7 +14,7 @@ from adcc_onnx.results.rows import RunProgress
 from adcc_onnx.results.score_definitions import main_score, scores_of
 from adcc_onnx.results.sequential_comparison import SequentialComparison
 from adcc_onnx.results.sequential_run import compare_run
-from adcc_onnx.results.stopping_rule import DEFAULT_MARGIN, looks
+from adcc_onnx.results.stopping_rule import DEFAULT_MARGIN, FIRST_LOOK, StoppingRule
 from adcc_onnx.results.store import Store
 
 
@@ -60,7 +60,7 @@ def stages(
     found, stopped = _compared(store, run)
     tracker.skip(found.images)
     while not stopped:
-        count = next(count for count in looks(len(source)) if count > found.images)
+        count = next(count for count in plan.stopping.looks(len(source)) if count > found.images)
         left = [name for name in plan.methods if name not in found.dropped]
         progress = store.progress(run, left)
         later = set(order[count:])
@@ -73,6 +73,27 @@ def _compared(store: Store, run: int) -> tuple[SequentialComparison, bool]:
     found = compare_run(store.run(run), store.images(run))
     assert found is not None, "the run has no stopping rule"
     return found
+
+
+def stopping_in_time(plan: Plan, images: int) -> StoppingRule | None:
+    """Return the rule that stops a run when its answer is known, and in any case in time.
+
+    Args:
+        plan: The plan, which may have a rule already.
+        images: Number of images for which there is time.
+
+    Returns:
+        The rule; None if nothing can be compared, or if there is time for too few images.
+    """
+    rule = plan.stopping or StoppingRule()
+    if images < FIRST_LOOK:
+        return None
+    try:
+        check_stopping(replace(plan, stopping=rule))
+    except OptionError:
+        return None
+    known = images if rule.at_most is None else min(images, rule.at_most)
+    return replace(rule, at_most=known)
 
 
 def check_stopping(plan: Plan) -> None:

@@ -154,7 +154,10 @@ def evaluate_and_store(
 
 def _title_and_images(model: Model, plan: Plan, images: int) -> tuple[str, int]:
     """Return the title of a run's progress and its number of images."""
-    return (anchor_name(model.name), plan.anchors) if plan.is_anchor else (model.name, images)
+    if plan.is_anchor:
+        return anchor_name(model.name), plan.anchors
+    most = images if plan.stopping is None else max(plan.stopping.looks(images))
+    return model.name, most
 
 
 def announce(model: Model, plan: Plan, tracker: RunTracker, notify: Notify) -> None:

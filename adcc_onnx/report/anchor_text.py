@@ -28,11 +28,7 @@ def anchor_cells(result: EvaluationResult, name: str) -> list[str]:
     score = result.ranking.score
     cheap = result.anchors.cheap[name].get(score.name)
     correction = result.anchors.corrections[name].get(score.name)
-    cell = _format_correction(score, correction)
-    ends = result.anchors.intervals[name].get(score.name)
-    if ends is not None:
-        cell += f" [{', '.join(_format_correction(score, end) for end in ends)}]"
-    return [format_score(score, cheap), cell]
+    return [format_score(score, cheap), _format_correction(score, correction)]
 
 
 def _format_correction(score: Score, value: float | None) -> str:
@@ -42,20 +38,17 @@ def _format_correction(score: Score, value: float | None) -> str:
     return f"{round(100.0 * value, 2) + 0.0:+.2f}"
 
 
-def anchor_legend(result: EvaluationResult, with_cells: bool = True) -> list[str]:
-    """Return the explanation of corrected scores, and of these columns.
+def anchor_legend(result: EvaluationResult) -> list[str]:
+    """Return the explanation of corrected scores.
 
     Args:
         result: The result of the run.
-        with_cells: Whether the table has these columns.
     """
     if result.anchors is None:
         return []
     found = result.anchors
-    with_intervals = with_cells and any(found.intervals.values())
     return [
         f"All scores are estimates for float32: those of {result.images} images in "
         f"{found.precision}, corrected by the differences on {found.images} random images that "
         "were also evaluated in float32 (prediction-powered inference)."
-        + (" The interval of a correction is about these images only." if with_intervals else "")
     ]

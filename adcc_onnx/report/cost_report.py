@@ -29,15 +29,25 @@ def _block(cost: EvaluationCost, display: Display) -> Iterator[str]:
     yield from text_lines([title], display, "title")
     yield from table_lines(_parts(cost), display)
     bound = "at most" if cost.early_stopping else "in all"
+    passes = cost.passes * (cost.images + cost.anchors)
     whole = (
-        f"{cost.passes:,} passes per image, {cost.passes * cost.images:,} {bound}: about "
+        f"{cost.passes:,} passes per image, {passes:,} {bound}: about "
         f"{duration_text(cost.seconds)}; memory at least {cost.memory / 2**20:,.0f} MiB"
     )
     yield from text_lines([whole], display)
+    if cost.anchors:
+        anchors = (
+            f"This includes {cost.anchors:,} images that are also evaluated in float32, each of "
+            f"which takes {cost.anchor_factor:.2g} times as long there."
+        )
+        yield from text_lines([anchors], display)
     if cost.cheaper:
         yield from text_lines(["Cheaper:"], display)
         columns = [Column("option", left=True), Column("time"), Column("effect", True, prose=True)]
-        rows = [[one.option, duration_text(one.seconds), one.effect] for one in cost.cheaper]
+        rows = [
+            [one.option, f"{'<= ' * one.at_most}{duration_text(one.seconds)}", one.effect]
+            for one in cost.cheaper
+        ]
         yield from table_lines(Table(columns, rows), display)
 
 

@@ -41,6 +41,7 @@ def _run(result: EvaluationResult) -> dict[str, Any]:
         "failed": result.failed,
         "top1": result.top1,
         "statistics": resampling_record(result.resampling),
+        **_budget(result),
         **({} if result.sequential is None else {"stopping": _stopping(result.sequential)}),
         **({} if result.anchors is None else {"anchors": _anchors(result.anchors)}),
         "ranking": None if result.ranking is None else _ranking(result, result.ranking),
@@ -54,16 +55,18 @@ def _differentiated(result: EvaluationResult) -> dict[str, Any]:
     return {key: config[key] for key in ("differentiated",) if key in config}
 
 
+def _budget(result: EvaluationResult) -> dict[str, Any]:
+    """Return what a budget chose, if there was one."""
+    config = result.stored_run.config
+    return {"budget": config["budget"]} if "budget" in config else {}
+
+
 def _anchors(found: Anchors) -> dict[str, Any]:
     return {
         "images": found.images,
         "precision": found.precision,
         "methods": {
-            name: {
-                "uncorrected": found.cheap[name],
-                "correction": found.corrections[name],
-                "interval": {key: rounded_all(ends) for key, ends in found.intervals[name].items()},
-            }
+            name: {"uncorrected": found.cheap[name], "correction": found.corrections[name]}
             for name in found.cheap
         },
     }

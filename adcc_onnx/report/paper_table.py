@@ -152,7 +152,7 @@ def _legend(
     parts = ["Scores in percent." if all(s.is_fraction for s in columns) else ""]
     if any(cell.interval for cell in cells):
         parts.append(f"[ ]: {interval_text(result).rstrip(',')}.")
-    parts += anchor_legend(result, with_cells=False)
+    parts += anchor_legend(result)
     if rankings:
         parts.append("Bold: best method of the column.")
     if TIE in marks:

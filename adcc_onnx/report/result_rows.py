@@ -107,6 +107,8 @@ def remarks(result: EvaluationResult) -> list[str]:
     if len(failures) > _LISTED_FAILURES:
         more = len(failures) - _LISTED_FAILURES
         lines.append(f"failed: {more} more, which `adcc-onnx report --failures` lists")
+    if "budget" in result.stored_run.config:
+        lines.append(f"Chosen by --budget: {result.stored_run.config['budget']}.")
     if not result.complete:
         lines.append("The run is not complete: `adcc-onnx evaluate ... --resume` continues it.")
     return lines

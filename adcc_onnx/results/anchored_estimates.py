@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,10 @@ from adcc_onnx.metrics.scoring import dataset_scores
 from adcc_onnx.results.ranking import Ranking, align_images, method_values, ranking_of
 from adcc_onnx.results.rows import StoredRun
 from adcc_onnx.results.score_definitions import column_ranges, main_score, scores_of, value_columns
-from adcc_onnx.statistics.intervals import Estimates, Interval
-from adcc_onnx.statistics.jackknife import Spread
+from adcc_onnx.statistics.intervals import Estimates
 from adcc_onnx.statistics.prediction_powered import (
     corrected_means,
     corrected_spread,
-    correction_spread,
     with_anchors,
 )
 from adcc_onnx.statistics.resampling import means
@@ -33,16 +31,12 @@ class Anchors:
         precision: The precision of all images, such as "float16".
         cheap: Scores in this precision, by method and score.
         corrections: The corrected scores minus these, likewise.
-        intervals: Confidence intervals of these corrections, likewise; absent where too few images
-            have values. An interval holds the score in float32 of the same images, minus the cheap
-            one.
     """
 
     images: int
     precision: str
     cheap: dict[str, dict[str, float]]
     corrections: dict[str, dict[str, float]]
-    intervals: dict[str, dict[str, Interval]]
 
 
 class AnchoredRun:
@@ -71,43 +65,34 @@ class AnchoredRun:
             confidence: Confidence level of the intervals, in (0, 1).
         """
         point = self._scores(means(self._values))[..., 0]
-        half = self._half_widths(corrected_spread, confidence)
+
+        def flat(all_means: Float64Array) -> Float64Array:
+            return np.concatenate(self._scores(all_means))
+
+        spread = corrected_spread(self._values, flat, self._anchors)
+        half = spread.half_widths(confidence).reshape(point.shape)
         ranges = [score.metric.value_range for score in scores_of(self._metrics).values()]
         low, high = np.array(ranges).T
         ends = np.clip(point - half, low, high), np.clip(point + half, low, high)
         return [Estimates(*part) for part in zip(point, *ends, strict=True)]
 
-    def summary(self, estimates: Sequence[Estimates], confidence: float | None) -> Anchors:
+    def summary(self, estimates: Sequence[Estimates]) -> Anchors:
         """Return the scores in the cheap precision and their corrections.
 
         Args:
             estimates: The corrected scores.
-            confidence: Confidence level of the intervals, in (0, 1); None for no intervals.
         """
         assert self._run.anchors is not None
         scores = scores_of(self._metrics)
         cheap: dict[str, dict[str, float]] = {}
         corrections: dict[str, dict[str, float]] = {}
-        intervals: dict[str, dict[str, Interval]] = {}
-        half = (
-            np.full((len(self._names), len(scores)), np.nan)
-            if confidence is None
-            else self._half_widths(correction_spread, confidence)
-        )
-        rows = zip(self._names, self._cheap, estimates, half.tolist(), strict=True)
-        for name, values, found, widths in rows:
+        for name, values, found in zip(self._names, self._cheap, estimates, strict=True):
             by_column = dict(zip(self._columns, means(values), strict=True))
             points = dataset_scores(self._metrics, by_column)
             cheap[name] = {key: float(points[key][0]) for key in scores}
             corrected = dict(zip(scores, found.point.tolist(), strict=True))
             corrections[name] = {key: corrected[key] - cheap[name][key] for key in scores}
-            known = [row for row in zip(scores, widths, strict=True) if not np.isnan(row[1])]
-            intervals[name] = {
-                key: (corrections[name][key] - width, corrections[name][key] + width)
-                for key, width in known
-            }
-        precision = self._run.config["precision"]
-        return Anchors(self._run.anchors.images, precision, cheap, corrections, intervals)
+        return Anchors(self._run.anchors.images, self._run.config["precision"], cheap, corrections)
 
     def ranking(self, by: str | None = None) -> Ranking | None:
         """Rank the methods by their corrected scores.
@@ -137,16 +122,6 @@ class AnchoredRun:
 
         controls = [name in self._run.controls for name in self._names]
         return ranking_of(self._names, controls, score, whole, test)
-
-    def _half_widths(self, spread: Callable[..., Spread], confidence: float) -> Float64Array:
-        """Return half the widths of the intervals of all scores of all methods, [M, F]."""
-
-        def flat(all_means: Float64Array) -> Float64Array:
-            return np.concatenate(self._scores(all_means))
-
-        widths = spread(self._values, flat, self._anchors).half_widths(confidence)
-        found: Float64Array = widths.reshape(len(self._names), -1)
-        return found
 
     def _scores(self, all_means: Float64Array) -> Float64Array:
         """Compute the scores of R datasets, [M, F, R]."""

@@ -166,20 +166,15 @@ class EvaluationResult:
             score: Name of the score.
 
         Returns:
-            The interval for the whole dataset in float32, if the run stopped early or was corrected
-            by anchors, from -infinity to infinity if too few images have values; None if the score
-            was computed on all images.
+            The interval in float32 if the run stopped early or was corrected by anchors, from
+            -infinity to infinity if too few images have values; None if the score was computed on
+            all images.
         """
-        unknown = -np.inf, np.inf
-        ends = self.methods[method].intervals.get(score, unknown)
-        if self.sequential is not None:
-            whole = self.sequential.standings[method].images >= self.sequential.population
-            return None if whole and self.anchors is None else ends
-        if self.anchors is None:
+        found = self.sequential
+        whole = found is None or found.standings[method].images >= found.population
+        if whole and self.anchors is None:
             return None
-        cheap = self.anchors.cheap[method][score]
-        low, high = self.anchors.intervals[method].get(score, unknown)
-        return cheap + low, cheap + high
+        return self.methods[method].intervals.get(score, (-np.inf, np.inf))
 
     @property
     def ranked(self) -> tuple[list[str], list[str]]:
@@ -404,9 +399,7 @@ def summarize_run(
     else:
         ranking = rank(values, main_score(scores), settings)
         estimates = _estimates(values, metrics, settings)
-    # An interval of a correction assumes a number of images that does not depend on the scores.
-    confidence = settings.confidence if sequential is None else None
-    anchors = None if anchored is None else anchored.summary(estimates, confidence)
+    anchors = None if anchored is None else anchored.summary(estimates)
     return EvaluationResult(
         model=config["model"],
         protocol=config["protocol"],

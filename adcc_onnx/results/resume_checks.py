@@ -11,6 +11,7 @@ from adcc_onnx.errors import StoreError
 # Of the ranges of a calibration, `calibration` holds a digest.
 MAY_CHANGE = (
     "batch_size",
+    "budget",
     "calibration_ranges",
     "device",
     "labels",

@@ -19,7 +19,7 @@ from adcc_onnx.results.ordered_values import OrderedValues
 from adcc_onnx.results.paired_evidence import PairedEvidence
 from adcc_onnx.results.score_definitions import Score
 from adcc_onnx.results.sequential_scores import Sample
-from adcc_onnx.results.stopping_rule import StoppingRule, looks
+from adcc_onnx.results.stopping_rule import StoppingRule
 from adcc_onnx.statistics.resampling import means
 from adcc_onnx.statistics.sequential_estimates import CORRECTION_SHARE
 
@@ -84,8 +84,8 @@ class SequentialComparison:
 
     @property
     def stopped(self) -> bool:
-        """Whether all methods and controls have a verdict, or all images are used."""
-        if self.images == self.evidence.sample.population:
+        """Whether all methods and controls have a verdict, or no more images may be used."""
+        if self.images >= self.evidence.sample.looks[-1]:
             return True
         contenders = self.contenders
         settled = bool(contenders) and self.equivalent >= set(contenders)
@@ -220,7 +220,7 @@ def compare_sequentially(
     methods = [name for name in values if name not in controls] or list(values)
     others = [name for name in values if name not in methods]
     level = CORRECTION_SHARE * rule.alpha / hypotheses(len(methods), len(others))
-    sample = Sample(score, np.array(list(looks(population))), population, level)
+    sample = Sample(score, np.array(list(rule.looks(population))), population, level)
     found = SequentialComparison(PairedEvidence(values, sample), rule, methods, others)
     for look in range(len(sample.looks)):
         if not found.has_values(look):

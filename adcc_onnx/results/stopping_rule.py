@@ -12,10 +12,13 @@ from adcc_onnx.errors import OptionError
 
 DEFAULT_ALPHA = 0.05
 DEFAULT_MARGIN = 0.005  # half a percentage point
+FIRST_LOOK = 20  # images before the first comparison
 _CERTAIN = "certain"
 _WIDTH = re.compile(r"width=([^\s]+)")
-_FIRST_LOOK, _STEP, _GROWTH = 20, 10, 0.05
+_IMAGES = re.compile(r",\s*images=(\d{1,9})\s*")
+_STEP, _GROWTH = 10, 0.05
 _LARGEST_ALPHA = 0.5
+_FEWEST = 2  # images
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,30 @@ class StoppingRule:
         margin: Largest difference of two scores that counts as equivalent.
         alpha: Error probability of all statements together, or of each interval.
         keep_all: Whether methods that are certainly worse are computed until the end.
+        at_most: Largest number of images, after which the run stops in any case; None for all.
     """
 
     width: float | None = None
     margin: float = DEFAULT_MARGIN
     alpha: float = DEFAULT_ALPHA
     keep_all: bool = False
+    at_most: int | None = None
 
     @property
     def until(self) -> str:
-        """The rule as the user writes it: "certain" or "width=NUMBER"."""
-        return _CERTAIN if self.width is None else f"width={self.width:g}"
+        """The rule as the user writes it, such as "certain" or "width=0.02,images=500"."""
+        goal = _CERTAIN if self.width is None else f"width={self.width:g}"
+        return goal if self.at_most is None else f"{goal},images={self.at_most}"
+
+    def looks(self, images: int) -> Iterator[int]:
+        """Iterate over the numbers of images after which a run may stop.
+
+        Args:
+            images: Number of images of the dataset.
+        """
+        last = images if self.at_most is None else min(self.at_most, images)
+        yield from (count for count in looks(images) if count < last)
+        yield last
 
     def record(self, images: int) -> dict[str, Any]:
         """Return the rule for the config of a run.
@@ -58,7 +74,8 @@ def make_stopping_rule(
     """Make a stopping rule from options.
 
     Args:
-        until: "certain" or "width=NUMBER"; None evaluates all images.
+        until: "certain" or "width=NUMBER", followed by ",images=NUMBER" for the largest number of
+            images; None evaluates all images.
         margin: Margin of equivalence; None takes half a percentage point.
         alpha: Error probability; None takes 5 %.
         keep_all: Whether methods that are certainly worse are computed until the end.
@@ -72,8 +89,8 @@ def make_stopping_rule(
     Example:
         >>> make_stopping_rule("certain", 0.01, None, False).record(1000)
         {'until': 'certain', 'alpha': 0.05, 'images': 1000, 'margin': 0.01, 'keep_all': False}
-        >>> make_stopping_rule("width=0.02", None, 0.1, False).width
-        0.02
+        >>> make_stopping_rule("width=0.02, images=500", None, 0.1, False).at_most
+        500
     """
     if until is None:
         given = {"margin": margin is not None, "alpha": alpha is not None, "keep_all": keep_all}
@@ -81,7 +98,8 @@ def make_stopping_rule(
             if is_given:
                 raise OptionError(f"{_flag(name)} needs --until certain (or until='certain')")
         return None
-    width = _width(until)
+    goal, at_most = _without_images(until)
+    width = _width(goal)
     if width is not None and (margin is not None or keep_all):
         name = "keep_all" if margin is None else "margin"
         raise OptionError(
@@ -99,6 +117,7 @@ def make_stopping_rule(
         DEFAULT_MARGIN if margin is None else margin,
         DEFAULT_ALPHA if alpha is None else alpha,
         keep_all or width is not None,
+        at_most,
     )
 
 
@@ -133,12 +152,26 @@ def looks(images: int) -> Iterator[int]:
         >>> list(looks(45)), list(looks(8)), list(looks(10**6))[20:24]
         ([20, 30, 40, 45], [8], [220, 230, 240, 250])
     """
-    count = min(_FIRST_LOOK, images)
+    count = min(FIRST_LOOK, images)
     while count < images:
         yield count
         step = max(_STEP, int(count * _GROWTH) // _STEP * _STEP)
         count = min(images, count + step)
     yield images
+
+
+def _without_images(until: str) -> tuple[str, int | None]:
+    """Split a rule into its goal and its largest number of images."""
+    match = _IMAGES.search(until)
+    if match is None or match.end() != len(until):
+        return until, None
+    at_most = int(match[1])
+    if at_most < _FEWEST:
+        raise OptionError(
+            f"--until {until}: {_FEWEST} images are the fewest that can be compared, so give a "
+            "larger number of images"
+        )
+    return until[: match.start()], at_most
 
 
 def _width(until: str) -> float | None:
@@ -153,7 +186,7 @@ def _width(until: str) -> float | None:
     if not (width > 0 and math.isfinite(width)):
         raise OptionError(
             f"--until must be 'certain' or 'width=NUMBER' with a number above 0, such as "
-            f"width=0.02, not '{until}'"
+            f"width=0.02, not '{until}'; ',images=500' after it sets the largest number of images"
         )
     return width
 

@@ -12,14 +12,12 @@ so that the estimate is right on average, whatever the cheap values are.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from adcc_onnx.statistics.intervals import StatisticsFunction
 from adcc_onnx.statistics.jackknife import Spread, jackknife_spread
-from adcc_onnx.statistics.resampling import RealArray, leave_one_out_means, means
+from adcc_onnx.statistics.resampling import RealArray, leave_one_out_means
 
 _ROWS = 5  # of `with_anchors` for each value
 # A variance this much smaller than the square of a mean is a rounding error.
@@ -100,24 +98,3 @@ def corrected_spread(
     """
     without = statistics(leave_one_out_means(values))
     return jackknife_spread([without[:, anchors], without[:, ~anchors]], [2, 1])
-
-
-def correction_spread(
-    values: RealArray, statistics: StatisticsFunction, anchors: NDArray[np.bool_]
-) -> Spread:
-    """Estimate the standard errors of the same statistics as estimates for the n images themselves.
-
-    Then only the choice of the anchors is random: m of n images without replacement, so that the
-    variance is 1 - m / n of that of independent images.
-
-    Args:
-        values: Values that `with_anchors` returns, for one or several methods, [K, n].
-        statistics: Function from means [K, R] to statistics [F, R].
-        anchors: Which images have exact values, [n].
-    """
-    without = leave_one_out_means(values)[:, anchors]
-    everywhere = ~np.isnan(values[:, ~anchors]).all(axis=1)
-    # The cheap values of all images stay.
-    without[everywhere] = means(values)[everywhere]
-    found = jackknife_spread([statistics(without)], [2])
-    return replace(found, error=found.error * np.sqrt(1.0 - anchors.mean()))

@@ -14,7 +14,6 @@ from adcc_onnx.kernels.arrays import Float64Array
 from adcc_onnx.statistics.prediction_powered import (
     corrected_means,
     corrected_spread,
-    correction_spread,
     with_anchors,
 )
 from adcc_onnx.statistics.resampling import means
@@ -25,7 +24,7 @@ from helpers.stopping_simulation import read_values
 PRECISIONS = {"poor": (0.02, 0.02, 0.02), "fair": (0.0025, 0.005, 0.005)}
 ANCHORS = (30, 50, 100, 200)
 CONFIDENCE = 0.95
-_SAMPLED = 400  # images of a dataset that is a sample of the population
+IMAGES = 400  # of a dataset
 
 
 def cheapened(exact: Float64Array, rng: np.random.Generator, precision: str) -> Float64Array:
@@ -42,54 +41,43 @@ def corrected_adcc(all_means: Float64Array) -> Float64Array:
 
 
 def coverage(
-    population: Float64Array, precision: str, anchors: int, datasets: int, seed: int, sampled: bool
+    population: Float64Array, precision: str, anchors: int, datasets: int, seed: int
 ) -> float:
-    """Measure how often an interval of 95 % holds ADCC in float32.
+    """Measure how often the interval of a dataset holds ADCC of the population in float32.
 
     Args:
         population: Drop, coherency and complexity on n images, [3, n].
         precision: Name of the cheap precision.
-        anchors: Number of images that also have exact values.
-        datasets: Number of repetitions.
+        anchors: Number of images of the dataset that also have exact values.
+        datasets: Number of datasets of `IMAGES` images, which are drawn with replacement.
         seed: Seed of all random numbers.
-        sampled: Whether each dataset is a sample of the population, whose score the interval of the
-            table is about. Otherwise it is the population itself, whose score the interval of the
-            correction is about.
     """
     rng, held = np.random.default_rng(seed), 0
     truth = adcc_of_means(population.mean(axis=1)[:, None])[0, 0]
-    images = _SAMPLED if sampled else population.shape[1]
-    chosen = np.arange(images) < anchors
-    spread = corrected_spread if sampled else correction_spread
+    chosen = np.arange(IMAGES) < anchors
     for _ in range(datasets):
-        drawn = (
-            rng.integers(population.shape[1], size=images) if sampled else rng.permutation(images)
-        )
-        exact = population[:, drawn]
+        exact = population[:, rng.integers(population.shape[1], size=IMAGES)]
         known = np.where(chosen, exact, np.nan)
         values = with_anchors(cheapened(exact, rng, precision), known)
         error = corrected_adcc(means(values))[0, 0] - truth
-        half = spread(values, corrected_adcc, chosen).half_widths(CONFIDENCE)[0]
+        half = corrected_spread(values, corrected_adcc, chosen).half_widths(CONFIDENCE)[0]
         held += bool(abs(error) <= half)
     return held / datasets
 
 
 def main() -> None:
-    """Print the tables."""
-    for sampled in (True, False):
-        heads = " | ".join(f"{count} anchors" for count in ANCHORS)
-        print(f"| model | method | cheap precision | {heads} |")
-        print("| --- | --- | --- " + "| --- " * len(ANCHORS) + "|")
-        for path in sorted(Path(sys.argv[1]).glob("*.csv")):
-            for method, values in zip(*read_values(path), strict=True):
-                for precision in PRECISIONS:
-                    found = [
-                        coverage(values, precision, count, int(sys.argv[2]), count, sampled)
-                        for count in ANCHORS
-                    ]
-                    cells = " | ".join(f"{100 * share:.1f} %" for share in found)
-                    print(f"| {path.stem} | {method} | {precision} | {cells} |", flush=True)
-        print()
+    """Print the table."""
+    heads = " | ".join(f"{count} anchors" for count in ANCHORS)
+    print(f"| model | method | cheap precision | {heads} |")
+    print("| --- | --- | --- " + "| --- " * len(ANCHORS) + "|")
+    for path in sorted(Path(sys.argv[1]).glob("*.csv")):
+        for method, values in zip(*read_values(path), strict=True):
+            for precision in PRECISIONS:
+                found = [
+                    coverage(values, precision, count, int(sys.argv[2]), count) for count in ANCHORS
+                ]
+                cells = " | ".join(f"{100 * share:.1f} %" for share in found)
+                print(f"| {path.stem} | {method} | {precision} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,10 @@ def read(folder: Path, name: str) -> adcc.EvaluationResult:
     return found
 
 
-@pytest.mark.parametrize("name", ["stopped", "both"])
-def test_a_bound_on_a_stopped_run_holds_for_its_whole_interval(folder: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["stopped", "anchored", "both"])
+def test_a_bound_on_an_estimated_score_holds_for_its_whole_interval(
+    folder: Path, name: str
+) -> None:
     result = read(folder, name)
     low, high = result.methods["gradcam"].intervals["adcc"]
     value = result.methods["gradcam"].scores["adcc"]
@@ -63,20 +65,6 @@ def test_a_bound_on_a_stopped_run_holds_for_its_whole_interval(folder: Path, nam
         assert (check.outcome, check.interval) == (outcome, (low, high))
     assert adcc.gate(result, require=f"gradcam.adcc <= {high + 0.001}").passed
     assert "all of which must meet the requirement" in found.lines[0]
-
-
-def test_a_bound_on_an_anchored_run_is_about_its_images_in_float32(folder: Path) -> None:
-    result, exact = read(folder, "anchored"), read(folder, "full")
-    assert result.anchors is not None
-    for name in METHODS:
-        truth = exact.methods[name].scores["adcc"]
-        ends = result.estimated_interval(name, "adcc")
-        assert ends is not None and ends[0] < truth < ends[1] < ends[0] + 1e-4
-        assert adcc.gate(result, require=f"{name}.adcc >= {ends[0] - 1e-6}").passed
-        assert not adcc.gate(result, require=f"{name}.adcc >= {ends[0] + 1e-6}").passed
-        # The interval of the table also says how far other images may differ.
-        low, high = result.methods[name].intervals["adcc"]
-        assert high - low > 10 * (ends[1] - ends[0])
 
 
 def test_a_run_on_all_images_is_checked_by_its_scores(folder: Path) -> None:
