@@ -93,7 +93,7 @@ def _ratios(models: dict[str, Model], rounds: int, evaluated: int) -> dict[tuple
                 seconds.setdefault((name, kind.name.lower()), []).append(taken)
             if source is not None:
                 start = time.perf_counter()
-                adcc.evaluate(model, source, thumbnails=False)
+                adcc.evaluate(model, source, METHODS, thumbnails=False)
                 seconds.setdefault((name, "evaluate"), []).append(time.perf_counter() - start)
     first = next(iter(models))
     return {
