@@ -132,6 +132,18 @@ def test_workers_do_not_change_when_a_run_stops(tmp_path: Path) -> None:
 
 
 @needs_ray
+@pytest.mark.slow
+@pytest.mark.parametrize("stopping", [[], ["--until", "certain", "--margin", "0.05"]])
+def test_workers_do_not_change_corrected_scores(tmp_path: Path, stopping: list[str]) -> None:
+    methods = [word for name in ("gradcam", "layercam", "eigencam") for word in ("--method", name)]
+    words = [*evaluation(60)[:6], *methods, "--precision", "fp16", "--anchor", "12", *stopping]
+    run_whole(*words, "-o", tmp_path / "alone.sqlite")
+    run_whole(*words, "-o", tmp_path / "cluster.sqlite", "--cluster", "local:2")
+    found = report_of(tmp_path / "cluster.sqlite")
+    assert '"anchors"' in found and found == report_of(tmp_path / "alone.sqlite")
+
+
+@needs_ray
 def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(tmp_path: Path) -> None:
     # An image takes so long that most of the work is left after the first rows on any machine.
     method = ["--method", "rise(masks=300)", "--metric", "average_drop"]
