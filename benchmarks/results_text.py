@@ -54,10 +54,10 @@ photos, one of every tenth class. `benchmarks/results_page.py` measures everythi
 page; nothing on it is edited by hand.
 """
 _SETTINGS = """
-Measured on {date} at commit {commit} with adcc-onnx {version}, onnxruntime {onnxruntime}, Python
-{python}, {machine}. The class is the predicted one, the layer is the default layer, and the
-protocol is poppi2021. Scores are in percent, and brackets are 95 % confidence intervals over the
-photos.
+Measured until {date}, the last runs at commit {commit}, with adcc-onnx {version}, onnxruntime
+{onnxruntime}, Python {python}, {machine}. The class is the predicted one, the layer is the default
+layer, and the protocol is poppi2021. Scores are in percent, and brackets are 95 % confidence
+intervals over the photos.
 """
 _MARKS = """
 Bold: the best method of the model. †: not significantly worse than the best. ‡: not significantly
@@ -203,7 +203,7 @@ def _pixels(models: Sequence[ModelScores]) -> Iterator[str]:
         names = dict.fromkeys(f"`{name}`" for name, _ in found)
         yield (
             f"**Maps of single pixels fail ADCC.** {listed(list(names))} lose "
-            f"{min(found.values()):.0f} to {max(found.values()):.0f} % of the probability: a few "
+            f"{min(found.values()):.1f} to {max(found.values()):.1f} % of the probability: a few "
             "bright pixels set the scale of the map, so the image times the map is almost black. "
             "Whether these pixels matter is another question, which insertion and deletion answer: "
             "they use only the order of the pixels."
