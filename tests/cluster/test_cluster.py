@@ -258,18 +258,19 @@ def test_a_lost_machine_is_noticed_within_a_minute(what: str, tmp_path: Path) ->
 @needs_ray
 @pytest.mark.slow
 def test_a_machine_that_joins_gets_work(tmp_path: Path) -> None:
-    path, many = tmp_path / "run.sqlite", evaluation(200)
+    # More work than a machine takes to start, which may be a minute; then the run is stopped.
+    # That results are equal is tested without Ray.
+    words = command(*evaluation(2000), "-o", tmp_path / "run.sqlite", "--cluster")
     with loopback_cluster() as (address, raylets, add):
-        words = command(*many, "-o", path, "--cluster", address)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen(words, text=True, env=ON_LOOPBACK, **pipes) as driver:
+        with subprocess.Popen([*words, address], text=True, env=ON_LOOPBACK, **pipes) as driver:
             wait_for(lambda: all(at_work(raylet) for raylet in raylets), driver)
             new = add()
             wait_for(lambda: bool(at_work(new)), driver)
+            driver.terminate()
             _, said = driver.communicate()
-    assert driver.returncode == 0 and "127.0.0.1 has joined the cluster and gets work" in said
-    run_whole(*many, "-o", tmp_path / "whole.sqlite")
-    assert report_of(path) == report_of(tmp_path / "whole.sqlite")
+    assert driver.returncode == 143, said
+    assert "127.0.0.1 has joined the cluster and gets work" in said
 
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
