@@ -20,8 +20,8 @@ from adcc_onnx.graph.passes.infer_shapes import infer_shapes
 from adcc_onnx.graph.passes.resolve_shapes import TRIAL_BATCHES, clone_at, sizes_at
 
 _KEEPER = "adcc.keeper"  # a domain without operators
-# The inputs with the sizes of a result.
-_SIZES = {"Expand": 1, "ConstantOfShape": 0, "Reshape": 1, "Resize": 3}
+# The inputs with the sizes of a result, or with the numbers of its repetitions.
+_SIZES = {"Expand": 1, "ConstantOfShape": 0, "Reshape": 1, "Resize": 3, "Tile": 1}
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,18 @@ def _expand(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
     return n.builder.op("Where", flags, x, x)
 
 
+def _tile(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
+    """Tile of one sample to the batch, as in `_expand`."""
+    repeats, dims = _batch_sizes(n, 1, values), n.dims(0)
+    flags = _per_sample(n.builder, len(repeats)) if repeats and dims and dims[0] == 1 else None
+    if repeats is None or flags is None:
+        return None
+    x = _input(n, 0)
+    if any(repeat != 1 for repeat in repeats):
+        x = x.op("Tile", n.builder.ints(repeats))
+    return n.builder.op("Where", flags, x, x)
+
+
 def _constant_of_shape(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
     """ConstantOfShape for the batch: one element, expanded to the batch as in `_expand`."""
     sizes = _batch_sizes(n, 0, values)
@@ -217,6 +229,7 @@ _REWRITINGS: dict[str, _Rewriting] = {
     "Resize": _resize,
     "Expand": _expand,
     "ConstantOfShape": _constant_of_shape,
+    "Tile": _tile,
 }
 
 

@@ -5,6 +5,8 @@ H v of a score's Hessian H is the gradient of sum(g * v), where g is the gradien
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -22,7 +24,20 @@ STEP = 3e-4  # the error of a second central difference in float64 is of the ord
 TOLERANCE = 2e-4
 # Straight-through estimates and steps: their second derivatives are no differences.
 _ESTIMATES = ("QuantizeLinear", "DynamicQuantizeLinear", "Sign")
-DIFFERENTIABLE = [c for c in CASES if not any(name in c.nodes for name in _ESTIMATES)]
+
+
+def has_ties(case: Case) -> bool:
+    """Whether two inputs of a Max or Min are equal somewhere: it has no derivative there."""
+    if not case.nodes.startswith(("y = Max (", "y = Min (")):
+        return False
+    values = case.values()
+    arrays = np.broadcast_arrays(*(values[name] for name in case.wrt))
+    return any(bool(np.any(a == b)) for a, b in combinations(arrays, 2))
+
+
+DIFFERENTIABLE = [
+    c for c in CASES if not any(name in c.nodes for name in _ESTIMATES) and not has_ties(c)
+]
 # The operators of common networks.
 USUAL = [
     c

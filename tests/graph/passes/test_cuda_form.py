@@ -64,6 +64,14 @@ GRAPHS = {
         t = Concat <axis = 0> (v, rest) e = Expand (token, t) y = Add (x, e) }""",
         ("Shape", "Gather", "Concat"),
     ),
+    **{
+        f"tile, {count}": (
+            f"""{{ s = Shape (x) n = Gather (s, zero) v = Unsqueeze (n, zeros)
+            t = Concat <axis = 0> (v, one, {count}, one) e = Tile (token, t) y = Add (x, e) }}""",
+            ("Shape", "Gather", "Concat"),
+        )
+        for count in ("one", "six")
+    },
     "constant": (
         """{ s = Shape (x) n = Gather (s, zero) v = Unsqueeze (n, zeros)
         t = Concat <axis = 0> (v, rest) e = ConstantOfShape (t) y = Sub (x, e) }""",
@@ -95,6 +103,7 @@ CONSTANTS = {
     "zeros": np.array([0]),
     "one": np.array([1]),
     "two": np.array([2]),
+    "six": np.array([6]),
     "rest": np.array([4, 6, 6]),
     "larger": np.array([4, 9, 12]),
 }
