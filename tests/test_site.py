@@ -18,7 +18,7 @@ from helpers.documented_code import DOCS
 
 pytest.importorskip("sphinx")
 pytest.importorskip("furo")
-pytestmark = pytest.mark.slow  # the build takes about 15 s; .ci/run runs this file
+pytestmark = [pytest.mark.slow, pytest.mark.ci]  # the build takes about 15 s
 
 # Attributes that make a browser load a file, by the tag that has them.
 LOADS = {"img": "src", "script": "src", "iframe": "src", "link": "href", "source": "src"}

@@ -254,6 +254,8 @@ def test_the_watch_notices_a_socket_and_a_file(folder: Path) -> None:
 
 @needs_strace
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_workers_of_a_cluster_send_no_telemetry(folder: Path) -> None:
     words = COMMANDS["evaluate"][0]
     secret = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}

@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 from helpers.lite_models import LITES, lite, lite_file, lite_preprocessing
+from helpers.selected import slow_except
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -117,7 +118,7 @@ def in_float64(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-@pytest.mark.parametrize("kind", PADDLE)
+@pytest.mark.parametrize("kind", slow_except(["text orientation"], PADDLE))
 def test_paddle_models_are_described(kind: str) -> None:
     path = wheel_file(kind)
     _, _, size, layer, logits = PADDLE[kind]
@@ -129,7 +130,7 @@ def test_paddle_models_are_described(kind: str) -> None:
     assert all(entry["differentiable"] for entry in found["layers"])
 
 
-@pytest.mark.parametrize("kind", PADDLE)
+@pytest.mark.parametrize("kind", slow_except(["text orientation"], PADDLE))
 def test_paddle_gradients_equal_central_differences(kind: str) -> None:
     """Differentiate the part behind the default layer by central differences in float64."""
     path = wheel_file(kind)
@@ -167,7 +168,7 @@ def test_paddle_gradients_equal_central_differences(kind: str) -> None:
         assert error <= 1e-4 * np.abs(gradient).max()
 
 
-@pytest.mark.parametrize("kind", PADDLE)
+@pytest.mark.parametrize("kind", slow_except(["text orientation"], PADDLE))
 def test_paddle_models_are_evaluated_on_photos(kind: str, data: Path) -> None:
     path = wheel_file(kind)
     size = PADDLE[kind][2]

@@ -97,6 +97,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @needs_ray
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_result_is_equal(
     nodes: tuple[str, list[int]], whole: str, tmp_path: Path
 ) -> None:
@@ -144,6 +146,8 @@ def test_workers_do_not_change_corrected_scores(tmp_path: Path, stopping: list[s
 
 
 @needs_ray
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(tmp_path: Path) -> None:
     # An image takes so long that most of the work is left after the first rows on any machine.
     method = ["--method", "rise(masks=300)", "--metric", "average_drop"]
@@ -168,7 +172,7 @@ def test_a_run_is_interrupted_on_a_local_cluster_and_resumed_without_one(tmp_pat
 
 @needs_ray
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["local:2", "joined"])
+@pytest.mark.parametrize("how", [pytest.param("local:2", marks=pytest.mark.ci), "joined"])
 def test_no_process_is_left_after_the_driver_was_killed(
     how: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -22,6 +22,8 @@ import adcc_onnx as adcc
 from adcc_onnx.drawings.generate import draw
 from adcc_onnx.exporting import load_recipe
 
+pytestmark = [pytest.mark.slow, pytest.mark.ci]  # each page imports a framework
+
 
 def run_page(name: str, replaced: Mapping[str, str]) -> None:
     """Run the Python blocks of a tutorial and write its card, in the working folder.
@@ -80,7 +82,6 @@ def torchvision() -> None:
     load_recipe("torchvision")
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("torchvision")
 def test_pytorch() -> None:
     run_page("pytorch", {'weights="IMAGENET1K_V1"': "weights=None, width_mult=0.1"})
@@ -94,7 +95,6 @@ def test_timm() -> None:
     check_model("tokens", 192)
 
 
-@pytest.mark.slow
 def test_keras() -> None:
     pytest.importorskip("tensorflow")
     pytest.importorskip("tf2onnx")
@@ -102,7 +102,6 @@ def test_keras() -> None:
     check_model("feature_map", 256)
 
 
-@pytest.mark.slow
 def test_jax() -> None:
     pytest.importorskip("jax2onnx")
     run_page("jax", {})
@@ -120,7 +119,6 @@ def test_hugging_face() -> None:
     check_model("tokens", 32)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("torchvision")
 @pytest.mark.parametrize(
     ("name", "replaced"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from helpers.selected import slow_except
 from helpers.shared_models import PRESETS, shared_model
 
 import adcc_onnx as adcc
@@ -17,7 +18,7 @@ def last_by_adcc(found: dict) -> str:
     return min(found, key=lambda name: found[name].scores["adcc"])
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", slow_except(["mobilenet_v2", "SqueezeNet_fp16"], PRESETS))
 def test_on_real_models(data: Path, name: str) -> None:
     model = shared_model(data, name)
     photos = sorted((data / "photos").iterdir())[::25]

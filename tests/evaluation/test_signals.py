@@ -130,8 +130,10 @@ def interrupt(server: ForkServer, words: list[str], path: Path, kind: str, momen
 @pytest.mark.parametrize(
     ("name", "signals"),
     [
-        # Continuous integration runs these 30 apart from the other tests.
-        *[pytest.param(name, 10, id=f"{name}-10") for name in ("methods", "curves", "npz")],
+        *[
+            pytest.param(name, 10, id=f"{name}-10", marks=pytest.mark.ci)
+            for name in ("methods", "curves", "npz")
+        ],
         *[pytest.param(name, 50, id=f"{name}-50") for name in CONFIGURATIONS],
     ],
 )

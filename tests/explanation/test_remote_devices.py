@@ -43,8 +43,15 @@ def loaded(layers: list[str] | None = None) -> Model:
     return adcc.load(classifier_path(), device="cpu", batch_size=3, layers=layers)
 
 
-@pytest.mark.parametrize("protocol", ["poppi2021", "openvino"])
-@pytest.mark.parametrize("layers", [None, ["/5/Relu_output_0", FEATURES]])
+@pytest.mark.parametrize(
+    ("protocol", "layers"),
+    [
+        ("poppi2021", None),
+        ("openvino", ["/5/Relu_output_0", FEATURES]),
+        pytest.param("openvino", None, marks=pytest.mark.slow),
+        pytest.param("poppi2021", ["/5/Relu_output_0", FEATURES], marks=pytest.mark.slow),
+    ],
+)
 def test_the_same_scores(
     protocol: str, layers: list[str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

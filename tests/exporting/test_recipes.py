@@ -56,6 +56,8 @@ def test_timm(name: str, tmp_path: Path, photo: Image.Image, torchvision: Module
 
 
 @pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_state_dict_of_timm(tmp_path: Path, torchvision: ModuleType) -> None:
     torch = pytest.importorskip("torch")
     timm = pytest.importorskip("timm")
@@ -212,6 +214,8 @@ def build():
 """
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_flax(tmp_path: Path) -> None:
     pytest.importorskip("flax")
     pytest.importorskip("jax2onnx")
@@ -254,8 +258,9 @@ def test_a_ready_file_with_its_test_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "backend", ["tensorflow", *(pytest.param(b, marks=pytest.mark.slow) for b in ("jax", "torch"))]
+    "backend", [pytest.param("tensorflow", marks=pytest.mark.ci), "jax", "torch"]
 )
+@pytest.mark.slow
 def test_keras(backend: str, tmp_path: Path) -> None:
     pytest.importorskip("keras")
     pytest.importorskip("tf2onnx")

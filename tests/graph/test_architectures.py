@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from helpers import architectures
+from helpers.selected import slow_except
 
 # Name: input size. Small images bring few ReLU inputs near 0 and take less time, but VGG's adaptive
 # pool exports for 224 pixels only.
@@ -26,21 +27,10 @@ MODELS = {
     "resnext50_32x4d": 96,
     "vgg11_bn": 224,
 }
-SLOW = (
-    "densenet121",
-    "regnet_x_400mf",
-    "shufflenet_v2_x0_5",
-    "mobilenet_v2",
-    "mnasnet0_5",
-    "resnext50_32x4d",
-    "vgg11_bn",
-)
+DEFAULT = ("resnet18", "mobilenet_v3_small", "squeezenet1_1")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in MODELS],
-)
+@pytest.mark.parametrize("name", slow_except(DEFAULT, MODELS))
 def test_gradients_equal_torch_autograd(name: str, torchvision: ModuleType) -> None:
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
     model = torchvision.models.get_model(name, weights=None, **options)

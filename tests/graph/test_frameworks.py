@@ -91,13 +91,14 @@ def tape_gradient(keras: Any, model: Any, images: np.ndarray, value: np.ndarray)
 @pytest.mark.parametrize(
     "name",
     [
-        "MobileNet",
-        pytest.param("MobileNetV2", marks=pytest.mark.slow),
-        pytest.param("EfficientNetB0", marks=pytest.mark.slow),
-        pytest.param("ResNet50V2", marks=pytest.mark.slow),
-        pytest.param("ConvNeXtTiny", marks=pytest.mark.slow),
+        pytest.param("MobileNet", marks=pytest.mark.ci),
+        "MobileNetV2",
+        "EfficientNetB0",
+        "ResNet50V2",
+        "ConvNeXtTiny",
     ],
 )
+@pytest.mark.slow
 def test_keras_against_gradient_tape(name: str, keras: Any, tmp_path: Path) -> None:
     size = 96
     network, network64 = keras_networks(keras, name, size)

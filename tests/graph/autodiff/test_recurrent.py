@@ -44,10 +44,12 @@ def network(kind: str, layers: int, both: bool, batch_first: bool) -> Any:
     return Rows(recurrent, 18 if both else 9, batch_first).eval()
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize(
-    ("layers", "both", "batch_first"), [(1, False, False), (2, True, True)], ids=["one", "both"]
+    ("layers", "both", "batch_first"),
+    [(1, False, False), pytest.param(2, True, True, marks=pytest.mark.slow)],
+    ids=["one", "both"],
 )
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_gradients_equal_torch_autograd(
     kind: str, layers: int, both: bool, batch_first: bool
 ) -> None:

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import scipy.special
+from helpers.selected import slow_except
 from helpers.shared_models import PRESETS, shared_model
 from onnx import TensorProto, helper, numpy_helper, utils
 from onnx.reference import ReferenceEvaluator
@@ -23,6 +24,7 @@ from adcc_onnx.model import Model
 from adcc_onnx.runtime.passes import Pass
 
 STEP, ELEMENTS = 1e-4, 20
+DEFAULT = ("mobilenet_v2", "SqueezeNet_fp16", "mobilenet_v1_025_keras")
 
 
 class Erf(OpRun):
@@ -63,7 +65,7 @@ def suffix_of(model: Model) -> tuple[list[str], str, ReferenceEvaluator]:
     return starts, end, ReferenceEvaluator(cut, new_ops=[Erf])
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", slow_except(DEFAULT, PRESETS))
 def test_gradients_are_central_differences(name: str, data: Path) -> None:
     model = shared_model(data, name)
     photo = sorted((data / "photos").iterdir())[42]

@@ -24,6 +24,7 @@ from helpers.library_networks import (
     randomize,
     transformers_network,
 )
+from helpers.selected import slow_except
 
 _PARTS = 32  # the networks of a library are split, so that `-k` can select some of them
 _VIT: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "num_heads": 2}
@@ -69,9 +70,10 @@ TINY: dict[str, tuple[Callable[[], Network], str]] = {
     ),
     "segformer": (hugging_face("segformer"), "segformer"),
 }
+DEFAULT = ("class token", "attention pooling", "vit, sdpa", "swin", "convnext")
 
 
-@pytest.mark.parametrize("kind", TINY)
+@pytest.mark.parametrize("kind", slow_except(DEFAULT, TINY))
 def test_default_layer_and_gradient_of_a_tiny_network(kind: str) -> None:
     build, own = TINY[kind]
     network = build()

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from helpers.selected import slow_except
 from helpers.small_models import small
 from onnx import numpy_helper
 
@@ -27,6 +28,7 @@ MODELS = {
     "SqueezeNet_fp16": "fire9/concat_2",
     "deit_tiny_patch16_224": "/blocks/blocks.11/norm1/LayerNormalization_output_0",
 }
+DEFAULT = ("mobilenet_v2", "SqueezeNet_fp16", "squeezenet1.1_mxnet")
 
 
 def run(
@@ -144,7 +146,7 @@ def test_wrong_arguments_are_errors_that_name_them() -> None:
         )
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", slow_except(DEFAULT, MODELS))
 def test_shared_models_keep_their_outputs_and_find_their_layer(name: str, data: Path) -> None:
     path = data / "models" / f"{name}.onnx"
     original, exposed = onnx.load(path), expose(path)
