@@ -18,6 +18,7 @@ from adcc_onnx.cli.message_settings import MESSAGES, json_line
 
 # Ctrl-C, and the signal by which service managers end a process.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_MAX_WAIT = 1.0  # seconds, for the answer to a signal
 
 
 class Interruption:
@@ -34,7 +35,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.exit_code = 128 + signal.SIGINT
-        self._requested = threading.Event()
+        self._requested, self._answered = threading.Event(), threading.Event()
         self._is_graceful, self._raised = False, False
 
     @property
@@ -91,6 +92,8 @@ class Interruption:
         line = f"adcc-onnx: {shown}"
         if MESSAGES.as_json:
             line = json_line("error", message, exit_status=self.exit_code)
+        if self._requested.is_set():
+            self._answered.wait(_MAX_WAIT)  # the answer to the signal comes first
         click.echo(line, err=True)
         sys.exit(self.exit_code)
 
@@ -107,6 +110,7 @@ class Interruption:
                 doing = "finishing the current batch" if self._is_graceful else "stopping"
                 again = "; press again to abort" if number[0] == signal.SIGINT else ""
                 _write_line(f"{doing}{again}")
+                self._answered.set()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.exit_code = 128 + number
@@ -118,6 +122,7 @@ class Interruption:
     def _on_unraisable(self, unraisable: Any) -> None:
         """End the process if KeyboardInterrupt was raised where Python ignores exceptions."""
         if unraisable.exc_type is KeyboardInterrupt:
+            self._answered.wait(_MAX_WAIT)
             _write_line("interrupted")
             os._exit(self.exit_code)
         sys.__unraisablehook__(unraisable)

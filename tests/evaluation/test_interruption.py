@@ -79,7 +79,10 @@ def interrupted(path: Path, *numbers: signal.Signals) -> tuple[int, list[str], f
         for number in numbers:
             child.send_signal(number)
             time.sleep(0.005)
-        _, said = child.communicate(timeout=120)
+        try:
+            _, said = child.communicate(timeout=120)
+        finally:
+            child.kill()  # if it did not answer; nothing otherwise
         return child.returncode, said.splitlines(), time.monotonic() - start
 
 
