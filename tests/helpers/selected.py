@@ -13,9 +13,13 @@ def slow_except(default: Collection[Any], values: Iterable[Any]) -> list[Any]:
 
     Args:
         default: The parameters that run by default.
-        values: All parameters, in their order.
+        values: All parameters, in their order; a tuple holds those of several arguments.
 
     Returns:
         The parameters for `pytest.mark.parametrize`.
     """
-    return [one if one in default else pytest.param(one, marks=pytest.mark.slow) for one in values]
+    found = []
+    for one in values:
+        marks = () if one in default else pytest.mark.slow
+        found.append(pytest.param(*(one if isinstance(one, tuple) else (one,)), marks=marks))
+    return found
