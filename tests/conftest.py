@@ -10,7 +10,6 @@ from types import ModuleType
 
 import pytest
 
-
 # A shell ignores Ctrl-C in background jobs, and so would every command that a test starts there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
