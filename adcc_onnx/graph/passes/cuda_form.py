@@ -150,7 +150,13 @@ def _resize(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
 
 
 def _expand(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
-    """Expand to the batch: a Where broadcasts to it on the device, whatever its condition is."""
+    """Expand to sizes that depend on the batch: a Where broadcasts to them on the device."""
+    found = _expand_to_batch(n, values)
+    return _expand_like(n) if found is None else found
+
+
+def _expand_to_batch(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
+    """Expand to the batch and constant sizes, whatever the condition of the Where is."""
     sizes, dims = _batch_sizes(n, 1, values), n.dims(0)
     if sizes is None or dims is None or len(dims) > len(sizes):
         return None
@@ -162,6 +168,19 @@ def _expand(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
     if any(size not in (1, dim) for size, dim in zip(sizes, own, strict=True)):
         x = x.op("Expand", n.builder.ints(sizes))
     return n.builder.op("Where", flags, x, x)
+
+
+def _expand_like(n: Call) -> Tensor | None:
+    """Expand to the shape of a value, which the Where reads instead of the shape.
+
+    onnxruntime moves a Transpose before this value behind the Shape, as a Gather of its sizes.
+    """
+    sizes = n.node.inputs[1]
+    shape = None if sizes is None else sizes.producer()
+    if shape is None or shape.op_type != "Shape" or shape.attributes or shape.inputs[0] is None:
+        return None
+    like, x = n.builder.wrap(shape.inputs[0]), _input(n, 0)
+    return n.builder.op("Where", like.op("Equal", like), x, x)
 
 
 def _tile(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:

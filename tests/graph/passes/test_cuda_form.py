@@ -93,6 +93,12 @@ GRAPHS = {
         f = Expand (half, s) g = Add (e, f) y = Add (a, g) }""",
         ("Shape", "ConstantOfShape"),
     ),
+    # Windows of a transformer: the batch is no longer known behind the Reshapes.
+    "expand to a value": (
+        """{ f = Reshape (x, rows) a = Reshape (f, samples) m = GlobalAveragePool (a)
+        s = Shape (a) e = Expand (m, s) y = Sub (a, e) }""",
+        ("Shape", "Expand"),
+    ),
 }
 CONSTANTS = {
     "w": RNG.standard_normal((4, 4, 3, 3)).astype(np.float32),
@@ -105,6 +111,8 @@ CONSTANTS = {
     "two": np.array([2]),
     "six": np.array([6]),
     "rest": np.array([4, 6, 6]),
+    "rows": np.array([-1, 6]),
+    "samples": np.array([-1, 4, 6, 6]),
     "larger": np.array([4, 9, 12]),
 }
 
