@@ -101,4 +101,4 @@ def test_memory_is_freed_when_a_session_does_not_open(
 
     monkeypatch.setattr(session_pool, "Session", full)
     model.pool.session(Pass.ACTIVATIONS)
-    assert [kind for kind, _, _ in model.pool._sessions] == [Pass.ACTIVATIONS]
+    assert [kind for kind, *_ in model.pool._sessions] == [Pass.ACTIVATIONS]
