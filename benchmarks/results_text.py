@@ -214,15 +214,12 @@ def _order(models: Sequence[ModelScores]) -> Iterator[str]:
     for metric in ("insertion", "deletion"):
         taus = [tau for m in models if (tau := _tau(m, metric)) is not None]
         if taus:
-            values = (
-                f"{taus[0]:+.2f} on one model"
-                if len(taus) == 1
-                else f"{min(taus):+.2f} to {max(taus):+.2f} (mean {np.mean(taus):+.2f}) on "
-                f"{len(taus)} models"
-            )
+            low, high = (f"{end:+.2f}" for end in (min(taus), max(taus)))
+            values = low if low == high else f"{low} to {high} (mean {np.mean(taus):+.2f})"
+            where = "one model" if len(taus) == 1 else f"{len(taus)} models"
             yield (
                 f"**ADCC and {metric}.** Kendall's tau between their rankings of the methods is "
-                f"{values}; 1 is the same order and -1 the reverse."
+                f"{values} on {where}; 1 is the same order and -1 the reverse."
             )
 
 
