@@ -27,7 +27,7 @@ from adcc_onnx.graph.classifier.default_layer import default_layer
 from adcc_onnx.graph.classifier.fixed_inputs import InputValues, fix_inputs
 from adcc_onnx.graph.classifier.image_classifier import Classifier, read_classifier
 from adcc_onnx.graph.classifier.image_input import declare_image_shape
-from adcc_onnx.graph.classifier.layers import Layer, make_layer, read_layer
+from adcc_onnx.graph.classifier.layers import Layer, layers_on, make_layer, read_layer
 from adcc_onnx.graph.classifier.opening import fix_size
 from adcc_onnx.graph.loading.file_description import FileDescription, file_description
 from adcc_onnx.graph.loading.map_outputs import stored_class_names
@@ -278,10 +278,7 @@ class Model:
         """
         if self.calibration is not None or self.cheaper == "int8":
             raise OptionError("a model with precision int8 keeps its weights: use another one")
-        graph = classifier.model.graph
-        values = {value.name: value for node in graph for value in node.outputs}
-        values.update((value.name, value) for value in graph.inputs)
-        layers = tuple(replace(layer, value=values[layer.value.name]) for layer in self.layers)
+        layers = layers_on(classifier.model, self.layers)
         return replace(self, classifier=classifier, layers=layers)
 
     def require_preprocessing(self) -> Preprocessing:

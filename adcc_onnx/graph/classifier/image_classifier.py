@@ -99,16 +99,28 @@ class Classifier:
 
     def copy(self) -> Classifier:
         """Return the classifier with a copy of its graph; the weights are shared."""
-        model = self.model.clone()
-        by_name = {value.name: value for node in model.graph for value in node.outputs}
-        by_name.update((value.name, value) for value in model.graph.inputs)
-        image, scores, logits = (by_name[v.name] for v in (self.image, self.scores, self.logits))
+        return self.on(self.model.clone())
+
+    def on(self, model: ir.Model) -> Classifier:
+        """Return the classifier on another graph.
+
+        Args:
+            model: A graph with the same tensor names.
+        """
+        values = values_by_name(model)
+        image, scores, logits = (values[v.name] for v in (self.image, self.scores, self.logits))
         return replace(self, model=model, image=image, scores=scores, logits=logits)
 
     def _image_dim(self, axis: int) -> int | None:
         dims = dims_of(self.image)
         size = None if dims is None else dims[axis]
         return size if isinstance(size, int) else None
+
+
+def values_by_name(model: ir.Model) -> dict[str | None, ir.Value]:
+    """Return the inputs of a graph, and the tensors that its nodes compute, by their names."""
+    values = {value.name: value for node in model.graph for value in node.outputs}
+    return values | {value.name: value for value in model.graph.inputs}
 
 
 def read_classifier(

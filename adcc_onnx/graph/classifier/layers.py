@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from adcc_onnx.errors import LayerShapeError
 from adcc_onnx.graph.autodiff.builder import dims_of
 from adcc_onnx.graph.classifier.attentions import find_self_attentions, read_self_attention
-from adcc_onnx.graph.classifier.image_classifier import Classifier
+from adcc_onnx.graph.classifier.image_classifier import Classifier, values_by_name
 from adcc_onnx.graph.classifier.image_input import own_name, replaced_input
 from adcc_onnx.graph.classifier.layer_lookup import find_value
 from adcc_onnx.graph.classifier.layouts import MAP_LAYOUTS, TOKEN_LAYOUTS, infer_layouts
@@ -137,6 +137,17 @@ def make_layer(
         "[batch, tokens, channels] with fixed sizes, or an attention over all tokens; if the "
         "model leaves the image size open, give --size HxW"
     )
+
+
+def layers_on(model: ir.Model, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return layers on another graph.
+
+    Args:
+        model: A graph with the same tensor names.
+        layers: The layers.
+    """
+    values = values_by_name(model)
+    return tuple(replace(layer, value=values[layer.value.name]) for layer in layers)
 
 
 def vector_layer(value: ir.Value, name: str) -> Layer | None:

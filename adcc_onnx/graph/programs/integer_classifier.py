@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from adcc_onnx.errors import ModelError, first_line
 from adcc_onnx.graph.autodiff.builder import FLOAT
 from adcc_onnx.graph.autodiff.gradient import path_nodes
 from adcc_onnx.graph.classifier.image_classifier import Classifier
-from adcc_onnx.graph.classifier.layers import Layer
+from adcc_onnx.graph.classifier.layers import Layer, layers_on
 from adcc_onnx.graph.loading.reading import read_proto
 from adcc_onnx.graph.loading.saving import to_proto, with_weights
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
@@ -95,9 +94,7 @@ def build_integer_classifier(
         ModelError: onnxruntime cannot quantize the model.
     """
     clone = classifier.copy()
-    by_name = {value.name: value for node in clone.model.graph for value in node.outputs}
-    by_name.update((value.name, value) for value in clone.model.graph.inputs)
-    kept = [replace(layer, value=by_name[layer.value.name]) for layer in layers]
+    kept = layers_on(clone.model, layers)
     for index, node in enumerate(clone.model.graph):
         node.name = f"node{index}"  # the tools identify nodes by their names
     chosen = [node.name for node in _integer_nodes(clone, kept)]
@@ -106,16 +103,7 @@ def build_integer_classifier(
     model = _quantize(clone.model, chosen, ranges)
     model.graph.sort()  # the tools append nodes
     infer_shapes(model)
-    values = {value.name: value for node in model.graph for value in node.outputs}
-    values.update((value.name, value) for value in model.graph.inputs)
-    quantized = replace(
-        clone,
-        model=model,
-        image=values[clone.image.name],
-        scores=values[clone.scores.name],
-        logits=values[clone.logits.name],
-    )
-    return quantized, tuple(replace(layer, value=values[layer.value.name]) for layer in kept)
+    return clone.on(model), layers_on(model, layers)
 
 
 def _integer_nodes(classifier: Classifier, layers: Sequence[Layer]) -> Iterator[ir.Node]:
