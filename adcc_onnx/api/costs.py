@@ -32,6 +32,9 @@ from adcc_onnx.model import Model
 
 # From this number of images on, the seconds that autotuning takes are regained.
 _IMAGES_WORTH_TUNING = 200
+# Given a precision, the number of anchors and the images: loads the models in this precision, and
+# the same models in float32.
+InPrecision = Callable[[str, int, Source], tuple[Sequence[Model], Sequence[Model]]]
 
 
 @checked_arguments
@@ -266,11 +269,6 @@ class BudgetedRun:
     def costs(self) -> list[EvaluationCost]:
         """Estimate what the evaluation takes, in the order of the models."""
         return costs_of(self.models, self.source, self.plan, self.anchors)
-
-
-# Given a precision, the number of anchors and the images: loads the models in this precision, and
-# the same models in float32.
-InPrecision = Callable[[str, int, Source], tuple[Sequence[Model], Sequence[Model]]]
 
 
 def within_budget(
