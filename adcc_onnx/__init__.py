@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from adcc_onnx.api.installation import cheaper_precisions, doctor
     from adcc_onnx.api.measuring import benchmark, randomize, validate_metrics
     from adcc_onnx.api.models import load
-    from adcc_onnx.api.reports import merge, overlay, render_report
+    from adcc_onnx.api.reports import merge, overlay, render_report, save_report
     from adcc_onnx.api.reproducing import reproduce
     from adcc_onnx.api.run_exporting import export_run
     from adcc_onnx.api.stored_results import read_results

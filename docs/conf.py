@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
+    "wrapped_code",
 ]
 
 # Pages are Markdown, readable on a forge as they are.

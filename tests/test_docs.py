@@ -44,6 +44,17 @@ def test_a_page_has_one_title_and_then_a_paragraph(page: Path) -> None:
 
 
 @every_page
+def test_a_number_at_the_start_of_a_line_belongs_to_a_list(page: Path) -> None:
+    """Markdown makes a list of a sentence whose last word is `14.` on a line of its own."""
+    last = 0
+    for number in map(
+        int, re.findall(r"^ *(\d+)\. ", prose(page.read_text("utf-8")), re.MULTILINE)
+    ):
+        assert number in (1, last + 1), f"a line begins with '{number}. '"
+        last = number
+
+
+@every_page
 def test_links_lead_somewhere(page: Path) -> None:
     for link in LINK.findall(page.read_text("utf-8")):
         if link.startswith("https://"):

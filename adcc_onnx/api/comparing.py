@@ -57,7 +57,7 @@ def compare_models(
 
     Args:
         first: The reference: a model's file, an `onnx.ModelProto`, or a model from `load`.
-        second: The model that is compared with it, likewise.
+        second: The model that is compared with it, in one of the same forms.
         images: The images as for `evaluate`; each model has its own preprocessing.
         methods: One or several methods, as names with options or as instances; Grad-CAM,
             Grad-CAM++, XGrad-CAM, LayerCAM and HiResCAM if empty.

@@ -58,6 +58,10 @@ def demo(
     Raises:
         OptionError: There is no such built-in classifier.
         StoreError: A picture cannot be written.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> found = adcc.demo("pictures")  # doctest: +SKIP
     """
     loaded = load(classifier_path(model), device="cpu")
     drawn = list(draw_many(_SEED, _IMAGES, loaded.size[0]))

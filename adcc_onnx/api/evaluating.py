@@ -115,7 +115,8 @@ def evaluate(
             most that wide. ",images=500" after it stops after 500 images in any case. None
             evaluates all images.
         margin: Largest difference of two scores that counts as equivalent; 0.005 if None.
-        alpha: Probability that any statement of the result is wrong; 0.05 if None.
+        alpha: Highest probability of a wrong verdict, or of an interval that misses the score;
+            0.05 if None.
         keep_all: Whether methods that are certainly worse are computed until the end.
         anchor: Number of random images that are also evaluated in float32, to correct the scores
             of a cheaper `precision`.
@@ -124,11 +125,11 @@ def evaluate(
         cluster: Address "HOST:PORT" of a Ray cluster, or "local" or "local:N" for N processes on
             this machine; the model and the images must be given by their paths.
         autotune: Whether to search for the fastest run settings first. None searches for a model
-            that is not loaded and has no `batch_size`, for 200 and more images.
+            that is not loaded and has no `batch_size`, if there are at least 200 images.
         budget: The time that the evaluation may take, such as "30m" or a number of seconds.
-            Methods and metrics with many passes get fewer of them, then the precision becomes
-            cheaper with anchors, then the run stops when the best method is certain, and at the
-            latest in time; `notify` receives what was chosen.
+            To keep to it, methods and metrics with many passes get fewer of them. Then the
+            precision becomes cheaper, with anchors. Then the run stops when the best method is
+            certain, or when the time is over. `notify` receives what was chosen.
         progress: Function that is called with the number of images just finished. None shows a
             progress bar in a notebook, and nothing elsewhere.
         notify: Function that receives messages about the device and the run settings.

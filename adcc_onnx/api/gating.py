@@ -35,7 +35,7 @@ def gate(
         not_worse_than: The baseline run. A method fails if its score is significantly worse than
             in the baseline, paired by image, by more than `margin`.
         by: Score of the comparison with the baseline; ADCC if None.
-        margin: Largest difference to the worse that passes, as a fraction.
+        margin: Loss against the baseline run that is accepted, as a fraction.
         confidence: Confidence level of the comparison, from 0.5 to 0.99; it is corrected for the
             number of methods.
         seed: Random seed of the bootstrap.

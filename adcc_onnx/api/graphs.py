@@ -128,7 +128,7 @@ def save_exposed(
     set_inputs: InputValues | None = None,
     force: bool = False,
 ) -> list[str]:
-    """Write the model of `expose` to a file; weights above 2 GiB go to a file beside it.
+    """Write the model of `expose` to a file; weights above 2 GiB go to a file next to it.
 
     The new file is opened in onnxruntime and checked by `onnx.checker` before it gets its name.
 

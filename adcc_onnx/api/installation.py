@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def doctor() -> Diagnosis:
-    """Examine this installation: versions, instruction sets, devices, CUDA's libraries, problems.
+    """Examine the installation: versions, the CPU's instruction sets, devices and CUDA's libraries.
 
     Returns:
-        What was found, with a fix for each problem.
+        What was found, and the problems with a fix for each.
 
     Example:
         >>> import adcc_onnx as adcc
@@ -32,7 +32,7 @@ def cheaper_precisions() -> list[CheaperPrecision]:
         can), and the usual time of a pass relative to float32, which depends on the model.
 
     Raises:
-        InstallationError: onnxruntime is not installed.
+        InstallationError: The package onnxruntime is not installed.
 
     Example:
         >>> import adcc_onnx as adcc

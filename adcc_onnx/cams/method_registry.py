@@ -184,10 +184,14 @@ def method_names() -> list[str]:
 
 
 def list_methods() -> list[type[Method]]:
-    """The classes of all methods, in the order of `method_names`.
+    """Return the classes of all methods, built-in and registered ones.
+
+    Returns:
+        The classes, in the order of the command `adcc-onnx methods`.
 
     Example:
-        >>> [(cls.name, cls.family) for cls in list_methods()][:2]
+        >>> import adcc_onnx as adcc
+        >>> [(cls.name, cls.family) for cls in adcc.list_methods()][:2]
         [('fakecam', 'control'), ('gradcam', 'gradient')]
     """
     return METHODS.classes()

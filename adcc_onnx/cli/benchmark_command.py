@@ -34,7 +34,7 @@ adcc-onnx benchmark resnet50.onnx --method gradcam --device cuda
     type=COUNT,
     metavar="N",
     show_default="all images",
-    help="Largest number of images.",
+    help="Maximum number of images.",
 )
 @methods_option(default=["gradcam"], help="Method to measure; repeat it for several.")
 @metrics_option("Metric to measure; repeat it for several.  [default: ADCC and its parts]")
@@ -44,7 +44,7 @@ adcc-onnx benchmark resnet50.onnx --method gradcam --device cuda
     default=5,
     type=COUNT,
     metavar="N",
-    help="Number of measurements, whose median counts.",
+    help="Number of measurements; the result is their median.",
 )
 @model_options
 @json_option

@@ -39,7 +39,7 @@ adcc-onnx check net.onnx --images photos/ --labels labels.csv --write-card
     default=100,
     type=COUNT,
     metavar="N",
-    help="Largest number of images, which are drawn at random.",
+    help="Maximum number of images, which are drawn at random.",
 )
 @option(
     "--seed",

@@ -89,7 +89,7 @@ def command(
 
     The models are exports of one network, or a model and its quantized, pruned or optimized form.
     Outputs, activations, gradients, maps and scores are compared on the same images, and the first
-    layer at which the graphs part is named. Models that differ by rounding alone give one line.
+    layer at which the graphs diverge is named. Models that differ by rounding alone give one line.
     """
     from adcc_onnx.api.comparing import compare_models
     from adcc_onnx.api.reports import save_report

@@ -41,8 +41,9 @@ adcc-onnx evaluate net.onnx --images photos/ --method gradcam --metric adcc
     "--budget",
     heading="Cost",
     metavar="TIME",
-    help="Time that the evaluation may take, such as 30m: methods with many passes get fewer of "
-    "them, then the precision is cheaper, and then the run stops early or takes fewer images.",
+    help="Time that the evaluation may take, such as 30m. To keep to it, methods with many passes "
+    "get fewer of them; then the precision becomes cheaper; then the run stops early or takes "
+    "fewer images.",
 )
 @option(
     "--dry-run",

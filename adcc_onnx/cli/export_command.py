@@ -31,8 +31,8 @@ adcc-onnx export keras:MobileNetV2 --weights none
     "--fold/--no-fold",
     heading="Model",
     default=True,
-    help="Whether torch's exporter folds batch normalization into convolutions; without it, the "
-    "file also holds the layers before the normalization.",
+    help="Fold batch normalization into convolutions (networks of torch). With --no-fold, the file "
+    "also contains the layers before the normalization.",
 )
 @out_option("ONNX file for the network.  [default: NAME.onnx]")
 def command(network: str, weights: str, fold: bool, out: Path | None) -> None:

@@ -9,7 +9,7 @@ from adcc_onnx.cli.grouped_command import new_command
 from adcc_onnx.cli.messages import show_line
 from adcc_onnx.cli.shared_options import (
     force_option,
-    layer_option,
+    layers_option,
     model_argument,
     out_option,
     scores_option,
@@ -25,7 +25,9 @@ adcc-onnx expose resnet50.onnx --layer layer4 -o exposed.onnx
 
 @new_command("expose", _EXAMPLE)
 @model_argument
-@layer_option
+@layers_option(
+    "Layer to expose: a tensor, a node, a module path, or `input`; repeat it for several layers."
+)
 @scores_option
 @scores_output_option
 @size_option

@@ -42,6 +42,17 @@ class GroupedOption(click.Option):
         finally:
             self.opts = names
 
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """Return the default and the range of the option, the default as it was written.
+
+        Args:
+            ctx: The context of the command.
+        """
+        extra: Any = super().get_help_extra(ctx)
+        if isinstance(self.show_default, str):
+            extra["default"] = self.show_default  # without the brackets that Click adds
+        return extra
+
 
 class GroupedCommand(click.Command):
     """A command with grouped options and an example.

@@ -37,7 +37,7 @@ _TABLE_OPTIONS = [
         default="",
         show_default=False,
         metavar="TEXT",
-        help="Caption of a LaTeX or Markdown table, written as it is.",
+        help="Caption of a LaTeX or Markdown table, copied unchanged.",
     ),
     option(
         "--label",
@@ -71,7 +71,7 @@ _GATE_OPTIONS = [
         default=0.0,
         type=click.FloatRange(min=0),
         metavar="X",
-        help="Largest difference to the worse that --not-worse-than accepts, as a fraction.",
+        help="Loss against the baseline run that is accepted, as a fraction.",
     ),
     option(
         "--junit",

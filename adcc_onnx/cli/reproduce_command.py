@@ -101,7 +101,7 @@ adcc-onnx reproduce poppi2021 --images val/ --network vgg16 --model vgg.onnx
     "--layer",
     heading="Model",
     metavar="NAME",
-    help="Layer of the file that the publication means.  [default: found by its place]",
+    help="Name of the published layer in the file.  [default: found by its place in the graph]",
 )
 @option(
     "--preprocess",

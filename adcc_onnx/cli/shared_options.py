@@ -90,16 +90,29 @@ seed_option = option(
 json_option = option(
     "--json", "as_json", heading="Output", is_flag=True, help="Print JSON instead of text."
 )
-layer_option = option(
-    "--layer",
-    "layers",
-    heading="Model",
-    shell_complete=complete_layers,
-    multiple=True,
-    metavar="NAME",
-    callback=_or_none,
-    help="Layer to explain: a tensor, a node, a module path, or `input`; repeat it to fuse the "
-    "maps of several layers.  [default: the last feature map]",
+
+
+def layers_option(text: str) -> _Decorator:
+    """Make the option `--layer`, which may be repeated.
+
+    Args:
+        text: What is done with the layers, and what a second one does.
+    """
+    return option(
+        "--layer",
+        "layers",
+        heading="Model",
+        shell_complete=complete_layers,
+        multiple=True,
+        metavar="NAME",
+        callback=_or_none,
+        help=f"{text}  [default: found automatically; `inspect` shows it]",
+    )
+
+
+layer_option = layers_option(
+    "Layer to explain: a tensor, a node, a module path, or `input`; repeat it to fuse the maps of "
+    "several layers."
 )
 fuse_option = option(
     "--fuse",
@@ -283,7 +296,7 @@ _DEVICE_OPTIONS = [
         default="auto",
         type=_BatchSize(),
         metavar="auto|N",
-        help="Number of images per run; auto searches for the fastest for many images.",
+        help="Number of images per run; auto measures which one is fastest before a long run.",
     ),
     option(
         "--cuda-graph",
@@ -312,7 +325,7 @@ _MODEL_OPTIONS = [
         heading="Model",
         multiple=True,
         metavar="LIBRARY",
-        help="Library of custom operators; its code is run, so it must be trusted.",
+        help="Library of custom operators. It runs with your rights, so you must trust it.",
     ),
     *_DEVICE_OPTIONS,
 ]
@@ -359,7 +372,7 @@ def source_options(
             type=COUNT,
             metavar="N",
             show_default="all images",
-            help="Largest number of images.",
+            help="Maximum number of images.",
         ),
         option(
             "--sample",
@@ -447,7 +460,7 @@ _PLAN_OPTIONS = [
         "--thumbnails/--no-thumbnails",
         heading=_MEASURE,
         default=True,
-        help="Store thumbnails and small maps in the run, for HTML reports.",
+        help="Store thumbnails and small maps in the run, which HTML reports show.",
     ),
     option(
         "--until",
@@ -471,7 +484,7 @@ _PLAN_OPTIONS = [
         type=float,
         metavar="P",
         show_default="0.05",
-        help="Probability that any statement of the result is wrong.",
+        help="Highest probability of a wrong verdict, or of an interval that misses the score.",
     ),
     option(
         "--keep-all",

@@ -60,8 +60,9 @@ def command(
 ) -> None:
     """Test the metrics on images with known ground truth.
 
-    Methods, and maps that are corrupted on purpose, are ordered by how well they find the object.
-    The result says how well each metric, which does not know the object, orders them.
+    The maps of several methods, and maps that are corrupted on purpose, are ordered by how well
+    they find the object. Each metric orders the same maps without knowing the object. The result
+    says how well the two orders agree.
     """
     from adcc_onnx.api.measuring import validate_metrics
     from adcc_onnx.report.validation_report import validation_to_json, validation_to_text

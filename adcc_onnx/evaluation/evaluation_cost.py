@@ -69,18 +69,18 @@ class CheaperOption:
 
 @dataclass(frozen=True)
 class EvaluationCost:
-    """What an evaluation takes on this machine.
+    """What an evaluation takes on this machine; `estimate_cost` returns it.
 
     Attributes:
         model: The name of the model.
-        device: The device.
+        device: The name of the device, such as "cpu".
         batch_size: The number of images per run.
         concurrent_runs: The number of runs at the same time.
         images: The number of images.
         parts: The cost of each part per image: first the pass that all methods share, then the
             methods, then the metrics that run the model themselves.
         memory: The peak memory of the process in bytes after one pass of each kind.
-        cheaper: Changes that make it cheaper.
+        cheaper: Changes that make the evaluation cheaper.
         early_stopping: Whether it may stop before it has seen all images.
         anchors: The number of images that are also evaluated in float32.
         anchor_factor: The time of an image in float32 relative to that of any other image.

@@ -21,8 +21,8 @@ def equal_groups(arrays: Sequence[Float32Array], kinds: Sequence[Hashable]) -> l
         kinds: The kind of each array; arrays of different kinds are never grouped.
 
     Returns:
-        The indices of the arrays by group: the groups of one kind together, and otherwise in the
-        order of their first members.
+        Groups of indices of equal arrays. The groups of one kind stand together; otherwise they
+        are in the order of their first members.
 
     Example:
         >>> one, two = np.ones(2, np.float32), np.zeros(2, np.float32)

@@ -31,6 +31,13 @@ class Explanation:
         note: A remark of the method about this map; empty without one.
         thumbnail: The model's crop of the image as a small JPEG; None if it is not known.
         class_name: The name of the explained class, or "class 3" if the model has no names.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> (one,) = adcc.explain(classifier_path(), "drawings:1", "gradcam")
+        >>> one.class_name, one.map.shape, one.degenerate
+        ('crescent', (112, 112), False)
     """
 
     name: str
@@ -84,6 +91,13 @@ class Explanations:
         thumbnails: The model's crops of the images as small JPEGs, by the image's name.
         class_names: The names of the model's classes; None if they are not known.
         drawer: What `grid` and `save` draw with; set by `explain`, and not pickled.
+
+    Example:
+        >>> import adcc_onnx as adcc
+        >>> from adcc_onnx.drawings import classifier_path
+        >>> found = adcc.explain(classifier_path(), "drawings:2", "gradcam")
+        >>> [(one.name, one.class_name) for one in found]
+        [('2026-0', 'crescent'), ('2026-1', 'ring')]
     """
 
     method: str

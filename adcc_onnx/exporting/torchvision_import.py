@@ -17,7 +17,7 @@ def import_torchvision() -> Any:
         The module.
 
     Raises:
-        ImportError: torch or torchvision is not installed.
+        ImportError: One of the packages torch and torchvision is not installed.
     """
     import torch
 

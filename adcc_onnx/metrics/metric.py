@@ -21,7 +21,7 @@ from adcc_onnx.kernels.upsample import upsample, upsampled_similarity
 
 
 class MetricNeed(enum.Enum):
-    """What a metric reads beside p(x) and the map; only declared needs are computed."""
+    """What a metric reads in addition to p(x) and the map; only declared needs are computed."""
 
     MASKED_SCORE = "the score of the explanation map"
     DELETED_SCORE = "the score of the image without its explanation map"
@@ -191,7 +191,7 @@ class Metric(ABC):
         limits: What the metric does not say, in one or two sentences for reports.
         higher_is_better: Whether high scores are the good ones.
         value_range: The smallest and the largest possible value.
-        needs: Everything that `score` reads beside p(x) and the maps.
+        needs: Everything that `score` reads in addition to p(x) and the maps.
 
     Example:
         >>> class Peak(Metric):

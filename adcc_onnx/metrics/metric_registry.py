@@ -93,7 +93,7 @@ def metric(
         target: The class.
         name: The function's name in requests, without spaces, commas, "=" or brackets.
         higher_is_better: Whether high values are the good ones.
-        needs: Everything the function reads beside p(x) and the maps.
+        needs: Everything the function reads in addition to p(x) and the maps.
         value_range: The smallest and the largest possible value.
         title: Heading of the column in tables; the name if it is empty.
         summary: One line for lists of metrics.
@@ -185,10 +185,14 @@ def metric_names() -> list[str]:
 
 
 def list_metrics() -> list[type[Metric]]:
-    """The classes of all metrics, in the order of `metric_names`.
+    """Return the classes of all metrics, built-in and registered ones.
+
+    Returns:
+        The classes, in the order of the command `adcc-onnx metrics`.
 
     Example:
-        >>> [(cls.name, cls.higher_is_better) for cls in list_metrics()][:2]
+        >>> import adcc_onnx as adcc
+        >>> [(cls.name, cls.higher_is_better) for cls in adcc.list_metrics()][:2]
         [('average_drop', False), ('average_increase', True)]
     """
     return METRICS.classes()

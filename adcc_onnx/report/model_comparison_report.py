@@ -170,7 +170,7 @@ def _walk_sentences(found: ModelComparison) -> list[str]:
         agree = f"agree to {_percent(worst)}" if worst else "are equal"
         before = f"the {number} matched layers before it {agree}"
     lines = [
-        f"the graphs part at {_layer_name(parting)}: its activations differ by "
+        f"the graphs diverge at {_layer_name(parting)}: its activations differ by "
         f"{_percent(parting.activation)}{_factor(parting)}; {before}"
     ]
     if step is not parting and walk.step(step) >= _WORTH_NAMING:
@@ -312,7 +312,7 @@ def _shown_layers(found: ModelComparison) -> list[int]:
 
 def _remark(found: ModelComparison, layer: LayerDifference) -> str:
     if layer is found.walk.parting:
-        return "the graphs part here"
+        return "the graphs diverge here"
     return "largest step" if layer is found.walk.largest_step else ""
 
 

@@ -259,7 +259,7 @@ class EvaluationResult:
             and `control`. A value that does not exist is NaN.
 
         Raises:
-            OptionError: pandas is not installed.
+            OptionError: The package pandas is not installed.
 
         Example:
             >>> import adcc_onnx as adcc
@@ -298,7 +298,14 @@ class EvaluationResult:
             The axes.
 
         Raises:
-            OptionError: matplotlib is not installed, or the result has no such score.
+            OptionError: The package matplotlib is not installed, or the result has no such score.
+
+        Example:
+            >>> import adcc_onnx as adcc
+            >>> from adcc_onnx.drawings import classifier_path
+            >>> result = adcc.evaluate(classifier_path(), "drawings:4", ["gradcam"])
+            >>> axes = result.plot(score="coherency")  # doctest: +SKIP
+            >>> axes.figure.savefig("scores.png")  # doctest: +SKIP
         """
         return rendered(self, "plot", kind=kind, score=score, x=x, y=y, ax=ax)
 

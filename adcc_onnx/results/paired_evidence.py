@@ -31,7 +31,7 @@ class PairedEvidence:
     _found: dict[tuple[str, str, float], Float64Array] = field(default_factory=dict)
 
     def better(self, one: str, other: str, by: float = 0.0) -> Float64Array:
-        """Return how strongly the images show that one method is better than the other.
+        """Return how strongly the images show that a method is better than another one.
 
         Args:
             one: Name of the method that may be better.

@@ -71,7 +71,7 @@ def to_dataframe(
         The DataFrame, or the records.
 
     Raises:
-        OptionError: pandas is required and not installed.
+        OptionError: The package pandas is required and not installed.
     """
     pandas = import_pandas()
     if pandas is None:

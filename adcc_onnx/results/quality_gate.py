@@ -41,8 +41,8 @@ class RequirementCheck:
         score: The score.
         value: Value of the score; None if no image counts.
         outcome: "passed" or "failed"; a score without a value fails.
-        interval: Interval of a score that the run only estimates, because it stopped early or was
-            corrected by anchors: all of it must meet the requirement. None for other runs.
+        interval: Interval of a score that the run only estimates, because it stopped early or has
+            anchors. The whole interval must meet the requirement. None for other runs.
     """
 
     model: str

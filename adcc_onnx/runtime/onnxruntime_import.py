@@ -20,7 +20,7 @@ def _checked() -> Any:
     """Return the module.
 
     Raises:
-        InstallationError: onnxruntime is missing, too old or damaged.
+        InstallationError: The package onnxruntime is missing, too old or damaged.
 
     Warns:
         AdccWarning: Two packages have overwritten each other's files.

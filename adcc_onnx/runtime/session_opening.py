@@ -64,7 +64,7 @@ def open_session(model: ir.Model, device: Device, threads: int = 0) -> OpenedSes
         threads: Number of intra-op threads per run on a CPU; 0 uses one per core.
 
     Raises:
-        ModelError: onnxruntime refuses the graph.
+        ModelError: The graph is refused by onnxruntime.
         OutOfMemoryError: Memory is too small.
         DeviceError: The device cannot be used any longer.
     """

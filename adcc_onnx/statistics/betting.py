@@ -72,7 +72,7 @@ def betting_interval(
         populations: Number of images of the dataset as known at each image, [n].
 
     Returns:
-        Lower and upper end: the means that no image so far has excluded.
+        The lower and the upper end; the means between them are not excluded by any image so far.
 
     Example:
         >>> values = np.random.default_rng(0).beta(6, 4, 200)

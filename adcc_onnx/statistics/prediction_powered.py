@@ -32,8 +32,9 @@ def with_anchors(cheap: RealArray, exact: RealArray) -> RealArray:
         exact: Exact values of the same images, [K, n]; NaN for images that have none.
 
     Returns:
-        The cheap values of all images, and of the images that have both: the cheap and the exact
-        values, the squares of the cheap ones, and the products, [5 K, n].
+        Five blocks of K rows, [5 K, n]. The first block has the cheap values of all images. The
+        others are NaN except for images with both values, and have the cheap values, the exact
+        values, the squares of the cheap values, and the products.
     """
     both = ~np.isnan(cheap + exact).any(axis=0)
     anchors, known = np.where(both, cheap, np.nan), np.where(both, exact, np.nan)
@@ -47,7 +48,7 @@ def tuned_weights(means: RealArray) -> RealArray:
         means: Means of the values that `with_anchors` returns, [5 K, R].
 
     Returns:
-        The weights, [K, R], in [0, 1]: slopes of the regressions of the exact on the cheap values,
+        The weights in [0, 1], [K, R], slopes of the regressions of the exact on the cheap values,
         and 0 where the cheap ones are useless.
 
     Example:

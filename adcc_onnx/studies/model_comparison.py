@@ -117,7 +117,7 @@ class ScoreDifference:
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """Two models on the same images.
+    """The differences of two models on the same images; `compare_models` returns them.
 
     Attributes:
         first: Name of the first model.

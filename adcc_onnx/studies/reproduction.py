@@ -75,7 +75,7 @@ class ReproducedScore:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The published scores of one network under one setting, with the measured ones.
+    """The published scores of a network with one setting, and the measured ones; see `reproduce`.
 
     Attributes:
         publication: Name of the publication.

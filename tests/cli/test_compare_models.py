@@ -52,7 +52,7 @@ def test_equal_models_give_one_line_and_pass(folder: Path) -> None:
 
 def test_the_gate_names_what_differs(folder: Path) -> None:
     done = compare(folder, "other")
-    assert done.exit_code == 0 and "the graphs part at layer 'features'" in done.stdout
+    assert done.exit_code == 0 and "the graphs diverge at layer 'features'" in done.stdout
     gated = compare(folder, "other", "--fail-over", "0.001", "--json")
     assert gated.exit_code == 3 and "differences are larger than 0.001" in gated.stderr
     record = json.loads(gated.stdout)

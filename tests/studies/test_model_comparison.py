@@ -1,4 +1,4 @@
-"""A model against its changed forms: what differs, and where the graphs part."""
+"""A model against its changed forms: what differs, and where the graphs diverge."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_wrong_scale_is_found_and_its_layer_named(
     before = found.walk.layers[: found.walk.layers.index(parting)]
     assert before and all(one.activation == 0.0 for one in before)
     text = comparison_to_text(found)
-    assert f"the graphs part at layer '{LAYER}'" in text and "1.25 times as large" in text
+    assert f"the graphs diverge at layer '{LAYER}'" in text and "1.25 times as large" in text
 
 
 def test_maps_and_outputs_against_scipy(original: Model, steps: adcc.Preprocessing) -> None:

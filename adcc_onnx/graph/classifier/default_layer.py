@@ -106,8 +106,8 @@ def _pooled_values(classifier: Classifier, layouts: dict[ir.Value, str]) -> list
     """Walk back from the logits to the last values with more than one position.
 
     Returns:
-        The values, in the order of the graph: one, or one per branch that the scores join; none
-        if the scores depend on no feature map.
+        The values in the order of the graph. There are several if the scores join branches, and
+        none if the scores depend on no feature map.
     """
     order = {node: place for place, node in enumerate(classifier.forward_nodes())}
     pending, visited = [classifier.logits], {classifier.logits}

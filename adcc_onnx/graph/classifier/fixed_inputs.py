@@ -32,8 +32,8 @@ def fix_inputs(model: ir.Model, values: InputValues) -> dict[str, str]:
             input, without the batch axis or with a batch of one.
 
     Returns:
-        A description of each value for the record of a run: short values themselves, others by
-        their type, shape and SHA-256.
+        A description of each value for the record of a run. Short values are written out; long
+        ones have their type, shape and SHA-256.
 
     Raises:
         OptionError: The model has no such input, or the value has another shape or type.

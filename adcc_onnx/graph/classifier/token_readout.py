@@ -44,7 +44,7 @@ def _count(value: ir.Value, layout: str) -> object:
 
 
 def _range(node: ir.Node, axis: int, tokens: int) -> tuple[int, int]:
-    """The tokens that one operator takes; all of them unless it selects some."""
+    """Return the range of the tokens that an operator takes: all, unless it selects some."""
     everything = (0, tokens)
     if node.op_type == "Gather" and node.attributes.get_int("axis", 0) % 3 == axis:
         indices = _constant(node, 1)

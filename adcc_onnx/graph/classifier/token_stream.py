@@ -1,4 +1,4 @@
-"""Find the tokens between the blocks of a transformer: all that one block passes to the next."""
+"""Find the tokens between the blocks of a transformer: everything that a block passes on."""
 
 from __future__ import annotations
 

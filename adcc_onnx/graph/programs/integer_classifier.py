@@ -91,7 +91,7 @@ def build_integer_classifier(
         The quantized classifier, and its layers.
 
     Raises:
-        ModelError: onnxruntime cannot quantize the model.
+        ModelError: The tools of onnxruntime cannot quantize the model.
     """
     clone = classifier.copy()
     kept = layers_on(clone.model, layers)
