@@ -97,7 +97,7 @@ class SegEigenCAM(Method):
     name = "segeigencam"
     title = "Seg-Eigen-CAM"
     family = "gradient"
-    summary = "the first principal component of activations times absolute gradients"
+    summary = "first principal component of activation times absolute gradient"
     cost = "1 with backward"
     needs = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
 

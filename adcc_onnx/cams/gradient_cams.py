@@ -283,7 +283,7 @@ class GradCAMElementWise(GradientMapMethod):
     name = "gradcamelementwise"
     title = "Grad-CAM element-wise"
     family = "gradient"
-    summary = "the positive products of gradient and activation, summed over channels"
+    summary = "positive products of gradient and activation, summed over channels"
     cost = "1 with backward"
     formula = GradientFormula.ELEMENTWISE
 

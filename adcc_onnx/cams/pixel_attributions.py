@@ -84,7 +84,7 @@ class FullGrad(Method):
     name = "fullgrad"
     title = "FullGrad"
     family = "pixel"
-    summary = "the contributions of the image and of all biases"
+    summary = "contributions of the image and of all biases to the class score"
     cost = "1 + 1 with full backward"
     needs = frozenset({Need.FULL_GRADIENT})
 

@@ -53,7 +53,7 @@ class DropInDeletion(Metric):
 
     name = "drop_in_deletion"
     title = "Drop in deletion"
-    summary = "how much of the class's probability is lost without the highlighted part"
+    summary = "fraction of the class probability that is lost without the highlighted part"
     limits = (
         "A map that covers the whole image deletes everything, so a high value alone does not "
         "show that a map is right."

@@ -23,7 +23,7 @@ class Passes(Metric):
 
     name = "passes"
     title = "Passes"
-    summary = "model passes needed for a map"
+    summary = "number of model passes needed for a map"
     limits = (
         "It counts model passes, not time: passes behind the layer are cheaper than whole ones."
     )

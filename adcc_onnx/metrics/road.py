@@ -157,7 +157,7 @@ class ARCC(CompositeMetric):
 
     name = "arcc"
     title = "ARCC"
-    summary = "ROAD, coherency and complexity in one number"
+    summary = "harmonic mean of coherency, 1 - complexity and twice ROAD"
     limits = "A negative ROAD counts as 0, so the value does not tell how wrong such a map is."
     higher_is_better = True
     parts = (Coherency(), Complexity(), Road())

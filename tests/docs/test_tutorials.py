@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.command_line import command
-from helpers.documented_code import DOCS, blocks_of
+from helpers.documented_code import DOCS, blocks_of, lines_after
 from PIL import Image
 
 import adcc_onnx as adcc
@@ -58,15 +58,6 @@ def check_model(kind: str, channels: int) -> None:
     result = adcc.evaluate(path, "photos", ["gradcam", "eigencam"], device="cpu")
     assert not result.failures
     assert all(np.isfinite(m.scores["adcc"]) for m in result.methods.values())
-
-
-def shown_by_inspect(name: str) -> list[str]:
-    """The lines that a page shows after `adcc-onnx inspect`; `...` stands for left out lines."""
-    blocks = list(blocks_of(DOCS / "tutorials" / f"{name}.md"))
-    places = [i for i, block in enumerate(blocks) if block.code.startswith("adcc-onnx inspect")]
-    shown = blocks[places[0] + 1]
-    assert shown.language == "text"
-    return [line for line in shown.code.splitlines() if line != "..."]
 
 
 @pytest.fixture(autouse=True)
@@ -131,4 +122,5 @@ def test_what_inspect_shows(name: str, replaced: dict[str, str]) -> None:
     run_page(name, replaced)
     (path,) = Path().glob("*.onnx")
     printed = subprocess.check_output(command("inspect", path), text=True).splitlines()
-    assert [line for line in shown_by_inspect(name) if line not in printed] == []
+    shown = lines_after(f"tutorials/{name}.md", "adcc-onnx inspect")
+    assert [line for line in shown if line not in printed] == []

@@ -74,6 +74,23 @@ def python_blocks(page: str) -> list[str]:
     return [block.code for block in blocks if block.language == "python" and not block.reason]
 
 
+def lines_after(page: str, command: str) -> list[str]:
+    """Return the output that a page under docs/ shows after a command.
+
+    Args:
+        page: Path of the page, such as "tutorials/timm.md".
+        command: How the command begins.
+
+    Returns:
+        The lines of the block that follows the command; `...` stands for lines that are left out.
+    """
+    blocks = list(blocks_of(DOCS / page))
+    place = next(i for i, block in enumerate(blocks) if block.code.startswith(command))
+    shown = blocks[place + 1]
+    assert shown.language == "text", f"{page}:{shown.line}"
+    return [line for line in shown.code.splitlines() if line != "..."]
+
+
 def shell_lines(block: Block) -> list[str]:
     """Return the lines of a shell block; a line that ends with a backslash goes on in the next."""
     return block.code.replace("\\\n", " ").split("\n")
