@@ -121,6 +121,15 @@ def test_methods_and_metrics_may_be_instances(model: adcc.Model) -> None:
     np.testing.assert_array_equal(found.maps, adcc.explain(model, TENSORS, names[0][1]).maps)
 
 
+def test_controls_run_unless_they_are_switched_off(model: adcc.Model) -> None:
+    found = adcc.evaluate(model, TENSORS, "gradcam", "complexity")
+    assert list(found.methods) == ["gradcam", "random", "center"]
+    assert found.ranking is not None and found.ranking.order == ["gradcam"]
+    assert set(found.ranking.controls) == {"random", "center"}
+    alone = adcc.evaluate(model, TENSORS, "gradcam", "complexity", controls=False)
+    assert list(alone.methods) == ["gradcam"]
+
+
 def test_explanations_have_their_rows(folder: Path, model: adcc.Model) -> None:
     (folder / "broken.png").write_bytes((folder / "photos" / "0.png").read_bytes()[:60])
     images = [folder / "photos" / "0.png", folder / "broken.png", folder / "photos" / "1.png"]

@@ -195,6 +195,9 @@ def test_all_functions_of_the_python_page_exist_and_none_is_missing() -> None:
     public = {name for name in adcc_onnx.__all__ if name.islower() and not name.startswith("_")}
     assert documented <= public
     assert public - documented <= ALSO_FUNCTIONS
+    errors = {name for name in adcc_onnx.__all__ if name.endswith(("Error", "Warning"))}
+    classes = {name for name in adcc_onnx.__all__ if name[0].isupper()} - errors
+    assert classes <= set(CODE.findall(page))
 
 
 def test_public_names_in_the_pages_exist() -> None:
