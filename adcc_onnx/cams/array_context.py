@@ -44,6 +44,7 @@ class ArrayContext:
         block_tokens: The tokens between the blocks, [N, tokens, channels].
         block_gradients: The gradients of the tokens between the blocks.
         block_score_gradients: The gradients of the scores of each block in its attention.
+        token_transforms: The tokens before and behind the projections of each attention.
         token_grid: The tokens' places.
         classes: The explained class of each image, [N]; class 0 if it is None.
         tokens: Whether the layer holds tokens.
@@ -75,6 +76,7 @@ class ArrayContext:
     block_tokens: Sequence[Float32Array] = ()
     block_gradients: Sequence[Float32Array] = ()
     block_score_gradients: Sequence[Float32Array] = ()
+    token_transforms: Sequence[tuple[Float32Array, Float32Array]] = ()
     token_grid: TokenGrid = field(default_factory=lambda: TokenGrid((1, 1)))
     classes: NDArray[np.int64] | None = None
     tokens: bool = False

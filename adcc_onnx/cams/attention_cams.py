@@ -80,8 +80,7 @@ class Chefer(Method):
         relevance = _readout(context)
         pairs = zip(context.attentions, context.attention_gradients, strict=True)
         for attention, gradient in reversed(list(pairs)):
-            positive = np.maximum(attention * gradient, 0).mean(axis=1, dtype=np.float64)
-            relevance = relevance + _times(relevance, positive)
+            relevance = relevance + _times(relevance, _positive(attention, gradient))
         return context.token_grid.fold(relevance)
 
 
@@ -205,6 +204,57 @@ class LeGrad(Method):
         return context.token_grid.fold(np.mean(means, axis=0))
 
 
+@dataclass(frozen=True)
+class TokenTM(Method):
+    """Chefer's map, weighted by what every block makes of each token alone.
+
+    C_0 = diag(|x_i|), with x_i the tokens that enter the first block, and
+    C_l = C_{l-1} + U_l C_{l-1} with U_l = mean_h ReLU(A dy_c/dA) diag(w) for block l. The map is
+    the row of the read tokens in the last C. The weight of token i is
+    w_i = |e~_i| / |e_i| * exp(cos(e_i, e~_i)) / mean_k exp(cos(e_k, e~_k)), with e_i the input of
+    the value projection and e~_i = e_i W_V W_O what the value and output projections of the block,
+    with their biases, make of this token alone. w_i is 0 for a token of length 0.
+
+    Wu et al., CVPR 2024, https://arxiv.org/abs/2403.14552. The formulas are our reading of the
+    abstract; the authors' code was not available for comparison.
+
+    Example:
+        >>> from adcc_onnx.cams.array_context import ArrayContext
+        >>> from adcc_onnx.cams.token_grid import TokenGrid
+        >>> a = np.array([[[[0.5, 0.25, 0.25], [0, 1, 0], [0, 0, 1]]]], np.float32)
+        >>> x = np.array([[[1, 1], [3, 0], [0, 5]]], np.float32)
+        >>> context = ArrayContext(
+        ...     attentions=[a],
+        ...     attention_gradients=[np.ones_like(a)],
+        ...     block_tokens=[x, x],
+        ...     token_transforms=[(x, 2 * x)],  # all tokens become twice as long
+        ...     token_grid=TokenGrid((1, 2), 1),
+        ... )
+        >>> TokenTM().raw_maps(context)  # 0.25 * 2 * 3 and 0.25 * 2 * 5
+        array([[[1.5, 2.5]]], dtype=float32)
+    """
+
+    name = "tokentm"
+    title = "TokenTM"
+    family = "attention"
+    summary = "attention times its positive gradient, weighted by how each block changes tokens"
+    cost = "1 with full backward"
+    needs = frozenset(
+        {Need.ATTENTIONS, Need.ATTENTION_GRADIENTS, Need.BLOCK_TOKENS, Need.TOKEN_TRANSFORMS}
+    )
+
+    def raw_maps(self, context: MethodContext) -> Float32Array:
+        """The contribution of each patch to the read tokens, [N, h, w]."""
+        relevance = _readout(context)
+        attentions = context.attentions, context.attention_gradients
+        blocks = list(zip(*attentions, context.token_transforms, strict=True))
+        for attention, gradient, (before, after) in reversed(blocks):
+            attended = _times(relevance, _positive(attention, gradient))
+            relevance = relevance + attended * _transformation_weights(before, after)
+        lengths = np.linalg.norm(context.block_tokens[0].astype(np.float64), axis=2)
+        return context.token_grid.fold(relevance * lengths)
+
+
 def _readout(context: MethodContext) -> Float64Array:
     """What the scores read of each token, [N, tokens]."""
     return np.repeat(context.token_grid.readout()[None], len(context.attentions[0]), axis=0)
@@ -214,3 +264,26 @@ def _times(relevance: Float64Array, matrices: Float64Array) -> Float64Array:
     """The products of rows [N, tokens] and matrices [N, tokens, tokens]."""
     products: Float64Array = np.einsum("nq,nqk->nk", relevance, matrices)
     return products
+
+
+def _positive(attention: Float32Array, gradient: Float32Array) -> Float64Array:
+    """The mean over heads of ReLU(A dy/dA), [N, tokens, tokens]."""
+    mean: Float64Array = np.maximum(attention * gradient, 0).mean(axis=1, dtype=np.float64)
+    return mean
+
+
+def _transformation_weights(before: Float32Array, after: Float32Array) -> Float64Array:
+    """How much longer each token becomes, times its relative likeness in direction, [N, tokens]."""
+    old, new = before.astype(np.float64), after.astype(np.float64)
+    old_lengths, new_lengths = (np.linalg.norm(tokens, axis=2) for tokens in (old, new))
+    cosines = _ratio(np.einsum("ntc,ntc->nt", old, new), old_lengths * new_lengths)
+    likeness = np.exp(cosines)
+    relative: Float64Array = likeness / likeness.mean(axis=1, keepdims=True)
+    return _ratio(new_lengths, old_lengths) * relative
+
+
+def _ratio(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
+    """The ratios, 0 where the denominator is 0."""
+    zeros = np.zeros_like(denominator)
+    ratios: Float64Array = np.divide(numerator, denominator, out=zeros, where=denominator != 0)
+    return ratios

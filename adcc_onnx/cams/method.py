@@ -49,6 +49,7 @@ class Need(enum.Enum):
     ATTENTION_GRADIENTS = "gradients of attention probabilities"
     BLOCK_TOKENS = "tokens between the blocks of a transformer, and their gradients"
     BLOCK_SCORE_GRADIENTS = "gradients of the scores of each block of a transformer"
+    TOKEN_TRANSFORMS = "tokens before and behind the value and output projections of each attention"
     HESSIAN_PRODUCT = "products of second derivatives with the activations"
     FULL_GRADIENT = "contributions of the image and of all biases to a score"
     LINEAR_HEAD = "a linear layer directly behind global average pooling"
@@ -112,6 +113,14 @@ class MethodContext(Protocol):
 
         y_c^l is the logit that the head of the model gives for the mean of the tokens that leave
         block l.
+        """
+
+    @property
+    def token_transforms(self) -> Sequence[tuple[Float32Array, Float32Array]]:
+        """The tokens E that enter the attention of each block, and the transformed tokens E~.
+
+        E is the input of the value projection, and E~ = E W_V W_O what the value and output
+        projections, with their biases, make of each token alone. [N, tokens, channels] each.
         """
 
     @property

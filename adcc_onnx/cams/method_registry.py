@@ -57,6 +57,7 @@ _BUILT_IN = {
     "attentioncam": ("attention_cams", "AttentionCAM"),
     "attcat": ("attention_cams", "AttCAT"),
     "legrad": ("attention_cams", "LeGrad"),
+    "tokentm": ("attention_cams", "TokenTM"),
     "random": ("controls", "Random"),
     "center": ("controls", "Center"),
 }

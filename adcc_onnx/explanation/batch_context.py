@@ -33,6 +33,8 @@ from adcc_onnx.graph.programs.tensor_names import (
     LOGITS,
     MASKS,
     TARGET,
+    TRANSFORMED_TOKENS,
+    UNTRANSFORMED_TOKENS,
     layer_output,
 )
 from adcc_onnx.kernels.arrays import Float32Array
@@ -146,6 +148,13 @@ class BatchContext:
     def block_score_gradients(self) -> list[Float32Array]:
         """The gradients of the score of each block with respect to its attention."""
         return _numbered(self._run_targeted(Need.BLOCK_SCORE_GRADIENTS), BLOCK_SCORE_GRADIENTS)
+
+    @property
+    def token_transforms(self) -> list[tuple[Float32Array, Float32Array]]:
+        """The tokens before and behind the projections of each attention."""
+        before = self._read_blocks(UNTRANSFORMED_TOKENS, Need.TOKEN_TRANSFORMS)
+        after = self._read_blocks(TRANSFORMED_TOKENS, Need.TOKEN_TRANSFORMS)
+        return list(zip(before, after, strict=True))
 
     @property
     def token_grid(self) -> TokenGrid:

@@ -9,6 +9,7 @@ from adcc_onnx.errors import ModelError
 from adcc_onnx.graph.classifier.attentions import require_self_attentions, with_open_attentions
 from adcc_onnx.graph.classifier.linear_head import require_linear_head
 from adcc_onnx.graph.classifier.token_stream import block_tokens
+from adcc_onnx.graph.classifier.value_projections import require_value_projections
 from adcc_onnx.graph.programs.full_gradient import require_biases
 from adcc_onnx.model import Model
 
@@ -42,6 +43,10 @@ def _check_blocks(model: Model) -> None:
     block_tokens(classifier, require_self_attentions(classifier))
 
 
+def _check_projections(model: Model) -> None:
+    require_value_projections(with_open_attentions(model.classifier))
+
+
 # Each raises a ModelError if the model lacks the part.
 _CHECKS: Mapping[Need, Callable[[Model], None]] = {
     Need.LINEAR_HEAD: _check_head,
@@ -50,4 +55,5 @@ _CHECKS: Mapping[Need, Callable[[Model], None]] = {
     Need.ATTENTION_GRADIENTS: _check_attentions,
     Need.BLOCK_TOKENS: _check_blocks,
     Need.BLOCK_SCORE_GRADIENTS: _check_blocks,
+    Need.TOKEN_TRANSFORMS: _check_projections,
 }

@@ -38,6 +38,8 @@ def pass_for(needs: frozenset[Need]) -> Pass:
         'ACTIVATIONS'
     """
     differentiated = needs & {Need.GRADIENTS, Need.NOISY_GRADIENTS}
+    if Need.TOKEN_TRANSFORMS in needs:
+        return Pass.TOKEN_TRANSFORMS
     if needs & {Need.ATTENTION_GRADIENTS, Need.BLOCK_TOKENS}:
         return Pass.ATTENTION_GRADIENTS
     if Need.ATTENTIONS in needs:

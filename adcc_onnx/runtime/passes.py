@@ -22,6 +22,7 @@ class Pass(enum.Enum):
     SHARE_GRADIENTS = "scores under a mixture of channels, and gradients of its weights"
     ATTENTIONS = "scores, activations and attentions"
     ATTENTION_GRADIENTS = "scores, activations, attentions and gradients of both"
+    TOKEN_TRANSFORMS = "the same, and tokens before and behind the projections of attentions"
     BLOCK_SCORE_GRADIENTS = "gradients of the scores of each block of a transformer"
     HESSIAN_PRODUCTS = "products of second derivatives with the activations"
     FULL_GRADIENT = "contributions of the image and of all biases to a score"
@@ -34,6 +35,7 @@ TARGETED = frozenset(
         Pass.GRADIENTS,
         Pass.IMAGE_GRADIENTS,
         Pass.ATTENTION_GRADIENTS,
+        Pass.TOKEN_TRANSFORMS,
         Pass.BLOCK_SCORE_GRADIENTS,
         Pass.HESSIAN_PRODUCTS,
         Pass.FULL_GRADIENT,

@@ -260,9 +260,12 @@ class SessionPool:
                 return build_pixel_replacement(classifier)
             case Pass.SHARE_GRADIENTS:
                 return build_opticam_objective(classifier, layers[layer])
-            case Pass.ATTENTIONS | Pass.ATTENTION_GRADIENTS:
-                with_gradients = kind is Pass.ATTENTION_GRADIENTS
-                return build_instrumented(classifier, layers, with_gradients, masked, True)
+            case Pass.ATTENTIONS | Pass.ATTENTION_GRADIENTS | Pass.TOKEN_TRANSFORMS:
+                differentiated = kind is not Pass.ATTENTIONS
+                transforms = kind is Pass.TOKEN_TRANSFORMS
+                return build_instrumented(
+                    classifier, layers, differentiated, masked, True, transforms
+                )
             case Pass.BLOCK_SCORE_GRADIENTS:
                 return build_block_score_gradients(classifier)
             case Pass.HESSIAN_PRODUCTS:

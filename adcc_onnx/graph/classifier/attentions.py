@@ -151,16 +151,28 @@ def product_with_values(probabilities: ir.Value) -> ir.Node | None:
 
     Exporters write a Cast, a Dropout or a guard against NaN (IsNaN and Where) between them.
     """
+    return _product(probabilities)[0]
+
+
+def attended_values(probabilities: ir.Value) -> ir.Value | None:
+    """Return the values V that attention probabilities are multiplied by."""
+    product, copies = _product(probabilities)
+    factors = [] if product is None else [v for v in product.inputs if v not in copies]
+    return factors[0] if len(factors) == 1 else None
+
+
+def _product(probabilities: ir.Value) -> tuple[ir.Node | None, set[ir.Value]]:
+    """The product that probabilities enter, and the values on the way to it."""
     pending, visited = [probabilities], {probabilities}
     while pending:
         for node in pending.pop(0).consumers():
             if node.op_type in ("MatMul", "Einsum", "Gemm"):
-                return node
+                return node, visited
             output = node.outputs[0]
             if node.op_type in _BEFORE_PRODUCT and output not in visited:
                 visited.add(output)
                 pending.append(output)
-    return None
+    return None, visited
 
 
 def _has_learned_queries(softmax: ir.Node, of_image: set[ir.Value]) -> bool:

@@ -26,7 +26,7 @@ def block_tokens(classifier: Classifier, attentions: list[SelfAttention]) -> lis
         ModelError: The blocks are connected in another way.
     """
     order = {node: place for place, node in enumerate(classifier.forward_nodes())}
-    cuts = [v for v in _cut_values(classifier) if _is_stream(v, attentions[0].tokens)]
+    cuts = [v for v in _cut_values(classifier) if is_token_stream(v, attentions[0].tokens)]
     places = [order[node] for v in cuts if (node := v.producer()) is not None]
     entering: list[int] = []
     for attention in attentions:
@@ -65,7 +65,13 @@ def _cut_values(classifier: Classifier) -> list[ir.Value]:
     return cuts
 
 
-def _is_stream(value: ir.Value, tokens: int) -> bool:
+def is_token_stream(value: ir.Value, tokens: int) -> bool:
+    """Whether a value holds all tokens, [batch, tokens, channels].
+
+    Args:
+        value: The value.
+        tokens: The number of tokens.
+    """
     dims = dims_of(value) or ()
     return len(dims) == 3 and dims[1] == tokens and isinstance(dims[2], int)
 

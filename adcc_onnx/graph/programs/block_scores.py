@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -13,6 +12,7 @@ from adcc_onnx.graph.classifier.attentions import require_self_attentions, with_
 from adcc_onnx.graph.classifier.image_classifier import Classifier
 from adcc_onnx.graph.classifier.token_stream import block_tokens
 from adcc_onnx.graph.programs.clone_classifier import clone_classifier
+from adcc_onnx.graph.programs.copied_nodes import copy_nodes
 from adcc_onnx.graph.programs.differentiated_scores import differentiated_scores
 from adcc_onnx.graph.programs.endpoints import (
     Output,
@@ -58,7 +58,7 @@ def build_block_score_gradients(classifier: Classifier) -> ir.Model:
     for index, (attention, tokens) in enumerate(zip(attentions, leaving, strict=True)):
         same = builder.wrap(tokens).mean([1]).op("Expand", builder.wrap(tokens).shape())
         same.value.shape = tokens.shape
-        copied = _copied(builder.graph, head, leaving[-1], same.value, index)
+        copied = copy_nodes(builder.graph, head, leaving[-1], same.value, f"block/{index}/")
         logits = copied.get(clone.logits, clone.logits)
         scores = class_scores(builder, replace(clone, logits=logits))
         score = differentiated_scores(scores, clone, clone.differentiated)
@@ -68,30 +68,3 @@ def build_block_score_gradients(classifier: Classifier) -> ir.Model:
     image = image_input(clone)
     connect_image(builder, clone, builder.wrap(image))
     return set_endpoints(builder, clone.model, [image, target.value], outputs)
-
-
-def _copied(
-    graph: ir.Graph, nodes: Sequence[ir.Node], old: ir.Value, new: ir.Value, index: int
-) -> dict[ir.Value, ir.Value]:
-    """Append copies of nodes that read `new` instead of `old`; return the copied values."""
-    copies = {old: new}
-    wanted, prefix = set(nodes), f"{NAME_PREFIX}block/{index}/"
-    for node in [node for node in graph if node in wanted]:
-        inputs = [value if value is None else copies.get(value, value) for value in node.inputs]
-        copy = ir.node(
-            node.op_type,
-            inputs,
-            attributes=dict(node.attributes),
-            domain=node.domain,
-            num_outputs=len(node.outputs),
-            name=f"{prefix}{node.name}",
-        )
-        for value, copied in zip(node.outputs, copy.outputs, strict=True):
-            copied.name, copied.shape, copied.type = (
-                f"{prefix}{value.name}",
-                value.shape,
-                value.type,
-            )
-            copies[value] = copied
-        graph.append(copy)
-    return copies

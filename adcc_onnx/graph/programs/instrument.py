@@ -41,6 +41,7 @@ from adcc_onnx.graph.programs.tensor_names import (
     NAME_PREFIX,
     layer_output,
 )
+from adcc_onnx.graph.programs.token_transforms import transform_outputs
 
 
 def build_instrumented(
@@ -49,6 +50,7 @@ def build_instrumented(
     with_gradients: bool = False,
     masked: bool = False,
     with_attentions: bool = False,
+    with_transforms: bool = False,
 ) -> ir.Model:
     """Build the model that gives the logits, the activations and the gradients in one run.
 
@@ -63,10 +65,12 @@ def build_instrumented(
             the image. Adds the inputs `masks`, float32 [batch, h, w] of any h and w, and
             `baseline`, float32 [1, C, 1, 1].
         with_attentions: Whether to add the outputs of `attention_outputs`.
+        with_transforms: Whether to add the outputs of `token_transforms`, too.
 
     Raises:
         GradientError: The logits cannot be differentiated with respect to a layer.
-        ModelError: The model has no attentions over all tokens, but `with_attentions` is set.
+        ModelError: The model has no attentions over all tokens, but `with_attentions` is set, or
+            their projections are not found, but `with_transforms` is set.
     """
     if with_attentions:
         classifier = with_open_attentions(classifier)
@@ -80,6 +84,7 @@ def build_instrumented(
     inputs: list[ir.Value] = []
     seen = attention_values(clone, with_gradients) if with_attentions else {}
     outputs += value_outputs(builder, seen)
+    outputs += transform_outputs(builder, clone) if with_transforms else []
     if with_gradients:
         target = add_target(builder, clone)
         inputs.append(target.value)

@@ -10,6 +10,7 @@ LOGIT_WEIGHTS = "logit_weights"
 ATTENTIONS, ATTENTION_GRADIENTS = "attentions", "attention_gradients"
 BLOCK_TOKENS, BLOCK_GRADIENTS = "block_tokens", "block_gradients"
 BLOCK_SCORE_GRADIENTS = "block_score_gradients"
+UNTRANSFORMED_TOKENS, TRANSFORMED_TOKENS = "untransformed_tokens", "transformed_tokens"
 HESSIAN_PRODUCTS = "hessian_products"
 FULL_GRADIENT = "full_gradient"
 RANKS, COUNTS = "ranks", "counts"
@@ -31,6 +32,8 @@ RESERVED = {
     BLOCK_TOKENS,
     BLOCK_GRADIENTS,
     BLOCK_SCORE_GRADIENTS,
+    UNTRANSFORMED_TOKENS,
+    TRANSFORMED_TOKENS,
     HESSIAN_PRODUCTS,
     FULL_GRADIENT,
     RANKS,
