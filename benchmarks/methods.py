@@ -131,6 +131,7 @@ CASES = [
     Case("attentioncam", lambda f: [(FULL, 1)]),
     Case("attcat", lambda f: [(FULL, 1)]),
     Case("legrad", lambda f: [(FORWARD, 1), (FULL, 1)]),
+    Case("tokentm", lambda f: [(FULL, 1)]),
 ]
 
 

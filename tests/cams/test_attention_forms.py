@@ -23,7 +23,7 @@ import adcc_onnx as adcc
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import AdccWarning, ModelError
 
-METHODS = ["rollout", "chefer", "attentioncam", "attcat", "legrad"]
+METHODS = ["rollout", "chefer", "attentioncam", "attcat", "legrad", "tokentm"]
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 4}
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
 

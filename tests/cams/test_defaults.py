@@ -49,6 +49,7 @@ METHOD_DEFAULTS = {
     "attentioncam": {},
     "attcat": {},
     "legrad": {"blocks": 0},
+    "tokentm": {},
     "random": {},
     "center": {},
 }

@@ -98,6 +98,10 @@ class Shown:
 
     block_gradients = block_tokens
 
+    @property
+    def token_transforms(self):
+        return [(one[:, 0], one[:, 1]) for one in self.attentions]
+
     def mixed_gradients(self, weights):
         return self.gradients * weights.sum(axis=1)[:, None, None, None]
 
@@ -329,6 +333,7 @@ def test_methods_read_only_what_they_need():
         Need.ATTENTION_GRADIENTS: "attention_gradients",
         Need.BLOCK_TOKENS: "block_tokens",
         Need.BLOCK_SCORE_GRADIENTS: "block_score_gradients",
+        Need.TOKEN_TRANSFORMS: "token_transforms",
     }
 
     class Guarded:

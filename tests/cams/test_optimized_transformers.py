@@ -21,8 +21,8 @@ import adcc_onnx as adcc
 
 HEADS, WIDTH = 4, 24
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
-METHODS = ["rollout", "chefer", "attentioncam", "attcat", "legrad", "gradcam", "hirescam",
-           "ablationcam", "saliency"]  # fmt: skip
+METHODS = ["rollout", "chefer", "attentioncam", "attcat", "legrad", "tokentm", "gradcam",
+           "hirescam", "ablationcam", "saliency"]  # fmt: skip
 
 
 class Block(torch.nn.Module):
