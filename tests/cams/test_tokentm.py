@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch")
 from helpers.architectures import activations_of, export
 from helpers.cam_oracles import minmax
 from helpers.library_networks import declare_torchvision_operators
+from helpers.shared_models import shared_model
 from helpers.torch_twin import Array, ours
 
 declare_torchvision_operators()  # timm imports torchvision
@@ -85,8 +86,11 @@ def jittered(network: Any) -> Any:
     return network.eval()
 
 
-def from_timm(network: Any, proto: Any, images: Array, targets: Array) -> Transformer:
-    model = adcc.load(proto, "torch" if isinstance(proto, Path) else None, device="cpu")
+def exported(network: Any) -> Model:
+    return adcc.load(export(network, torch.from_numpy(IMAGES)), device="cpu")
+
+
+def from_timm(network: Any, model: Model, images: Array, targets: Array) -> Transformer:
     network = network.double()
     entering: list[Any] = []
     network.blocks[0].register_forward_pre_hook(lambda module, given: entering.append(given[0]))
@@ -109,8 +113,8 @@ def deit(data: Path, images: Array) -> Transformer:
     network = timm.create_model("deit_tiny_patch16_224").eval()
     path = data / "models" / "deit_tiny_state_dict.pth"
     network.load_state_dict(torch.load(path, weights_only=True))
-    path = data / "models" / "deit_tiny_patch16_224.onnx"
-    return from_timm(network, path, images[1:3], np.array([281, 500]))
+    model = shared_model(data, "deit_tiny_patch16_224")
+    return from_timm(network, model, images[1:3], np.array([281, 500]))
 
 
 def small(**options: Any) -> Any:
@@ -121,13 +125,13 @@ def small(**options: Any) -> Any:
 @pytest.fixture(scope="module")
 def packed() -> Transformer:
     network = small()
-    return from_timm(network, export(network, torch.from_numpy(IMAGES)), IMAGES, TARGETS)
+    return from_timm(network, exported(network), IMAGES, TARGETS)
 
 
 @pytest.fixture(scope="module")
 def pooled() -> Transformer:
     network = small(global_pool="avg", class_token=False)
-    return from_timm(network, export(network, torch.from_numpy(IMAGES)), IMAGES, TARGETS)
+    return from_timm(network, exported(network), IMAGES, TARGETS)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +140,7 @@ def in_proj() -> Transformer:
     models = pytest.importorskip("torchvision.models")
     torch.manual_seed(0)
     network = jittered(models.VisionTransformer(32, 8, 3, 4, 24, 48, num_classes=5))
-    model = adcc.load(export(network, torch.from_numpy(IMAGES)), device="cpu")
+    model = exported(network)
     network, entering = network.double(), []
     layers = list(network.encoder.layers)
     layers[0].register_forward_pre_hook(lambda module, given: entering.append(given[0]))
@@ -263,7 +267,7 @@ def test_tokens_that_stay_as_they_are_leave_gradient_rollout_times_lengths() -> 
         attention = block.attn
         attention.qkv.weight.data[48:], attention.qkv.bias.data[48:] = rotation, 0
         attention.proj.weight.data[:], attention.proj.bias.data[:] = rotation.T, 0
-    net = from_timm(network, export(network, torch.from_numpy(IMAGES)), IMAGES, TARGETS)
+    net = from_timm(network, exported(network), IMAGES, TARGETS)
     found = ours(net.model, IMAGES, "tokentm", TARGETS)
     np.testing.assert_allclose(found, tokentm(net, weighted=False)[0], atol=1e-4)
 
@@ -328,16 +332,16 @@ def test_a_token_without_length_has_no_weight_and_nan_stays() -> None:
     assert np.isnan(TokenTM().raw_maps(context(after))).any()
 
 
-def gated() -> onnx.ModelProto:
+def gated() -> Model:
     """A network whose attention has a nonlinear function before its output projection."""
     network = small(depth=2)
     for block in network.blocks:
         block.attn.proj = torch.nn.Sequential(torch.nn.Tanh(), block.attn.proj)
-    return export(network, torch.from_numpy(IMAGES))
+    return exported(network)
 
 
 def test_an_attention_without_the_two_linear_layers_is_refused() -> None:
-    model = adcc.load(gated(), device="cpu")
+    model = gated()
     layer = "/blocks/blocks.0/attn/Softmax_output_0"
     message = f"before the values and behind the attention '{layer}', .* the method chefer needs"
     with pytest.raises(ModelError, match=message):
