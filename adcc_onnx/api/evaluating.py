@@ -11,18 +11,12 @@ from typing import Unpack
 
 from adcc_onnx.api.anchors import float32_options
 from adcc_onnx.api.checked_arguments import as_list, checked_arguments
-from adcc_onnx.api.costs import (
-    BudgetedRun,
-    anchors_of,
-    reloading,
-    tuned_models,
-    within_budget,
-    worth_tuning,
-)
+from adcc_onnx.api.costs import anchors_of, reloading, worth_tuning
 from adcc_onnx.api.models import ModelLike, as_model
 from adcc_onnx.api.notebook_progress import in_notebook, notebook_bar
 from adcc_onnx.cams.method import Method
 from adcc_onnx.errors import OptionError
+from adcc_onnx.evaluation.budgeted_run import BudgetedRun, within_budget
 from adcc_onnx.evaluation.pipeline import Begin, Graceful, never_stopped
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.run_options import ModelOptions, PlanOptions, SourceOptions, load_with
@@ -35,6 +29,7 @@ from adcc_onnx.evaluation.stored_evaluation import (
     in_this_process,
     no_bar,
     quiet,
+    tuned_models,
 )
 from adcc_onnx.explanation.calibrated_model import calibrated_models
 from adcc_onnx.images.sources.given_images import Images, describe_source

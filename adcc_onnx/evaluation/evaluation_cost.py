@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from adcc_onnx.evaluation.cheaper_precisions import cheaper_precisions, default_anchors
 from adcc_onnx.evaluation.cost_estimate import Estimate, cheaper_option, estimate
-from adcc_onnx.evaluation.pipeline import open_plan_sessions
+from adcc_onnx.evaluation.pipeline import check, open_plan_sessions
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.stages import stopping_in_time
+from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
 from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.peak_memory import peak_memory
@@ -150,6 +152,32 @@ def evaluation_cost(
         anchors=plan.anchors,
         anchor_factor=factor,
     )
+
+
+def costs_of(
+    models: Sequence[Model], source: Source, plan: Plan, anchors: Sequence[Model] = ()
+) -> list[EvaluationCost]:
+    """Estimate what the evaluation of models takes.
+
+    Args:
+        models: The models with their run settings.
+        source: The images.
+        plan: The plan for all models.
+        anchors: The same models in float32, if the plan has anchors.
+
+    Returns:
+        The costs in the order of the models.
+
+    Raises:
+        AdccError: The evaluation could not run.
+    """
+    found = []
+    for model, exact in zip_longest(models, anchors):
+        own = plan.for_model(model)
+        check(model, source, own)
+        images = len(source) if own.stopping is None else max(own.stopping.looks(len(source)))
+        found.append(evaluation_cost(model, own.mark_unavailable(model), images, exact))
+    return found
 
 
 def cost_parts(found: Estimate) -> Iterator[CostPart]:

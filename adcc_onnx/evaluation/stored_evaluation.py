@@ -188,6 +188,17 @@ def tuned(model: Model, plan: Plan, notify: Notify = quiet) -> Model:
     return autotuned(model, plan.needs, notify)
 
 
+def tuned_models(models: Sequence[Model], plan: Plan, notify: Notify) -> list[Model]:
+    """Return models with the fastest run settings for a plan.
+
+    Args:
+        models: The models.
+        plan: The plan for all models.
+        notify: Receives the settings in one line.
+    """
+    return [tuned(model, plan.mark_unavailable(model), notify) for model in models]
+
+
 def open_store(out: str | Path | None, resume: bool) -> Store:
     """Open the store of a run.
 

@@ -14,11 +14,10 @@ from click.testing import CliRunner
 from helpers.small_models import small
 
 import adcc_onnx as adcc
-from adcc_onnx.api import costs
 from adcc_onnx.cli import main
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import OptionError
-from adcc_onnx.evaluation import evaluation_cost
+from adcc_onnx.evaluation import budgeted_run, evaluation_cost
 from adcc_onnx.evaluation.budget import fit_budget
 from adcc_onnx.evaluation.cheaper_precisions import PrecisionOption
 from adcc_onnx.evaluation.evaluation_cost import SHARED, CostPart, EvaluationCost
@@ -126,7 +125,7 @@ def evaluate(
 ) -> tuple[adcc.EvaluationResult, str]:
     """Evaluate in the time of a number of images, as if an image took a second."""
     said: list[str] = []
-    monkeypatch.setattr(costs, "evaluation_cost", second_per_image)
+    monkeypatch.setattr(evaluation_cost, "evaluation_cost", second_per_image)
     result = adcc.evaluate(
         model, IMAGES, methods, device="cpu", batch_size=8, controls=False, thumbnails=False,
         budget=images / 0.9 + 0.01, notify=said.append, **options,
@@ -206,7 +205,7 @@ def test_a_cheaper_precision_with_anchors_comes_before_fewer_images(
 ) -> None:
     """100 images fit in float32; 20 anchors and (100 - 20) x 4 images in half precision."""
     monkeypatch.setattr(
-        costs, "cheaper_precisions", lambda model: [PrecisionOption("fp16", 0.25, 0.25)]
+        budgeted_run, "cheaper_precisions", lambda model: [PrecisionOption("fp16", 0.25, 0.25)]
     )
     result, said = evaluate(small_model, monkeypatch, ["gradcam"], 100)
     assert said.startswith("the budget allows float16 with 20 anchors in float32; about")
