@@ -23,7 +23,7 @@ from adcc_onnx.explanation.maps import Maps
 from adcc_onnx.explanation.memory_strategy import memory_strategy
 from adcc_onnx.explanation.metric_context import BatchMetricContext
 from adcc_onnx.explanation.probability import probabilities
-from adcc_onnx.explanation.required_passes import has_own_passes, pass_for
+from adcc_onnx.explanation.required_passes import has_own_passes
 from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.explanation.samples import Sample
 from adcc_onnx.explanation.targets import LABEL, PREDICTED
@@ -33,7 +33,6 @@ from adcc_onnx.metrics.metric import ExplainedBatch, Metric, MetricNeed
 from adcc_onnx.metrics.scoring import score_all
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import ImageRow, ScoreRow
-from adcc_onnx.runtime.passes import Pass
 
 _BAD_SCORES = "the model's scores are NaN or infinite"
 _BAD_EXPLANATION_SCORES = "the scores of the explanation map are NaN or infinite"
@@ -73,7 +72,8 @@ class Batch:
         samples: The N images.
         outputs: The outputs of the shared pass.
         probability: The probability of each target class, float64 [N].
-        compared: The same probability in the precision of the passes on changed images.
+        compared: The same probability in the precision of the passes on changed images, if a metric
+            compares it with theirs.
         on_maps: Receives the maps of each method by its name, once they are computed.
     """
 
@@ -106,7 +106,7 @@ class Batch:
         kind = model.classifier.scores_kind
         probability = probabilities(outputs.logits, outputs.targets, kind)
         compared = probability
-        if model.pool.is_cheaper(Pass.FORWARD) and plan.metrics:
+        if plan.compares_cheaper(model):
             cheaper = outputs.in_cheaper_precision()
             compared = probabilities(cheaper.logits, outputs.targets, kind)
         return cls(model, plan, group, outputs, probability, compared)
@@ -226,7 +226,7 @@ class Batch:
         masked, second = (None, None) if rerun is None else self._second(mapped, rerun)
         context = BatchMetricContext(mapped.source, self.outputs)
         explained = ExplainedBatch(
-            self._reference(mapped.needs),
+            self._reference(mapped.source),
             masked,
             mapped.maps.small,
             second,
@@ -275,14 +275,11 @@ class Batch:
             mapped.failures.setdefault(int(i), _BAD_EXPLANATION_SCORES)
         return masked, second
 
-    def _reference(self, needs: frozenset[Need] | None) -> Float64Array:
-        """Return p(x) in the precision of p(e), so that their difference is not that of precisions.
-
-        Args:
-            needs: What the pass on the explanation maps provides; None if there is none.
-        """
-        kind = Pass.FORWARD if needs is None else pass_for(needs)
-        return self.compared if self.model.pool.is_cheaper(kind) else self.probability
+    def _reference(self, source: MapSource) -> Float64Array:
+        """Return p(x) in the precision of the scores that metrics compare it with."""
+        kind = self.plan.compared_pass(source)
+        is_cheaper = kind is not None and self.model.pool.is_cheaper(kind)
+        return self.compared if is_cheaper else self.probability
 
     def _without_explanation(self, group: Sequence[MappedBatch]) -> Float64Array | None:
         """Return p(x * (1 - M)) of equal maps, and add failures; None if no metric needs it."""

@@ -115,7 +115,11 @@ Counter({<Pass.RANKED: 'scores of one image with its first pixels replaced'>: 11
         of_methods[name] = own + (Counter() if name in sharing else _second_run(plan, source, own))
         for metric, passes in _metric_passes(plan, source, outputs, own, clock).items():
             of_metrics.setdefault(metric, Counter()).update(passes)
-    return Estimate(Counter({kind: 1}), of_methods, of_metrics, clock.seconds)
+    shared = Counter({kind: 1})
+    if plan.compares_cheaper(model):
+        clock.measure(Pass.FORWARD, 1, lambda samples: outputs.in_cheaper_precision())
+        shared[Pass.FORWARD] += 1
+    return Estimate(shared, of_methods, of_metrics, clock.seconds)
 
 
 def long_run_notice(found: Estimate, images: int, at_most: bool = False) -> str | None:

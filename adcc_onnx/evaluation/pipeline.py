@@ -33,7 +33,6 @@ from adcc_onnx.metrics.metric import MetricNeed
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
 from adcc_onnx.results.store import Store
-from adcc_onnx.runtime.passes import Pass
 
 Rows = tuple[list[ImageRow], list[ScoreRow]]
 
@@ -205,7 +204,7 @@ def open_plan_sessions(model: Model, plan: Plan) -> None:
         again = plan.needs_again(method)
         if again is not None:
             open_sessions(model, again, masked=memory_strategy(model).masks_in_graph)
-    if model.pool.is_cheaper(Pass.FORWARD):
+    if plan.compares_cheaper(model):
         open_sessions(model, frozenset())
     required = {need for metric in plan.metrics.values() for need in metric.needs}
     if MetricNeed.DELETED_SCORE in required:

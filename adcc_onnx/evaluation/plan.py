@@ -13,6 +13,7 @@ from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation.protocols import Fill, fill_of
 from adcc_onnx.explanation.map_sources import MapSource
 from adcc_onnx.explanation.ready_maps import ReadyMaps
+from adcc_onnx.explanation.required_passes import pass_for
 from adcc_onnx.explanation.seeds import image_seed
 from adcc_onnx.explanation.targets import LABEL, PREDICTED, parse_target, resolve_target
 from adcc_onnx.explanation.unavailable_methods import unavailable_methods
@@ -22,6 +23,15 @@ from adcc_onnx.model import Model
 from adcc_onnx.options import call_text
 from adcc_onnx.results.anchor_runs import anchor_config
 from adcc_onnx.results.stopping_rule import StoppingRule
+from adcc_onnx.runtime.passes import Pass
+
+# What metrics read that they may compare with p(x).
+_SCORES_OF_CHANGED_IMAGES = {
+    MetricNeed.MASKED_SCORE,
+    MetricNeed.DELETED_SCORE,
+    MetricNeed.OTHER_SCORES,
+    MetricNeed.REPLACED_SCORES,
+}
 
 __all__ = ["LABEL", "PREDICTED", "Plan", "image_seed", "make_plan", "versions"]
 
@@ -87,7 +97,7 @@ class Plan:
         Returns:
             The outputs; None if no metric needs this pass.
         """
-        required = {need for metric in self.metrics_of(method).values() for need in metric.needs}
+        required = self._metric_needs(method)
         if MetricNeed.SECOND_MAP in required:
             return method.needs
         return frozenset() if MetricNeed.MASKED_SCORE in required else None
@@ -98,8 +108,36 @@ class Plan:
         Args:
             method: A method of the plan.
         """
-        metrics = self.metrics_of(method).values()
-        return any(MetricNeed.DELETED_SCORE in metric.needs for metric in metrics)
+        return MetricNeed.DELETED_SCORE in self._metric_needs(method)
+
+    def compared_pass(self, method: MapSource) -> Pass | None:
+        """Return the pass on changed images whose scores metrics compare with p(x).
+
+        Args:
+            method: A method of the plan.
+
+        Returns:
+            The kind of pass; None if no metric reads scores of changed images.
+        """
+        if not self._metric_needs(method) & _SCORES_OF_CHANGED_IMAGES:
+            return None
+        needs = self.needs_again(method)
+        return Pass.FORWARD if needs is None else pass_for(needs)
+
+    def compares_cheaper(self, model: Model) -> bool:
+        """Return whether p(x) is also needed in the precision of the passes on changed images.
+
+        Otherwise their differences would be those of precisions, too.
+
+        Args:
+            model: The model that the plan is for.
+        """
+        kinds = map(self.compared_pass, self.available.values())
+        return any(kind is not None and model.pool.is_cheaper(kind) for kind in kinds)
+
+    def _metric_needs(self, method: MapSource) -> set[MetricNeed]:
+        """Return what the metrics of a method read."""
+        return {need for metric in self.metrics_of(method).values() for need in metric.needs}
 
     @property
     def truth(self) -> bool:

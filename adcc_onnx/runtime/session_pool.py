@@ -126,7 +126,7 @@ class SessionPool:
         Args:
             kind: The kind of pass.
         """
-        return self.cheaper is not None and kind in CHEAPER
+        return self._cheaper_passes(kind) is not None
 
     def split_session(self, layer: int) -> SplitSession:
         """Return the session of `Pass.SUFFIX`: the model, split at a layer.
@@ -220,9 +220,12 @@ class SessionPool:
 
     def _place(self, kind: Pass, exact: bool = False) -> Place:
         """Return what a pass is built from, and where it runs."""
-        if self.cheaper is not None and not exact and kind in CHEAPER:
-            return self.cheaper.place
-        return self._exact
+        cheaper = None if exact else self._cheaper_passes(kind)
+        return self._exact if cheaper is None else cheaper.place
+
+    def _cheaper_passes(self, kind: Pass) -> CheaperPasses | None:
+        """Return how a pass runs in a cheaper precision; None if it does not."""
+        return self.cheaper if kind in CHEAPER else None
 
     def _open(self, graph: ir.Model, kind: Pass, device: Device, batches: int = 1) -> Session:
         batch = self.settings.batch * (batches if self.any_batch else 1)

@@ -17,9 +17,15 @@ import adcc_onnx as adcc
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import AdccError, ModelError, OptionError, StoreError
 from adcc_onnx.evaluation import pipeline
+from adcc_onnx.evaluation.cost_estimate import estimate
+from adcc_onnx.evaluation.evaluation_cost import evaluation_cost
+from adcc_onnx.evaluation.pipeline import evaluate_into
+from adcc_onnx.evaluation.plan import make_plan
+from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.explanation import autotuned_model
 from adcc_onnx.explanation.calibrated_model import with_stored_calibration
 from adcc_onnx.graph.programs.tensor_names import ACTIVATIONS, GRADIENTS, IMAGE, LOGITS, TARGET
+from adcc_onnx.images.sources.given_images import as_source
 from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.autotuning import AutotuneResult
@@ -113,6 +119,33 @@ def test_passes_on_the_images_are_exact(path: Path) -> None:
             assert other == row
     scores = [{key: row["average_drop"] for key, row in one.items()} for one in (exact, cheap)]
     assert scores[0] != scores[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "metrics", "passes"),
+    [
+        ("gradcam", ["complexity", "coherency"], 1),  # no metric reads a probability
+        ("saliency", ["adcc"], 1),  # p(e) comes from a pass in float32, too
+        ("saliency", ["average_drop"], 2),
+        ("gradcam", ["adcc"], 2),
+        ("gradcam", ["drop_in_deletion"], 2),
+        ("gradcam", ["infidelity(samples=3)"], 2),
+    ],
+)
+def test_p_of_the_images_is_computed_in_int8_where_a_metric_compares_it(
+    path: Path, method: str, metrics: list[str], passes: int
+) -> None:
+    """The run, its progress and the estimate count the same passes."""
+    model = adcc.load(path, device="cpu", precision="int8", batch_size=4).calibrated(IMAGES)
+    plan, tracker = make_plan([method], metrics), RunTracker("net", 4)
+    found = estimate(model, plan)
+    assert found.shared.total() == evaluation_cost(model, plan, 4).parts[0].passes == passes
+    tracker.expected = found.expected
+    before = tracker.snapshot().expected_passes
+    with Store.create(None) as store:
+        evaluate_into(store, model, as_source(IMAGES[:4]), plan, "images", tracker)
+    after = tracker.snapshot()
+    assert after.passes == after.expected_passes == before
 
 
 @pytest.mark.parametrize("batch", [1, 5])
