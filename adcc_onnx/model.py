@@ -268,18 +268,13 @@ class Model:
         return replace(self, labels=tuple(labels))
 
     def with_classifier(self, classifier: Classifier) -> Model:
-        """Return the same model with other weights.
+        """Return the same model with other weights, for which it must be calibrated again.
 
         Args:
             classifier: A copy of the model's classifier, with the same tensor names.
-
-        Raises:
-            OptionError: The model is calibrated for its own weights.
         """
-        if self.calibration is not None or self.cheaper == "int8":
-            raise OptionError("a model with precision int8 keeps its weights: use another one")
         layers = layers_on(classifier.model, self.layers)
-        return replace(self, classifier=classifier, layers=layers)
+        return replace(self, classifier=classifier, layers=layers, calibration=None)
 
     def require_preprocessing(self) -> Preprocessing:
         """Return the preprocessing.

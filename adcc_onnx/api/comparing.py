@@ -17,6 +17,7 @@ from adcc_onnx.evaluation.plan import make_plan
 from adcc_onnx.evaluation.run_options import ModelOptions, SourceOptions
 from adcc_onnx.evaluation.run_tracker import RunTracker
 from adcc_onnx.evaluation.stored_evaluation import Notify, ProgressBar, no_bar, quiet
+from adcc_onnx.explanation.calibrated_model import calibrated_models
 from adcc_onnx.graph.classifier.layer_matching import match_layers
 from adcc_onnx.images.sources.given_images import Images
 from adcc_onnx.images.sources.image_source import Label
@@ -110,6 +111,7 @@ def compare_models(
     one, other = _with_names(one, other)
     plan = make_plan(as_list(methods) or COMPARED_METHODS, as_list(metrics), target, protocol, seed)
     source = SourceOptions(images, labels, truth, limit, sample, cache_crops).open(seed)
+    one, other = calibrated_models([one, other], source, notify)
     tracker = RunTracker(f"{one.name} and {other.name}", len(source))
     with bar(tracker):
         return compare(one, other, source, plan, Resampling(confidence, seed), tracker, graceful)

@@ -218,7 +218,7 @@ def randomize(
     """
     plan = make_plan(as_list(methods), target=target, seed=seed)
     source = SourceOptions(images, labels, truth, limit, sample, cache_crops).open(seed)
-    loaded = as_model(model, load_options, notify)
+    loaded = calibrated(as_model(model, load_options, notify), source, notify)
     tracker = RunTracker(loaded.name, steps + 1, "steps")
     if progress is not None:
         tracker.on_advance = progress

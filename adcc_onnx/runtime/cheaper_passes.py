@@ -81,9 +81,8 @@ class CheaperPasses:
             return Place(classifier, layers, in_bfloat16(device))
         if self._calibration is None:
             raise OptionError(
-                "a model with precision int8 must be calibrated on images first: evaluate, explain "
-                "and benchmark do so, and so does model.calibrated(tensors) in Python; or use "
-                "another precision"
+                "a model with precision int8 must be calibrated on images first: the commands do "
+                "so, and so does model.calibrated(tensors) in Python; or use another precision"
             )
         quantized = _quantized(classifier, layers, self._calibration)
         return Place(*quantized, with_integer_kernels(device))

@@ -17,6 +17,7 @@ from adcc_onnx.cams.method import Method
 from adcc_onnx.errors import ImageError, ModelError, OptionError, first_reasons
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.run_tracker import RunTracker
+from adcc_onnx.explanation.calibrated_model import calibrated
 from adcc_onnx.explanation.maps import maps_of
 from adcc_onnx.explanation.run_outputs import RunOutputs, run_images
 from adcc_onnx.explanation.samples import Sample, batches, require_preprocessing, samples
@@ -84,9 +85,8 @@ def randomization_check(
     tracker.advance(1)
     edges = sorted({round(len(names) * step / steps) for step in range(1, steps + 1)} - {0})
     for edge in edges:
-        changed = model.with_classifier(
-            randomize_weights(model.classifier, names[:edge], plan.seed)
-        )
+        weights = randomize_weights(model.classifier, names[:edge], plan.seed)
+        changed = calibrated(model.with_classifier(weights), source)
         with tracker.part(1):
             found = _maps(changed, source, plan, methods, original.targets)
         tracker.advance(1)

@@ -14,6 +14,7 @@ import torch
 from helpers.small_models import small
 
 import adcc_onnx as adcc
+from adcc_onnx import model as adcc_model
 from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import AdccError, ModelError, OptionError, StoreError
 from adcc_onnx.evaluation import pipeline
@@ -225,6 +226,52 @@ def test_a_model_must_be_calibrated() -> None:
         model.pool.session(Pass.FORWARD)
     with pytest.raises(OptionError, match="at least one image"):
         model.calibrated(np.empty((0, 3, 112, 112), np.float32))
+
+
+def test_randomize_calibrates_the_model_of_each_step(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Maps of gradients come from the pass on the images, which is exact."""
+    calibrated: list[int] = []
+    calibrate = adcc_model.calibrate
+    monkeypatch.setattr(
+        adcc_model,
+        "calibrate",
+        lambda *given: (calibrated.append(len(given[1])), calibrate(*given))[1],
+    )
+    said: list[str] = []
+    methods = ["gradcam", "scorecam"]
+    exact, cheap = (
+        adcc.randomize(
+            path, IMAGES, methods, steps=2, device="cpu", precision=p, notify=said.append
+        )
+        for p in ("fp32", "int8")
+    )
+    assert calibrated == [N] * 3
+    assert said[-1] == f"net: calibrated for int8 on the first {N} images"
+    for one, other in zip(exact, cheap, strict=True):
+        assert one.similarity["gradcam"] == other.similarity["gradcam"]
+        assert one.similarity["scorecam"] != other.similarity["scorecam"]
+        assert one.similarity["scorecam"] == pytest.approx(other.similarity["scorecam"], abs=0.1)
+
+
+def test_compare_models_calibrates_both(path: Path) -> None:
+    said: list[str] = []
+    options: dict[str, Any] = {"device": "cpu", "precision": "int8", "notify": said.append}
+    assert adcc.compare_models(path, path, IMAGES, "gradcam", "adcc", **options).is_equal
+    assert said[-2:] == [f"net ({k}): calibrated for int8 on the first {N} images" for k in (1, 2)]
+    exact, cheap = (adcc.load(path, device="cpu", precision=p) for p in ("fp32", "int8"))
+    found = adcc.compare_models(exact, cheap, IMAGES, "gradcam", "adcc")
+    assert found.outputs.largest == 0.0
+    assert any(one.difference.value for one in found.scores)
+
+
+def test_check_runs_the_images_in_float32() -> None:
+    exact, cheap = (
+        adcc.check(classifier_path(), "drawings:12", device="cpu", precision=p)
+        for p in ("fp32", "int8")
+    )
+    assert exact == cheap
 
 
 def test_images_of_which_none_can_be_decoded(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from adcc_onnx.errors import LayerShapeError, UnknownLayerError, did_you_mean
 from adcc_onnx.graph.autodiff.builder import QUANTIZED
+from adcc_onnx.graph.classifier.image_classifier import values_by_name
 from adcc_onnx.graph.classifier.image_input import find_image_input
 
 INPUT_LAYER = "input"  # the layer name of the image itself
@@ -40,8 +41,7 @@ def named_values(model: ir.Model) -> dict[str, ir.Value]:
 
     A tensor name takes precedence over an equal node name, and a node name over a module path.
     """
-    tensors = {v.name: v for node in model.graph for v in node.outputs if v.name}
-    tensors.update({v.name: v for v in model.graph.inputs if v.name})
+    tensors = {name: value for name, value in values_by_name(model).items() if name}
     nodes = {node.name: node.outputs[0] for node in model.graph if node.name}
     # The output of a module is that of its last node: later nodes overwrite earlier ones.
     modules = {path: node.outputs[0] for node in model.graph for path in module_paths(node)}
