@@ -349,3 +349,11 @@ def test_an_attention_without_the_two_linear_layers_is_refused() -> None:
     with pytest.warns(AdccWarning, match=f"tokentm cannot explain .*{layer}"):
         found = adcc.evaluate(model, IMAGES, ["chefer", "tokentm"], ["complexity"])
     assert "chefer" in found.methods
+
+
+def test_blocks_of_parallel_attentions_are_refused() -> None:
+    parallel = timm.models.vision_transformer.ParallelThingsBlock
+    model = exported(small(depth=2, block_fn=parallel))
+    message = "needs blocks of one attention each .* rollout and chefer need only the attentions"
+    with pytest.raises(ModelError, match=message):
+        adcc.explain(model, IMAGES, "tokentm")

@@ -90,5 +90,6 @@ def _producer(value: ir.Value) -> ir.Node:
 def _refused() -> ModelError:
     return ModelError(
         "the method needs blocks of one attention each that pass nothing but their tokens to the "
-        "next block; the blocks of the model are connected in another way"
+        "next block; the blocks of the model are connected in another way; the methods rollout and "
+        "chefer need only the attentions"
     )
