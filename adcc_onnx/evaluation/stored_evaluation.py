@@ -145,10 +145,9 @@ def evaluate_and_store(
             main = run(number, model, own)
             for exact in anchors[number : number + 1] if own.stopping is None else ():
                 run(number, exact, own.for_anchors())
+            store.keep_warnings(main, check_predictions(model, store.images(main), source))
             stored = store.run(main)
-            result = evaluation_result(store, stored)
-            check_predictions(model, result.image_rows, own)
-            found.append(EvaluatedModel(stored, result))
+            found.append(EvaluatedModel(stored, evaluation_result(store, stored)))
     return found
 
 

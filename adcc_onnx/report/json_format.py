@@ -40,6 +40,7 @@ def _run(result: EvaluationResult) -> dict[str, Any]:
         "images": result.images,
         "failed": result.failed,
         "top1": result.top1,
+        "warnings": result.warnings,
         "statistics": resampling_record(result.resampling),
         **_budget(result),
         **({} if result.sequential is None else {"stopping": _stopping(result.sequential)}),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from adcc_onnx.cams.method_registry import method_title
 from adcc_onnx.errors import OptionError
 from adcc_onnx.report.anchor_text import anchor_legend
-from adcc_onnx.report.result_rows import headline, remarks
+from adcc_onnx.report.result_rows import doubts, headline, remarks
 from adcc_onnx.report.score_text import column_heading, format_interval, format_score, score_title
 from adcc_onnx.report.sequential_text import interval_text, test_text
 from adcc_onnx.results.evaluation_result import EvaluationResult
@@ -77,7 +77,7 @@ class PaperTable:
         methods: Title and scores of each method, the best first.
         controls: Title and scores of each control, the best first.
         legend: Lines that explain the marks.
-        warnings: Lines about few images, failures and an unfinished run.
+        warnings: Lines about doubts, few images, failures and an unfinished run.
     """
 
     model: str
@@ -121,7 +121,7 @@ def _table(result: EvaluationResult, columns: Sequence[Score]) -> PaperTable:
         rows[: len(order)],
         rows[len(order) :],
         legend,
-        remarks(result),
+        [*doubts(result), *remarks(result)],
     )
 
 

@@ -96,6 +96,11 @@ def legend(result: EvaluationResult) -> list[str]:
     return [*_marks_legend(result, result.ranking), f"own time: {OWN_TIME}"]
 
 
+def doubts(result: EvaluationResult) -> list[str]:
+    """Return why the results are probably meaningless, if they are."""
+    return [f"Probably meaningless: {text}." for text in result.warnings]
+
+
 def remarks(result: EvaluationResult) -> list[str]:
     """Return what limits the results: few images, methods without scores, and failures."""
     lines = [] if result.ranking is None else _limits(result, result.ranking)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from adcc_onnx.errors import escape_control_characters
 from adcc_onnx.report.ranked_layout import ranked_layout
-from adcc_onnx.report.result_rows import headline, legend, remarks
+from adcc_onnx.report.result_rows import doubts, headline, legend, remarks
 from adcc_onnx.report.table_layout import PLAIN, Display, Table
 from adcc_onnx.results.evaluation_result import EvaluationResult
 
@@ -28,7 +28,7 @@ def _block(result: EvaluationResult, display: Display) -> str:
             *text_lines([headline(result)], display, "title"),
             *table_lines(ranked_layout(result), display),
             *text_lines(legend(result), display, "legend"),
-            *text_lines(remarks(result), display, "warning"),
+            *text_lines([*doubts(result), *remarks(result)], display, "warning"),
         )
     )
 

@@ -154,6 +154,12 @@ class EvaluationResult:
         return len(np.unique(np.concatenate(positions))) if positions else 0
 
     @property
+    def warnings(self) -> list[str]:
+        """Why the result is probably meaningless, such as untrained weights; usually empty."""
+        found: list[str] = self.stored_run.config.get("warnings", [])
+        return found
+
+    @property
     def image_names(self) -> dict[int, str]:
         """Names of the images by position."""
         return {row.position: row.name for row in self.image_rows}

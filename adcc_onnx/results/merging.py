@@ -70,7 +70,8 @@ def _merge_model(parts: Sequence[_Part], merged: Store) -> None:
         "controls": _union([part.config.get("controls", []) for part in parts]),
         "images": " + ".join(_union([[part.config["images"]] for part in parts])),
     }
-    run = merged.begin(config)
+    doubts = _union([part.config.get("warnings", []) for part in parts])
+    run = merged.begin({**config, "warnings": doubts} if doubts else config)
     positions: dict[str, int] = {}
     taken: set[int] = set()
     for part in parts:

@@ -7,7 +7,8 @@ from typing import Any
 
 from adcc_onnx.errors import StoreError
 
-# These say where numbers were computed or why, not which: they may differ when a run is continued.
+# These say where numbers were computed, why, or how plausible they are, not which: they may differ
+# when a run is continued.
 # Of the ranges of a calibration, `calibration` holds a digest.
 MAY_CHANGE = (
     "batch_size",
@@ -18,6 +19,7 @@ MAY_CHANGE = (
     "scores_reason",
     "tf32",
     "versions",
+    "warnings",
 )
 
 

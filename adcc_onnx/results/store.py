@@ -178,13 +178,33 @@ class Store(RunReader):
     def finish(self, run: int) -> None:
         """Mark a run as complete."""
         with self._translated_errors(), self._transaction():
-            row = self._connection.execute(
-                "SELECT id, model, config, 1 FROM run WHERE id = ?", (run,)
-            ).fetchone()
-            self._connection.execute(
-                "UPDATE run SET complete = 1, checksum = ? WHERE id = ?",
-                (row_checksum("run", row), run),
-            )
+            number, model, config, _ = self._run_row(run)
+            self._update_run((number, model, config, 1))
+
+    def keep_warnings(self, run: int, warnings: Sequence[str]) -> None:
+        """Keep why the results of a run are probably meaningless, instead of earlier warnings.
+
+        Args:
+            run: Number of the run.
+            warnings: The warnings.
+        """
+        with self._translated_errors(), self._transaction():
+            number, model, text, complete = self._run_row(run)
+            config = {**json.loads(text), "warnings": list(warnings)}
+            if not warnings:
+                del config["warnings"]
+            self._update_run((number, model, json.dumps(config, sort_keys=True), complete))
+
+    def _run_row(self, run: int) -> tuple[int, str, str, int]:
+        query = "SELECT id, model, config, complete FROM run WHERE id = ?"
+        row: tuple[int, str, str, int] = self._connection.execute(query, (run,)).fetchone()
+        return row
+
+    def _update_run(self, row: tuple[int, str, str, int]) -> None:
+        self._connection.execute(
+            "UPDATE run SET config = ?, complete = ?, checksum = ? WHERE id = ?",
+            (row[2], row[3], row_checksum("run", row), row[0]),
+        )
 
 
 # Values are converted to the types of their columns, because checksums are those of stored values.
