@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adcc_onnx.cams.method_registry import method_title
-from adcc_onnx.report.result_rows import doubts
 from adcc_onnx.report.score_text import format_with_interval, score_title
 from adcc_onnx.report.sequential_text import margin_text
 from adcc_onnx.results.evaluation_result import EvaluationResult
@@ -22,10 +21,6 @@ def verdict_sentences(result: EvaluationResult) -> list[str]:
     Returns:
         Sentences that name methods by their titles.
     """
-    return [*doubts(result), *_ranking_sentences(result)]
-
-
-def _ranking_sentences(result: EvaluationResult) -> list[str]:
     ranking = result.ranking
     if ranking is None:
         return [f"No method could be scored on {result.model}."]

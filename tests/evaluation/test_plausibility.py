@@ -166,9 +166,9 @@ def test_every_format_and_merged_runs_keep_the_warnings(net: Path, tmp_path: Pat
     merged = adcc.merge(runs, tmp_path / "merged.sqlite")
     (result,) = adcc.read_results(merged)
     (said,) = result.warnings
-    for kind in ("table", "markdown", "latex", "html"):
-        text = " ".join(adcc.render_report(merged, format=kind).split())
-        assert "Probably meaningless: the model is very unsure" in text
+    formats = ("table", "markdown", "latex", "html")
+    for text in (*(adcc.render_report(merged, format=f) for f in formats), result._repr_html_()):
+        assert " ".join(text.split()).count("Probably meaningless: the model is very unsure") == 1
     (content,) = json.loads(adcc.render_report(merged, format="json"))["runs"]
     assert content["warnings"] == [said]
     with pytest.warns(AdccWarning, match="very unsure"):  # also if nothing was left to do

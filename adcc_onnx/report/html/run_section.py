@@ -12,6 +12,7 @@ from adcc_onnx.images.class_names import class_name
 from adcc_onnx.report.anchor_text import anchor_cells, anchor_columns, anchor_legend
 from adcc_onnx.report.result_rows import (
     OWN_TIME,
+    doubts,
     format_seconds,
     headline,
     remarks,
@@ -58,7 +59,7 @@ def run_section(id: str, result: EvaluationResult, details: RunDetails) -> dict[
         "id": id,
         "title": safe(result.model),
         "facts": safe(headline(result)),
-        "verdict": [safe(sentence) for sentence in verdict_sentences(result)],
+        "verdict": [safe(text) for text in (*doubts(result), *verdict_sentences(result))],
         "columns": _columns(sequential_columns(result), scores, anchor_columns(result), counts),
         "groups": [
             {"controls": False, "rows": [_row(result, name, scores, counts) for name in order]},
