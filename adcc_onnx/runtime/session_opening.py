@@ -17,6 +17,7 @@ from adcc_onnx.errors import AdccWarning, DeviceError, ModelError
 from adcc_onnx.graph.loading.external_data import load_tensor
 from adcc_onnx.graph.loading.saving import to_proto
 from adcc_onnx.graph.loading.weights import ARRAY_TYPES, detached_weights
+from adcc_onnx.graph.passes.cpu_form import to_cpu_form
 from adcc_onnx.graph.passes.cuda_form import to_cuda_form
 from adcc_onnx.graph.passes.separate_weights import separate_weights
 from adcc_onnx.runtime.device_errors import device_errors, is_out_of_memory, reason_of
@@ -59,7 +60,7 @@ def open_session(model: ir.Model, device: Device, threads: int = 0) -> OpenedSes
     """Open a graph on a device.
 
     Args:
-        model: The graph. For a CUDA device it is rewritten in place.
+        model: The graph. It is rewritten in place for its device.
         device: The device.
         threads: Number of intra-op threads per run on a CPU; 0 uses one per core.
 
@@ -70,6 +71,8 @@ def open_session(model: ir.Model, device: Device, threads: int = 0) -> OpenedSes
     """
     if device.kind in ("cuda", "tensorrt"):
         to_cuda_form(model)
+    if device.kind == "cpu":
+        to_cpu_form(model)
     if device.kind == "openvino":
         separate_weights(model)
     with _refusals(), _without_weights(model) as (graph, weights):

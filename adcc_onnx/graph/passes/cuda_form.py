@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from adcc_onnx.graph.autodiff.builder import FLOAT, Builder, Tensor, dims_of
-from adcc_onnx.graph.autodiff.call import Call, UnsupportedNodeError
+from adcc_onnx.graph.autodiff.call import Call
 from adcc_onnx.graph.autodiff.rules.windows import (
     Window,
     explicit_window,
@@ -24,7 +25,7 @@ from adcc_onnx.graph.autodiff.rules.windows import (
 )
 from adcc_onnx.graph.passes.batch_arithmetic import BatchValue, fold_batch_arithmetic
 from adcc_onnx.graph.passes.dynamic_batch import BATCH
-from adcc_onnx.graph.passes.prune import prune
+from adcc_onnx.graph.passes.rewriting import own_input, rewrite
 
 _PREFIX = "adcc/cuda/"
 # A rewriting of a node, with the values that depend on the batch size only; None keeps the node.
@@ -38,36 +39,8 @@ def to_cuda_form(model: ir.Model) -> None:
         model: A prepared model, or a graph that was built from one.
     """
     values = fold_batch_arithmetic(model)
-    graph = model.graph
-    builder = Builder(graph, _PREFIX)
-    rewritten = False
-    for node in list(graph):
-        rewriting = _REWRITINGS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-        if rewriting is None:
-            continue
-        try:
-            replacement = rewriting(Call(builder, node), values)
-        except UnsupportedNodeError:
-            continue  # a shape is not known
-        if replacement is not None:
-            _replace(node, replacement)
-            rewritten = True
-    if rewritten:
-        graph.sort()
-    prune(model)
-
-
-def _replace(node: ir.Node, replacement: Tensor) -> None:
-    """Let all readers of a node's output, and the graph's outputs, read another value."""
-    old, new = node.outputs[0], replacement.value
-    name, graph = old.name, node.graph
-    if new.dtype is None and old.dtype is not None:
-        new.dtype = old.dtype
-    new.shape = new.shape or old.shape
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
-    assert graph is not None
-    graph.remove(node, safe=True)
-    new.name = name
+    rewritings = {name: partial(found, values=values) for name, found in _REWRITINGS.items()}
+    rewrite(model, _PREFIX, rewritings)
 
 
 def _conv(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
@@ -76,7 +49,7 @@ def _conv(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
     if window.begin == window.end:
         return None
     common, begin, end = _split_pads(window)
-    padded = _input(n, 0)
+    padded = own_input(n, 0)
     if any(begin + end):
         padded = padded.op("Pad", n.builder.ints([0, 0, *begin, 0, 0, *end]))
     attributes = {**_attributes(n, "auto_pad"), "pads": [*common, *common]}
@@ -102,7 +75,7 @@ def _average_pool(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
     ]
     pads = n.builder.ints([0, 0, *window.begin, 0, 0, *ends])
     attributes = _attributes(n, "auto_pad", "pads", "ceil_mode", "count_include_pad")
-    mean = _input(n, 0).op("Pad", pads).op("AveragePool", **attributes)
+    mean = own_input(n, 0).op("Pad", pads).op("AveragePool", **attributes)
     counts = valid_counts(sizes, outputs, window, bool(n.attribute("count_include_pad", 0)))
     factors = math.prod(kernel) / counts
     return mean if np.all(factors == 1) else mean * n.builder.constant(factors, mean.dtype)
@@ -141,12 +114,12 @@ def _resize(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
     pairs = list(enumerate(zip(before, after, strict=True)))
     sizes = {axis: new for axis, (old, new) in pairs if old is None or old != new}
     if not sizes and n.attribute("coordinate_transformation_mode") != "tf_crop_and_resize":
-        return _input(n, 0).op("Identity")
+        return own_input(n, 0).op("Identity")
     fixed = [size for size in sizes.values() if isinstance(size, int)]
     if not sizes or len(fixed) != len(sizes):
         return None
     options = {**_attributes(n), "axes": list(sizes)}
-    return n.builder.op("Resize", _input(n, 0), None, None, n.builder.ints(fixed), **options)
+    return n.builder.op("Resize", own_input(n, 0), None, None, n.builder.ints(fixed), **options)
 
 
 def _expand(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
@@ -164,7 +137,7 @@ def _expand_to_batch(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None
     flags = _per_sample(n.builder, len(sizes)) if own[0] in (1, BATCH) else None
     if flags is None:
         return None
-    x = _input(n, 0)
+    x = own_input(n, 0)
     if any(size not in (1, dim) for size, dim in zip(sizes, own, strict=True)):
         x = x.op("Expand", n.builder.ints(sizes))
     return n.builder.op("Where", flags, x, x)
@@ -179,7 +152,7 @@ def _expand_like(n: Call) -> Tensor | None:
     shape = None if sizes is None else sizes.producer()
     if shape is None or shape.op_type != "Shape" or shape.attributes or shape.inputs[0] is None:
         return None
-    like, x = n.builder.wrap(shape.inputs[0]), _input(n, 0)
+    like, x = n.builder.wrap(shape.inputs[0]), own_input(n, 0)
     return n.builder.op("Where", like.op("Equal", like), x, x)
 
 
@@ -189,7 +162,7 @@ def _tile(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
     flags = _per_sample(n.builder, len(repeats)) if repeats and dims and dims[0] == 1 else None
     if repeats is None or flags is None:
         return None
-    x = _input(n, 0)
+    x = own_input(n, 0)
     if any(repeat != 1 for repeat in repeats):
         x = x.op("Tile", n.builder.ints(repeats))
     return n.builder.op("Where", flags, x, x)
@@ -284,9 +257,3 @@ def _attributes(n: Call, *without: str) -> dict[str, Any]:
 def _inputs(n: Call) -> list[Tensor | None]:
     """Return the inputs in their own types; those of a Call are widened to float32."""
     return [None if value is None else n.builder.wrap(value) for value in n.node.inputs]
-
-
-def _input(n: Call, index: int) -> Tensor:
-    value = n.node.inputs[index]
-    assert value is not None
-    return n.builder.wrap(value)
