@@ -38,18 +38,17 @@ def write_images(photos: Path, folder: Path, count: int) -> None:
         image.save(folder / f"{number:05d}.jpg", quality=95)
 
 
-def cases(cheap: str, anchors: int) -> dict[str, dict[str, Any]]:
+def cases(cheap: str, device: str, anchors: int) -> dict[str, dict[str, Any]]:
     """Return the options of each case by its name."""
+    exact = {"precision": "fp32"}
+    cheaper: dict[str, Any] = {"precision": cheap, "device": device}
+    anchored = {**cheaper, "anchor": anchors}
     return {
-        "float32": {"precision": "fp32"},
-        "float32, until certain": {"precision": "fp32", "until": "certain"},
-        f"{cheap}, {anchors} anchors": {"precision": cheap, "anchor": anchors},
-        f"{cheap}, until certain": {"precision": cheap, "until": "certain"},
-        f"{cheap}, {anchors} anchors, until certain": {
-            "precision": cheap,
-            "anchor": anchors,
-            "until": "certain",
-        },
+        "float32": exact,
+        "float32, until certain": {**exact, "until": "certain"},
+        f"{cheap}, {anchors} anchors": anchored,
+        f"{cheap}, until certain": {**cheaper, "until": "certain"},
+        f"{cheap}, {anchors} anchors, until certain": {**anchored, "until": "certain"},
     }
 
 
@@ -75,6 +74,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--method", nargs="+", default=["gradcam", "gradcam++"])
     parser.add_argument("--cheap", default="fp16", help="The cheaper precision.")
+    parser.add_argument("--cheap-device", default="auto", help="Its device.")
     parser.add_argument("--anchors", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=8)
     options = parser.parse_args()
@@ -93,7 +93,7 @@ def main() -> None:
         # The first run compiles the kernels.
         adcc.evaluate(options.model, folder, options.method, limit=20, **shared)
         whole = 0.0
-        for name, case in cases(options.cheap, options.anchors).items():
+        for name, case in cases(options.cheap, options.cheap_device, options.anchors).items():
             start = time.perf_counter()
             found = adcc.evaluate(options.model, folder, options.method, **case, **shared)
             seconds = time.perf_counter() - start
