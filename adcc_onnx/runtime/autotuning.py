@@ -31,6 +31,9 @@ _REPEATS = 2
 _LONG_RUN_SECONDS = 1.0  # a longer run gains nothing: its overhead and noise are negligible
 _PAIRS = 3  # runs of two precisions in turns
 _MIN_SPEEDUP = 1.03  # less is noise, and a larger batch must be worth its memory
+# Of a single run on a CPU over concurrent ones: it waits for maps and metrics, and its threads, which
+# wait actively, take the cores from the decoding of images.
+_MIN_SPEEDUP_OF_A_SINGLE_RUN = 1.25
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def _parallel_settings(batch: int, device: str) -> list[RunSettings]:
     """Return combinations of threads and concurrent runs, the preferred one first.
 
     With two concurrent runs the device does not wait for maps and metrics, so a single run must
-    be faster by more than noise. On a CPU the concurrent runs share the cores.
+    be faster. On a CPU the concurrent runs share the cores.
     """
     if device != "cpu":
         return [RunSettings(batch, 0, 2), RunSettings(batch, 0, 1)]
@@ -175,7 +178,7 @@ def _cores() -> int:
 
 
 def _fastest(pool: SessionPool, kind: Pass, candidates: Sequence[RunSettings]) -> AutotuneResult:
-    """Return the first candidate, unless a later one is faster by more than noise."""
+    """Return the first candidate, unless a later one is faster by enough."""
     best: AutotuneResult | None = None
     failure: ModelError | None = None
     for settings in candidates:
@@ -184,11 +187,17 @@ def _fastest(pool: SessionPool, kind: Pass, candidates: Sequence[RunSettings]) -
         except ModelError as error:  # most likely out of memory
             failure = error
             continue
-        if best is None or speed > best.speed * _MIN_SPEEDUP:
+        if best is None or speed > best.speed * _needed_speedup(settings, best, pool.device.kind):
             best = AutotuneResult(settings, speed)
     if best is None:
         raise ModelError(f"the model does not run at any batch size: {failure}") from failure
     return best
+
+
+def _needed_speedup(settings: RunSettings, best: AutotuneResult, device: str) -> float:
+    """Return how much faster than the best ones other settings must be to replace them."""
+    single = settings.concurrent_runs == 1 < best.settings.concurrent_runs
+    return _MIN_SPEEDUP_OF_A_SINGLE_RUN if single and device == "cpu" else _MIN_SPEEDUP
 
 
 def _speed(pool: SessionPool, kind: Pass) -> float:
