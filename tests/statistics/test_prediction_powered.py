@@ -113,18 +113,26 @@ def test_intervals_hold_the_exact_score() -> None:
     assert low <= held <= high
 
 
-# The values of these methods on DeiT are so skewed, and their ADCC is so close to 0, that even the
-# intervals of a full evaluation are too narrow.
-SKEWED = {("deit_tiny_patch16_224", "hirescam"), ("deit_tiny_patch16_224", "layercam")}
+MODELS = ["bvlc_googlenet", "deit_tiny_patch16_224", "mobilenet_v2"]
+# The ADCC of these methods is so close to 0 that even intervals of a full evaluation are too narrow.
+# Fake-CAM is a control that scores 0 by design; the values of the others are very skewed.
+SKEWED = {
+    *((model, "fakecam") for model in MODELS),
+    ("deit_tiny_patch16_224", "hirescam"),
+    ("deit_tiny_patch16_224", "layercam"),
+}
+DATASETS = 2000
+# Coverage of 93 to 97 %, with three binomial standard errors of the simulation.
+LEAST, MOST = 0.93 - 3 * np.sqrt(0.93 * 0.07 / DATASETS), 0.97 + 3 * np.sqrt(0.97 * 0.03 / DATASETS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("model", ["bvlc_googlenet", "deit_tiny_patch16_224", "mobilenet_v2"])
+@pytest.mark.parametrize("model", MODELS)
 def test_intervals_hold_the_score_of_real_models(data: Path, model: str, precision: str) -> None:
     """`python -m helpers.anchor_simulation` prints these numbers."""
     methods, values = read_values(data / "per_image" / f"{model}.csv")
     for method, own in zip(methods, values, strict=True):
         for anchors in ANCHORS if (model, method) not in SKEWED else ():
-            held = coverage(own, precision, anchors, 2000, anchors)
-            assert 0.93 <= held <= 0.97, (method, anchors, held)
+            held = coverage(own, precision, anchors, DATASETS, anchors)
+            assert LEAST <= held <= MOST, (method, anchors, held)
