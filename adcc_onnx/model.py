@@ -34,7 +34,7 @@ from adcc_onnx.graph.loading.map_outputs import stored_class_names
 from adcc_onnx.graph.loading.reading import read_model, read_proto
 from adcc_onnx.graph.loading.weights import materialize
 from adcc_onnx.graph.passes.dynamic_batch import fixed_batch, make_batch_dynamic
-from adcc_onnx.graph.passes.precision import bfloat16_to_float32, to_float16
+from adcc_onnx.graph.passes.precision import to_float16, to_float32
 from adcc_onnx.graph.passes.prepare import prepare
 from adcc_onnx.graph.programs.differentiated_scores import require_scores
 from adcc_onnx.graph.programs.tensor_names import NAME_PREFIX
@@ -376,8 +376,9 @@ def load(
         threads: Number of intra-op threads per run on a CPU; 0 uses one per core.
         concurrent_runs: Number of batches that are run at the same time.
         custom_ops: Libraries with the model's custom operators. Their code is executed.
-        precision: "auto" (the model's own, with TF32 products on CUDA), "fp32" (without TF32),
-            "fp16", "bf16" (by OpenVINO on a CPU) or "int8" (on a CPU; see `Model.calibrated`).
+        precision: "auto" (the model's own, with TF32 products on CUDA; float32 if it is float16 on
+            a CPU, or bfloat16), "fp32" (without TF32), "fp16", "bf16" (by OpenVINO on a CPU) or
+            "int8" (on a CPU; see `Model.calibrated`).
         cuda_graph: Whether to record runs of a full batch as CUDA graphs and replay them.
         set_inputs: The values of inputs other than the image, by the input's name: numbers, or
             arrays for one image, which are used for every image.
@@ -404,7 +405,7 @@ def load(
     name, digest, source = _read(path_or_proto)
     file = file_description(source)
     card = _card_for(path_or_proto, preprocessing)
-    bfloat16_to_float32(source)
+    to_float32(source, *_emulated_types(chosen))
     wanted = size or (None if card is None else card.size)
     usual = preprocessing.size if isinstance(preprocessing, Preprocessing) else None
     fixed = fix_inputs(source, set_inputs or {})
@@ -434,6 +435,12 @@ def load(
         file=file,
         notes=tuple(notes),
     )
+
+
+def _emulated_types(device: Device) -> list[ir.DataType]:
+    """Return the types that a device computes slowly, or lacks kernels for."""
+    halves = [ir.DataType.FLOAT16] if device.kind == "cpu" else []
+    return [ir.DataType.BFLOAT16, *halves]
 
 
 def _image_input(classifier: Classifier) -> ImageInput:

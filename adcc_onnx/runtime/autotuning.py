@@ -32,8 +32,8 @@ _REPEATS = 2
 _LONG_RUN_SECONDS = 1.0  # a longer run gains nothing: its overhead and noise are negligible
 _PAIRS = 3  # runs of two precisions in turns
 _MIN_SPEEDUP = 1.03  # less is noise, and a larger batch must be worth its memory
-# Of a single run on a CPU over concurrent ones: it waits for maps and metrics, and its threads, which
-# wait actively, take the cores from the decoding of images.
+# Of a single run on a CPU over concurrent ones: it waits for maps and metrics, and its threads,
+# which wait actively, take cores from the decoding of images.
 _MIN_SPEEDUP_OF_A_SINGLE_RUN = 1.25
 
 

@@ -35,6 +35,7 @@ HEADS = {
         flat = Reshape (pooled, shape) scores = Gemm <transB = 1> (flat, weights)""",
 }
 _TYPES = {
+    "double": onnx.TensorProto.DOUBLE,
     "float": onnx.TensorProto.FLOAT,
     "float16": onnx.TensorProto.FLOAT16,
     "bfloat16": onnx.TensorProto.BFLOAT16,
@@ -51,7 +52,7 @@ def small(
             or `pooled` [batch, 4, 1, 1], and computes `scores` [batch, 5].
         batch: The batch size, or the name of a dynamic batch dimension.
         opset: The opset of the model.
-        kind: The type of all values, "float", "float16" or "bfloat16".
+        kind: The type of all values, "float", "double", "float16" or "bfloat16".
     """
     text = _BODY.format(ir=8, opset=opset, kind=kind, batch=batch, head=HEADS.get(head, head))
     model = onnx.parser.parse_model(text)

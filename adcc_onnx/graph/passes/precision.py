@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 import numpy as np
 import onnx_ir as ir
@@ -12,26 +13,28 @@ from adcc_onnx.graph.autodiff.builder import FLOAT
 from adcc_onnx.graph.loading.reading import read_proto
 from adcc_onnx.graph.loading.saving import to_proto, with_weights
 
-_BFLOAT16 = ir.DataType.BFLOAT16
 
-
-def bfloat16_to_float32(model: ir.Model) -> None:
-    """Convert a bfloat16 model to float32, in place: most of its kernels are missing.
+def to_float32(model: ir.Model, *types: ir.DataType) -> None:
+    """Convert a model in low precision to float32, in place, where kernels are missing or slow.
 
     onnxruntime has few bfloat16 kernels on CPUs, and on CUDA none of MaxPool, GlobalAveragePool,
-    BatchNormalization, Clip and Resize.
+    BatchNormalization, Clip and Resize. CPUs emulate float16.
 
-    The weights keep their exact values. Results differ from those of bfloat16 arithmetic by its
-    rounding errors.
+    The weights keep their exact values. Results differ from those of arithmetic in low precision by
+    its rounding errors.
+
+    Args:
+        model: The model as it was read.
+        types: The types that become float32.
     """
     for graph in model.graphs():
         for value in [*graph.inputs, *graph.initializers.values()]:
-            _convert_value(value)
+            _convert_value(value, types)
         for node in graph:
             for value in node.outputs:
-                _convert_value(value)
+                _convert_value(value, types)
             for attribute in list(node.attributes.values()):
-                _convert_attribute(node, attribute)
+                _convert_attribute(node, attribute, types)
 
 
 def to_float16(model: ir.Model) -> ir.Model:
@@ -64,20 +67,20 @@ def to_float16(model: ir.Model) -> ir.Model:
     return read_proto(half)
 
 
-def _convert_value(value: ir.Value) -> None:
-    if value.dtype == _BFLOAT16:
+def _convert_value(value: ir.Value, types: Collection[ir.DataType]) -> None:
+    if value.dtype in types:
         value.dtype = FLOAT
-    if value.const_value is not None and value.const_value.dtype == _BFLOAT16:
+    if value.const_value is not None and value.const_value.dtype in types:
         value.const_value = _convert_tensor(value.const_value)
 
 
-def _convert_attribute(node: ir.Node, attribute: ir.Attr) -> None:
+def _convert_attribute(node: ir.Node, attribute: ir.Attr, types: Collection[ir.DataType]) -> None:
     if attribute.name in ("to", "dtype") and attribute.type == ir.AttributeType.INT:
-        if attribute.as_int() == _BFLOAT16:
+        if attribute.as_int() in types:
             node.attributes[attribute.name] = ir.AttrInt64(attribute.name, int(FLOAT))
     elif attribute.type == ir.AttributeType.TENSOR:
         tensor = attribute.as_tensor()
-        if tensor.dtype == _BFLOAT16:
+        if tensor.dtype in types:
             node.attributes[attribute.name] = ir.AttrTensor(attribute.name, _convert_tensor(tensor))
 
 
