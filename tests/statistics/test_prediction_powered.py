@@ -114,7 +114,7 @@ def test_intervals_hold_the_exact_score() -> None:
 
 
 MODELS = ["bvlc_googlenet", "deit_tiny_patch16_224", "mobilenet_v2"]
-# The ADCC of these methods is so close to 0 that even intervals of a full evaluation are too narrow.
+# The ADCC of these is so close to 0 that even the intervals of a full evaluation are too narrow.
 # Fake-CAM is a control that scores 0 by design; the values of the others are very skewed.
 SKEWED = {
     *((model, "fakecam") for model in MODELS),
