@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from adcc_onnx.graph.autodiff.rules.windows import (
 )
 from adcc_onnx.graph.passes.batch_arithmetic import BatchValue, fold_batch_arithmetic
 from adcc_onnx.graph.passes.dynamic_batch import BATCH
-from adcc_onnx.graph.passes.rewriting import own_input, rewrite
+from adcc_onnx.graph.passes.rewriting import Rewriting, own_input, rewrite
 
 _PREFIX = "adcc/cuda/"
 # A rewriting of a node, with the values that depend on the batch size only; None keeps the node.
@@ -39,8 +38,11 @@ def to_cuda_form(model: ir.Model) -> None:
         model: A prepared model, or a graph that was built from one.
     """
     values = fold_batch_arithmetic(model)
-    rewritings = {name: partial(found, values=values) for name, found in _REWRITINGS.items()}
-    rewrite(model, _PREFIX, rewritings)
+    rewrite(model, _PREFIX, {name: _with(values, found) for name, found in _REWRITINGS.items()})
+
+
+def _with(values: Mapping[str, BatchValue], rewriting: _Rewriting) -> Rewriting:
+    return lambda n: rewriting(n, values)
 
 
 def _conv(n: Call, values: Mapping[str, BatchValue]) -> Tensor | None:
