@@ -271,11 +271,11 @@ class Method(ABC):
             gradients: The gradients g, [N, K, h, w], if the method needs them.
 
         Raises:
-            OptionError: The method takes more than one pass through the model.
+            OptionError: The method needs other values, or more than one pass through the model.
         """
         raise OptionError(
-            f"{self.name} cannot be baked into a model: it takes more than one forward and one "
-            "backward pass"
+            f"{self.name} cannot be baked into a model: it needs more than the activations and "
+            "gradients of one layer in one pass; choose another method, such as gradcam or layercam"
         )
 
 
