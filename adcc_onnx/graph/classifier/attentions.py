@@ -15,10 +15,14 @@ from adcc_onnx.graph.passes.decompose_attention import (
     is_fused_attention,
 )
 
+# Operators of quantized models, which round their input.
+_ROUNDING = {"DequantizeLinear", "QuantizeLinear"}
 # Operators that exporters write between Q K^T and the softmax.
-_BEFORE_SOFTMAX = {"Add", "Cast", "Div", "Mul", "Reshape", "Where"}
+_BEFORE_SOFTMAX = {"Add", "Cast", "Div", "Mul", "Reshape", "Where"} | _ROUNDING
 # Operators that exporters write between the softmax and the values of an attention.
-_BEFORE_PRODUCT = {"Cast", "Dropout", "Identity", "IsNaN", "Mul", "Reshape", "Transpose", "Where"}
+_BEFORE_PRODUCT = {
+    "Cast", "Dropout", "Identity", "IsNaN", "Mul", "Reshape", "Transpose", "Where"
+} | _ROUNDING  # fmt: skip
 
 
 @dataclass(frozen=True)
