@@ -62,11 +62,12 @@ intervals over the photos.
 _MARKS = """
 Bold: the best method of the model. †: not significantly worse than the best. ‡: not significantly
 better than the best control (paired permutation tests, Holm-corrected, 95 %). Italic: controls,
-which do not depend on the model. A dash: not measured.
+which do not depend on the model. A dash: not measured, because the method takes more than ten
+minutes for {images} photos on the machine.
 """
 _CURVES = """
 Both curves have 28 steps. Deletion replaces pixels by the mean color, and insertion starts from the
-blurred photo. A dash: not measured.
+blurred photo.
 """
 _AGAIN = """
 DATA is a folder with `models/`, `photos/` and `labels.csv`. An interrupted run continues where it
@@ -89,7 +90,7 @@ def page(settings: dict[str, str], models: Sequence[ModelScores]) -> str:
         "\n".join(bullet(sentence) for sentence in observations(models)),
         "## ADCC of all methods",
         adcc_table(models),
-        paragraph(_MARKS),
+        paragraph(_MARKS.format(images=images)),
         *itertools.chain.from_iterable(model_section(model) for model in models),
     ]
     if any(model.curves for model in models):
