@@ -62,8 +62,8 @@ intervals over the photos.
 _MARKS = """
 Bold: the best method of the model. †: not significantly worse than the best. ‡: not significantly
 better than the best control (paired permutation tests, Holm-corrected, 95 %). Italic: controls,
-which do not depend on the model. A dash: not measured, because the method takes more than ten
-minutes for {images} photos on the machine.
+which do not depend on the model. A dash: not measured; the method takes from several minutes to
+more than an hour for {images} photos on the machine.
 """
 _CURVES = """
 Both curves have 28 steps. Deletion replaces pixels by the mean color, and insertion starts from the
