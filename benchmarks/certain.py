@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--method", nargs="+", default=["gradcam", "gradcam++"])
     parser.add_argument("--cheap", default="fp16", help="The cheaper precision.")
-    parser.add_argument("--cheap-device", default="auto", help="Its device.")
+    parser.add_argument("--cheap-device", default="auto", help="Device of the cheaper precision.")
     parser.add_argument("--anchors", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=8)
     options = parser.parse_args()
