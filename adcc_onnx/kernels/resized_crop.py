@@ -2,6 +2,8 @@
 
 The result equals resizing the whole image with Pillow and cropping it, bit by bit: the weights are
 rounded to the same fixed-point numbers, and rows are rounded to 8 bits before columns are resized.
+One kernel resizes both: rows are the columns of the transposed image, and transposing it twice
+takes half as long as a kernel that walks along the rows, because that one cannot be vectorized.
 Pillow resizes the columns first if the height shrinks by more than twice as many pixels as the
 width; such images are left to Pillow, see `resizes_rows_first`.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +29,7 @@ Axis = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
 FILTER_RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
 # The weights of an axis take about 100 bytes per source pixel while they are computed.
 MAX_SIDE = 2**16
+_MAX_CHANNELS = 4
 _FRACTION_BITS = 22  # as in Pillow; the sums of weighted pixels fit in 32 bits
 
 
@@ -35,7 +39,7 @@ def resized_crop(
     """Compute a crop of a resized image.
 
     Args:
-        image: Pixels [h, w, C], with sides from 1 to `MAX_SIDE`.
+        image: Pixels [h, w, C], with sides from 1 to `MAX_SIDE` and C from 1 to 4.
         resized: Height and width of the whole resized image, at least 1 each.
         corner: The crop's top and left edge in the resized image.
         size: Height and width (H, W) of the crop, at least 1 each.
@@ -53,19 +57,35 @@ def resized_crop(
         [25, 75, 100]
     """
     height, width, channels = image.shape
-    if not 1 <= min(image.shape) <= max(height, width) <= MAX_SIDE:
+    fits = max(height, width) <= MAX_SIDE and channels <= _MAX_CHANNELS
+    if min(image.shape) < 1 or not fits:
         raise ValueError(f"cannot resize an image of shape {image.shape}")
     edges = zip(corner, size, resized, strict=True)
     if not all(0 <= first < first + count <= whole for first, count, whole in edges):
         raise ValueError(f"no crop of {size} at {corner} in a resized image of {resized}")
     rows = _axis(height, resized[0], corner[0], size[0], interpolation)
     columns = _axis(width, resized[1], corner[1], size[1], interpolation)
-    first = int(rows[0].min())
-    between = np.empty((int((rows[0] + rows[1]).max()) - first, size[1], channels), np.uint8)
+    ready = np.require(image, np.uint8, ("C", "A"))
+    (top, bottom), (left, right) = _extent(rows), _extent(columns)
+    turned = _transposed(ready[top:bottom, left:right])
+    narrow = np.empty((size[1], bottom - top, channels), np.uint8)
+    _resize_columns(turned, left, *columns, narrow)
     cropped = np.empty((*size, channels), np.uint8)
-    _resize_rows(np.require(image, np.uint8, ("C", "A", "W")), first, *columns, between)
-    _resize_columns(between, first, *rows, cropped)
+    _resize_columns(_transposed(narrow), top, *rows, cropped)
     return cropped
+
+
+def _extent(axis: Axis) -> tuple[int, int]:
+    """Return the first source pixel that an axis needs, and the one after the last."""
+    starts, counts, _ = axis
+    return int(starts.min()), int((starts + counts).max())
+
+
+def _transposed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Swap the height and the width of an image."""
+    height, width, channels = image.shape
+    turned: NDArray[np.uint8] = cv2.transpose(image).reshape(width, height, channels)
+    return turned
 
 
 def resizes_rows_first(source: Size, resized: Size) -> bool:
@@ -123,40 +143,6 @@ def _bicubic(distance: Float64Array) -> Float64Array:
 def _rounded(total: np.int32) -> int:
     """Convert a sum of weighted pixels to a pixel value."""
     return min(max(int(total) >> _FRACTION_BITS, 0), 255)
-
-
-@sequential_kernel
-def _resize_rows(
-    image: NDArray[np.uint8],
-    first: int,
-    left: NDArray[np.int64],
-    widths: NDArray[np.int64],
-    weights: NDArray[np.int32],
-    resized: NDArray[np.uint8],
-) -> None:
-    """Resize the rows of an image from `first` on, to as many rows as `resized` has."""
-    rows, width, channels = resized.shape
-    half = np.int32(1 << (_FRACTION_BITS - 1))
-    for y in range(rows):
-        source = image[first + y]
-        for x in range(width):
-            start = left[x]
-            if channels == 3:  # three sums at once, which is faster by a third
-                red, green, blue = half, half, half
-                for t in range(widths[x]):
-                    weight, pixel = weights[x, t], source[start + t]
-                    red = np.int32(red + np.int32(pixel[0]) * weight)
-                    green = np.int32(green + np.int32(pixel[1]) * weight)
-                    blue = np.int32(blue + np.int32(pixel[2]) * weight)
-                resized[y, x, 0] = _rounded(red)
-                resized[y, x, 1] = _rounded(green)
-                resized[y, x, 2] = _rounded(blue)
-                continue
-            for c in range(channels):
-                total = half
-                for t in range(widths[x]):
-                    total = np.int32(total + np.int32(source[start + t, c]) * weights[x, t])
-                resized[y, x, c] = _rounded(total)
 
 
 @sequential_kernel
