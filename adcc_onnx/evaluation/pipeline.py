@@ -29,6 +29,7 @@ from adcc_onnx.explanation.samples import (
 )
 from adcc_onnx.explanation.targets import LABEL
 from adcc_onnx.images.sources.image_source import Source
+from adcc_onnx.kernels.jit import share_threads
 from adcc_onnx.metrics.metric import MetricNeed
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
@@ -128,9 +129,10 @@ def work_here(
     """
     plan = plan.without(dropped)
     ending, counted = threading.Event(), tracker or RunTracker(model.name, len(source))
+    runs = model.settings.concurrent_runs
 
     def evaluated(group: list[Sample]) -> Iterator[tuple[Rows, int]]:
-        with counted.part(len(group), ending.is_set):
+        with counted.part(len(group), ending.is_set), share_threads(runs):
             for rows in evaluate_batch(model, plan, group):
                 yield rows, 0
         yield ([], []), len(group)
@@ -140,7 +142,6 @@ def work_here(
         open_plan_sessions(model, plan)
     with prefetch(source, model, done, plan.truth) as stream:
         size = even_batch(left, model)
-        runs = model.settings.concurrent_runs
         yield ConcurrentRuns(batches(stream, size), evaluated, runs, (([], []), 0), ending)
 
 

@@ -16,8 +16,10 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numba
@@ -34,6 +36,30 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "nsz"},
 }
 
+_callers = threading.local()
+
+
+@contextmanager
+def share_threads(callers: int) -> Iterator[None]:
+    """Divide the threads of the kernels among threads that call kernels at the same time.
+
+    If each of them used all cores, parts of kernels would interrupt the other callers' work.
+
+    Args:
+        callers: Number of threads that call kernels, at least 1. Each of them enters this context
+            for itself.
+
+    Example:
+        >>> with share_threads(2):
+        ...     pass  # kernels that this thread calls use half of the threads
+    """
+    before = getattr(_callers, "count", 1)
+    _callers.count = callers
+    try:
+        yield
+    finally:
+        _callers.count = before
+
 
 def kernel(
     function: Callable[Concatenate[int, int, P], None],
@@ -48,7 +74,8 @@ def kernel(
 
     Returns:
         A function `(count, *arrays)` that processes all `count` images, divided among
-        `NUMBA_NUM_THREADS` threads (by default one per core).
+        `NUMBA_NUM_THREADS` threads (by default one per core), or among this thread's part of them
+        within `share_threads`.
 
     Example:
         >>> @kernel
@@ -64,7 +91,8 @@ def kernel(
 
     @functools.wraps(function)
     def run_batch(count: int, *args: P.args, **kwargs: P.kwargs) -> None:
-        threads = min(count, numba.config.NUMBA_NUM_THREADS)
+        available = numba.config.NUMBA_NUM_THREADS // getattr(_callers, "count", 1)
+        threads = min(count, available)
         if threads <= 1:
             compiled(0, count, *args, **kwargs)
             return

@@ -38,6 +38,23 @@ def test_concurrent_callers_get_the_same_results():
         np.testing.assert_array_equal(maps, sequential[i % 8])
 
 
+@pytest.mark.parametrize(("callers", "parts"), [(1, 4), (2, 2), (3, 1), (9, 1)])
+def test_callers_share_the_threads(monkeypatch, callers, parts):
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 4)
+    monkeypatch.setattr(jit, "_compiled", lambda function: function)
+    bounds = []
+    record = jit.kernel(lambda start, stop: bounds.append((start, stop)))
+    with jit.share_threads(callers):
+        record(8)
+        assert len(bounds) == parts
+        with ThreadPoolExecutor(1) as other:  # another thread has not entered the context
+            other.submit(record, 8).result()
+        assert len(bounds) == parts + 4
+    record(8)
+    assert len(bounds) == parts + 8
+    assert sum(stop - start for start, stop in bounds) == 3 * 8
+
+
 def _send_mean(sender, maps):
     sender.send(mean_abs(maps))
 
