@@ -145,10 +145,10 @@ def _read(path: Path, shape: tuple[int, int, int]) -> RGBImage | None:
     except OSError:
         return None
     pixels = data[start:]
-    if len(data) != length or data[:start].tobytes() != _MAGIC + _checksum(pixels):
+    if len(data) != length or data[:start].tobytes() != _MAGIC + _checksum(pixels.data):
         return None
     return pixels.reshape(shape)
 
 
-def _checksum(pixels: bytes | RGBImage) -> bytes:
+def _checksum(pixels: bytes | memoryview) -> bytes:
     return zlib.crc32(pixels).to_bytes(_CHECKSUM_BYTES, "big")
