@@ -244,7 +244,7 @@ class Model:
         """
         if not len(images):
             raise OptionError("a calibration needs at least one image")
-        return self.with_calibration(calibrate(self.classifier, images))
+        return self.with_calibration(calibrate(self.classifier, images, self.device.custom_ops))
 
     def with_calibration(self, calibration: Calibration | None) -> Model:
         """Return the same model with another calibration.
@@ -253,6 +253,10 @@ class Model:
             calibration: The ranges of activations.
         """
         return replace(self, calibration=calibration)
+
+    def in_own_precision(self) -> Model:
+        """Return the same model with all passes in its own precision."""
+        return replace(self, cheaper="", calibration=None)
 
     def with_labels(self, labels: Sequence[str]) -> Model:
         """Return the same model with other class names.

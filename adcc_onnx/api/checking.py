@@ -70,7 +70,7 @@ def check(
     """
     card = _card_path(model, force) if write_card else None
     options: ModelOptions = {**load_options}
-    models = _in_possible_layouts(model, options, notify)
+    models = [one.in_own_precision() for one in _in_possible_layouts(model, options, notify)]
     source = SourceOptions(images, labels, limit=limit, sample="random").open(seed)
     tracker = RunTracker(models[0].name, STAGES * len(models), "stages")
     with bar(tracker):

@@ -348,7 +348,7 @@ def _image_of(batch: BatchExplanations, i: int, model: Model) -> ExplainedImage:
         sample.position,
         sample.name,
         target,
-        int(batch.logits[i].argmax()),
+        int(batch.predicted[i]),
         float(p[0]),
         {name: found.maps[i] for name, found in batch.maps.items() if not found.failed[i]},
         {name: notes[i] for name, notes in batch.notes.items() if i in notes},

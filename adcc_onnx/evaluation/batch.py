@@ -72,8 +72,8 @@ class Batch:
         samples: The N images.
         outputs: The outputs of the shared pass.
         probability: The probability of each target class, float64 [N].
-        compared: The same probability in the precision of the passes on changed images, if a metric
-            compares it with theirs.
+        compared: The same probability in the other precision of the model's passes, if a metric
+            compares it with probabilities in that precision.
         on_maps: Receives the maps of each method by its name, once they are computed.
     """
 
@@ -106,9 +106,8 @@ class Batch:
         kind = model.classifier.scores_kind
         probability = probabilities(outputs.logits, outputs.targets, kind)
         compared = probability
-        if plan.compares_cheaper(model):
-            cheaper = outputs.in_cheaper_precision()
-            compared = probabilities(cheaper.logits, outputs.targets, kind)
+        if plan.compares_other_precision(model):
+            compared = probabilities(outputs.logits_in_other_precision(), outputs.targets, kind)
         return cls(model, plan, group, outputs, probability, compared)
 
     def image_rows(self) -> list[ImageRow]:
@@ -278,8 +277,10 @@ class Batch:
     def _reference(self, source: MapSource) -> Float64Array:
         """Return p(x) in the precision of the scores that metrics compare it with."""
         kind = self.plan.compared_pass(source)
-        is_cheaper = kind is not None and self.model.pool.is_cheaper(kind)
-        return self.compared if is_cheaper else self.probability
+        is_cheaper = self.model.pool.is_cheaper
+        if kind is None or is_cheaper(kind) == is_cheaper(self.outputs.kind):
+            return self.probability
+        return self.compared
 
     def _without_explanation(self, group: Sequence[MappedBatch]) -> Float64Array | None:
         """Return p(x * (1 - M)) of equal maps, and add failures; None if no metric needs it."""

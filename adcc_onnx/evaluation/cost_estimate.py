@@ -116,8 +116,8 @@ Counter({<Pass.RANKED: 'scores of one image with its first pixels replaced'>: 11
         for metric, passes in _metric_passes(plan, source, outputs, own, clock).items():
             of_metrics.setdefault(metric, Counter()).update(passes)
     shared = Counter({kind: 1})
-    if plan.compares_cheaper(model):
-        clock.measure(Pass.FORWARD, 1, lambda samples: outputs.in_cheaper_precision())
+    if plan.compares_other_precision(model):
+        clock.measure(Pass.FORWARD, 1, lambda samples: outputs.logits_in_other_precision())
         shared[Pass.FORWARD] += 1
     return Estimate(shared, of_methods, of_metrics, clock.seconds)
 

@@ -18,7 +18,7 @@ from adcc_onnx.evaluation.stages import check_stopping, stages
 from adcc_onnx.explanation.memory_strategy import memory_strategy
 from adcc_onnx.explanation.metric_context import PASSES
 from adcc_onnx.explanation.ready_maps import ReadyMaps
-from adcc_onnx.explanation.required_passes import open_sessions
+from adcc_onnx.explanation.required_passes import open_sessions, pass_for
 from adcc_onnx.explanation.samples import (
     Sample,
     batches,
@@ -27,13 +27,14 @@ from adcc_onnx.explanation.samples import (
     require_preprocessing,
     tensor_of,
 )
-from adcc_onnx.explanation.targets import LABEL
+from adcc_onnx.explanation.targets import LABEL, PREDICTED
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.kernels.jit import share_threads
 from adcc_onnx.metrics.metric import MetricNeed
 from adcc_onnx.model import Model
 from adcc_onnx.results.rows import ImageRow, RunProgress, ScoreRow
 from adcc_onnx.results.store import Store
+from adcc_onnx.runtime.passes import Pass
 
 Rows = tuple[list[ImageRow], list[ScoreRow]]
 
@@ -200,13 +201,15 @@ def open_plan_sessions(model: Model, plan: Plan) -> None:
         model: The model.
         plan: The plan.
     """
-    open_sessions(model, plan.needs, exact=True)
+    open_sessions(model, plan.needs)
+    is_cheaper = model.pool.is_cheaper(pass_for(plan.needs))
+    doubts = is_cheaper and plan.target == PREDICTED
+    if doubts or plan.compares_other_precision(model):
+        model.pool.session(Pass.FORWARD, exact=is_cheaper)
     for method in plan.available.values():
         again = plan.needs_again(method)
         if again is not None:
             open_sessions(model, again, masked=memory_strategy(model).masks_in_graph)
-    if plan.compares_cheaper(model):
-        open_sessions(model, frozenset())
     required = {need for metric in plan.metrics.values() for need in metric.needs}
     if MetricNeed.DELETED_SCORE in required:
         open_sessions(model, frozenset(), masked=memory_strategy(model).masks_in_graph)

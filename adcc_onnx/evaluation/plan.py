@@ -124,16 +124,18 @@ class Plan:
         needs = self.needs_again(method)
         return Pass.FORWARD if needs is None else pass_for(needs)
 
-    def compares_cheaper(self, model: Model) -> bool:
-        """Return whether p(x) is also needed in the precision of the passes on changed images.
+    def compares_other_precision(self, model: Model) -> bool:
+        """Return whether metrics compare p(x) with scores in another precision than it has.
 
-        Otherwise their differences would be those of precisions, too.
+        Then it is also needed in that precision, because differences would otherwise be those of
+        precisions, too.
 
         Args:
             model: The model that the plan is for.
         """
+        own = model.pool.is_cheaper(pass_for(self.needs))
         kinds = map(self.compared_pass, self.available.values())
-        return any(kind is not None and model.pool.is_cheaper(kind) for kind in kinds)
+        return any(kind is not None and model.pool.is_cheaper(kind) != own for kind in kinds)
 
     def _metric_needs(self, method: MapSource) -> set[MetricNeed]:
         """Return what the metrics of a method read."""

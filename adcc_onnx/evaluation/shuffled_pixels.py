@@ -58,5 +58,5 @@ def _shuffled(tensor: Float32Array, rng: np.random.Generator) -> Float32Array:
 
 def _logits(model: Model, tensors: Sequence[Float32Array]) -> Float32Array:
     """Return the logits as maps of one row, [N, 1, classes]."""
-    seeds = [0] * len(tensors)
-    return run_images(model, np.stack(tensors), None, frozenset(), seeds).logits[:, None]
+    any_class, seeds = np.zeros(len(tensors), np.int64), [0] * len(tensors)
+    return run_images(model, np.stack(tensors), any_class, frozenset(), seeds).logits[:, None]

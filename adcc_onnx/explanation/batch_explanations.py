@@ -36,6 +36,7 @@ class BatchExplanations:
     Attributes:
         samples: The images that the model was run on, n of them.
         logits: The class scores, float32 [n, classes].
+        predicted: The indices of the predicted classes, int64 [n].
         targets: The indices of the explained classes, int64 [n].
         maps: The maps by the method's name.
         notes: The methods' remarks by the method's name and the image's number in the batch.
@@ -45,6 +46,7 @@ class BatchExplanations:
 
     samples: list[Sample]
     logits: Float32Array
+    predicted: NDArray[np.int64]
     targets: NDArray[np.int64]
     maps: dict[str, Maps] = field(default_factory=dict)
     notes: dict[str, dict[int, str]] = field(default_factory=dict)
@@ -93,7 +95,8 @@ def explain_batches(
             yield _explained(model, usable, methods, targets, seed, failures)
         else:
             nothing = np.zeros(0, np.int64)
-            yield BatchExplanations([], np.zeros((0, 0), np.float32), nothing, failures=failures)
+            no_logits = np.zeros((0, 0), np.float32)
+            yield BatchExplanations([], no_logits, nothing, nothing, failures=failures)
 
 
 def collect(method: str, batches: Iterator[BatchExplanations], model: Model) -> Explanations:
@@ -156,7 +159,9 @@ def _explained(
     seeds = [image_seed(seed, sample.name) for sample in usable]
     chosen = _classes(usable, targets)
     outputs = run_images(model, tensors, chosen, needs, seeds, methods.values())
-    batch = BatchExplanations(usable, outputs.logits, outputs.targets, failures=failures)
+    batch = BatchExplanations(
+        usable, outputs.logits, outputs.predicted, outputs.targets, failures=failures
+    )
     for name, method in methods.items():
         try:
             batch.maps[name] = maps_of(method, outputs)
@@ -201,7 +206,7 @@ def _rows_of(
         found.maps[kept],
         [batch.samples[i].name for i in kept],
         batch.targets[kept],
-        batch.logits[kept].argmax(axis=1),
+        batch.predicted[kept],
         p[kept],
         found.degenerate[kept],
         {batch.samples[i].name: notes[i] for i in kept if i in notes},

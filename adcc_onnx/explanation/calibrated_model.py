@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adcc_onnx.errors import ImageError
+from adcc_onnx.errors import ImageError, StoreError
 from adcc_onnx.explanation.autotuned_model import on_alternative
 from adcc_onnx.explanation.samples import require_preprocessing, samples
 from adcc_onnx.images.sources.image_source import Source, select_images
@@ -74,11 +74,16 @@ def with_stored_calibration(model: Model, path: Path) -> Model:
     with Store.open(path) as store:
         _, config, _ = store.configs().get(model.name, (0, {}, False))
     stored = config.get("calibration_ranges")
-    if stored is None:
+    if stored is None or "means" not in stored:  # earlier versions quantized in another way
         return model
+    try:
+        calibration = Calibration.from_record(stored)
+        provider = config["calibration"]["provider"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path}: the calibration of {model.name} is damaged") from error
     devices = (model.device, *model.device.alternatives)
-    same = [one for one in devices if one.kind == config["calibration"]["provider"]]
-    calibrated = model.with_calibration(Calibration.from_record(stored))
+    same = [one for one in devices if one.kind == provider]
+    calibrated = model.with_calibration(calibration)
     return on_alternative(calibrated, same[0]) if same else calibrated
 
 

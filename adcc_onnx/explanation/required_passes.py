@@ -64,23 +64,20 @@ def has_own_passes(needs: frozenset[Need]) -> bool:
     return bool(needs & {*OWN_PASSES, Need.NOISY_GRADIENTS})
 
 
-def open_sessions(
-    model: Model, needs: frozenset[Need], masked: bool = False, exact: bool = False
-) -> None:
+def open_sessions(model: Model, needs: frozenset[Need], masked: bool = False) -> None:
     """Open the sessions that provide what methods need, so that later runs do not wait for them.
 
     Args:
         model: The classifier.
         needs: The needs of all methods that share a run.
         masked: Whether the model multiplies its images by masks in that run.
-        exact: Whether that run keeps the model's own precision; see `SessionPool.session`.
 
     Raises:
         ModelError: The session of the shared run cannot be opened. A session of one method that
             cannot be opened raises its error when the method uses it.
     """
     pool = model.pool
-    pool.session(pass_for(needs), masked=masked, exact=exact)
+    pool.session(pass_for(needs), masked=masked)
     for kind in dict.fromkeys(OWN_PASSES[need] for need in needs & OWN_PASSES.keys()):
         for layer in range(len(model.layers)):
             with suppress(AdccError):

@@ -13,6 +13,7 @@ from adcc_onnx.explanation.equal_arrays import first_equal_rows
 from adcc_onnx.explanation.gradient_map_cache import GradientMapCache
 from adcc_onnx.explanation.inputs import ModelInput, PlainInput
 from adcc_onnx.explanation.memory_strategy import memory_strategy
+from adcc_onnx.explanation.predicted_classes import predicted_classes
 from adcc_onnx.explanation.required_passes import pass_for
 from adcc_onnx.graph.programs.tensor_names import IMAGE, LOGITS, MASKS, TARGET
 from adcc_onnx.kernels.arrays import Float32Array
@@ -35,7 +36,8 @@ class RunOutputs:
         kind: The kind of pass.
         input: The input of the run: the images, changed images or explanation maps.
         logits: The class scores, float32 [N, classes].
-        predicted: The predicted classes, int64 [N].
+        predicted: The predicted classes, int64 [N]; on the original images those of the model's
+            own precision, whatever that of the logits is.
         targets: The explained classes, int64 [N].
         values: The other outputs, such as activations and gradients of all layers.
         gradient_maps: The raw maps of gradient methods, computed on first use.
@@ -63,9 +65,12 @@ class RunOutputs:
         """Whether the run's input is the original images."""
         return self.input is self.images
 
-    def in_cheaper_precision(self) -> RunOutputs:
-        """Run the model on the same images in the precision of the runs on changed images."""
-        return self._rerun(self.input, frozenset())
+    def logits_in_other_precision(self) -> Float32Array:
+        """Run the model on the same images in the precision that this run does not have."""
+        pool = self.model.pool
+        session = pool.session(Pass.FORWARD, exact=pool.is_cheaper(self.kind))
+        logits: Float32Array = session.run(*self.input.feeds())[LOGITS]
+        return logits
 
     def on_images(self, array: Float32Array, needs: frozenset[Need]) -> RunOutputs:
         """Run the model on changed images, with the same classes and seeds.
@@ -83,8 +88,7 @@ class RunOutputs:
             classes: The other classes, [N].
             needs: What methods will read.
         """
-        exact = self.on_original_images
-        return _run(self.model, self.images, self.input, self.seeds, needs, classes, exact)
+        return _run(self.model, self.images, self.input, self.seeds, needs, classes)
 
     def on_explanation_maps(
         self, maps: Sequence[Float32Array], fill: Float32Array, needs: frozenset[Need]
@@ -104,12 +108,12 @@ class RunOutputs:
             return [self._rerun(inputs[0], needs)]
         joined = PlainInput(self.images.memory, np.concatenate([one.array for one in inputs]))
         targets, seeds = np.tile(self.targets, len(maps)), self.seeds * len(maps)
-        whole = _run(self.model, joined, joined, seeds, needs, targets, exact=False)
+        whole = _run(self.model, joined, joined, seeds, needs, targets)
         return [whole._slice(self, one, index) for index, one in enumerate(inputs)]
 
     def _rerun(self, model_input: ModelInput, needs: frozenset[Need]) -> RunOutputs:
         images, targets = self.images, self.targets
-        return _run(self.model, images, model_input, self.seeds, needs, targets, exact=False)
+        return _run(self.model, images, model_input, self.seeds, needs, targets)
 
     def _slice(self, original: RunOutputs, model_input: ModelInput, index: int) -> RunOutputs:
         """Return the outputs for copy number `index` of the original run's images."""
@@ -164,7 +168,7 @@ def run_images(
         (2, 10)
     """
     plain = PlainInput(memory_strategy(model), images)
-    return _run(model, plain, plain, tuple(seeds), needs, targets, True, methods)
+    return _run(model, plain, plain, tuple(seeds), needs, targets, methods)
 
 
 def _run(
@@ -174,15 +178,18 @@ def _run(
     seeds: tuple[int, ...],
     needs: frozenset[Need],
     targets: NDArray[np.int64] | None,
-    exact: bool,
     methods: Iterable[Method] = (),
 ) -> RunOutputs:
     kind = pass_for(needs)
     rows = np.arange(len(seeds))
     if not images.memory.masks_in_graph:  # images on a device are not compared
         rows = first_equal_rows(model_input.array, targets)
-    logits, values = _run_rows(model, model_input, kind, rows, targets, exact)
+    logits, values = _run_rows(model, model_input, kind, rows, targets)
     predicted: NDArray[np.int64] = logits.argmax(axis=1)
+    if targets is None and model.pool.is_cheaper(kind):
+        found, predicted = predicted, predicted_classes(model, images.array, logits)
+        changed = np.flatnonzero(predicted != found)
+        values = _explaining(model, images, kind, values, changed, predicted)
     gradient_methods = [method for method in methods if isinstance(method, GradientMapMethod)]
     return RunOutputs(
         model=model,
@@ -199,13 +206,42 @@ def _run(
     )
 
 
+def _explaining(
+    model: Model,
+    images: PlainInput,
+    kind: Pass,
+    values: dict[str, DeviceArray],
+    changed: NDArray[np.int64],
+    classes: NDArray[np.int64],
+) -> dict[str, DeviceArray]:
+    """Return the outputs of a run in which some images are explained for other classes.
+
+    Args:
+        model: The classifier, on a device without its own memory.
+        images: All images of the run.
+        kind: The kind of pass.
+        values: The outputs of the run.
+        changed: The indices of these images.
+        classes: The explained class of every image, [N].
+    """
+    if kind not in TARGETED or not len(changed):
+        return values
+    part = PlainInput(images.memory, images.array[changed])
+    _, others = _run_rows(model, part, kind, np.arange(len(changed)), classes[changed])
+    found = {}
+    for name, value in values.items():
+        array = value.array.copy()
+        array[changed] = others[name].array
+        found[name] = DeviceArray.put(array, model.device, model.batch)
+    return found
+
+
 def _run_rows(
     model: Model,
     model_input: ModelInput,
     kind: Pass,
     rows: NDArray[np.int64],
     targets: NDArray[np.int64] | None,
-    exact: bool,
 ) -> tuple[Float32Array, dict[str, DeviceArray]]:
     """Run the model once for each of several equal rows.
 
@@ -215,13 +251,12 @@ def _run_rows(
         kind: The kind of pass.
         rows: The first equal row of each row, [N].
         targets: The explained classes, [N]; the predicted classes if None.
-        exact: Whether the run keeps the model's own precision.
 
     Returns:
         The class scores, [N, classes], and the other outputs by name.
     """
     feeds, shared = model_input.feeds()
-    session = model.pool.session(kind, masked=MASKS in feeds, exact=exact)
+    session = model.pool.session(kind, masked=MASKS in feeds)
     first, places = np.unique(rows, return_inverse=True)
     if len(first) < len(rows):
         feeds = {IMAGE: model_input.array[first]}

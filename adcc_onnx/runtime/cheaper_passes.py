@@ -19,7 +19,7 @@ from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.precisions import in_bfloat16
 
 # Scores, and gradients that end at the explained layers, which are usually the last ones. Passes
-# whose gradients reach further back stay in float32, and so does any pass on the images themselves.
+# whose gradients reach further back stay in float32.
 CHEAPER = frozenset(
     (
         Pass.FORWARD,
@@ -102,5 +102,7 @@ def _quantized(
     """
     known = _known.setdefault(calibration, {})
     if layers not in known:
-        known[layers] = build_integer_classifier(classifier, layers, calibration.ranges)
+        known[layers] = build_integer_classifier(
+            classifier, layers, calibration.ranges, calibration.means
+        )
     return known[layers]

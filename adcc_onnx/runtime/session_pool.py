@@ -121,7 +121,7 @@ class SessionPool:
         return self._opened(self._sessions, key, lambda: self._open(graph(), kind, place.device))
 
     def is_cheaper(self, kind: Pass) -> bool:
-        """Return whether a pass on changed images runs in a cheaper precision.
+        """Return whether a pass runs in a cheaper precision.
 
         Args:
             kind: The kind of pass.

@@ -146,7 +146,7 @@ def walk_layers(
 
 def _observed(model: Model, layers: Sequence[Layer]) -> Model:
     """Return the model with other layers, one image per run: all their values are kept at once."""
-    shown = replace(model, layers=tuple(layers))
+    shown = replace(model.in_own_precision(), layers=tuple(layers))
     return shown.with_settings(batch=1) if shown.any_batch else shown
 
 

@@ -21,10 +21,14 @@ from adcc_onnx.graph.classifier.layers import Layer, layers_on
 from adcc_onnx.graph.loading.reading import read_proto
 from adcc_onnx.graph.loading.saving import to_proto, with_weights
 from adcc_onnx.graph.passes.infer_shapes import infer_shapes
+from adcc_onnx.graph.programs.corrected_biases import correct_biases
 from adcc_onnx.graph.programs.split import downstream_nodes
+from adcc_onnx.kernels.arrays import Float32Array
 
-# The smallest and the largest value of each tensor, by its name.
+# The lower and the upper end of each tensor, by its name.
 Ranges = Mapping[str, tuple[float, float]]
+# The mean of each channel of a tensor, [C], by its name.
+Means = Mapping[str, Float32Array]
 
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 # They compute nothing, or little, between convolutions: in integers, so that these stay together.
@@ -74,18 +78,40 @@ def calibrated_values(classifier: Classifier) -> list[ir.Value]:
     return list(found)
 
 
+def averaged_values(classifier: Classifier) -> dict[ir.Value, int]:
+    """Return the values whose means the biases of the integer part depend on.
+
+    Args:
+        classifier: The classifier.
+
+    Returns:
+        The inputs of convolutions, [N, C, ...], with their number of channels C.
+    """
+    found = {}
+    for node in classifier.model.graph:
+        source = node.inputs[0] if node.op_type == "Conv" and not node.domain else None
+        if source is not None and source.dtype == FLOAT and _has_weight(node):
+            weight = node.inputs[1]
+            assert weight is not None and weight.const_value is not None
+            _, of_group, *_ = weight.const_value.numpy().shape
+            found[source] = of_group * node.attributes.get_int("group", 1)
+    return found
+
+
 def build_integer_classifier(
-    classifier: Classifier, layers: Sequence[Layer], ranges: Ranges
+    classifier: Classifier, layers: Sequence[Layer], ranges: Ranges, means: Means
 ) -> tuple[Classifier, tuple[Layer, ...]]:
     """Quantize a classifier up to its explained layers, by onnxruntime's tools.
 
-    Weights get one scale per channel, activations one scale per tensor. The result holds pairs of
-    QuantizeLinear and DequantizeLinear, which onnxruntime fuses into integer kernels.
+    Weights get one scale per channel, activations one scale per tensor, and biases are corrected
+    (see `correct_biases`). The result holds pairs of QuantizeLinear and DequantizeLinear, which
+    onnxruntime fuses into integer kernels.
 
     Args:
         classifier: The classifier.
         layers: The explained layers; what depends on them stays in float32.
         ranges: The ranges of the values of `calibrated_values`.
+        means: The means of the values of `averaged_values`.
 
     Returns:
         The quantized classifier, and its layers.
@@ -100,7 +126,13 @@ def build_integer_classifier(
     chosen = [node.name for node in _integer_nodes(clone, kept)]
     if not chosen:
         return classifier, tuple(layers)
+    convolutions = {
+        str(node.name): node
+        for node in clone.model.graph
+        if node.op_type == "Conv" and node.name in chosen
+    }
     model = _quantize(clone.model, chosen, ranges)
+    correct_biases(model, convolutions, means)
     model.graph.sort()  # the tools append nodes
     infer_shapes(model)
     return clone.on(model), layers_on(model, layers)

@@ -15,6 +15,7 @@ HESSIAN_PRODUCTS = "hessian_products"
 FULL_GRADIENT = "full_gradient"
 RANKS, COUNTS = "ranks", "counts"
 HEATMAP = "heatmap"
+MINIMA, MAXIMA, CHANNEL_MEANS = "minima", "maxima", "channel_means"
 
 # Values of the model itself that have one of these names are renamed.
 RESERVED = {
@@ -38,6 +39,9 @@ RESERVED = {
     FULL_GRADIENT,
     RANKS,
     COUNTS,
+    MINIMA,
+    MAXIMA,
+    CHANNEL_MEANS,
 }
 NAME_PREFIX = "adcc/"  # of all values that are added to a graph
 
