@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="Folder of JPEGs.")
     parser.add_argument("--preprocess", default="torch")
     parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--target", default="predicted", help="The explained class.")
     parser.add_argument("--method", nargs="+", default=["gradcam", "gradcam++"])
     parser.add_argument("--cheap", default="fp16", help="The cheaper precision.")
     parser.add_argument("--cheap-device", default="auto", help="Device of the cheaper precision.")
@@ -84,6 +85,7 @@ def main() -> None:
         write_images(options.photos, Path(folder), options.images)
         shared: dict[str, Any] = {
             "preprocessing": options.preprocess,
+            "target": options.target,
             "batch_size": options.batch_size,
             "concurrent_runs": 2,
             "threads": 1,
