@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.precisions import PARTIAL, machine_precisions
+from adcc_onnx.runtime.precisions import machine_precisions
 
 _FEWEST_ANCHORS, _MOST_ANCHORS = 10, 100
 _ANCHORS = 0.1  # fraction of the images
@@ -20,12 +20,10 @@ class PrecisionOption:
     Attributes:
         name: The value of `--precision`.
         fraction: The usual time of a pass relative to float32, which depends on the model.
-        shared: The same for the first pass, which all methods share.
     """
 
     name: str
     fraction: float
-    shared: float
 
 
 def cheaper_precisions(model: Model) -> list[PrecisionOption]:
@@ -37,9 +35,7 @@ def cheaper_precisions(model: Model) -> list[PrecisionOption]:
     if model.precision not in _FLOAT32:
         return []
     found = [
-        PrecisionOption(
-            one.name, one.relative_cost, 1.0 if one.name in PARTIAL else one.relative_cost
-        )
+        PrecisionOption(one.name, one.relative_cost)
         for one in machine_precisions()
         if one.available and one.device == model.device.kind and one.relative_cost < _WORTHWHILE
     ]

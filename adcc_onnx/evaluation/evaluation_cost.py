@@ -13,10 +13,13 @@ from adcc_onnx.evaluation.cost_estimate import Estimate, cheaper_option, estimat
 from adcc_onnx.evaluation.pipeline import check, open_plan_sessions
 from adcc_onnx.evaluation.plan import Plan
 from adcc_onnx.evaluation.stages import stopping_in_time
+from adcc_onnx.explanation.required_passes import pass_for
 from adcc_onnx.images.sources.image_source import Source
 from adcc_onnx.model import Model
+from adcc_onnx.runtime.cheaper_passes import CHEAPER
 from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.peak_memory import peak_memory
+from adcc_onnx.runtime.precisions import PARTIAL
 
 SHARED = "all methods together"
 _WORTHWHILE = 0.2  # a cheaper option is listed for parts that take more than this fraction
@@ -204,7 +207,10 @@ def _cheaper_options(
     for one in cheaper_precisions(model) if anchors else ():
         effect = _EFFECTS.get(one.name, _EFFECTS["precision"])
         shared = sum(part.seconds for part in parts if part.kind == "shared")
-        cheap = shared * one.shared + (whole - shared) * one.fraction
+        of_shared = one.fraction
+        if one.name in PARTIAL and pass_for(plan.needs) not in CHEAPER:
+            of_shared = 1.0
+        cheap = shared * of_shared + (whole - shared) * one.fraction
         seconds = images * cheap + anchors * whole
         yield CheaperOption(f"--precision {one.name} --anchor {anchors}", seconds, effect)
     if plan.stopping is None and stopping_in_time(plan, images - 1) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -216,6 +217,19 @@ def with_integer_kernels(device: Device) -> Device:
         device: The device.
     """
     return replace(device, integers=True)
+
+
+def with_openvino_settings(device: Device, **settings: Any) -> Device:
+    """Return the same OpenVINO device with further settings of its CPU plug-in.
+
+    Args:
+        device: An OpenVINO device on a CPU.
+        **settings: The settings by OpenVINO's names.
+    """
+    (provider, options), *others = device.providers
+    known = json.loads(options.get("load_config", "{}")).get("CPU", {})
+    config = json.dumps({"CPU": {**known, **settings}})
+    return replace(device, providers=[(provider, {**options, "load_config": config}), *others])
 
 
 def why_not(name: str) -> str | None:

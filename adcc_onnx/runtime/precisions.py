@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 
 from adcc_onnx.errors import DeviceError, OptionError, did_you_mean
-from adcc_onnx.runtime.devices import Device, choose_device, why_not, why_not_first_gpu
+from adcc_onnx.runtime.devices import (
+    Device,
+    choose_device,
+    why_not,
+    why_not_first_gpu,
+    with_openvino_settings,
+)
 from adcc_onnx.runtime.instruction_sets import instruction_sets
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
@@ -111,9 +116,7 @@ def in_bfloat16(device: Device) -> Device:
     Args:
         device: An OpenVINO device on a CPU.
     """
-    (provider, options), *others = device.providers
-    config = json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}})
-    return replace(device, providers=[(provider, {**options, "load_config": config}), *others])
+    return with_openvino_settings(device, INFERENCE_PRECISION_HINT="bf16")
 
 
 def _why_not(precision: str, device: str) -> str | None:

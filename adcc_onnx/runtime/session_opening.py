@@ -27,7 +27,7 @@ from adcc_onnx.runtime.device_memory import (
     share_card_arena,
     share_weights,
 )
-from adcc_onnx.runtime.devices import Device, uncapturing
+from adcc_onnx.runtime.devices import Device, uncapturing, with_openvino_settings
 from adcc_onnx.runtime.memory import share_arena, trim_heap
 from adcc_onnx.runtime.onnxruntime_import import onnxruntime
 
@@ -117,6 +117,8 @@ def _session(
     on_device = share_weights(options, model, weights, device) if shared else []
     if device.kind != "cpu":
         silence()
+    if threads and device.name == "openvino:CPU":  # which ignores the options of onnxruntime
+        device = with_openvino_settings(device, INFERENCE_NUM_THREADS=threads)
     # onnxruntime's own fallback would print a message, and open the model on the CPU.
     session = onnxruntime.InferenceSession(
         graph,

@@ -205,7 +205,7 @@ def test_a_cheaper_precision_with_anchors_comes_before_fewer_images(
 ) -> None:
     """100 images fit in float32; 20 anchors and (100 - 20) x 4 images in half precision."""
     monkeypatch.setattr(
-        budgeted_run, "cheaper_precisions", lambda model: [PrecisionOption("fp16", 0.25, 0.25)]
+        budgeted_run, "cheaper_precisions", lambda model: [PrecisionOption("fp16", 0.25)]
     )
     result, said = evaluate(small_model, monkeypatch, ["gradcam"], 100)
     assert said.startswith("the budget allows float16 with 20 anchors in float32; about")
@@ -218,7 +218,7 @@ def test_a_cheaper_precision_with_anchors_comes_before_fewer_images(
 def test_cheaper_options_name_early_stopping_and_precisions(
     small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fp16 = [PrecisionOption("fp16", 0.25, 0.25)]
+    fp16 = [PrecisionOption("fp16", 0.25)]
     monkeypatch.setattr(evaluation_cost, "cheaper_precisions", lambda model: fp16)
     load = {"device": "cpu", "controls": False}
     found = adcc.estimate_cost(small_model, IMAGES, ["gradcam", "eigencam"], **load)
