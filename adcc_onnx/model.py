@@ -79,7 +79,7 @@ class Model:
         halved: Whether the model was converted to float16 when it was loaded.
         cheaper: The precision of most passes, "bf16" or "int8"; empty if all passes have the
             precision of the model.
-        calibration: The ranges of activations for "int8"; see `calibrated`.
+        calibration: What activations are like, for "int8"; see `calibrated`.
         set_inputs: Descriptions of the values of inputs that were fixed, by the input's name.
         file: The model as its file says it; None if it is not known.
         notes: The warnings that were given when the model was loaded.
@@ -228,7 +228,7 @@ class Model:
 
         Args:
             images: Preprocessed images, float32 [N, C, H, W], from whose activations the ranges of
-                the integers are taken.
+                the integers and corrections of the biases are computed.
 
         Raises:
             OptionError: There are no images.
@@ -250,7 +250,7 @@ class Model:
         """Return the same model with another calibration.
 
         Args:
-            calibration: The ranges of activations.
+            calibration: What activations are like.
         """
         return replace(self, calibration=calibration)
 

@@ -206,7 +206,7 @@ def load_with(
         options: The options.
         device: The device in place of that in `options`.
         threads: The number of threads in place of that in `options`.
-        calibration: The ranges of activations for 8-bit integers; None to measure them later.
+        calibration: What activations are like, for 8-bit integers; None to measure it later.
 
     Returns:
         The model.

@@ -234,8 +234,10 @@ class SessionPool:
     def _new_session(
         self, graph: ir.Model, batch: int, fixed: bool, kind: Pass | None, device: Device
     ) -> Session:
-        free = partial(make_room, self.device)
-        return Session(graph, device, batch, fixed, self.settings.threads, kind, free)
+        free, threads = partial(make_room, self.device), self.settings.threads
+        if device.kind == "openvino":  # which runs one batch after the other, with all threads
+            threads *= self.settings.concurrent_runs
+        return Session(graph, device, batch, fixed, threads, kind, free)
 
     def _open_split(self, layer: int) -> SplitSession:
         classifier, layers, device = self._place(Pass.SUFFIX)

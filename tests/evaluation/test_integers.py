@@ -32,6 +32,7 @@ from adcc_onnx.images.sources.open_images import open_source
 from adcc_onnx.report.rendering import render
 from adcc_onnx.results.store import Store
 from adcc_onnx.runtime.autotuning import AutotuneResult
+from adcc_onnx.runtime.calibration import Calibration
 from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.precisions import machine_precisions
 from adcc_onnx.runtime.run_settings import RunSettings
@@ -218,6 +219,29 @@ def test_the_calibration_is_recorded_and_taken_from_a_run_that_is_continued(
         config = store.runs()[0].config
     assert config["calibration"]["images"] == N and config["calibration"]["provider"] == "cpu"
     assert config["precision"] == "int8" and len(config["calibration_ranges"]["ranges"]) > 1
+
+
+def test_a_damaged_calibration_and_one_of_an_earlier_version(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run.sqlite"
+    evaluate(path, out=out)
+    model = adcc.load(path, device="cpu", precision="int8")
+    with Store.open(out) as store:
+        run, config, complete = store.configs()["net"]
+    whole = config["calibration_ranges"]
+    again = Calibration.from_record(whole)
+    assert again.record() == whole and set(again.means) == {"image"}
+    np.testing.assert_allclose(again.means["image"], IMAGES.mean(axis=(0, 2, 3)), atol=1e-6)
+    for damaged in ({**whole, "means": {"image": "?"}}, {**whole, "ranges": {"image": [1]}}):
+        stored = {"net": (run, {**config, "calibration_ranges": damaged}, complete)}
+        monkeypatch.setattr(Store, "configs", lambda self, stored=stored: stored)
+        with pytest.raises(StoreError, match="the calibration of net is damaged"):
+            with_stored_calibration(model, out)
+    earlier = {"images": whole["images"], "ranges": whole["ranges"]}
+    stored = {"net": (run, {**config, "calibration_ranges": earlier}, complete)}
+    monkeypatch.setattr(Store, "configs", lambda self: stored)
+    assert with_stored_calibration(model, out) is model
 
 
 def test_other_calibrations_are_not_merged(path: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def logits_and_gradients(model: Model, exact: bool) -> tuple[Float32Array, Float
     return found[LOGITS], found[GRADIENTS]
 
 
-def test_bfloat16_takes_effect_in_passes_on_changed_images() -> None:
+def test_bfloat16_takes_effect() -> None:
     if not next(one for one in machine_precisions() if one.name == "bf16").available:
         pytest.skip("the CPU has no bf16 instructions")
     model = adcc.load(classifier_path(), precision="bf16")

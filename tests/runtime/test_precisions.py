@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import onnxruntime
@@ -12,7 +13,7 @@ from adcc_onnx.errors import DeviceError, OptionError
 from adcc_onnx.report.diagnosis_report import diagnosis_to_text
 from adcc_onnx.runtime import cuda, devices, precisions
 from adcc_onnx.runtime.device_trial import Trial
-from adcc_onnx.runtime.devices import CPU_PROVIDER
+from adcc_onnx.runtime.devices import CPU_PROVIDER, with_openvino_settings
 from adcc_onnx.runtime.precisions import choose_device_for, in_bfloat16
 
 OPENVINO = "OpenVINOExecutionProvider"
@@ -112,3 +113,12 @@ def test_doctor_lists_the_precisions(machine: Machine) -> None:
     text = " ".join(diagnosis_to_text(adcc.doctor()).split())
     assert "--precision int8 with --device cpu" in text
     assert "--precision bf16 no: it needs --device openvino" in text
+
+
+def test_settings_of_openvino_are_joined(machine: Machine) -> None:
+    machine(SERVER, OPENVINO)
+    device = in_bfloat16(choose_device_for("bf16"))
+    (_, options), *_ = with_openvino_settings(device, INFERENCE_NUM_THREADS=2).providers
+    assert json.loads(options["load_config"]) == {
+        "CPU": {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": 2}
+    }
