@@ -3,7 +3,7 @@
 The result equals resizing the whole image with Pillow and cropping it, bit by bit: the weights are
 rounded to the same fixed-point numbers, and rows are rounded to 8 bits before columns are resized.
 One kernel resizes both: rows are the columns of the transposed image, and transposing it twice
-takes half as long as a kernel that walks along the rows, because that one cannot be vectorized.
+takes half as long as a kernel that walks along the rows and cannot be vectorized.
 Pillow resizes the columns first if the height shrinks by more than twice as many pixels as the
 width; such images are left to Pillow, see `resizes_rows_first`.
 """
@@ -29,7 +29,7 @@ Axis = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
 FILTER_RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
 # The weights of an axis take about 100 bytes per source pixel while they are computed.
 MAX_SIDE = 2**16
-_MAX_CHANNELS = 4
+_MAX_TRANSPOSED = 4  # channels that OpenCV transposes
 _FRACTION_BITS = 22  # as in Pillow; the sums of weighted pixels fit in 32 bits
 
 
@@ -39,7 +39,7 @@ def resized_crop(
     """Compute a crop of a resized image.
 
     Args:
-        image: Pixels [h, w, C], with sides from 1 to `MAX_SIDE` and C from 1 to 4.
+        image: Pixels [h, w, C], with sides from 1 to `MAX_SIDE`.
         resized: Height and width of the whole resized image, at least 1 each.
         corner: The crop's top and left edge in the resized image.
         size: Height and width (H, W) of the crop, at least 1 each.
@@ -57,8 +57,7 @@ def resized_crop(
         [25, 75, 100]
     """
     height, width, channels = image.shape
-    fits = max(height, width) <= MAX_SIDE and channels <= _MAX_CHANNELS
-    if min(image.shape) < 1 or not fits:
+    if not 1 <= min(image.shape) <= max(height, width) <= MAX_SIDE:
         raise ValueError(f"cannot resize an image of shape {image.shape}")
     edges = zip(corner, size, resized, strict=True)
     if not all(0 <= first < first + count <= whole for first, count, whole in edges):
@@ -84,6 +83,8 @@ def _extent(axis: Axis) -> tuple[int, int]:
 def _transposed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Swap the height and the width of an image."""
     height, width, channels = image.shape
+    if channels > _MAX_TRANSPOSED:
+        return np.ascontiguousarray(image.transpose(1, 0, 2))
     turned: NDArray[np.uint8] = cv2.transpose(image).reshape(width, height, channels)
     return turned
 

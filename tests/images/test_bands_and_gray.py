@@ -241,7 +241,7 @@ def test_a_huge_tiff_is_refused_before_it_is_allocated() -> None:
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3, 4, 6])
 def test_uint8_arrays_of_an_npz_are_images(tmp_path: Path, channels: int, layout: str) -> None:
     pixels = RNG.integers(0, 256, (3, 20, 24, channels), dtype=np.uint8)
     x = np.moveaxis(pixels, 3, 1) if layout == "NCHW" else pixels

@@ -14,9 +14,9 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 
 
 def pillow(pixels: np.ndarray, resized: tuple[int, int], interpolation: str) -> np.ndarray:
-    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
-    found = np.asarray(image.resize(resized[::-1], FILTERS[interpolation]))
-    return found.reshape(*resized, pixels.shape[2])
+    bands = [Image.fromarray(pixels[:, :, band]) for band in range(pixels.shape[2])]
+    found = [np.asarray(one.resize(resized[::-1], FILTERS[interpolation])) for one in bands]
+    return np.stack(found, axis=2)
 
 
 def geometry(rng: np.random.Generator) -> tuple[list[int], list[int], list[int], list[int]]:
@@ -28,7 +28,7 @@ def geometry(rng: np.random.Generator) -> tuple[list[int], list[int], list[int],
 
 
 @pytest.mark.parametrize("interpolation", FILTERS)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 4, 5, 11])
 @pytest.mark.parametrize("values", [range(256), (0, 255)], ids=["all", "extremes"])
 def test_random_crops_equal_pillows(interpolation: str, channels: int, values: Any) -> None:
     rng = np.random.default_rng(0)
@@ -75,7 +75,6 @@ def test_any_memory_layout_is_read() -> None:
         ((8, 8, 3), (0, 0), (0, 4)),
         ((0, 8, 3), (0, 0), (4, 4)),
         ((8, 8, 0), (0, 0), (4, 4)),
-        ((8, 8, 5), (0, 0), (4, 4)),
         ((1, MAX_SIDE + 1, 1), (0, 0), (4, 4)),
     ],
 )
