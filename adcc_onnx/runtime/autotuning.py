@@ -25,7 +25,7 @@ from adcc_onnx.runtime.run_settings import RunSettings
 from adcc_onnx.runtime.session import Arrays, Session
 from adcc_onnx.runtime.session_pool import SessionPool
 
-# The preferred size first. Single images must be faster, because every batch takes time of its own.
+# The preferred size first.
 _BATCHES = {"cpu": (4, 8, 16, 1), "cuda": (8, 16, 32, 64, 128)}
 _MIN_SECONDS = 0.25  # of one repetition
 _REPEATS = 2
@@ -35,6 +35,8 @@ _MIN_SPEEDUP = 1.03  # less is noise, and a larger batch must be worth its memor
 # Of a single run on a CPU over concurrent ones: it waits for maps and metrics, and its threads,
 # which wait actively, take cores from the decoding of images.
 _MIN_SPEEDUP_OF_A_SINGLE_RUN = 1.25
+# Of single images over batches: every batch takes time of its own beside the passes.
+_MIN_SPEEDUP_OF_SINGLE_IMAGES = 1.1
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,11 @@ def _fastest(pool: SessionPool, kind: Pass, candidates: Sequence[RunSettings]) -
 
 def _needed_speedup(settings: RunSettings, best: AutotuneResult, device: str) -> float:
     """Return how much faster than the best ones other settings must be to replace them."""
-    single = settings.concurrent_runs == 1 < best.settings.concurrent_runs
-    return _MIN_SPEEDUP_OF_A_SINGLE_RUN if single and device == "cpu" else _MIN_SPEEDUP
+    if device == "cpu" and settings.concurrent_runs == 1 < best.settings.concurrent_runs:
+        return _MIN_SPEEDUP_OF_A_SINGLE_RUN
+    if settings.batch == 1 < best.settings.batch:
+        return _MIN_SPEEDUP_OF_SINGLE_IMAGES
+    return _MIN_SPEEDUP
 
 
 def _speed(pool: SessionPool, kind: Pass) -> float:

@@ -74,10 +74,19 @@ def test_the_fastest_measured_settings_are_chosen(
 def test_batches_are_preferred_to_single_images_that_are_as_fast(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(autotuning, "_speed", lambda pool, kind: 100.0)
+    of_single_images = 100.0
+    monkeypatch.setattr(
+        autotuning,
+        "_speed",
+        lambda pool, kind: of_single_images if pool.settings.batch == 1 else 100.0,
+    )
     monkeypatch.setattr(autotuning, "_cores", lambda: 2)
     found = search(model.pool, Pass.GRADIENTS)
     assert found == AutotuneResult(RunSettings(4, threads=1, concurrent_runs=2), 100.0)
+    of_single_images = 108.0  # which they lose beside the passes
+    assert search(model.pool, Pass.GRADIENTS).settings.batch == 4
+    of_single_images = 115.0
+    assert search(model.pool, Pass.GRADIENTS).settings.batch == 1
 
 
 def test_settings_that_need_too_much_memory_are_skipped(
