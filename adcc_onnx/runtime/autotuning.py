@@ -35,7 +35,7 @@ _MIN_SPEEDUP = 1.03  # less is noise, and a larger batch must be worth its memor
 # Of a single run on a CPU over concurrent ones: it waits for maps and metrics, and its threads,
 # which wait actively, take cores from the decoding of images.
 _MIN_SPEEDUP_OF_A_SINGLE_RUN = 1.25
-# Of single images over batches: every batch takes time of its own beside the passes.
+# Of single images over batches: every batch takes more time than its passes.
 _MIN_SPEEDUP_OF_SINGLE_IMAGES = 1.1
 
 
