@@ -1,4 +1,4 @@
-"""Calibration: the ranges of activations, from which the scales of 8-bit integers follow."""
+"""Calibration: the statistics of activations, from which scales and biases of int8 follow."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _COVERED = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What a model's activations are like on some images; equal only to itself.
+    """Statistics of a model's activations on some images; equal only to itself.
 
     Attributes:
         images: The number of images.
@@ -82,7 +82,7 @@ class Calibration:
 def calibrate(
     classifier: Classifier, images: Float32Array, custom_ops: tuple[str, ...] = ()
 ) -> Calibration:
-    """Measure the activations of some images on the CPU.
+    """Measure the statistics of activations on the CPU.
 
     Images are run one by one, so that the result does not depend on the run settings.
 
@@ -94,14 +94,7 @@ def calibrate(
     Raises:
         ModelError: The model does not run.
     """
-    device = replace(choose_device("cpu"), custom_ops=custom_ops)
-    session = open_session(build_activation_statistics(classifier), device).session
-    # A model with a fixed batch gets copies of the image.
-    rows = classifier.batch if isinstance(classifier.batch, int) else 1
-    names = [MINIMA, MAXIMA, CHANNEL_MEANS]
-    with device_errors("the model cannot be calibrated for int8"):
-        found = [session.run(names, {IMAGE: image[None].repeat(rows, axis=0)}) for image in images]
-    minima, maxima, means = (np.stack(parts) for parts in zip(*found, strict=True))
+    minima, maxima, means = _statistics(classifier, images, custom_ops)
     low, high = np.quantile(minima, 1 - _COVERED, axis=0), np.quantile(maxima, _COVERED, axis=0)
     ranges = {
         str(value.name): (float(one), float(other))
@@ -109,8 +102,26 @@ def calibrate(
         if np.isfinite([one, other]).all()
     }
     averaged = averaged_values(classifier)
-    parts = np.split(
-        means.mean(axis=0, dtype=np.float64).astype(np.float32), np.cumsum(list(averaged.values()))
-    )
-    of_values = {str(value.name): part for value, part in zip(averaged, parts, strict=False)}
+    joined = means.mean(axis=0, dtype=np.float64).astype(np.float32)
+    parts = np.split(joined, np.cumsum(list(averaged.values()))[:-1])
+    of_values = {
+        str(value.name): part
+        for value, part in zip(averaged, parts, strict=False)
+        if np.isfinite(part).all()
+    }
     return Calibration(len(images), ranges, of_values)
+
+
+def _statistics(
+    classifier: Classifier, images: Float32Array, custom_ops: tuple[str, ...]
+) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """Return the minima and maxima, [N, V], and the means of channels, [N, K], of each image."""
+    device = replace(choose_device("cpu"), custom_ops=custom_ops)
+    session = open_session(build_activation_statistics(classifier), device).session
+    # A model with a fixed batch gets copies of the image.
+    rows = classifier.batch if isinstance(classifier.batch, int) else 1
+    names = [MINIMA, MAXIMA, CHANNEL_MEANS]
+    with device_errors("the model cannot be calibrated for int8, so use --precision fp32"):
+        found = [session.run(names, {IMAGE: image[None].repeat(rows, axis=0)}) for image in images]
+    minima, maxima, means = (np.stack(parts) for parts in zip(*found, strict=True))
+    return minima, maxima, means

@@ -75,3 +75,12 @@ def test_means_of_another_model_are_refused() -> None:
     other = model.with_calibration(Calibration(16, model.calibration.ranges, means))
     with pytest.raises(ModelError, match="that of another model"):
         other.pool.session(Pass.FORWARD)
+
+
+def test_statistics_that_are_not_finite_are_left_out() -> None:
+    images = IMAGES.copy()
+    images[3, 1, 4, 4] = np.inf
+    model = adcc.load(network(1)[0], device="cpu", precision="int8").calibrated(images)
+    assert model.calibration is not None
+    assert "image" not in model.calibration.means
+    assert all(np.isfinite(pair).all() for pair in model.calibration.ranges.values())
