@@ -79,7 +79,7 @@ class Model:
         halved: Whether the model was converted to float16 when it was loaded.
         cheaper: The precision of most passes, "bf16" or "int8"; empty if all passes have the
             precision of the model.
-        calibration: What activations are like, for "int8"; see `calibrated`.
+        calibration: The statistics of activations for "int8"; see `calibrated`.
         set_inputs: Descriptions of the values of inputs that were fixed, by the input's name.
         file: The model as its file says it; None if it is not known.
         notes: The warnings that were given when the model was loaded.
@@ -250,12 +250,12 @@ class Model:
         """Return the same model with another calibration.
 
         Args:
-            calibration: What activations are like.
+            calibration: The statistics of activations.
         """
         return replace(self, calibration=calibration)
 
     def in_own_precision(self) -> Model:
-        """Return the same model with all passes in its own precision."""
+        """Return the same model without passes in "bf16" or "int8"."""
         return replace(self, cheaper="", calibration=None)
 
     def with_labels(self, labels: Sequence[str]) -> Model:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from adcc_onnx.model import Model
-from adcc_onnx.runtime.precisions import machine_precisions
+from adcc_onnx.runtime.precisions import CheaperPrecision, machine_precisions
 
 _FEWEST_ANCHORS, _MOST_ANCHORS = 10, 100
 _ANCHORS = 0.1  # fraction of the images
@@ -13,20 +11,7 @@ _FLOAT32 = ("float", "tf32")
 _WORTHWHILE = 0.9  # fraction of the time of float32
 
 
-@dataclass(frozen=True)
-class PrecisionOption:
-    """A cheaper precision.
-
-    Attributes:
-        name: The value of `--precision`.
-        fraction: The usual time of a pass relative to float32, which depends on the model.
-    """
-
-    name: str
-    fraction: float
-
-
-def cheaper_precisions(model: Model) -> list[PrecisionOption]:
+def cheaper_precisions(model: Model) -> list[CheaperPrecision]:
     """List the precisions that this machine has for a model on its device, the cheapest first.
 
     Args:
@@ -35,11 +20,11 @@ def cheaper_precisions(model: Model) -> list[PrecisionOption]:
     if model.precision not in _FLOAT32:
         return []
     found = [
-        PrecisionOption(one.name, one.relative_cost)
+        one
         for one in machine_precisions()
         if one.available and one.device == model.device.kind and one.relative_cost < _WORTHWHILE
     ]
-    return sorted(found, key=lambda one: one.fraction)
+    return sorted(found, key=lambda one: one.relative_cost)
 
 
 def default_anchors(images: int) -> int:

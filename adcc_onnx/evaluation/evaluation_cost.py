@@ -207,10 +207,10 @@ def _cheaper_options(
     for one in cheaper_precisions(model) if anchors else ():
         effect = _EFFECTS.get(one.name, _EFFECTS["precision"])
         shared = sum(part.seconds for part in parts if part.kind == "shared")
-        of_shared = one.fraction
+        of_shared = one.relative_cost
         if one.name in PARTIAL and pass_for(plan.needs) not in CHEAPER:
             of_shared = 1.0
-        cheap = shared * of_shared + (whole - shared) * one.fraction
+        cheap = shared * of_shared + (whole - shared) * one.relative_cost
         seconds = images * cheap + anchors * whole
         yield CheaperOption(f"--precision {one.name} --anchor {anchors}", seconds, effect)
     if plan.stopping is None and stopping_in_time(plan, images - 1) is not None:

@@ -204,7 +204,7 @@ def open_plan_sessions(model: Model, plan: Plan) -> None:
     open_sessions(model, plan.needs)
     is_cheaper = model.pool.is_cheaper(pass_for(plan.needs))
     doubts = is_cheaper and plan.target == PREDICTED
-    if doubts or plan.compares_other_precision(model):
+    if doubts or plan.compares_other_precision(model):  # about classes, or p(x) once more
         model.pool.session(Pass.FORWARD, exact=is_cheaper)
     for method in plan.available.values():
         again = plan.needs_again(method)

@@ -206,7 +206,7 @@ def load_with(
         options: The options.
         device: The device in place of that in `options`.
         threads: The number of threads in place of that in `options`.
-        calibration: What activations are like, for 8-bit integers; None to measure it later.
+        calibration: The statistics of activations for 8-bit integers; None to measure them later.
 
     Returns:
         The model.

@@ -53,7 +53,7 @@ class CheaperPasses:
     Args:
         precision: "bf16" or "int8".
         exact: What the other passes are built from.
-        calibration: What activations are like, for "int8".
+        calibration: The statistics of activations, for "int8".
 
     Attributes:
         precision: The precision.

@@ -19,9 +19,9 @@ from adcc_onnx.drawings import classifier_path
 from adcc_onnx.errors import OptionError
 from adcc_onnx.evaluation import budgeted_run, evaluation_cost
 from adcc_onnx.evaluation.budget import fit_budget
-from adcc_onnx.evaluation.cheaper_precisions import PrecisionOption
 from adcc_onnx.evaluation.evaluation_cost import SHARED, CostPart, EvaluationCost
 from adcc_onnx.evaluation.plan import Plan
+from adcc_onnx.runtime.precisions import CheaperPrecision
 
 
 def cost(
@@ -117,6 +117,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+FP16 = CheaperPrecision("fp16", "cpu", None, 0.25)
 IMAGES = np.random.default_rng(1).standard_normal((200, 3, 8, 8)).astype(np.float32)
 
 
@@ -204,9 +205,7 @@ def test_a_cheaper_precision_with_anchors_comes_before_fewer_images(
     small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100 images fit in float32; 20 anchors and (100 - 20) x 4 images in half precision."""
-    monkeypatch.setattr(
-        budgeted_run, "cheaper_precisions", lambda model: [PrecisionOption("fp16", 0.25)]
-    )
+    monkeypatch.setattr(budgeted_run, "cheaper_precisions", lambda model: [FP16])
     result, said = evaluate(small_model, monkeypatch, ["gradcam"], 100)
     assert said.startswith("the budget allows float16 with 20 anchors in float32; about")
     assert result.anchors is not None and (result.images, result.anchors.images) == (200, 20)
@@ -218,8 +217,7 @@ def test_a_cheaper_precision_with_anchors_comes_before_fewer_images(
 def test_cheaper_options_name_early_stopping_and_precisions(
     small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fp16 = [PrecisionOption("fp16", 0.25)]
-    monkeypatch.setattr(evaluation_cost, "cheaper_precisions", lambda model: fp16)
+    monkeypatch.setattr(evaluation_cost, "cheaper_precisions", lambda model: [FP16])
     load = {"device": "cpu", "controls": False}
     found = adcc.estimate_cost(small_model, IMAGES, ["gradcam", "eigencam"], **load)
     options = {one.option: one for one in found.cheaper}
