@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-import torch
 from helpers.small_models import small
 
 import adcc_onnx as adcc
@@ -64,6 +63,7 @@ def rows(result: adcc.EvaluationResult) -> dict[tuple[str, str], Any]:
 
 def test_the_pass_is_that_of_a_quantized_convolution_and_a_float32_head(path: Path) -> None:
     """The definition of affine quantization by hand, with the convolution of integers by torch."""
+    torch = pytest.importorskip("torch")
     model = adcc.load(path, device="cpu", precision="int8").calibrated(IMAGES)
     classes = np.arange(N) % 5
     found = model.pool.session(Pass.GRADIENTS).run({IMAGE: IMAGES, TARGET: classes})

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -18,6 +17,7 @@ from adcc_onnx.runtime.calibration import Calibration
 from adcc_onnx.runtime.passes import Pass
 from adcc_onnx.runtime.precisions import machine_precisions
 
+torch = pytest.importorskip("torch")
 if not next(one for one in machine_precisions() if one.name == "int8").available:
     pytest.skip("the CPU has no 8-bit dot product", allow_module_level=True)
 
